@@ -1,0 +1,66 @@
+# Every target works in a fresh clone: it first makes .venv and installs the pinned versions into it.
+
+VENV := .venv
+STAMP := $(VENV)/.installed
+PROJECTS := pyproject.toml runtimes/python/pyproject.toml
+
+.PHONY: help install demo test test-slow bench lint clean
+
+help:
+	@echo "make demo       install, then export, verify and run a routed sentence encoder"
+	@echo "make test       install, then run the tests"
+	@echo "make test-slow  the tests marked slow"
+	@echo "make bench      the benchmarks"
+	@echo "make lint       ruff and mypy"
+	@echo "make install    only install, into $(VENV)"
+	@echo "make clean      remove $(VENV) and everything else that the targets made"
+
+demo: $(STAMP)
+	$(VENV)/bin/rr-export demo
+
+test: $(STAMP)
+	$(VENV)/bin/python -m pytest
+
+test-slow: $(STAMP)
+	$(VENV)/bin/python -m pytest -m slow
+
+bench: $(STAMP)
+	$(VENV)/bin/python -m benchmarks
+
+lint: $(STAMP)
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+
+install: $(STAMP)
+
+# Both variables pin what builds the two packages too: pip before 25.3 reads the first there, later ones the second.
+$(STAMP): $(PROJECTS) constraints.txt | $(VENV)/bin/pip
+	@echo "Installing rr-export and what it needs into $(VENV): about 1.7 GB, a minute or two."
+	PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 \
+	    $(VENV)/bin/python -m pip install -e ./runtimes/python -e '.[demo,test]'
+	@touch $@
+
+# The first interpreter that is new enough; `make PYTHON=/path/to/python` names another.
+$(VENV)/bin/pip:
+	@for python in $(or $(PYTHON),python3.11 python3 python); do \
+	    "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; \
+	    python=; \
+	done; \
+	if [ -z "$$python" ]; then \
+	    echo "make: expected Python 3.11 or newer, found none; install it or run: make PYTHON=/path/to/python" >&2; \
+	    exit 1; \
+	fi; \
+	if ! "$$python" -c 'import ensurepip, venv' 2>/dev/null; then \
+	    echo "make: $$python cannot make virtual environments (no ensurepip);" \
+	        "on Debian and Ubuntu install python3-venv (or python3.11-venv)" >&2; \
+	    exit 1; \
+	fi; \
+	echo "Making $(VENV) with $$("$$python" --version)."; \
+	rm -rf $(VENV) && "$$python" -m venv $(VENV)
+
+clean:
+	rm -rf $(VENV) build dist out demo-out runtimes/python/build runtimes/python/dist
+	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name '*.egg-info' -prune -exec rm -rf {} +
+	find . -name __pycache__ -prune -exec rm -rf {} +

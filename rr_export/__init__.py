@@ -1,0 +1,31 @@
+"""rr_export: randomly routed PyTorch models as one ONNX file, proven to be the same model."""
+
+from rr_export.bundle import Bundle, load
+from rr_export.export import export
+from rr_export.parity import Report, verify
+from rr_export.plan import Plan, Site
+from rr_export.policies import Categorical, Markov, Uniform
+from rr_export.run import forced, recorded, seeded
+from rr_export.sites import LayerChoice, OperationChoice, ParameterChoice
+from rr_export.wrap import plan_of, route_layers
+
+__all__ = [
+    "Bundle",
+    "Categorical",
+    "LayerChoice",
+    "Markov",
+    "OperationChoice",
+    "ParameterChoice",
+    "Plan",
+    "Report",
+    "Site",
+    "Uniform",
+    "export",
+    "forced",
+    "load",
+    "plan_of",
+    "recorded",
+    "route_layers",
+    "seeded",
+    "verify",
+]

@@ -1,0 +1,307 @@
+"""The command line: one subcommand per public function."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+
+from rr_export.bundle import Bundle, load
+from rr_export.errors import ParityError, RRExportError
+from rr_runtime import RuntimeFailure, Session
+
+MISMATCH, USAGE = 1, 2
+out = Console()
+err = Console(stderr=True)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="rr-export")
+def cli() -> None:
+    """Export randomly routed PyTorch models to ONNX, run them without torch, and prove they are the same."""
+
+
+@cli.command()
+@click.argument("model", metavar="MODULE:FUNCTION")
+@click.argument("output", type=click.Path(path_type=Path))
+@click.option(
+    "--interface",
+    type=click.Choice(["explicit", "host", "standalone"]),
+    default="explicit",
+    show_default=True,
+)
+@click.option("--opset", type=int, default=20, show_default=True, help="18 to 21.")
+@click.option(
+    "--external-data/--single-file",
+    default=None,
+    help="Weights in a file of their own (default: above 1.5 GB).",
+)
+@click.option("--overwrite", is_flag=True, help="Replace an earlier bundle.")
+def export(model: str, output: Path, interface: str, opset: int, external_data: bool | None, overwrite: bool) -> None:
+    """Export the model that FUNCTION returns to the folder (or .onnx file) OUTPUT.
+
+    FUNCTION returns (model, args), (model, args, kwargs), or a dictionary with model, args, kwargs and
+    dynamic_shapes.
+    """
+    from rr_export.export import export as run_export
+
+    case = _load_case(model)
+    with _progress("exporting"):
+        bundle = run_export(**case, interface=interface, opset=opset)
+    bundle.save(output, external_data=external_data, overwrite=overwrite)
+    out.print(f"{output}: {len(bundle.plan.sites)} sites, {bundle.plan.path_count()} paths, interface {interface}")
+
+
+@cli.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("model", metavar="MODULE:FUNCTION")
+@click.option("--rtol", type=click.FloatRange(min=0), default=1e-4, show_default=True)
+@click.option("--atol", type=click.FloatRange(min=0), default=1e-5, show_default=True)
+@click.option("--max-paths", type=click.IntRange(min=1), default=256, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def verify(bundle: Path, model: str, rtol: float, atol: float, max_paths: int, as_json: bool) -> None:
+    """Prove that BUNDLE is the model that FUNCTION returns. Exits with 1 if it is not."""
+    from rr_export.parity import verify as run_verify
+
+    loaded, case = load(bundle), _load_case(model)
+    case.pop("dynamic_shapes", None)
+    with _progress("verifying") as tell:
+        try:
+            report = run_verify(loaded, **case, rtol=rtol, atol=atol, max_paths=max_paths, progress=tell)
+        except ParityError as error:
+            if error.report is None:
+                raise
+            report = error.report
+    if loaded.path is not None and loaded.path.is_dir():
+        loaded.write_parity(report.to_json())
+    if as_json:
+        click.echo(json.dumps(report.to_json(), indent=1))
+    else:
+        out.print(report.table())
+    sys.exit(0 if report.passed else MISMATCH)
+
+
+@cli.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--input", "inputs", multiple=True, metavar="NAME=FILE.npy", help="An input; repeat for several.")
+@click.option("--golden", type=int, metavar="N", help="Take the inputs of golden case N instead.")
+@click.option("--seed", type=int, help="Use the draws of this seed (0 <= seed < 2^63).")
+@click.option("--path", "path_text", metavar="1,0,-1", help="Force these routes; -1 draws.")
+@click.option(
+    "--runs", type=click.IntRange(min=1), default=1, show_default=True, help="Runs; several give an ensemble."
+)
+@click.option("--provider", default="cpu", show_default=True, help="Execution provider.")
+@click.option("--output", type=click.Path(path_type=Path), help="Write the outputs to this .npz file.")
+@click.option("--json", "as_json", is_flag=True, help="Print path, seed and output shapes as JSON.")
+def run(
+    bundle: Path, inputs: Sequence[str], golden: int | None, seed: int | None, path_text: str | None, runs: int,
+    provider: str, output: Path | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Run BUNDLE without torch, once or as an ensemble of paths."""
+    session = Session(bundle, provider=provider)
+    feeds = _golden_inputs(bundle, golden) if golden is not None else dict(map(_read_input, inputs))
+    if output is not None and output.exists():
+        _fail(f"{output}: expected no such file, got one; choose another name")
+    if runs > 1 and path_text is not None:
+        _fail("--path: expected a single run, got --runs as well; a forced path gives the same outputs every time")
+    if runs > 1:
+        with _progress("running"):
+            ensemble = session.ensemble(feeds, runs=runs, seed=seed)
+        results = {**ensemble.mean, **{f"{k}.std": v for k, v in ensemble.std.items()}}
+        facts: dict[str, Any] = {
+            "runs": runs,
+            "distinct_paths": len({tuple(p) for p in ensemble.paths.tolist()}),
+        }
+    else:
+        result = session.run(feeds, seed=seed, path=_read_path(path_text))
+        results = dict(result.outputs)
+        facts = {"path": None if result.path is None else result.path.tolist(), "seed": result.seed}
+    if output is not None:
+        with output.open("wb") as stream:
+            np.savez(stream, **results)  # type: ignore[arg-type]
+    if as_json:
+        shapes = {k: {"dtype": str(v.dtype), "shape": list(v.shape)} for k, v in results.items()}
+        click.echo(json.dumps({**facts, "outputs": shapes}))
+        return
+    for name, fact in facts.items():
+        out.print(f"{name}: {fact}")
+    for name, value in results.items():
+        out.print(f"{escape(name)}: {value.dtype} {list(value.shape)}\n{escape(str(value))}")
+
+
+@cli.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--size", "sizes", multiple=True, metavar="AXIS=N", help="Size of a dynamic axis, for counting FLOPs.")
+@click.option("--json", "as_json", is_flag=True)
+def inspect(bundle: Path, sizes: Sequence[str], as_json: bool) -> None:
+    """Print the sites of BUNDLE, its expected cost per run, and whether it keeps the graph contract."""
+    from rr_export.inspection import inspect as run_inspect
+
+    loaded = load(bundle)
+    found = run_inspect(loaded, dict(_read_size(s) for s in sizes))
+    if as_json:
+        click.echo(json.dumps(found.to_json(), indent=1))
+    else:
+        for table in found.tables(str(bundle)):
+            out.print(table)
+    sys.exit(0 if found.sound else MISMATCH)
+
+
+@cli.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--runs", type=click.IntRange(min=10), default=200, show_default=True, help="Timed runs per row.")
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--provider", default="cpu", show_default=True)
+def bench(bundle: Path, runs: int, threads: int, provider: str) -> None:
+    """Time BUNDLE on several paths, interleaved, with the inputs of its golden cases."""
+    from rr_export.timing import bench_bundle
+
+    with _progress("timing") as tell:
+        table = bench_bundle(bundle, runs=runs, threads=threads, provider=provider, progress=tell)
+    out.print(table)
+
+
+@cli.command()
+@click.option("--output", type=click.Path(path_type=Path), default=Path("out/demo"), show_default=True)
+@click.option("--keep", type=click.FloatRange(0, 1), default=0.8, show_default=True, help="P(run) of every layer.")
+def demo(output: Path, keep: float) -> None:
+    """Route a pretrained sentence encoder, export it, prove it, and search with the exported file alone."""
+    from rr_export.demo import run_demo
+
+    run_demo(output, keep=keep, console=out)
+
+
+def main() -> None:
+    """Entry point: exits with 0, with 1 where something does not hold, with 2 on bad usage or bad input."""
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            code = cli.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(USAGE)
+    except click.Abort:
+        err.print("aborted")
+        sys.exit(130)
+    except (RRExportError, RuntimeFailure, ValueError, TypeError) as error:
+        _fail(str(error))
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _show_warning(message: Warning | str, *_: Any) -> None:
+    err.print(f"[yellow]warning:[/] {escape(str(message))}")
+
+
+def _fail(text: str) -> NoReturn:
+    err.print(f"[bold red]error:[/] {escape(text)}", soft_wrap=True)
+    sys.exit(USAGE)
+
+
+@contextmanager
+def _progress(title: str) -> Iterator[Callable[[str, int, int], None]]:
+    """Shows a bar on standard error; yields a function that moves it: (stage, done, total)."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=err, transient=True) as bar:
+        task = bar.add_task(title, total=None)
+        said: set[str] = set()
+
+        def tell(stage: str, done: int, total: int) -> None:
+            bar.update(task, description=f"{title}: {stage}", completed=done, total=total)
+            if not err.is_terminal and stage not in said:
+                said.add(stage)
+                err.print(f"{title}: {stage}")
+
+        if not err.is_terminal:
+            err.print(f"{title} ...")
+        yield tell
+
+
+def _load_case(name: str) -> dict[str, Any]:
+    """Calls ``module:function`` (the working folder is on the path) and returns export's arguments."""
+    module, _, function = name.partition(":")
+    if not module or not function:
+        raise click.UsageError(f"model: expected MODULE:FUNCTION, got {name!r}; for instance my_models:encoder")
+    sys.path.insert(0, os.getcwd())
+    try:
+        made = getattr(importlib.import_module(module), function)()
+    except (ImportError, AttributeError) as error:
+        raise click.UsageError(
+            f"model: expected an importable {name!r}, got {error}; run where the module lies"
+        ) from error
+    finally:
+        sys.path.pop(0)
+    if isinstance(made, dict):
+        return made
+    if isinstance(made, tuple) and 2 <= len(made) <= 3:
+        return dict(zip(("model", "args", "kwargs"), made, strict=False))
+    raise click.UsageError(
+        f"model: expected {name!r} to return (model, args), (model, args, kwargs) or a dictionary, got "
+        f"{type(made).__name__}; see rr-export export --help"
+    )
+
+
+def _read_input(text: str) -> tuple[str, NDArray[Any]]:
+    name, _, file = text.partition("=")
+    if not file:
+        raise click.UsageError(f"--input: expected NAME=FILE.npy, got {text!r}; name the input")
+    try:
+        return name, np.load(file)
+    except (OSError, ValueError) as error:
+        raise click.UsageError(
+            f"--input {name}: expected a .npy file, got {error}; write it with numpy.save"
+        ) from error
+
+
+def _golden_inputs(bundle: Path, number: int) -> dict[str, NDArray[Any]]:
+    golden = load(bundle).golden
+    if not 0 <= number < len(golden):
+        _fail(f"--golden: expected 0..{len(golden) - 1}, got {number}; the bundle has {len(golden)} golden cases")
+    return dict(golden[number].inputs)
+
+
+def _read_path(text: str | None) -> list[int] | None:
+    if text is None:
+        return None
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise click.UsageError(
+            f"--path: expected integers joined by commas, got {text!r}; for instance 1,0,-1"
+        ) from error
+
+
+def _read_size(text: str) -> tuple[str, int]:
+    name, _, size = text.partition("=")
+    if not size.isdigit() or int(size) < 1:
+        raise click.UsageError(f"--size: expected AXIS=N with N of at least 1, got {text!r}; for instance batch=8")
+    return name, int(size)
+
+
+__all__ = ["Bundle", "Table", "cli", "main"]

@@ -1,0 +1,179 @@
+"""What a path, and an ensemble of paths, are worth: similarity, search quality and time, measured on the file."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rr_export.demo.search import Corpus, Embeddings, Tokenizer, embed, mean_embedding, ranks
+from rr_runtime import Session
+
+Path = tuple[int, ...]
+Progress = Callable[[str, int, int], None]
+ENSEMBLES = (1, 2, 4, 8, 16)  # runs
+TRIALS = 60  # ensembles of each size
+ROUNDS = 9  # timed runs of every path, interleaved
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How well a set of query embeddings finds the answers.
+
+    Attributes:
+        cosine: mean cosine similarity to the embeddings of the full path.
+        hit1: share of queries whose answer is found first.
+        hit5: share of queries whose answer is among the first five.
+        mrr: mean of 1 / rank of the answer.
+    """
+
+    cosine: float
+    hit1: float
+    hit5: float
+    mrr: float
+
+
+@dataclass(frozen=True)
+class PathFigures:
+    """One path: its quality, and its time as a multiple of the full path's.
+
+    Attributes:
+        path: the routes.
+        quality: with the queries on this path.
+        time: median time of a query over that of the full path; 1 is equally slow.
+    """
+
+    path: Path
+    quality: Quality
+    time: float
+
+    @property
+    def layers(self) -> int:
+        """The number of layers that run."""
+        return sum(self.path)
+
+
+@dataclass(frozen=True)
+class EnsembleFigures:
+    """Ensembles of one size, every run on a path that the file drew from a seed.
+
+    Attributes:
+        runs: per ensemble.
+        qualities: one per trial.
+        time: mean time of an ensemble over that of one full path.
+    """
+
+    runs: int
+    qualities: tuple[Quality, ...]
+    time: float
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Everything that the demo measures.
+
+    Attributes:
+        full: the quality of the full path.
+        full_seconds: median time of one query on the full path, on one thread.
+        paths: every path.
+        ensembles: by size.
+        queries: by path, float32 [Q, C].
+        index: the documents on the full path, float32 [D, C].
+    """
+
+    full: Quality
+    full_seconds: float
+    paths: tuple[PathFigures, ...]
+    ensembles: tuple[EnsembleFigures, ...]
+    queries: Mapping[Path, Embeddings]
+    index: Embeddings
+
+
+def measure(session: Session, tokens: Tokenizer, corpus: Corpus, *, progress: Progress) -> Figures:
+    """Returns the figures of all paths, and of ensembles of them.
+
+    The documents are embedded once, on the full path, as an index would be; the queries on every path.
+
+    Args:
+        session: the exported file, on one thread.
+        tokens: from sentences to the file's inputs.
+        corpus: what is searched.
+        progress: called with (stage, done, total).
+    """
+    paths = list(itertools.product((0, 1), repeat=len(session.sites)))
+    full = paths[-1]
+    index = _index(session, tokens, corpus, full, progress)
+    queries: dict[Path, Embeddings] = {}
+    for number, path in enumerate(paths):
+        progress("queries on every path", number, len(paths))
+        queries[path] = embed(session, tokens, corpus.queries, path)
+
+    def quality(embeddings: Embeddings) -> Quality:
+        found = ranks(embeddings, index, corpus.answers)
+        cosine = float((embeddings * queries[full]).sum(1).mean())
+        return Quality(cosine, float((found == 1).mean()), float((found <= 5).mean()), float((1 / found).mean()))
+
+    seconds = _time_paths(session, tokens, corpus.queries, paths, progress)
+    figures = tuple(PathFigures(p, quality(queries[p]), seconds[p] / seconds[full]) for p in paths)
+    relative = {f.path: f.time for f in figures}
+    drawn = _draw_paths(session, tokens, TRIALS * max(ENSEMBLES), progress)
+    trials = [drawn[i : i + max(ENSEMBLES)] for i in range(0, len(drawn), max(ENSEMBLES))]
+    ensembles = tuple(
+        EnsembleFigures(
+            runs,
+            tuple(quality(mean_embedding([queries[p] for p in trial[:runs]])) for trial in trials),
+            statistics.mean(sum(relative[p] for p in trial[:runs]) for trial in trials),
+        )
+        for runs in ENSEMBLES
+    )
+    return Figures(quality(queries[full]), seconds[full], figures, ensembles, queries, index)
+
+
+def _index(session: Session, tokens: Tokenizer, corpus: Corpus, path: Path, progress: Progress) -> Embeddings:
+    """The documents, in parts of about one length."""
+    order = sorted(range(len(corpus.documents)), key=lambda i: len(corpus.documents[i]))
+    parts = [order[i : i + 32] for i in range(0, len(order), 32)]
+    index: NDArray[np.float32] | None = None
+    for number, part in enumerate(parts):
+        progress("documents on the full path", number, len(parts))
+        rows = embed(session, tokens, [corpus.documents[i] for i in part], path)
+        index = np.zeros((len(order), rows.shape[1]), dtype=np.float32) if index is None else index
+        index[part] = rows
+    assert index is not None
+    return index
+
+
+def _time_paths(
+    session: Session, tokens: Tokenizer, queries: Sequence[str], paths: Sequence[Path], progress: Progress
+) -> dict[Path, float]:
+    """Median seconds per query by path; every round runs one query on every path."""
+    spent: dict[Path, list[float]] = {path: [] for path in paths}
+    for path in paths:
+        session.run(tokens([queries[0]]), path=path)
+    middle = sorted(queries, key=len)[len(queries) // 2]  # one length, so that only the path differs
+    feeds = tokens([middle])
+    for number in range(ROUNDS):
+        progress("time of every path", number, ROUNDS)
+        for path in paths:
+            start = time.perf_counter()
+            session.run(feeds, path=path)
+            spent[path].append(time.perf_counter() - start)
+    return {path: statistics.median(times) for path, times in spent.items()}
+
+
+def _draw_paths(session: Session, tokens: Tokenizer, count: int, progress: Progress) -> list[Path]:
+    """The paths that the file takes for the seeds 0, 1, ..."""
+    feeds = tokens(["path"])  # the shortest text there is: only the path matters
+    drawn: list[Path] = []
+    for seed in range(count):
+        if seed % 50 == 0:
+            progress("random paths", seed, count)
+        path = session.run(feeds, seed=seed).path
+        assert path is not None
+        drawn.append(tuple(path.tolist()))
+    return drawn

@@ -1,0 +1,44 @@
+"""The errors of rr_export: one class per stage, all below :class:`RRExportError`.
+
+Wrong arguments are ``ValueError`` and ``TypeError``, raised before any work.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class RRExportError(Exception):
+    """Something that rr_export was asked to do cannot be done faithfully."""
+
+
+class PlanError(RRExportError):
+    """The sites and policies of a model do not fit together."""
+
+
+class RunError(RRExportError):
+    """A site was called where no route can be chosen faithfully."""
+
+
+class CaptureError(RRExportError):
+    """The model cannot be captured as one graph that computes the same."""
+
+
+class LoweringError(RRExportError):
+    """The captured graph cannot be turned into standard ONNX that is as lazy as the model."""
+
+
+class BundleError(RRExportError):
+    """What is on disk is not a bundle, is damaged, or is in the way."""
+
+
+class ParityError(RRExportError):
+    """The file and the model are not the same.
+
+    Attributes:
+        report: what was compared and what differed, or None.
+    """
+
+    def __init__(self, message: str, report: Any = None) -> None:
+        super().__init__(message)
+        self.report = report

@@ -1,0 +1,105 @@
+"""Model -> bundle: capture, lowering, passes, manifest and golden cases, in that order."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+import torch
+from torch import nn
+
+from rr_export.bundle import Bundle, GoldenCase
+from rr_export.capture import capture
+from rr_export.lowering import INTERFACES, RESERVED, lower
+from rr_export.manifest import TensorRow, write_manifest
+from rr_export.passes import place_weights, simplify
+from rr_export.plan import Plan
+from rr_export.run import forced, open_runs_at, seeded
+from rr_export.signature import bind_request, flat_inputs, flat_outputs
+
+GOLDEN_SEEDS = (0, 1)
+PRODUCERS = ("rr-export", "torch", "onnx", "onnxscript", "onnx-ir")
+
+
+def export(
+    model: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    dynamic_shapes: Any = None,
+    opset: int = 20,
+    interface: str = "explicit",
+) -> Bundle:
+    """Returns the model as a bundle whose every routing decision is an explicit ``If``.
+
+    Args:
+        model: a model in evaluation mode on the CPU.
+        args: example positional arguments of ``model.forward``.
+        kwargs: example keyword arguments.
+        dynamic_shapes: as for ``torch.export.export``; an axis may also be named by a string, such as
+            ``{"x": {0: "batch"}}``. Axes not named are fixed.
+        opset: 18 to 21.
+        interface: "explicit" (inputs ``rr_seed``, ``rr_path``), "host" (``rr_draws``, ``rr_path``; no random
+            node) or "standalone" (the model's own signature).
+
+    Raises:
+        CaptureError: the model cannot be captured faithfully.
+        LoweringError: a value leaves a branch other than as its result.
+        ValueError, TypeError: the arguments are wrong; raised before any work.
+    """
+    if interface not in INTERFACES:
+        raise ValueError(f"interface: expected one of {', '.join(INTERFACES)}, got {interface!r}; choose one")
+    captured = capture(model, args, kwargs, dynamic_shapes=dynamic_shapes, opset=opset)
+    if not captured.plan.sites:
+        warnings.warn(
+            f"export: expected a model with sites, got {type(model).__name__} without any; it is exported as it is, "
+            "without inputs or outputs of rr_export",
+            stacklevel=2,
+        )
+    lowered = lower(captured, interface=interface)
+    simplify(lowered)
+    place_weights(lowered)
+    manifest = write_manifest(
+        captured.plan,
+        interface=interface,
+        opset=opset,
+        inputs=_rows(lowered.graph.inputs),
+        outputs=_rows(lowered.graph.outputs),
+        producer={name: version(name) for name in PRODUCERS},
+        rtol=1e-4,
+        atol=1e-5,
+    )
+    return Bundle(lowered, manifest, _golden(model, args, dict(kwargs or {}), captured.plan))
+
+
+def _rows(values: Any) -> list[TensorRow]:
+    return [
+        (v.name, v.dtype.numpy().name, [d if isinstance(d, int) else str(d.value) for d in v.shape])
+        for v in values
+        if v.name not in RESERVED
+    ]
+
+
+def _golden(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], plan: Plan) -> list[GoldenCase]:
+    """The eager model on its most probable path, and on the draws of a few seeds."""
+    request = bind_request(model, args, kwargs, None)
+    inputs = flat_inputs(request, args, kwargs)
+
+    def case(seed: int | None, path: tuple[int, ...] | None, taken: tuple[int, ...]) -> GoldenCase:
+        with torch.no_grad():
+            outputs = flat_outputs(model(*args, **kwargs), inputs)
+        return GoldenCase(seed, path, taken, inputs, outputs)
+
+    if not plan.sites:
+        return [case(None, None, ())]
+    open_runs_at(model)
+    path = plan.most_probable()
+    with forced(model, path):
+        cases = [case(None, path, path)]
+    for seed in GOLDEN_SEEDS:
+        with seeded(model, seed) as record:
+            done = case(seed, None, ())
+        cases.append(GoldenCase(seed, None, tuple(map(int, record.path)), done.inputs, done.outputs))
+    return cases

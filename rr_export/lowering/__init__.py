@@ -1,0 +1,113 @@
+"""rr:: markers -> standard ONNX.
+
+The steps, in order: the flat graph's nodes are placed in the branches they were captured in (:mod:`placement`);
+the draws (:mod:`generator`), the latent routes (:mod:`routes`) and the path taken (:mod:`reach`) are computed once
+at the top; every marker becomes a tree of ``If`` whose bodies hold what was placed there (:mod:`sink`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+import onnx_ir.passes.common as ir_passes
+
+from rr_export.capture import SCOPE_KEY, Captured
+from rr_export.errors import LoweringError
+from rr_export.lowering.builder import Builder
+from rr_export.lowering.generator import free_bits, host_draws, seed_bits, splitmix_draws
+from rr_export.lowering.placement import place
+from rr_export.lowering.reach import path_taken
+from rr_export.lowering.routes import decode_routes
+from rr_export.lowering.sink import conditions, sink
+from rr_export.plan import Plan
+
+INTERFACES = ("explicit", "host", "standalone")
+SEED, PATH, DRAWS, TAKEN = "rr_seed", "rr_path", "rr_draws", "rr_path_taken"
+RESERVED = (SEED, PATH, DRAWS, TAKEN)
+
+__all__ = ["DRAWS", "INTERFACES", "PATH", "RESERVED", "SCOPE_KEY", "SEED", "TAKEN", "lower"]
+
+
+def lower(captured: Captured, *, interface: str = "explicit") -> ir.Model:
+    """Returns the captured model as standard ONNX with the graph contract of ``interface``.
+
+    The captured graph is consumed. A model without sites comes back as it is.
+
+    Raises:
+        LoweringError: a value leaves a branch other than as its result, or a name of the contract is taken.
+        ValueError: the interface is unknown.
+    """
+    if interface not in INTERFACES:
+        raise ValueError(f"interface: expected one of {', '.join(INTERFACES)}, got {interface!r}; choose one")
+    model, plan = captured.model, captured.plan
+    ir_passes.InlinePass()(model)
+    if plan.sites:
+        _check_names(model.graph)
+        placement = place(model.graph, captured)
+        builder = Builder(model.graph)
+        routes = _routing(builder, plan, interface)
+        taken = path_taken(builder, plan, routes, TAKEN)
+        if interface != "standalone":
+            model.graph.outputs.append(taken)
+        gates = conditions(builder, captured, placement, taken)
+        sink(model.graph, captured, placement, builder.nodes, gates)
+    _strip(model)
+    ir_passes.NameFixPass()(model)
+    return model
+
+
+def _routing(builder: Builder, plan: Plan, interface: str) -> ir.Value:
+    """The latent routes, int64 [S], from the inputs that this interface has."""
+    count = len(plan.sites)
+    if interface == "standalone":
+        draws = splitmix_draws(builder, free_bits(builder, _numeric_value(builder)), count)
+        return decode_routes(builder, plan, draws, None)
+    if interface == "host":
+        draws = host_draws(builder, DRAWS, count)
+        path = builder.graph_input(PATH, np.int64, (count,))
+        return decode_routes(builder, plan, draws, path)
+    seed = builder.graph_input(SEED, np.int64, ())
+    path = builder.graph_input(PATH, np.int64, (count,))
+    source = builder.op("Concat", [path] * -(-6 // count), axis=0) if count < 6 else path
+    draws = splitmix_draws(builder, seed_bits(builder, seed, free_bits(builder, source, max(count, 6))), count)
+    return decode_routes(builder, plan, draws, path)
+
+
+def _numeric_value(builder: Builder) -> ir.Value:
+    """Seven numbers, float32, the first of which is the first element of the first numeric input."""
+    numeric = [v for v in builder.graph.inputs if v.dtype is not None and v.dtype not in (ir.DataType.STRING,)]
+    if not numeric:
+        raise LoweringError(
+            "standalone: expected a model with a numeric input to key its random node, got none; use the interface "
+            "'explicit'"
+        )
+    flat = builder.op("Reshape", [numeric[0], builder.constant("flat", np.array([-1]))])
+    one = builder.constant("one", np.array([1]))
+    first = builder.op("Slice", [flat, builder.constant("zero", np.array([0])), one])
+    cast = builder.op("Cast", [first], to=ir.DataType.FLOAT)
+    return builder.op("Concat", [cast, builder.constant("zeros", np.zeros(6, np.float32))], axis=0)
+
+
+def _check_names(graph: ir.Graph) -> None:
+    for value in (*graph.inputs, *graph.outputs):
+        if value.name in RESERVED:
+            raise LoweringError(
+                f"export: expected names other than {', '.join(RESERVED)}, got an input or output called "
+                f"{value.name!r}; rename it"
+            )
+
+
+def _strip(model: ir.Model) -> None:
+    """Drops what the exporter wrote for itself (it can outweigh the weights); rr_export's own keys stay."""
+    model.metadata_props.clear()
+    model.doc_string = None
+    model.graph.metadata_props.clear()
+    for item in ir.traversal.RecursiveGraphIterator(model.graph):
+        kept = {k: v for k, v in item.metadata_props.items() if k.startswith("rr.") and v}
+        item.metadata_props.clear()
+        item.metadata_props.update(kept)
+        item.doc_string = None
+        for value in item.outputs:
+            value.metadata_props.clear()
+    for value in (*model.graph.inputs, *model.graph.initializers.values()):
+        value.metadata_props.clear()

@@ -1,0 +1,158 @@
+"""In which branch every node of the flat graph belongs.
+
+A scope is a tuple of (call, branch) pairs, outermost first; () is the main graph. A node belongs where it was
+captured: a file is as lazy as the eager model, no more and no less. Two kinds of nodes go by their consumers
+instead, into the innermost scope that holds all of them: constants and nodes without a captured scope, as
+long as they hold no weight and no marker. A node that something outside its scope needs is a leak, unless it is
+integer shape arithmetic, which moves out to where it is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import onnx_ir as ir
+
+from rr_export.capture import SCOPE_KEY, Captured
+from rr_export.errors import LoweringError
+
+Scope = tuple[tuple[int, int], ...]
+
+SHAPE_OPS = {"Shape", "Size"}
+MARKERS = "rr"
+
+
+@dataclass
+class Placement:
+    """Where everything goes.
+
+    Attributes:
+        scopes: scope of every live node.
+        selects: the live ``rr::Select`` node of every call that has one.
+        outputs: positions of the live outputs of that Select.
+    """
+
+    scopes: dict[ir.Node, Scope] = field(default_factory=dict)
+    selects: dict[int, ir.Node] = field(default_factory=dict)
+    outputs: dict[int, list[int]] = field(default_factory=dict)
+
+
+def place(graph: ir.Graph, captured: Captured) -> Placement:
+    """Returns the placement of all live nodes of the flat graph; dead ones have none.
+
+    Raises:
+        LoweringError: a value leaves its branch other than as the branch's result.
+    """
+    owners = {inner: node for node in graph for inner in _inside(node)}
+    results = {id(v) for v in graph.outputs}
+    shapes = _shape_arithmetic(graph)
+    placement = Placement()
+    for node in reversed(graph):
+        consumers = [s for value in node.outputs for s in _consumers(value, owners, results, placement)]
+        if not consumers:
+            continue
+        needed = _common(consumers)
+        captured_in = _captured_scope(node)
+        if captured_in is None:
+            scope = needed
+        elif _holds(captured_in, needed):
+            scope = captured_in
+        elif node in shapes:
+            scope = _common([captured_in, needed])
+        else:
+            raise _leak(node, captured_in, needed, captured)
+        placement.scopes[node] = scope
+        if _is_select(node):
+            call = node.attributes["call"].as_int()
+            placement.selects[call] = node
+            placement.outputs[call] = [
+                i for i, v in enumerate(node.outputs) if any(True for _ in _consumers(v, owners, results, placement))
+            ]
+    return placement
+
+
+def operand_branch(select: ir.Node, position: int) -> tuple[int, int]:
+    """Returns (branch, output) of an operand of a Select; operand 0 is the route."""
+    return divmod(position - 1, len(select.outputs))
+
+
+def _is_select(node: ir.Node) -> bool:
+    return node.domain == MARKERS and node.op_type == "Select"
+
+
+def _inside(node: ir.Node) -> Iterable[ir.Node]:
+    for attribute in node.attributes.values():
+        if attribute.type == ir.AttributeType.GRAPH:
+            yield from ir.traversal.RecursiveGraphIterator(attribute.as_graph())
+
+
+def _consumers(
+    value: ir.Value, owners: dict[ir.Node, ir.Node], results: set[int], placement: Placement
+) -> Iterable[Scope]:
+    """The scopes in which a value is needed; uses by dead nodes do not count."""
+    if id(value) in results:
+        yield ()
+    for usage in value.uses():
+        user = owners.get(usage.node, usage.node)
+        scope = placement.scopes.get(user)
+        if scope is None:
+            continue
+        if not _is_select(user) or usage.idx == 0:
+            yield scope
+            continue
+        branch, output = operand_branch(user, usage.idx)
+        call = user.attributes["call"].as_int()
+        if output in placement.outputs[call]:
+            yield (*scope, (call, branch))
+
+
+def _captured_scope(node: ir.Node) -> Scope | None:
+    """The scope written by capture; None for a node that may follow its consumers."""
+    if node.op_type == "Constant":
+        return None
+    text = node.metadata_props.get(SCOPE_KEY)
+    if text is None:
+        heavy = node.domain == MARKERS or any(v is not None and v.is_initializer() for v in node.inputs)
+        return () if heavy else None
+    return tuple((int(c), int(k)) for c, _, k in (part.partition(":") for part in text.split("/") if part))
+
+
+def _shape_arithmetic(graph: ir.Graph) -> set[ir.Node]:
+    """The nodes that compute integers from nothing but shapes and constants."""
+    found: set[ir.Node] = set()
+    for node in graph:
+        if node.op_type in (*SHAPE_OPS, "Constant"):
+            found.add(node)
+            continue
+        computed = bool(node.inputs) and not any(True for _ in _inside(node))
+        if computed and all(v is None or v.producer() in found or _small_integer(v) for v in node.inputs):
+            found.add(node)
+    return found
+
+
+def _small_integer(value: ir.Value) -> bool:
+    constant = value.const_value
+    return constant is not None and constant.dtype.is_integer() and constant.size <= 64
+
+
+def _common(scopes: Sequence[Scope]) -> Scope:
+    first, last = min(scopes), max(scopes)
+    length = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
+    return first[:length]
+
+
+def _holds(outer: Scope, inner: Scope) -> bool:
+    return inner[: len(outer)] == outer
+
+
+def _leak(node: ir.Node, scope: Scope, needed: Scope, captured: Captured) -> LoweringError:
+    depth = len(_common([scope, needed]))
+    call, branch = scope[depth]
+    site = captured.plan.sites[captured.calls[call].site]
+    value = node.outputs[0]
+    return LoweringError(
+        f"site {site.name!r}, branch {site.branches[branch]!r}: expected values to leave the branch only as its "
+        f"result, got {value.name!r} ({node.op_type}, {value.dtype} {value.shape}) used outside it; return the value "
+        "from the branch, and keep no caches, lists or hooks across its border"
+    )

@@ -1,0 +1,150 @@
+"""Selects -> balanced trees of ``If``, with the placed nodes in their bodies.
+
+before:  route, a.., b.., c..  ->  rr::Select(route, a, b, c)            (all computed)
+after:   If(route >= 1){ If(route >= 2){ c.. }{ b.. } }{ a.. }           (one computed)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from rr_export.capture import Captured
+from rr_export.lowering.builder import Builder
+from rr_export.lowering.placement import MARKERS, Placement, Scope
+
+# on every If of a site: the site's index, the call's number, and the least route of then_branch
+SITE_KEY, CALL_KEY, MIDDLE_KEY = "rr.site", "rr.call", "rr.middle"
+
+Gates = Mapping[tuple[int, int], ir.Value]
+
+
+def conditions(builder: Builder, captured: Captured, placement: Placement, taken: ir.Value) -> Gates:
+    """Returns, for every used site and every route m in 1..K-1, the bool [1] value ``route >= m``."""
+    used = sorted({captured.calls[call].site for call in placement.selects})
+    keys = [(i, m) for i in used for m in range(1, captured.plan.sites[i].policy.branches)]
+    if not keys:
+        return {}
+    sites, middles = (np.array(column, dtype=np.int64) for column in zip(*keys, strict=True))
+    routes = taken
+    if list(sites) != list(range(len(captured.plan.sites))):
+        routes = builder.op("Gather", [taken, builder.constant("if_sites", sites)], axis=0)
+    passed = builder.op("GreaterOrEqual", [routes, builder.constant("if_routes", middles)])
+    if len(keys) == 1:
+        return {keys[0]: passed}
+    gates = builder.ops("Split", [passed], len(keys), num_outputs=len(keys), axis=0)
+    for (site, middle), gate in zip(keys, gates, strict=True):
+        gate.name = f"rr/{captured.plan.sites[site].name}>={middle}"
+    return dict(zip(keys, gates, strict=True))
+
+
+def sink(graph: ir.Graph, captured: Captured, placement: Placement, prelude: Sequence[ir.Node], gates: Gates) -> None:
+    """The graph holds the prelude, then everything placed in the main graph; every Select is a tree of ``If``."""
+    _Sinker(graph, captured, placement, gates).rebuild(prelude)
+
+
+class _Sinker:
+    def __init__(self, graph: ir.Graph, captured: Captured, placement: Placement, gates: Gates) -> None:
+        self.graph, self.captured, self.placement, self.gates = graph, captured, placement, gates
+        self.by_scope: dict[Scope, list[ir.Node]] = {}
+        for node in graph:
+            if node in placement.scopes:
+                self.by_scope.setdefault(placement.scopes[node], []).append(node)
+
+    def rebuild(self, prelude: Sequence[ir.Node]) -> None:
+        old = list(self.graph)
+        self.graph.remove(old)
+        main = self._body(())
+        kept = {id(n) for n in main}
+        self.graph.extend([*prelude, *main])
+        for node in old:
+            if id(node) not in kept and node.graph is None:
+                for i in range(len(node.inputs)):
+                    node.replace_input_with(i, None)
+
+    def _body(self, scope: Scope) -> list[ir.Node]:
+        """The nodes of one scope, in order, with Selects replaced."""
+        nodes: list[ir.Node] = []
+        for node in self.by_scope.get(scope, ()):
+            if node.domain != MARKERS:
+                nodes.append(node)
+            elif node.op_type == "Select":
+                nodes.extend(self._choose(node, scope))
+        return nodes
+
+    def _choose(self, select: ir.Node, scope: Scope) -> list[ir.Node]:
+        """The tree of ``If`` for one Select; its outputs take the place of the Select's."""
+        call = select.attributes["call"].as_int()
+        index = self.captured.calls[call].site
+        site = self.captured.plan.sites[index]
+        live = self.placement.outputs[call]
+        earlier = sum(c.site == index for c in self.captured.calls[:call])
+        name = f"{site.name}#{earlier}" if earlier else site.name
+        leaves = []
+        for k, branch in enumerate(site.branches):
+            nodes = self._body((*scope, (call, k)))  # first: it replaces the Selects that the operands may come from
+            operands = [select.inputs[1 + k * len(select.outputs) + j] for j in live]
+            leaves.append(self._leaf(f"{name}/{branch}", nodes, operands))
+        nodes, results = self._tree(leaves, 0, call, name)
+        names = [f"{name}/out" if len(live) == 1 else f"{name}/out.{j}" for j in live]
+        for j, result, label in zip(live, results, names, strict=True):
+            result.name = select.outputs[j].name if select.outputs[j].is_graph_output() else label
+            ir.convenience.replace_all_uses_with(select.outputs[j], result, replace_graph_outputs=True)
+        return nodes
+
+    def _leaf(self, name: str, nodes: list[ir.Node], operands: Sequence[ir.Value | None]) -> ir.Graph:
+        """The body of one branch: its results are made in it, each once."""
+        made = {id(v) for node in nodes for v in node.outputs}
+        results: list[ir.Value] = []
+        for j, operand in enumerate(operands):
+            assert operand is not None
+            if id(operand) not in made:
+                identity = ir.node("Identity", [operand], name=f"{name}/pass.{j}")
+                result = identity.outputs[0]
+                result.name = f"{name}/result.{j}"
+                result.type, result.shape = operand.type, operand.shape
+                nodes.append(identity)
+                operand = result
+            made.discard(id(operand))
+            results.append(operand)
+        return ir.Graph([], results, nodes=nodes, name=name)
+
+    def _tree(
+        self, leaves: list[ir.Graph], first: int, call: int, name: str
+    ) -> tuple[list[ir.Node], Sequence[ir.Value]]:
+        """Nodes and results that choose among ``leaves``, the routes from ``first`` on."""
+        if len(leaves) == 1:
+            nodes = list(leaves[0])
+            results = list(leaves[0].outputs)
+            leaves[0].outputs.clear()
+            leaves[0].remove(nodes)
+            return nodes, results
+        site = self.captured.calls[call].site
+        half = len(leaves) // 2
+        middle = first + half
+        low = self._graph(leaves[:half], first, call, name)
+        high = self._graph(leaves[half:], middle, call, name)
+        span = f"{name}[{first}:{first + len(leaves)}]" if first or len(leaves) < self._count(site) else name
+        node = ir.node(
+            "If",
+            [self.gates[site, middle]],
+            {"then_branch": high, "else_branch": low},
+            num_outputs=len(low.outputs),
+            name=span,
+            metadata_props={SITE_KEY: str(site), CALL_KEY: str(call), MIDDLE_KEY: str(middle)},
+        )
+        for j, (result, like) in enumerate(zip(node.outputs, low.outputs, strict=True)):
+            result.name = f"{span}/{j}"
+            result.type, result.shape = like.type, like.shape
+        return [node], node.outputs
+
+    def _graph(self, leaves: list[ir.Graph], first: int, call: int, name: str) -> ir.Graph:
+        if len(leaves) == 1:
+            return leaves[0]
+        nodes, results = self._tree(leaves, first, call, name)
+        return ir.Graph([], list(results), nodes=nodes, name=f"{name}[{first}:{first + len(leaves)}]")
+
+    def _count(self, site: int) -> int:
+        return self.captured.plan.sites[site].policy.branches

@@ -1,0 +1,67 @@
+"""Two sets of named arrays: the same, or in which way not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+@dataclass
+class Comparison:
+    """Running total of many comparisons.
+
+    Attributes:
+        rtol, atol: values agree within ``atol + rtol * |expected|``; integers and booleans exactly.
+        compared: how many arrays were compared.
+        worst: largest absolute difference of finite values seen.
+        failures: one sentence per mismatch.
+    """
+
+    rtol: float
+    atol: float
+    compared: int = 0
+    worst: float = 0.0
+    failures: list[str] = field(default_factory=list)
+
+    def add(self, where: str, expected: Arrays, got: Arrays) -> bool:
+        """Compares names, dtypes, shapes and values; returns whether all agree."""
+        before = len(self.failures)
+        if list(expected) != list(got):
+            self.failures.append(f"{where}: expected outputs {list(expected)}, got {list(got)}")
+        for name in [n for n in expected if n in got]:
+            problem = self._array(expected[name], got[name])
+            if problem is not None:
+                self.failures.append(f"{where}, output {name!r}: {problem}")
+        return len(self.failures) == before
+
+    def _array(self, expected: NDArray[Any], got: NDArray[Any]) -> str | None:
+        self.compared += 1
+        if expected.dtype != got.dtype:
+            return f"expected dtype {expected.dtype}, got {got.dtype}"
+        if expected.shape != got.shape:
+            return f"expected shape {expected.shape}, got {got.shape}"
+        if expected.dtype.kind in "biu" or expected.dtype.kind in "OSU":
+            wrong = int((expected != got).sum())
+            return f"expected equal values, got {wrong} different ones" if wrong else None
+        a, b = expected.astype(np.float64), got.astype(np.float64)
+        finite = np.isfinite(a) & np.isfinite(b)
+        if not np.array_equal(a[~finite], b[~finite], equal_nan=True):
+            return "expected NaN and infinities at the same places, got them elsewhere"
+        difference = np.abs(a[finite] - b[finite])
+        if difference.size == 0:
+            return None
+        self.worst = max(self.worst, float(difference.max()))
+        allowed = self.atol + self.rtol * np.abs(a[finite])
+        over = int((difference > allowed).sum())
+        if over:
+            return (
+                f"expected values within rtol {self.rtol:g}, atol {self.atol:g}, got {over} of {difference.size} "
+                f"further apart, at most {difference.max():.3g}"
+            )
+        return None

@@ -1,0 +1,184 @@
+"""Point 3, statistical: the routes are distributed as the plan says, wherever they are drawn.
+
+Every figure is a count of an event with known probability p among n runs. It is rejected where its two-sided
+Chernoff bound ``2 exp(-n KL(k/n || p))`` (Hoeffding 1963, theorem 1) is below the false-alarm rate of one test.
+The bound holds for every n, so with the rate divided by the number of tests (Bonferroni) the total is rigorous.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rr_export.parity import first_runs
+from rr_export.parity.paths import Progress
+from rr_export.parity.report import Check
+from rr_export.parity.subject import Eager, File, RoutingSlice
+from rr_export.plan import Plan
+from rr_export.run import free_routes, recorded
+from rr_runtime.draws import fresh_seed
+
+FALSE_ALARM = 1e-6  # of one whole verification
+LAW_TOLERANCE = 2.0**-23  # float32 thresholds: the most by which a branch's probability may differ from the plan's
+OS_RUNS, LONG_RUNS, SESSIONS, EAGER_RUNS, WHOLE_RUNS = 10_000, 10_000, 1_000, 5_000, 16
+
+
+def check_law(eager: Eager, file: File, routing: RoutingSlice, *, progress: Progress) -> Check:
+    """Compares marginals, pairs of sites and kept counts with the plan, for every source of routes."""
+    if file.interface == "plain":
+        return Check("law", None, "a model without sites has no law")
+    plan = file.plan
+    sources: list[tuple[str, Callable[[], NDArray[np.int64]]]] = []
+    if file.interface != "standalone":
+        sources.append(("file, seeds of the operating system", lambda: _os_seeds(routing)))
+    if routing.has_random_node:
+        sources.append(("random node, first run of many sessions", lambda: _random_node(routing, SESSIONS, 1)))
+        sources.append(("random node, one long run", lambda: _random_node(routing, 1, LONG_RUNS)))
+    failures: list[str] = []
+    tests = (1 + len(sources)) * count_tests(plan)
+    figures: dict[str, object] = {"false_alarm_rate": FALSE_ALARM, "tests": tests}
+    latents = {"eager free draws": free_routes(eager.model, EAGER_RUNS)}
+    for number, (name, sample) in enumerate(sources):
+        progress("law", number, len(sources))
+        runs = sample()
+        latents[name] = runs[:, 0]
+        failures += [f"{name}: {text}" for text in _reach_failures(plan, runs[:, 0], runs[:, 1])]
+    for name, latent in latents.items():
+        failures += [f"{name}: {text}" for text in law_failures(plan, latent, FALSE_ALARM / tests)]
+        figures[name] = {
+            "runs": len(latent),
+            "frequencies": [f.round(6).tolist() for f in _frequencies(plan, latent)],
+        }
+    failures += _whole_runs(eager, file, routing)
+    runs_text = ", ".join(f"{name}: {len(latent)}" for name, latent in latents.items())
+    return Check(
+        "law",
+        not failures,
+        f"marginals, pairs of sites and kept counts ({runs_text} runs); {tests} tests, false-alarm rate "
+        f"{FALSE_ALARM:g} in all",
+        tuple(failures),
+        figures,
+    )
+
+
+def count_tests(plan: Plan) -> int:
+    """Returns how many events :func:`law_failures` tests."""
+    branches = np.array([site.policy.branches for site in plan.sites])
+    total = int(branches.sum())
+    return total + (total**2 - int((branches**2).sum())) // 2 + len(branches) + 1
+
+
+def law_failures(plan: Plan, latent: NDArray[np.int64], rate: float) -> list[str]:
+    """Returns one sentence per event whose frequency among the runs contradicts the plan.
+
+    Args:
+        plan: the law.
+        latent: int64 [runs, S], latent routes.
+        rate: false-alarm rate of one test.
+    """
+    runs, count = latent.shape
+    failures: list[str] = []
+    for i, law in enumerate(plan.marginals()):
+        seen = np.bincount(latent[:, i], minlength=len(law))
+        failures += [
+            f"site {plan.sites[i].name!r}: expected route {k} with probability {law[k]:.6g}, got {seen[k] / runs:.6g}"
+            for k in _rejected(seen, law, runs, rate)
+        ]
+    for i in range(count):
+        for j in range(i + 1, count):
+            law = plan.joint(i, j)
+            seen = np.bincount(latent[:, i] * law.shape[1] + latent[:, j], minlength=law.size)
+            failures += [
+                f"sites {plan.sites[i].name!r} and {plan.sites[j].name!r}: expected routes "
+                f"{divmod(int(k), law.shape[1])} with probability {law.flat[k]:.6g}, got {seen[k] / runs:.6g}"
+                for k in _rejected(seen, law.ravel(), runs, rate)
+            ]
+    law = plan.kept_counts()
+    seen = np.bincount((latent != 0).sum(axis=1), minlength=len(law))
+    failures += [
+        f"kept sites: expected {k} with probability {law[k]:.6g}, got {seen[k] / runs:.6g}"
+        for k in _rejected(seen, law, runs, rate)
+    ]
+    return failures
+
+
+def deviation(seen: float | NDArray[np.float64], law: float | NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns KL(seen || law) of two Bernoulli laws, in nats; infinite where the impossible was seen."""
+    q, p = np.asarray(seen, dtype=np.float64), np.asarray(law, dtype=np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        first = np.where(q > 0, q * np.log(q / p), 0.0)
+        second = np.where(q < 1, (1 - q) * np.log((1 - q) / (1 - p)), 0.0)
+    return np.asarray(first + second)
+
+
+def _rejected(seen: NDArray[np.int64], law: NDArray[np.float64], runs: int, rate: float) -> list[int]:
+    """The events rejected against every law within the tolerance of float32 thresholds."""
+    frequency = seen / runs
+    # a law of exactly 0 or 1 has no tolerance: a branch of probability 0 is never drawn
+    certain = (law < LAW_TOLERANCE / 2) | (law > 1 - LAW_TOLERANCE / 2)
+    slack = np.where(certain, 0.0, 2 * LAW_TOLERANCE)
+    nearest = np.clip(frequency, np.clip(law - slack, 0, 1), np.clip(law + slack, 0, 1))
+    return [int(k) for k in np.flatnonzero(runs * deviation(frequency, nearest) > np.log(2 / rate))]
+
+
+def _reach_failures(plan: Plan, latent: NDArray[np.int64], taken: NDArray[np.int64]) -> list[str]:
+    """Runs whose path is not what their latent routes reach."""
+    known: dict[bytes, NDArray[np.int64]] = {}
+    for routes, path in zip(latent, taken, strict=True):
+        expected = known.setdefault(routes.tobytes(), plan.taken(np.where(routes < 0, 0, routes)))
+        if not np.array_equal(expected, path):
+            return [f"expected routes {routes.tolist()} to take path {expected.tolist()}, got {path.tolist()}"]
+    return []
+
+
+def _frequencies(plan: Plan, latent: NDArray[np.int64]) -> Sequence[NDArray[np.float64]]:
+    return [np.bincount(latent[:, i], minlength=s.policy.branches) / len(latent) for i, s in enumerate(plan.sites)]
+
+
+def _os_seeds(routing: RoutingSlice) -> NDArray[np.int64]:
+    with routing.open() as decide:
+        return np.stack([decide(fresh_seed()) for _ in range(OS_RUNS)])
+
+
+def _random_node(routing: RoutingSlice, sessions: int, runs: int) -> NDArray[np.int64]:
+    """Routes by the random node, in a process of its own: ONNX Runtime's generator is one per process."""
+    with tempfile.TemporaryDirectory() as scratch:
+        model, feeds, out = (Path(scratch) / name for name in ("slice.onnx", "feeds.npz", "routes.npy"))
+        model.write_bytes(routing.content)
+        np.savez(feeds, **routing.feeds(None))  # type: ignore[arg-type]
+        command = [
+            sys.executable,
+            first_runs.__file__,
+            model,
+            feeds,
+            out,
+            str(sessions),
+            str(runs),
+            *routing.outputs,
+        ]
+        subprocess.run([str(c) for c in command], check=True)
+        return np.asarray(np.load(out))
+
+
+def _whole_runs(eager: Eager, file: File, routing: RoutingSlice) -> list[str]:
+    """Whole runs must agree with what was measured on their parts."""
+    failures: list[str] = []
+    with recorded(eager.model) as record:
+        for _ in range(WHOLE_RUNS):
+            eager.free()
+    for path, routes in zip(record.paths, record.routes, strict=True):
+        if not np.array_equal(file.plan.taken(routes), path):
+            failures.append(f"eager: expected path {file.plan.taken(routes).tolist()}, got {path.tolist()}")
+    if file.interface != "standalone":
+        with routing.open() as decide:
+            for seed in range(WHOLE_RUNS):
+                whole, part = file.on_seed(eager.inputs, seed).path, decide(seed)[1]
+                if not np.array_equal(whole, part):
+                    failures.append(f"seed {seed}: expected the slice's path {part.tolist()}, got {whole.tolist()}")
+    return failures

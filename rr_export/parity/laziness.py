@@ -1,0 +1,179 @@
+"""Point 4: only the taken branches are computed, by the graph's structure and by what ONNX Runtime executed."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx_ir as ir
+import onnxruntime
+
+from rr_export.capture import SCOPE_KEY
+from rr_export.lowering.sink import CALL_KEY, MIDDLE_KEY, SITE_KEY
+from rr_export.parity.compare import Arrays
+from rr_export.parity.paths import Progress
+from rr_export.parity.report import Check
+from rr_export.parity.subject import File
+from rr_export.plan import Plan
+
+PROFILED_PATHS = 12
+LEVELS = {
+    "disabled": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
+    "all": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
+}
+_KERNEL = "_kernel_time"
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What one ``If`` of a site decides: then_branch from route ``middle`` on."""
+
+    site: int
+    middle: int
+
+
+def check_laziness(file: File, inputs: Arrays, *, progress: Progress) -> Check:
+    """Checks the static placement, and the profiles of some paths that together take every branch."""
+    if file.interface == "plain":
+        return Check("laziness", None, "a model without sites has nothing to skip")
+    model = ir.load(file.source)
+    failures = misplaced_nodes(model, file.plan)
+    paths = _paths_taking_everything(file.plan)[:PROFILED_PATHS]
+    executed = 0
+    for number, (level, setting) in enumerate(LEVELS.items()):
+        progress("laziness", number, len(LEVELS))
+        found, nodes = _profile(file, model, inputs, paths, setting)
+        failures += [f"optimisation level {level!r}: {text}" for text in found]
+        executed += nodes
+    return Check(
+        "laziness",
+        not failures,
+        f"every node in the branch it was captured in; {executed} executed nodes on {len(paths)} paths, without and "
+        "with ONNX Runtime's optimisations, are the taken bodies and nothing else",
+        tuple(failures),
+        {"profiled_paths": [list(p) for p in paths], "executed_nodes": executed},
+    )
+
+
+def misplaced_nodes(model: ir.Model, plan: Plan) -> list[str]:
+    """Returns one sentence per node that was captured in a branch and lies outside it."""
+    failures: list[str] = []
+
+    def visit(graph: ir.Graph, inside: tuple[tuple[int, int, int], ...]) -> None:
+        for node in graph:
+            for call, branch in _scope(node):
+                if not any(c == call and low <= branch < high for c, low, high in inside):
+                    failures.append(
+                        f"node {node.name!r} ({node.op_type}): expected it inside branch {branch} of call {call}, "
+                        "got it outside"
+                    )
+                    break
+            gate = _gate(node)
+            for attribute in node.attributes.values():
+                if attribute.type != ir.AttributeType.GRAPH:
+                    continue
+                if gate is None:
+                    visit(attribute.as_graph(), inside)
+                    continue
+                call = int(node.metadata_props[CALL_KEY])
+                low, high = next(
+                    ((a, b) for c, a, b in inside[::-1] if c == call),
+                    (0, plan.sites[gate.site].policy.branches),
+                )
+                part = (call, gate.middle, high) if attribute.name == "then_branch" else (call, low, gate.middle)
+                visit(attribute.as_graph(), (*(s for s in inside if s[0] != call), part))
+
+    visit(model.graph, ())
+    return failures
+
+
+def expected_nodes(graph: ir.Graph, gates: Mapping[str, Gate], routes: Sequence[int]) -> tuple[set[str], set[str]]:
+    """Returns the names of the nodes that must run on a path, and of those that may (the user's own control flow)."""
+    must: set[str] = set()
+    may: set[str] = set()
+    for node in graph:
+        if node.op_type == "Constant":
+            continue
+        must.add(node.name or "")
+        gate = gates.get(node.name or "") if node.op_type == "If" else None
+        for attribute in node.attributes.values():
+            if attribute.type != ir.AttributeType.GRAPH:
+                continue
+            inner, optional = expected_nodes(attribute.as_graph(), gates, routes)
+            if gate is None:
+                may |= inner | optional
+            elif (routes[gate.site] >= gate.middle) == (attribute.name == "then_branch"):
+                must |= inner
+                may |= optional
+    return must, may
+
+
+def gates_of(model: ir.Model) -> dict[str, Gate]:
+    """Returns what every ``If`` of a site decides, by node name."""
+    found = {}
+    for node in ir.traversal.RecursiveGraphIterator(model.graph):
+        gate = _gate(node)
+        if gate is not None:
+            found[node.name or ""] = gate
+    return found
+
+
+def _gate(node: ir.Node) -> Gate | None:
+    if SITE_KEY not in node.metadata_props:
+        return None
+    return Gate(int(node.metadata_props[SITE_KEY]), int(node.metadata_props[MIDDLE_KEY]))
+
+
+def _scope(node: ir.Node) -> list[tuple[int, int]]:
+    text = node.metadata_props.get(SCOPE_KEY, "")
+    return [(int(c), int(k)) for c, _, k in (part.partition(":") for part in text.split("/") if part)]
+
+
+def _paths_taking_everything(plan: Plan) -> list[tuple[int, ...]]:
+    """A few paths that together take every branch that can be reached."""
+    missing: set[tuple[int, int]] | None = None
+    chosen: list[tuple[int, ...]] = []
+    candidates = plan.covering()
+    missing = {(i, r) for path in candidates for i, r in enumerate(path) if r >= 0}
+    while missing:
+        best = max(candidates, key=lambda path: len(missing & set(enumerate(path))))
+        chosen.append(best)
+        missing -= set(enumerate(best))
+    return chosen
+
+
+def _profile(
+    file: File, model: ir.Model, inputs: Arrays, paths: Sequence[tuple[int, ...]], level: int
+) -> tuple[list[str], int]:
+    failures: list[str] = []
+    executed = 0
+    gates = gates_of(model)
+    with tempfile.TemporaryDirectory() as scratch:
+        for path in paths:
+            options = onnxruntime.SessionOptions()
+            options.graph_optimization_level = level
+            options.optimized_model_filepath = str(Path(scratch) / "optimised.onnx")
+            options.enable_profiling = True
+            options.profile_file_prefix = str(Path(scratch) / "profile")
+            options.log_severity_level = 3
+            session = onnxruntime.InferenceSession(file.forcible, options, providers=["CPUExecutionProvider"])
+            session.run(None, file.feeds(inputs, path))
+            names = list(_kernels(Path(session.end_profiling())))
+            must, may = expected_nodes(ir.load(options.optimized_model_filepath).graph, gates, path)
+            executed += len(names)
+            for kind, wrong in (("not to run", set(names) - must - may), ("to run", must - set(names))):
+                if wrong:
+                    failures.append(
+                        f"path {list(path)}: expected {sorted(wrong)[:3]} {kind}"
+                        f"{f' and {len(wrong) - 3} more' if len(wrong) > 3 else ''}, got the opposite"
+                    )
+    return failures, executed
+
+
+def _kernels(profile: Path) -> Iterator[str]:
+    for event in json.loads(profile.read_text()):
+        if event.get("cat") == "Node" and event["name"].endswith(_KERNEL):
+            yield event["name"].removesuffix(_KERNEL)

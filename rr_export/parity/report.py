@@ -1,0 +1,95 @@
+"""What a verification found: for people a table, for machines JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+SHOWN = 5  # failures listed per check
+
+
+@dataclass(frozen=True)
+class Check:
+    """One point of the proof.
+
+    Attributes:
+        name: what was checked.
+        passed: whether it held; None where it does not apply.
+        summary: what was compared, and how far it was apart.
+        failures: one sentence per thing that did not hold.
+        figures: the numbers behind the summary (JSON-ready).
+    """
+
+    name: str
+    passed: bool | None
+    summary: str
+    failures: tuple[str, ...] = ()
+    figures: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Report:
+    """All checks of one verification.
+
+    Attributes:
+        checks: in the order in which they were made.
+        subject: what was verified.
+        versions: of everything that took part.
+    """
+
+    checks: tuple[Check, ...]
+    subject: str
+    versions: Mapping[str, str]
+
+    @property
+    def passed(self) -> bool:
+        """Whether everything that applies holds, and something does."""
+        results = [c.passed for c in self.checks if c.passed is not None]
+        return bool(results) and all(results)
+
+    def table(self) -> Table:
+        """Returns the report as a rich table."""
+        table = Table(title=f"{self.subject}: {'the same model' if self.passed else 'NOT the same model'}")
+        table.add_column("check")
+        table.add_column("result")
+        table.add_column("what was compared", overflow="fold")
+        marks = {True: "[green]holds[/]", False: "[bold red]FAILS[/]", None: "[dim]n/a[/]"}
+        for check in self.checks:
+            lines = [check.summary, *check.failures[:SHOWN]]
+            if len(check.failures) > SHOWN:
+                lines.append(f"... and {len(check.failures) - SHOWN} more")
+            table.add_row(check.name, marks[check.passed], escape("\n".join(lines)))
+        table.caption = ", ".join(f"{name} {version}" for name, version in self.versions.items())
+        return table
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the report as a JSON-ready dictionary."""
+        return {
+            "format": "rr.parity",
+            "version": 1,
+            "subject": self.subject,
+            "passed": self.passed,
+            "versions": dict(self.versions),
+            "checks": [
+                {
+                    "name": c.name,
+                    "passed": c.passed,
+                    "summary": c.summary,
+                    "failures": list(c.failures),
+                    "figures": dict(c.figures),
+                }
+                for c in self.checks
+            ],
+        }
+
+    def __str__(self) -> str:
+        """The table as plain text."""
+        console = Console(width=110, no_color=True)
+        with console.capture() as captured:
+            console.print(self.table())
+        return captured.get()

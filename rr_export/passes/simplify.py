@@ -1,0 +1,29 @@
+"""Constant folding, dead code and the exporter's detours: what every ONNX export goes through, after lowering.
+
+before:  Constant -> CastLike -> Add, Identity, Reshape(Reshape(x)), unused weights
+after:   folded, removed or merged; random node, draws, routes and every ``If`` as they were
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+
+import onnx_ir as ir
+import onnx_ir.passes.common as ir_passes
+from onnxscript import optimizer
+
+logger = logging.getLogger(__name__)
+
+
+def simplify(model: ir.Model) -> bool:
+    """The model computes the same with fewer nodes; returns whether anything changed."""
+    before = sum(1 for _ in ir.traversal.RecursiveGraphIterator(model.graph))
+    with warnings.catch_warnings():
+        # onnxscript 0.7 warns about its own deprecated calls
+        warnings.simplefilter("ignore")
+        optimizer.optimize_ir(model)
+    ir_passes.RemoveUnusedNodesPass()(model)
+    after = sum(1 for _ in ir.traversal.RecursiveGraphIterator(model.graph))
+    logger.debug("simplify: %d nodes before, %d after", before, after)
+    return after != before

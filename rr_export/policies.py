@@ -1,0 +1,209 @@
+"""The laws of routes: which branch a draw chooses.
+
+A policy is a table of probabilities, float64 [J, K]: one row, or for a later step of a Markov chain one row
+per branch of the step before. A route is the number of thresholds (cumulative probabilities) <= the draw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+LEAST = 2.0**-24  # draws are multiples of it; what is less likely could never be drawn
+SUM_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Policy:
+    """The law of one site's route.
+
+    Attributes:
+        table: float64 [J, K], rows sum to 1; J = 1 except for later steps of a chain.
+    """
+
+    table: NDArray[np.float64]
+
+    @property
+    def branches(self) -> int:
+        """K, the number of branches."""
+        return int(self.table.shape[1])
+
+    @cached_property
+    def thresholds(self) -> NDArray[np.float32]:
+        """float32 [J, K - 1]: the float64 cumulative sums, rounded; 1 where nothing remains."""
+        cumulative = np.cumsum(self.table, axis=1)[:, :-1]
+        remaining = np.cumsum(self.table[:, ::-1], axis=1)[:, ::-1][:, 1:]
+        thresholds = np.where(remaining == 0, 1.0, cumulative).astype(np.float32)
+        thresholds.flags.writeable = False
+        return thresholds
+
+    def route(self, draw: float | np.float32, previous: int = 0) -> int:
+        """Returns the route for a draw in [0, 1), after the route ``previous`` of the step before.
+
+        Raises:
+            ValueError: the draw, as float32, is not in [0, 1), or the table has no row for ``previous``.
+        """
+        drawn = np.float32(draw)
+        if not 0 <= drawn < 1:
+            raise ValueError(f"route: expected a draw in [0, 1) as float32, got {draw!r}; draw multiples of 2^-24")
+        if not 0 <= previous < len(self.thresholds):
+            raise ValueError(
+                f"route: expected a previous route 0..{len(self.thresholds) - 1}, got {previous}; give the route of "
+                "the step before, or 0 where there is none"
+            )
+        return int((self.thresholds[previous] <= drawn).sum())
+
+
+class Categorical(Policy):
+    """The route is k with probability ``probabilities[k]``, whatever happens elsewhere.
+
+    Args:
+        probabilities: K numbers >= 0 that sum to 1 within 1e-6 (and are divided by their sum).
+
+    Raises:
+        ValueError: they are no probabilities, or one lies between 0 and 2^-24.
+    """
+
+    def __init__(self, probabilities: ArrayLike) -> None:
+        super().__init__(checked_rows("Categorical", _numbers("Categorical", probabilities)[None]))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Categorical) and np.array_equal(self.table, other.table)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self.table[0]))
+
+
+class Uniform(Categorical):
+    """All ``k`` routes are equally likely."""
+
+    def __init__(self, k: int) -> None:
+        if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
+            raise ValueError(f"Uniform: expected at least one branch, got {k!r}; give a positive integer")
+        super().__init__(np.full(k, 1.0 / k))
+
+
+@dataclass(frozen=True, eq=False)
+class MarkovStep(Policy):
+    """One step of a chain, the policy of one site.
+
+    Attributes:
+        chain: the chain; steps belong together when this is the same object.
+        index: t, from 0.
+    """
+
+    chain: Markov = field(repr=False)
+    index: int
+
+
+class Markov:
+    """Routes that depend on the route before: P(X_t = x) = sum over x' of P(X_{t-1} = x') P(X_t = x | X_{t-1} = x').
+
+    Args:
+        initial: float [K_0], the law of step 0.
+        transitions: one square matrix [K, K] for every later step (row: the route before), or a sequence of
+            matrices, the t-th from step t to step t + 1, of shape [K_t, K_{t+1}].
+
+    Raises:
+        ValueError: a row holds no probabilities, or the shapes do not follow each other.
+    """
+
+    def __init__(self, initial: ArrayLike, transitions: ArrayLike | Sequence[ArrayLike]) -> None:
+        first = checked_rows("Markov: initial", _numbers("Markov: initial", initial)[None])
+        single = _matrix(transitions)
+        if single is not None:
+            if single.shape[0] != single.shape[1]:
+                raise ValueError(
+                    f"Markov: transitions: expected a square matrix or one matrix per step, got shape {single.shape}; "
+                    "put matrices into a list"
+                )
+            matrices = [single]
+        else:
+            matrices = [_numbers(f"Markov: transition {t}", m) for t, m in enumerate(_listed(transitions))]
+        width = first.shape[1]
+        self._tables: list[NDArray[np.float64]] = [first]
+        for t, matrix in enumerate(matrices):
+            where = f"Markov: transition {t}"
+            if matrix.ndim != 2 or matrix.shape[0] != width:
+                raise ValueError(
+                    f"{where}: expected {width} rows, one per branch of step {t}, got shape {matrix.shape}; "
+                    "make the matrices follow each other"
+                )
+            self._tables.append(checked_rows(where, matrix))
+            width = matrix.shape[1]
+        self.length: int | None = None if single is not None else len(self._tables)
+        self._steps: dict[int, MarkovStep] = {}
+
+    def step(self, t: int) -> MarkovStep:
+        """Returns the policy of the chain's t-th site.
+
+        Raises:
+            ValueError: the chain has no such step.
+        """
+        if isinstance(t, bool) or not isinstance(t, int | np.integer) or t < 0 or (self.length or t + 1) <= t:
+            allowed = "0 or more" if self.length is None else f"0..{self.length - 1}"
+            raise ValueError(f"Markov: expected a step of {allowed}, got {t!r}; add transitions for more steps")
+        index = int(t)
+        if index not in self._steps:
+            self._steps[index] = MarkovStep(self._tables[min(index, len(self._tables) - 1)], self, index)
+        return self._steps[index]
+
+    def __repr__(self) -> str:
+        """Shows the sizes."""
+        return f"Markov(branches={[t.shape[1] for t in self._tables]}, length={self.length})"
+
+
+def checked_rows(where: str, table: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns ``table`` with every row divided by its sum, read-only.
+
+    Raises:
+        ValueError: a row holds no probabilities.
+    """
+    if table.ndim != 2 or table.shape[1] == 0:
+        raise ValueError(f"{where}: expected a list of probabilities, got shape {table.shape[1:]}; give one per branch")
+    for number, row in enumerate(table):
+        at = where if len(table) == 1 else f"{where}, row {number}"
+        if not np.isfinite(row).all() or (row < 0).any():
+            raise ValueError(
+                f"{at}: expected probabilities >= 0, got {row.tolist()}; mend the negative or non-finite one"
+            )
+        if abs(row.sum() - 1) > SUM_TOLERANCE:
+            raise ValueError(
+                f"{at}: expected probabilities that sum to 1, got {row.tolist()} with sum {row.sum():.9g}; divide them "
+                "by their sum"
+            )
+        tiny = row[(row > 0) & (row < LEAST)]
+        if tiny.size:
+            raise ValueError(
+                f"{at}: expected probabilities of 0 or at least 2^-24, got {tiny[0]:.3g}, which no draw can hit; use 0"
+            )
+    normal: NDArray[np.float64] = table / table.sum(axis=1, keepdims=True) + 0.0  # no -0.0
+    normal.flags.writeable = False
+    return normal
+
+
+def _numbers(where: str, values: ArrayLike) -> NDArray[np.float64]:
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where}: expected numbers in rows of one length, got {values!r}; mend them") from error
+
+
+def _listed(transitions: Any) -> list[Any]:
+    if not isinstance(transitions, Iterable):
+        raise TypeError(f"Markov: expected transition matrices, got {transitions!r}; give one matrix or a list of them")
+    return list(transitions)
+
+
+def _matrix(transitions: ArrayLike | Sequence[ArrayLike]) -> NDArray[np.float64] | None:
+    """The one matrix for all steps, if that is what was given."""
+    try:
+        array = np.asarray(transitions, dtype=np.float64)
+    except ValueError:  # matrices of different shapes
+        return None
+    return array if array.ndim == 2 else None

@@ -1,0 +1,23 @@
+"""Runs routed ONNX files with onnxruntime and numpy only: fresh paths, seeded paths, forced paths."""
+
+from __future__ import annotations
+
+from rr_runtime.draws import draws
+from rr_runtime.errors import BundleError, ProviderError, RuntimeFailure
+from rr_runtime.providers import providers
+from rr_runtime.results import EnsembleResult, Result
+from rr_runtime.session import Session
+
+__all__ = [
+    "BundleError",
+    "EnsembleResult",
+    "ProviderError",
+    "Result",
+    "RuntimeFailure",
+    "Session",
+    "__version__",
+    "draws",
+    "providers",
+]
+
+__version__ = "0.1.0"

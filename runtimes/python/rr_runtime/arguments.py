@@ -1,0 +1,163 @@
+"""Turns what the caller passes to a run into what the graph takes, or says what is wrong with it."""
+
+from __future__ import annotations
+
+import difflib
+import operator
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rr_runtime.manifest import RESERVED, Site, Tensor
+
+
+def check_inputs(inputs: Mapping[str, Any], declared: Sequence[Tensor]) -> dict[str, NDArray[Any]]:
+    """Returns the inputs as C-contiguous arrays of the declared dtypes and shapes, under the declared names.
+
+    Arrays (numpy's, and whatever offers `__array__`) must have the declared dtype: nothing is cast. Python numbers and
+    lists of them take it, where no integer changes its value; floats are rounded to it.
+
+    Raises:
+        TypeError: `inputs` is no mapping, or an input is of another dtype.
+        ValueError: an input is missing, unknown, or of another rank or size, or symbolic sizes disagree.
+    """
+    if not isinstance(inputs, Mapping):
+        raise TypeError(f"inputs: expected a mapping of names to arrays, got {type(inputs).__name__}; pass a dict")
+    _check_names(inputs, declared)
+    arrays = {tensor.name: _to_array(inputs[tensor.name], tensor) for tensor in declared}
+    _check_sizes(arrays, declared)
+    return arrays
+
+
+def check_path(path: Any, sites: Sequence[Site]) -> NDArray[np.int64]:
+    """Returns the path as int64 [S]: -1 where the site draws, else the route to take.
+
+    Raises:
+        TypeError: it holds something else than integers.
+        ValueError: it is of another length, or a route is out of range.
+    """
+    expected = f"path: expected {len(sites)} integers, one per site"
+    if isinstance(path, str | bytes) or not isinstance(path, Iterable):
+        raise TypeError(f"{expected}, got {type(path).__name__}; pass a list")
+    values = np.asarray(path) if hasattr(path, "__array__") else list(path)
+    if isinstance(values, np.ndarray):
+        if values.dtype.kind not in "iu":
+            raise TypeError(f"{expected}, got an array of {values.dtype}; pass int64")
+        if values.ndim != 1:
+            raise ValueError(f"{expected}, got an array of shape {values.shape}; pass one dimension")
+        values = values.tolist()
+    if len(values) != len(sites):
+        names = ", ".join(site.name for site in sites)
+        raise ValueError(f"{expected}, got {len(values)}; pass a route or -1 (draw) for each of {names}")
+    return np.array(
+        [_check_route(value, site, i) for i, (value, site) in enumerate(zip(values, sites, strict=True))], np.int64
+    )
+
+
+def check_count(value: object, name: str) -> int:
+    """Returns the value as a Python int >= 1.
+
+    Raises:
+        TypeError: it is no integer (a bool is none).
+        ValueError: it is below 1.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(f"{name}: expected an integer >= 1, got {type(value).__name__} {value!r}; pass an int")
+    if value < 1:
+        raise ValueError(f"{name}: expected an integer >= 1, got {value}; pass at least 1")
+    return int(value)
+
+
+def _check_route(value: object, site: Site, index: int) -> int:
+    where = f"path[{index}], site {site.name!r}"
+    try:
+        if isinstance(value, bool | np.bool_):
+            raise TypeError
+        route = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{where}: expected an integer, got {type(value).__name__} {value!r}; pass an int") from None
+    if not -1 <= route < len(site.branches):
+        branches = ", ".join(f"{k} {name}" for k, name in enumerate(site.branches))
+        last = len(site.branches) - 1
+        raise ValueError(f"{where}: expected -1 (draw) or 0..{last}, got {route}; its branches are {branches}")
+    return route
+
+
+def _check_names(inputs: Mapping[str, Any], declared: Sequence[Tensor]) -> None:
+    names = [tensor.name for tensor in declared]
+    missing = [name for name in names if name not in inputs]
+    unknown = [name for name in inputs if name not in names]
+    listed = ", ".join(map(str, declared)) or "no inputs"
+    for name in unknown:
+        if name in RESERVED:
+            raise ValueError(f"input {name!r}: expected the model's own inputs ({listed}), got one that the runtime "
+                             "feeds; pass seed= or path= instead")  # fmt: skip
+        near = difflib.get_close_matches(str(name), missing or names, n=1)
+        advice = f"did you mean {near[0]!r}?" if near else "remove it"
+        raise ValueError(f"input {name!r}: expected only {listed}, got an unknown name; {advice}")
+    if missing:
+        got = ", ".join(map(repr, inputs)) or "none"
+        raise ValueError(f"input {missing[0]!r}: expected {listed}, got {got}; pass the missing {', '.join(missing)}")
+
+
+def _to_array(value: Any, tensor: Tensor) -> NDArray[Any]:
+    dtype = np.dtype(tensor.dtype)
+    where = f"input {tensor.name!r}"
+    given = hasattr(value, "__array__")
+    try:
+        found = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:  # ragged lists, tensors on a GPU
+        raise TypeError(
+            f"{where}: expected {tensor.dtype} numbers, got {type(value).__name__} ({error}); pass a numpy array"
+        ) from error
+    if found.dtype != dtype:
+        if given:
+            raise TypeError(
+                f"{where}: expected {tensor.dtype}, got {found.dtype}; convert it yourself: .astype({tensor.dtype!r})"
+            )
+        found = _from_python(found, dtype, where)
+    return np.asarray(found, order="C")
+
+
+def _from_python(found: NDArray[Any], dtype: np.dtype[Any], where: str) -> NDArray[Any]:
+    """Returns Python numbers, as numpy understood them, in the declared dtype."""
+    takes = {"b": "b", "i": "iu", "u": "iu", "f": "fiu"}[dtype.kind]
+    if found.size and found.dtype.kind not in takes:
+        raise TypeError(f"{where}: expected {dtype}, got Python values that numpy reads as {found.dtype}; pass {dtype}")
+    with np.errstate(over="ignore", invalid="ignore"):
+        cast = found.astype(dtype)
+    if found.dtype.kind == "f":
+        kept = np.isfinite(cast) == np.isfinite(found)
+    else:  # as Python's numbers, which compare exactly whatever their types
+        pairs = zip(cast.ravel().tolist(), found.ravel().tolist(), strict=True)
+        kept = np.array([a == b for a, b in pairs], bool).reshape(found.shape)
+    if not np.all(kept):
+        raise ValueError(
+            f"{where}: expected numbers that {dtype} holds, got {found[~kept].flat[0]}; pass another dtype"
+        )
+    return cast
+
+
+def _check_sizes(arrays: Mapping[str, NDArray[Any]], declared: Iterable[Tensor]) -> None:
+    bound: dict[str, tuple[int, str]] = {}
+    for tensor in declared:
+        shape = arrays[tensor.name].shape
+        where = f"input {tensor.name!r}"
+        expected = f"[{', '.join(map(str, tensor.shape))}]"
+        if len(shape) != len(tensor.shape):
+            raise ValueError(f"{where}: expected rank {len(tensor.shape)}, {expected}, got shape {shape}; reshape it")
+        for axis, (size, wanted) in enumerate(zip(shape, tensor.shape, strict=True)):
+            if isinstance(wanted, int):
+                if size != wanted:
+                    raise ValueError(
+                        f"{where}: expected size {wanted} on axis {axis} of {expected}, got {size}; reshape it"
+                    )
+                continue
+            first, other = bound.setdefault(wanted, (size, tensor.name))
+            if size != first:
+                raise ValueError(
+                    f"{where}: expected {wanted} = {first} on axis {axis} of {expected}, as in input {other!r}, "
+                    f"got {size}; pass inputs of one {wanted}"
+                )

@@ -1,0 +1,125 @@
+"""Opens what is shipped: a bundle folder, every file checked against its recorded hash, or a single model file."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+
+from rr_runtime.errors import BundleError
+from rr_runtime.manifest import Manifest, RecordedFile
+
+MODEL = "model.onnx"
+MANIFEST = "manifest.json"
+GOLDEN = "golden.npz"
+METADATA_KEY = "rr.manifest"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle whose files are what its manifest says.
+
+    Attributes:
+        path: the folder or file that was opened.
+        model: the model file.
+        manifest: what it says about itself.
+    """
+
+    path: Path
+    model: Path
+    manifest: Manifest
+
+
+def open_bundle(path: str | os.PathLike[str]) -> Bundle:
+    """Returns the bundle in a folder, or in a single model file, which is loaded once to read its manifest.
+
+    In a folder, the size and SHA-256 of every recorded file are right afterwards, external weights included. Symbolic
+    links are followed. A single file carries no hash.
+
+    Raises:
+        BundleError: there is none, it is damaged, or it was not made by rr_export.
+    """
+    source = Path(path)
+    if source.is_dir():
+        return _open_folder(source)
+    if source.is_file():
+        return _open_file(source)
+    raise BundleError(f"{source}: expected a bundle folder or a model file, got nothing there; check the path")
+
+
+def embedded_manifest(session: onnxruntime.InferenceSession, where: str) -> Manifest | None:
+    """Returns the manifest inside the model of a session, None where there is none.
+
+    Raises:
+        BundleError: there is one, but it is damaged.
+    """
+    text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    return None if text is None else Manifest.parse(text, where=f"{where}: metadata {METADATA_KEY}")
+
+
+def _open_folder(folder: Path) -> Bundle:
+    file = folder / MANIFEST
+    if not file.is_file():
+        raise BundleError(
+            f"{folder}: expected a bundle folder with {MANIFEST}, got none; export one, or name a model file"
+        )
+    manifest = Manifest.parse(_read(file), where=str(file))
+    if MODEL not in manifest.files:
+        recorded = ", ".join(sorted(manifest.files)) or "nothing"
+        raise BundleError(f"{file}: files: expected a record of {MODEL}, got {recorded}; export the model again")
+    for name, record in manifest.files.items():
+        _check_file(folder / name, record)
+    return Bundle(folder, folder / MODEL, manifest)
+
+
+def _open_file(file: Path) -> Bundle:
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 4  # its failures are raised below
+    options.add_session_config_entry("session.disable_prepacking", "1")
+    try:
+        session: Any = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise unreadable(file, error) from error
+    manifest = embedded_manifest(session, str(file))
+    if manifest is None:
+        raise BundleError(
+            f"{file}: expected a model with metadata {METADATA_KEY}, got one without; "
+            "export it with rr_export, or run it with onnxruntime itself"
+        )
+    return Bundle(file, file, manifest)
+
+
+def unreadable(file: Path, error: Exception) -> BundleError:
+    """Returns the error for a model file that onnxruntime refuses."""
+    return BundleError(
+        f"{file}: expected an ONNX model that onnxruntime {onnxruntime.__version__} loads, got: {str(error).strip()}; "
+        "copy or export it again (it may be cut short), or update onnxruntime"
+    )
+
+
+def _check_file(file: Path, record: RecordedFile) -> None:
+    if not file.is_file():
+        raise BundleError(f"{file}: expected the file that {MANIFEST} records, got none; copy the whole bundle again")
+    try:
+        size = file.stat().st_size
+        if size != record.bytes:
+            raise BundleError(f"{file}: expected {record.bytes} bytes, got {size}; copy the bundle again")
+        with file.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise BundleError(f"{file}: expected a readable file, got {error}; check its permissions") from error
+    if digest != record.sha256:
+        raise BundleError(f"{file}: expected SHA-256 {record.sha256}, got {digest}; copy or export the bundle again")
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise BundleError(f"{file}: expected a readable file, got {error}; check its permissions") from error

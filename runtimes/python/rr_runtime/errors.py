@@ -1,0 +1,15 @@
+"""What can go wrong at run time, apart from wrong arguments (those are ValueError and TypeError)."""
+
+from __future__ import annotations
+
+
+class RuntimeFailure(Exception):  # noqa: N818 - "RuntimeError" is taken
+    """Running or checking a file failed; the base of all errors of this package."""
+
+
+class BundleError(RuntimeFailure):
+    """A bundle or file is missing, damaged, foreign, or does not agree with itself."""
+
+
+class ProviderError(RuntimeFailure):
+    """The asked execution provider cannot be had on this machine."""

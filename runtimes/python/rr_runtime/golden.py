@@ -1,0 +1,100 @@
+"""Replays the recorded runs of a bundle and compares their outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rr_runtime.bundle import GOLDEN, Bundle
+from rr_runtime.errors import BundleError, RuntimeFailure
+from rr_runtime.manifest import GoldenCase
+from rr_runtime.results import Result
+
+
+def check_golden(bundle: Bundle, run: Callable[..., Result]) -> int:
+    """Returns how many recorded runs `run` repeated: the same path and, within the manifest's tolerances, outputs.
+
+    Integers and bools must be equal, NaN and infinities in the same places.
+
+    Args:
+        bundle: the bundle that the cases come from.
+        run: `Session.run`.
+
+    Raises:
+        BundleError: the recorded arrays are damaged.
+        RuntimeFailure: there are no cases, or one differs; it names case and output.
+    """
+    manifest = bundle.manifest
+    if not manifest.golden:
+        raise RuntimeFailure(f"{bundle.path}: expected golden cases, got none; check a bundle folder that has some")
+    if manifest.interface == "standalone":
+        raise RuntimeFailure(
+            f"{bundle.path}: expected a file that takes a path, got interface 'standalone', whose runs cannot be "
+            "repeated; verify it with rr_export"
+        )
+    arrays = _load(bundle)
+    for number, case in enumerate(manifest.golden):
+        _check_case(bundle, number, case, arrays, run)
+    return len(manifest.golden)
+
+
+def difference(expected: NDArray[Any], found: NDArray[Any], *, rtol: float, atol: float) -> str | None:
+    """Returns what differs between two outputs, in words, or None."""
+    if expected.dtype != found.dtype or expected.shape != found.shape:
+        return f"expected {expected.dtype} {list(expected.shape)}, got {found.dtype} {list(found.shape)}"
+    if expected.dtype.kind == "f":
+        with np.errstate(invalid="ignore", over="ignore"):
+            wrong = ~np.isclose(found.astype(float), expected.astype(float), rtol=rtol, atol=atol, equal_nan=True)
+    else:
+        wrong = found != expected
+    if not wrong.any():
+        return None
+    worst = tuple(int(i) for i in np.argwhere(wrong)[0])
+    return (
+        f"expected {expected[worst]!s} at {list(worst)}, got {found[worst]!s} "
+        f"({int(wrong.sum())} of {wrong.size} differ, rtol {rtol:g}, atol {atol:g})"
+    )
+
+
+def _load(bundle: Bundle) -> dict[str, NDArray[Any]]:
+    file = bundle.path / GOLDEN
+    if GOLDEN not in bundle.manifest.files:
+        raise BundleError(f"{file}: expected a recorded file, as there are golden cases, got none; export again")
+    try:
+        with np.load(file, allow_pickle=False) as archive:
+            return {key: archive[key] for key in archive.files}
+    except Exception as error:  # numpy, zipfile and zlib each have their own
+        raise BundleError(f"{file}: expected arrays, got {type(error).__name__}: {error}; export again") from error
+
+
+def _check_case(
+    bundle: Bundle, number: int, case: GoldenCase, arrays: dict[str, NDArray[Any]], run: Callable[..., Result]
+) -> None:
+    where = f"{bundle.path}: golden case {number}"
+    inputs = _side(arrays, f"{number}/input/")
+    expected = _side(arrays, f"{number}/output/")
+    names = [tensor.name for tensor in bundle.manifest.outputs]
+    if set(expected) != set(names):
+        raise BundleError(f"{where}: expected outputs {names}, got {sorted(expected)}; export again")
+    routed = bundle.manifest.interface != "plain"
+    path = case.taken if case.seed is None and case.path is None else case.path
+    try:
+        result = run(inputs, seed=case.seed, path=path) if routed else run(inputs)
+    except (TypeError, ValueError) as error:
+        raise BundleError(f"{where}: expected inputs of this model, got: {error}; export again") from error
+    if result.path is not None and case.taken is not None and result.path.tolist() != list(case.taken):
+        raise RuntimeFailure(
+            f"{where}: expected path {list(case.taken)}, got {result.path.tolist()}; "
+            "this onnxruntime computes the routing wrongly, use another version or provider"
+        )
+    for name in names:
+        found = difference(expected[name], result.outputs[name], rtol=bundle.manifest.rtol, atol=bundle.manifest.atol)
+        if found is not None:
+            raise RuntimeFailure(f"{where}: output {name!r}: {found}; try another version of onnxruntime or provider")
+
+
+def _side(arrays: dict[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
+    return {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}

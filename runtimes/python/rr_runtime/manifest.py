@@ -1,0 +1,365 @@
+"""Reads what a file says about itself: its sites, inputs and outputs, and what belongs to a bundle."""
+
+from __future__ import annotations
+
+import json
+import re
+import reprlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath, PureWindowsPath
+from types import MappingProxyType
+from typing import Any, NoReturn, TypeVar
+
+from rr_runtime.draws import SEEDS
+from rr_runtime.errors import BundleError
+
+FORMAT = "rr.manifest"
+VERSION = 1
+INTERFACES = ("explicit", "host", "standalone", "plain")
+GENERATOR = "splitmix64"
+KINDS = ("layer", "operation", "parameter")
+DTYPES = (
+    *("float16", "float32", "float64", "bool"),
+    *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+)
+_T = TypeVar("_T")
+_SHORT = reprlib.Repr()  # bounded in depth and length, as what it shows may be hostile
+_SHORT.maxstring = _SHORT.maxother = 60
+_DAMAGED = "the manifest is damaged, export the model again"
+RESERVED = ("rr_seed", "rr_path", "rr_draws", "rr_path_taken")
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The law of one site's routes.
+
+    Attributes:
+        type: "categorical" or "markov".
+        probabilities: J rows of K numbers; J = 1, except for later steps of a chain, where row j holds after route j.
+        thresholds: J rows of K - 1 numbers; the route is the number of thresholds <= draw.
+        chain: which Markov chain the site belongs to, or None.
+        step: which step of the chain it is, or None.
+    """
+
+    type: str
+    probabilities: tuple[tuple[float, ...], ...]
+    thresholds: tuple[tuple[float, ...], ...]
+    chain: int | None
+    step: int | None
+
+
+@dataclass(frozen=True)
+class Site:
+    """A place in the model where one of K branches is chosen.
+
+    Attributes:
+        name: its module path in the source model.
+        kind: "layer", "operation" or "parameter".
+        branches: the names of its K branches; route k takes branch k.
+        calls: for every call of the site the enclosing (site index, branch index) pairs; () = top level.
+        policy: the law of its routes.
+    """
+
+    name: str
+    kind: str
+    branches: tuple[str, ...]
+    calls: tuple[tuple[tuple[int, int], ...], ...]
+    policy: Policy
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input or output: its name, its dtype as numpy calls it, and its sizes (a string is a symbolic size)."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+    def __str__(self) -> str:
+        """The tensor as `name: dtype [sizes]`."""
+        return f"{self.name}: {self.dtype} [{', '.join(map(str, self.shape))}]"
+
+
+@dataclass(frozen=True)
+class GoldenCase:
+    """A recorded run; its arrays are in golden.npz.
+
+    Attributes:
+        seed: the seed it ran with, or None.
+        path: the path that was asked, S routes (-1: drawn), or None.
+        taken: the path that was taken, S routes (-1: not reached), or None where the file does not tell it.
+    """
+
+    seed: int | None
+    path: tuple[int, ...] | None
+    taken: tuple[int, ...] | None
+
+
+@dataclass(frozen=True)
+class RecordedFile:
+    """What a file of the bundle must be: its SHA-256 in lower-case hexadecimal, and its size in bytes."""
+
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a file says about itself.
+
+    Attributes:
+        interface: "explicit", "host", "standalone" or "plain" (no sites).
+        opset: the ONNX opset of the graph.
+        sites: the sites, in path order.
+        inputs: the model's own inputs, without those named rr_*.
+        outputs: the model's own outputs, without those named rr_*.
+        rtol: the relative tolerance to which the exporter proved the file.
+        atol: the absolute tolerance.
+        producer: the versions that made the file.
+        files: the other files of the bundle folder by name; empty in the manifest inside a model.
+        golden: the recorded runs; empty in the manifest inside a model.
+    """
+
+    interface: str
+    opset: int
+    sites: tuple[Site, ...]
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    rtol: float
+    atol: float
+    producer: Mapping[str, str]
+    files: Mapping[str, RecordedFile]
+    golden: tuple[GoldenCase, ...]
+
+    @classmethod
+    def parse(cls, source: str | bytes | Mapping[str, Any], *, where: str = "manifest") -> Manifest:
+        """Returns the manifest that a JSON text, or the dictionary read from one, describes. Unknown keys are ignored.
+
+        Args:
+            source: JSON text (UTF-8 where bytes) or a dictionary.
+            where: the file it comes from, for messages.
+
+        Raises:
+            BundleError: it is no JSON, of another format or version, or a key is missing or wrong.
+        """
+        root = _Node(source if isinstance(source, Mapping) else _read_json(source, where), where, "")
+        root.key("format").one_of(FORMAT)
+        version = root.key("version").integer(0)
+        if version != VERSION:
+            raise BundleError(f"{where}: expected version {VERSION}, got {version}; update rr-runtime, or export again")
+        sites = root.key("sites").each(_read_site)
+        _check_sites(root.key("sites"), sites)
+        interface = root.key("interface").one_of(*INTERFACES)
+        if (interface == "plain") != (not sites):
+            root.key("sites").fail(f"{'no sites' if sites else 'sites'} in a file of interface {interface!r}")
+        root.key("generator").one_of(GENERATOR)
+        tolerances = root.key("tolerances")
+        files = root.optional("files")
+        golden = root.optional("golden")
+        return cls(
+            interface=interface,
+            opset=root.key("opset").integer(1),
+            sites=sites,
+            inputs=_read_tensors(root.key("inputs")),
+            outputs=_read_tensors(root.key("outputs")),
+            rtol=tolerances.key("rtol").number(0.0, 1e9),
+            atol=tolerances.key("atol").number(0.0, 1e9),
+            producer=MappingProxyType({name: node.text() for name, node in root.key("producer").items()}),
+            files=MappingProxyType(dict(map(_read_file, files.items())) if files is not None else {}),
+            golden=golden.each(lambda case: _read_golden(case, sites)) if golden is not None else (),
+        )
+
+    def about_model(self) -> Manifest:
+        """Returns what the manifest says about the model alone: without files and golden cases."""
+        return replace(self, files=MappingProxyType({}), golden=())
+
+
+class _Node:
+    """A JSON value and its place, so that each complaint says where it is."""
+
+    def __init__(self, value: Any, where: str, place: str) -> None:
+        self.value, self.where, self.place = value, where, place
+
+    def fail(self, expected: str) -> NoReturn:
+        place = f"{self.where}: {self.place}" if self.place else self.where
+        raise BundleError(f"{place}: expected {expected}, got {_SHORT.repr(self.value)}; {_DAMAGED}")
+
+    def key(self, name: str) -> _Node:
+        found = self.optional(name)
+        if found is None:
+            place = self._below(name)
+            raise BundleError(f"{self.where}: {place}: expected this key, got none; {_DAMAGED}")
+        return found
+
+    def optional(self, name: str) -> _Node | None:
+        if not isinstance(self.value, Mapping):
+            self.fail("an object")
+        return _Node(self.value[name], self.where, self._below(name)) if name in self.value else None
+
+    def items(self) -> list[tuple[str, _Node]]:
+        if not isinstance(self.value, Mapping):
+            self.fail("an object")
+        return [(name, _Node(value, self.where, self._below(name))) for name, value in self.value.items()]
+
+    def each(self, read: Callable[[_Node], _T]) -> tuple[_T, ...]:
+        if not isinstance(self.value, list | tuple):
+            self.fail("a list")
+        return tuple(read(_Node(value, self.where, f"{self.place}[{i}]")) for i, value in enumerate(self.value))
+
+    def text(self) -> str:
+        return self.value if isinstance(self.value, str) and self.value else self.fail("a text that is not empty")
+
+    def one_of(self, *words: str) -> str:
+        if self.value not in words:
+            self.fail(" or ".join(map(repr, words)))
+        return str(self.value)
+
+    def integer(self, low: int, high: int | None = None) -> int:
+        value = self.value
+        if isinstance(value, bool) or not isinstance(value, int) or value < low or (high is not None and value > high):
+            self.fail(f"an integer >= {low}" if high is None else f"an integer in {low}..{high}")
+        return value
+
+    def number(self, low: float, high: float) -> float:
+        value = self.value
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+            self.fail(f"a number in [{low:g}, {high:g}]")
+        return float(value)
+
+    def _below(self, name: str) -> str:
+        return f"{self.place}.{name}" if self.place else name
+
+
+def _read_json(text: str | bytes, where: str) -> Any:
+    """Returns the JSON value of a text; NaN and infinities, which JSON has not, are refused."""
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:  # ValueError covers bad JSON and bad UTF-8
+        raise BundleError(f"{where}: expected JSON, got {type(error).__name__}: {error}; {_DAMAGED}") from error
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _read_site(node: _Node) -> Site:
+    branches = node.key("branches").each(_Node.text)
+    if not branches:
+        node.key("branches").fail("at least one branch")
+    return Site(
+        name=node.key("name").text(),
+        kind=node.key("kind").one_of(*KINDS),
+        branches=branches,
+        calls=node.key("calls").each(lambda call: call.each(_read_pair)),
+        policy=_read_policy(node.key("policy"), len(branches)),
+    )
+
+
+def _read_pair(node: _Node) -> tuple[int, int]:
+    pair = node.each(lambda index: index.integer(0))
+    return (pair[0], pair[1]) if len(pair) == 2 else node.fail("a pair [site index, branch index]")
+
+
+def _read_policy(node: _Node, branches: int) -> Policy:
+    def read_row(length: int) -> Callable[[_Node], tuple[float, ...]]:
+        def read(row: _Node) -> tuple[float, ...]:
+            numbers = row.each(lambda number: number.number(0.0, 1.0))
+            return numbers if len(numbers) == length else row.fail(f"{length} numbers ({branches} branches)")
+
+        return read
+
+    kind = node.key("type").one_of("categorical", "markov")
+    probabilities = node.key("probabilities").each(read_row(branches))
+    thresholds = node.key("thresholds").each(read_row(branches - 1))
+    if not probabilities or (kind == "categorical" and len(probabilities) != 1):
+        node.key("probabilities").fail("one row" if kind == "categorical" else "at least one row")
+    if len(thresholds) != len(probabilities):
+        node.key("thresholds").fail(f"{len(probabilities)} rows, as many as of probabilities")
+    if any(abs(sum(row) - 1) > 1e-6 for row in probabilities):
+        node.key("probabilities").fail("rows that sum to 1")
+    if any(list(row) != sorted(row) for row in thresholds):
+        node.key("thresholds").fail("rows that do not fall")
+    chain = node.key("chain").integer(0) if kind == "markov" else None
+    step = node.key("step").integer(0) if kind == "markov" else None
+    return Policy(kind, probabilities, thresholds, chain, step)
+
+
+def _check_sites(node: _Node, sites: tuple[Site, ...]) -> None:
+    """Holds what no site can say alone: names, nesting and the steps of each chain fit together."""
+    if len({site.name for site in sites}) != len(sites):
+        node.fail("sites of different names")
+    for i, site in enumerate(sites):
+        for outer, branch in (pair for call in site.calls for pair in call):
+            if outer >= len(sites) or outer == i or branch >= len(sites[outer].branches):
+                raise BundleError(
+                    f"{node.where}: {node.place}[{i}].calls: expected enclosing branches of other sites, "
+                    f"got [{outer}, {branch}]; {_DAMAGED}"
+                )
+    steps = {(site.policy.chain, site.policy.step): site for site in sites if site.policy.type == "markov"}
+    if len(steps) != sum(site.policy.type == "markov" for site in sites):
+        node.fail("each step of a chain once")
+    for (chain, step), site in steps.items():
+        before = steps.get((chain, step - 1)) if step else None
+        rows = 1 if not step else len(before.branches) if before else len(site.policy.probabilities)
+        if len(site.policy.probabilities) != rows:
+            raise BundleError(
+                f"{node.where}: {node.place}: site {site.name!r}, step {step} of chain {chain}: expected {rows} "
+                f"rows of probabilities, got {len(site.policy.probabilities)}; {_DAMAGED}"
+            )
+
+
+def _read_tensors(node: _Node) -> tuple[Tensor, ...]:
+    tensors = node.each(
+        lambda tensor: Tensor(
+            name=tensor.key("name").text(),
+            dtype=tensor.key("dtype").one_of(*DTYPES),
+            shape=tensor.key("shape").each(_read_size),
+        )
+    )
+    names = [tensor.name for tensor in tensors]
+    if len(set(names)) != len(names) or not set(names).isdisjoint(RESERVED):
+        node.fail(f"different names, and none of {', '.join(RESERVED)}")
+    return tensors
+
+
+def _read_size(node: _Node) -> int | str:
+    return node.text() if isinstance(node.value, str) else node.integer(0)
+
+
+def _read_file(item: tuple[str, _Node]) -> tuple[str, RecordedFile]:
+    name, node = item
+    if not _stays_inside(name):
+        raise BundleError(
+            f"{node.where}: files: expected names of files inside the bundle's folder, got {name!r}; "
+            "do not use this bundle, somebody made it to reach other files"
+        )
+    digest = node.key("sha256")
+    if not re.fullmatch("[0-9a-f]{64}", digest.text()):
+        digest.fail("64 hexadecimal digits, lower case")
+    return name, RecordedFile(digest.text(), node.key("bytes").integer(0))
+
+
+def _stays_inside(name: str) -> bool:
+    """Tells whether a name stays below the folder it is joined to, on POSIX and on Windows."""
+    posix = PurePosixPath(name)
+    absolute = posix.is_absolute() or bool(PureWindowsPath(name).anchor)
+    return bool(name) and not absolute and ".." not in posix.parts and not set("\\:\0") & set(name)
+
+
+def _read_golden(node: _Node, sites: tuple[Site, ...]) -> GoldenCase:
+    seed = node.key("seed")
+    path = node.key("path")
+    taken = node.key("taken")
+    return GoldenCase(
+        seed=None if seed.value is None else seed.integer(0, SEEDS - 1),
+        path=None if path.value is None else _read_routes(path, sites),
+        taken=None if taken.value is None else _read_routes(taken, sites),
+    )
+
+
+def _read_routes(node: _Node, sites: tuple[Site, ...]) -> tuple[int, ...]:
+    routes = node.each(lambda route: route.integer(-1))
+    if len(routes) != len(sites) or any(route >= len(site.branches) for route, site in zip(routes, sites, strict=True)):
+        node.fail(f"{len(sites)} routes, each -1 or an index of the site's branches")
+    return routes

@@ -1,0 +1,46 @@
+"""What a run and an ensemble return."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """One run.
+
+    Attributes:
+        outputs: the model's outputs by name, in the order and with the dtypes of the manifest.
+        path: int64 [S], the route of every site that was reached, -1 where not reached. None where the file does not
+            tell it (interfaces standalone and plain). Passed back as `path=`, it gives the same outputs.
+        seed: the seed of this run's draws, asked or fresh. Passed back as `seed=` (with the same `path=`, if one was
+            asked), it gives the same path. None where the file takes no seed.
+    """
+
+    outputs: dict[str, NDArray[Any]]
+    path: NDArray[np.int64] | None
+    seed: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class EnsembleResult:
+    """Many runs on the same inputs.
+
+    Attributes:
+        mean: float64, the mean of each output over the runs, by name. Integers are averaged as numbers; for a bool
+            output it is the share of runs in which it was true.
+        std: float64, the standard deviation of each output over the runs, by name: of the runs that were made (divided
+            by their number, not by one less), 0 for a single run, in the unit of the output.
+        paths: int64 [runs, S], the path of each run as in `Result.path`, or None where the file does not tell it.
+        seeds: int64 [runs], the seed of each run: `(seeds[0] + i) % 2**63`. `ensemble(..., seed=seeds[0])` repeats
+            everything, `run(..., seed=seeds[i])` one run. None where the file takes no seed.
+    """
+
+    mean: dict[str, NDArray[np.float64]]
+    std: dict[str, NDArray[np.float64]]
+    paths: NDArray[np.int64] | None
+    seeds: NDArray[np.int64] | None

@@ -1,0 +1,1 @@
+"""Tests of rr_export and rr_runtime; the modules mirror those of the packages."""

@@ -1,0 +1,60 @@
+"""Exports shared by all stages: each is made once per session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx
+import onnx_ir as ir
+import pytest
+import torch
+from torch import nn
+
+import rr_export as rr
+from tests import nets
+
+DYNAMIC = {"x": {0: "batch"}}
+
+
+@pytest.fixture(scope="session")
+def everything_model() -> nn.Module:
+    return nets.everything()
+
+
+@pytest.fixture(scope="session", params=["explicit", "host", "standalone"])
+def any_bundle(request: pytest.FixtureRequest, everything_model: nn.Module) -> rr.Bundle:
+    return rr.export(everything_model, (nets.example(),), dynamic_shapes=DYNAMIC, interface=request.param)
+
+
+@pytest.fixture(scope="session")
+def everything_bundle(everything_model: nn.Module) -> rr.Bundle:
+    return rr.export(everything_model, (nets.example(),), dynamic_shapes=DYNAMIC)
+
+
+@pytest.fixture(scope="session")
+def everything_proto(everything_bundle: rr.Bundle, tmp_path_factory: pytest.TempPathFactory) -> onnx.ModelProto:
+    file = tmp_path_factory.mktemp("everything") / "model.onnx"
+    everything_bundle.save(file)
+    everything_bundle.path = None
+    return onnx.load(file)
+
+
+@pytest.fixture(scope="session")
+def saved(everything_model: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle folder on disk; tests must not change it."""
+    bundle = rr.export(everything_model, (nets.example(),), dynamic_shapes=DYNAMIC)
+    return bundle.save(tmp_path_factory.mktemp("saved") / "bundle")
+
+
+@pytest.fixture(autouse=True)
+def few_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def nodes_named(model: ir.Model | ir.Graph, op_type: str) -> list[ir.Node]:
+    graph = model.graph if isinstance(model, ir.Model) else model
+    return [n for n in ir.traversal.RecursiveGraphIterator(graph) if n.op_type == op_type]

@@ -1,0 +1,60 @@
+"""The package stands alone: onnxruntime, numpy and the standard library, and it is typed."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import rr_runtime
+
+PACKAGE = Path(rr_runtime.__file__).parent
+ALLOWED = {"numpy", "onnxruntime", "rr_runtime", *sys.stdlib_module_names}
+
+
+def run_python(script: str) -> str:
+    """Returns what a script prints in a new process that finds the package."""
+    path = os.pathsep.join([str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, "-W", "error", "-c", script]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_source_imports_nothing_else() -> None:
+    for file in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                assert node.level == 0, file
+                names = [node.module or ""]
+            assert {name.split(".")[0] for name in names} <= ALLOWED, file
+
+
+def test_import_brings_no_torch_onnx_or_exporter() -> None:
+    script = (
+        "import sys, rr_runtime; print(*{'torch', 'onnx', 'onnx_ir', 'onnxscript', 'rr_export'} & set(sys.modules))"
+    )
+    assert run_python(script).strip() == ""
+
+
+def test_import_prints_nothing_and_leaves_the_random_seeds() -> None:
+    script = (
+        "import random, numpy, onnxruntime\n"
+        "seeds = []\n"
+        "onnxruntime.set_seed = seeds.append\n"
+        "before = random.getstate(), numpy.random.get_state()[1].tolist()\n"
+        "import rr_runtime\n"
+        "assert (random.getstate(), numpy.random.get_state()[1].tolist()) == before and not seeds\n"
+    )
+    assert run_python(script) == ""
+
+
+def test_package_is_typed_and_its_version_is_the_project_s() -> None:
+    assert (PACKAGE / "py.typed").is_file()
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert rr_runtime.__version__ == project["version"]
+    assert {dependency.split(">")[0] for dependency in project["dependencies"]} == {"numpy", "onnxruntime"}

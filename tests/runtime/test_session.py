@@ -1,0 +1,601 @@
+"""The session: seeds, paths, ensembles, threads, and one error for each wrong argument."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx.parser
+import onnxruntime
+import pytest
+
+from rr_runtime import RuntimeFailure, Session
+
+from . import handmade
+
+ROUTED = ("explicit", "host")
+UNROUTED = ("standalone", "plain")
+
+
+def assert_outputs(outputs: handmade.Arrays, expected: handmade.Arrays) -> None:
+    """Names, order, dtypes, shapes and values are the expected ones."""
+    assert list(outputs) == list(expected)
+    for name, array in expected.items():
+        assert outputs[name].dtype == array.dtype
+        assert outputs[name].shape == array.shape
+        np.testing.assert_allclose(outputs[name], array, rtol=1e-5, atol=1e-6)
+
+
+# Runs
+
+
+@pytest.mark.parametrize("interface", ROUTED)
+def test_seed_gives_the_path_and_outputs_of_the_reference(sessions: dict[str, Session], interface: str) -> None:
+    for seed in (*range(100), 2**31, 2**53 + 1, 2**63 - 1):
+        result = sessions[interface].run(handmade.example(), seed=seed)
+        assert result.seed == seed
+        assert result.path is not None
+        assert result.path.dtype == np.int64
+        assert result.path.tolist() == handmade.reported(handmade.routes(seed))
+        assert_outputs(result.outputs, handmade.forward(handmade.example(), result.path.tolist()))
+
+
+@pytest.mark.parametrize("interface", ROUTED)
+@pytest.mark.parametrize("path", handmade.paths(), ids=str)
+def test_every_path_can_be_forced_and_fed_back(sessions: dict[str, Session], interface: str, path: list[int]) -> None:
+    forced = [max(route, 0) for route in path]
+    result = sessions[interface].run(handmade.example(), path=forced)
+    assert result.path is not None
+    assert result.path.tolist() == path
+    assert_outputs(result.outputs, handmade.forward(handmade.example(), path))
+    again = sessions[interface].run(handmade.example(), path=result.path)
+    assert_outputs(again.outputs, result.outputs)
+
+
+@pytest.mark.parametrize("interface", ROUTED)
+@pytest.mark.parametrize("path", [[-1, -1, 0], [1, -1, -1], [-1, 1, -1], [-1, 0, -1], [2, -1, 1]], ids=str)
+def test_seed_and_path_combine(sessions: dict[str, Session], interface: str, path: list[int]) -> None:
+    for seed in range(30):
+        result = sessions[interface].run(handmade.example(), seed=seed, path=path)
+        assert result.path is not None
+        assert result.path.tolist() == handmade.reported(handmade.routes(seed, path))
+
+
+@pytest.mark.parametrize("interface", ROUTED)
+def test_nothing_given_takes_a_fresh_path_that_its_seed_repeats(sessions: dict[str, Session], interface: str) -> None:
+    results = [sessions[interface].run(handmade.example()) for _ in range(100)]
+    assert len({result.seed for result in results}) == 100
+    # All 8 paths have probability >= 1/64; fewer than 3 different ones in 100 runs: below 1e-14.
+    assert len({str(result.path) for result in results}) >= 3
+    for result in results[:10]:
+        assert result.seed is not None
+        assert result.path is not None
+        again = sessions[interface].run(handmade.example(), seed=result.seed)
+        assert again.path is not None
+        assert again.path.tolist() == result.path.tolist()
+        assert_outputs(again.outputs, result.outputs)
+
+
+def test_fresh_runs_follow_the_law(explicit: Session) -> None:
+    runs = 2000
+    result = explicit.ensemble(handmade.example(), runs=runs)
+    assert result.paths is not None
+    counts = Counter(map(tuple, result.paths.tolist()))
+    head = (0.5 * 0.75 + 0.5 * 0.125, 0.5 * 0.25 + 0.5 * 0.875)
+    law = {(outer, -1, h): p * head[h] for outer, p in ((0, 0.25), (2, 0.5)) for h in (0, 1)}
+    law |= {(1, i, h): 0.125 * (0.75, 0.25, 0.125, 0.875)[2 * i + h] for i in (0, 1) for h in (0, 1)}
+    assert counts.keys() <= law.keys()
+    chi2 = sum((counts[path] - runs * p) ** 2 / (runs * p) for path, p in law.items())
+    assert chi2 < 41  # 7 degrees of freedom: false alarms below 1e-6
+
+
+def test_same_draws_in_explicit_and_host(sessions: dict[str, Session]) -> None:
+    for seed in range(50):
+        one, two = (sessions[interface].run(handmade.example(), seed=seed) for interface in ROUTED)
+        assert one.path is not None
+        assert two.path is not None
+        assert one.path.tolist() == two.path.tolist()
+
+
+def test_plain_file_runs(sessions: dict[str, Session]) -> None:
+    result = sessions["plain"].run(handmade.example())
+    assert (result.path, result.seed) == (None, None)
+    assert_outputs(result.outputs, handmade.forward(handmade.example(), [], plain=True))
+
+
+@pytest.mark.parametrize("batch", [0, 1, 5])
+def test_symbolic_sizes_vary(explicit: Session, batch: int) -> None:
+    inputs = handmade.example(batch=batch)
+    result = explicit.run(inputs, path=[1, 1, 1])
+    assert_outputs(result.outputs, handmade.forward(inputs, [1, 1, 1]))
+
+
+# Standalone
+
+
+def test_standalone_runs_vary_and_tell_no_path(sessions: dict[str, Session]) -> None:
+    inputs = handmade.example()
+    results = [sessions["standalone"].run(inputs) for _ in range(100)]
+    assert {(result.path, result.seed) for result in results} == {(None, None)}
+    # As above: below 1e-14.
+    assert len({tuple(handmade.path_of(result.outputs["y"], inputs)) for result in results}) >= 3
+
+
+def first_paths(file: Path, sessions: int) -> set[tuple[int, ...]]:
+    """Returns the different paths of the first runs of new sessions."""
+    inputs = handmade.example()
+    return {tuple(handmade.path_of(Session(file).run(inputs).outputs["y"], inputs)) for _ in range(sessions)}
+
+
+@pytest.mark.parametrize("single", [True, False], ids=["file", "folder"])
+def test_standalone_sessions_start_differently(bundles: dict[str, Path], single: bool) -> None:
+    path = bundles["standalone"] / "model.onnx" if single else bundles["standalone"]
+    # The likeliest path has probability .28; all of 24 first runs equal: below 1e-13.
+    assert len(first_paths(path, 24)) > 1
+
+
+def test_standalone_sessions_start_alike_without_reseeding(
+    bundles: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    onnxruntime.set_seed(5)
+    monkeypatch.setattr(onnxruntime, "set_seed", lambda seed: None)
+    assert len(first_paths(bundles["standalone"], 5)) == 1
+
+
+@pytest.mark.parametrize("interface", handmade.INTERFACES)
+def test_only_standalone_sessions_set_the_seed_of_the_process(
+    bundles: dict[str, Path], interface: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seeds: list[int] = []
+    monkeypatch.setattr(onnxruntime, "set_seed", seeds.append)
+    for path in (bundles[interface], bundles[interface] / "model.onnx"):
+        Session(path).run(handmade.example())
+    assert len(set(seeds)) == (2 if interface == "standalone" else 0)
+    assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+@pytest.mark.parametrize("interface", UNROUTED)
+@pytest.mark.parametrize("given", [{"seed": 7}, {"path": [1, 0, 1]}, {"seed": 0, "path": []}], ids=str)
+def test_seed_or_path_is_refused_where_the_file_takes_none(
+    sessions: dict[str, Session], interface: str, given: dict[str, Any]
+) -> None:
+    advice = "draws by itself; export it with interface='explicit'" if interface == "standalone" else "has no sites; "
+    message = rf"^{next(iter(given))}: expected none for .*, got one; a file of interface '{interface}' {advice}"
+    with pytest.raises(ValueError, match=message):
+        sessions[interface].run(handmade.example(), **given)
+
+
+@pytest.mark.parametrize("interface", UNROUTED)
+def test_ensemble_seed_is_refused_where_the_file_takes_none(sessions: dict[str, Session], interface: str) -> None:
+    with pytest.raises(ValueError, match=r"^seed: expected none for "):
+        sessions[interface].ensemble(handmade.example(), runs=2, seed=7)
+
+
+# Ensembles
+
+
+@pytest.mark.parametrize("interface", ROUTED)
+@pytest.mark.parametrize("seed", [0, 2**63 - 3])
+def test_ensemble_is_the_mean_and_spread_of_its_runs(sessions: dict[str, Session], interface: str, seed: int) -> None:
+    inputs = handmade.example()
+    result = sessions[interface].ensemble(inputs, runs=20, seed=seed)
+    assert result.seeds is not None
+    assert result.paths is not None
+    assert result.seeds.dtype == result.paths.dtype == np.dtype(np.int64)
+    assert result.paths.shape == (20, 3)
+    assert result.seeds.tolist() == [(seed + i) % 2**63 for i in range(20)]
+    runs = [sessions[interface].run(inputs, seed=one) for one in result.seeds.tolist()]
+    assert result.paths.tolist() == [run.path.tolist() for run in runs if run.path is not None]
+    assert list(result.mean) == list(result.std) == ["y", "large", "count"]
+    for name in result.mean:
+        stacked = np.stack([run.outputs[name] for run in runs]).astype(np.float64)
+        assert result.mean[name].dtype == result.std[name].dtype == np.float64
+        np.testing.assert_allclose(result.mean[name], stacked.mean(0), rtol=1e-12)
+        np.testing.assert_allclose(result.std[name], stacked.std(0), rtol=1e-12, atol=1e-12)
+
+
+def test_ensemble_without_a_seed_can_be_repeated(explicit: Session) -> None:
+    one = explicit.ensemble(handmade.example(), runs=30)
+    assert one.seeds is not None
+    two = explicit.ensemble(handmade.example(), runs=30, seed=one.seeds[0])
+    assert one.paths is not None
+    assert two.paths is not None
+    assert one.paths.tolist() == two.paths.tolist()
+    np.testing.assert_array_equal(one.mean["y"], two.mean["y"])
+    other = explicit.ensemble(handmade.example(), runs=30)
+    assert other.seeds is not None
+    assert other.seeds[0] != one.seeds[0]
+
+
+def test_ensemble_of_one_run_has_no_spread(explicit: Session) -> None:
+    result = explicit.ensemble(handmade.example(), runs=1, seed=3)
+    assert not result.std["y"].any()
+    np.testing.assert_allclose(
+        result.mean["y"], handmade.forward(handmade.example(), handmade.reported(handmade.routes(3)))["y"]
+    )
+
+
+@pytest.mark.parametrize("interface", UNROUTED)
+def test_ensemble_of_files_that_tell_no_path(sessions: dict[str, Session], interface: str) -> None:
+    result = sessions[interface].ensemble(handmade.example(), runs=60)
+    assert (result.paths, result.seeds) == (None, None)
+    # Standalone: all 60 runs on one path has a probability below 1e-32.
+    assert result.std["y"].any() == (interface == "standalone")
+
+
+@pytest.mark.parametrize("runs", [0, -3])
+def test_ensemble_without_runs_is_refused(explicit: Session, runs: int) -> None:
+    with pytest.raises(ValueError, match=rf"^runs: expected an integer >= 1, got {runs}; pass"):
+        explicit.ensemble(handmade.example(), runs=runs)
+
+
+@pytest.mark.parametrize("runs", [True, 2.0, "3", None])
+def test_ensemble_runs_of_other_types_are_refused(explicit: Session, runs: Any) -> None:
+    with pytest.raises(TypeError, match=r"^runs: expected an integer >= 1, got \w+ .*; pass"):
+        explicit.ensemble(handmade.example(), runs=runs)
+
+
+def test_ensemble_checks_inputs_and_seed(explicit: Session) -> None:
+    with pytest.raises(ValueError, match=r"^seed: expected 0 <= seed < 2\*\*63, got -1; "):
+        explicit.ensemble(handmade.example(), runs=1, seed=-1)
+    with pytest.raises(ValueError, match=r"^input 'x': expected x: float32"):
+        explicit.ensemble({}, runs=1)
+
+
+def test_ensemble_of_outputs_whose_shape_depends_on_the_path_is_refused(tmp_path: Path) -> None:
+    made = onnx.parser.parse_model("""<ir_version: 9, opset_import: ["" : 20]>
+        varying (float[n] x, float[1] rr_draws, int64[1] rr_path) => (float[m] y, int64[1] rr_path_taken) <
+            float half = {0.5}
+        > {
+            up = GreaterOrEqual(rr_draws, half)
+            rr_path_taken = Cast<to: int = 7>(up)
+            y = Tile(x, rr_path_taken)
+        }""")
+    site = {**handmade.SITES[1], "calls": [[]]}
+    content = handmade.manifest("host") | {
+        "sites": [site],
+        "inputs": [{"name": "x", "dtype": "float32", "shape": ["n"]}],
+        "outputs": [{"name": "y", "dtype": "float32", "shape": ["m"]}],
+    }
+    made.metadata_props.add(key="rr.manifest", value=json.dumps(content))
+    onnx.save_model(made, tmp_path / "varying.onnx")
+    session = Session(tmp_path / "varying.onnx")
+    with pytest.raises(RuntimeFailure, match=r"output 'y': expected shape \(\d,\) in every run, got \(\d,\); take"):
+        session.ensemble({"x": np.ones(2, np.float32)}, runs=20, seed=0)
+
+
+# Threads
+
+
+@pytest.mark.parametrize("interface", ROUTED)
+def test_many_threads_give_what_one_gives(sessions: dict[str, Session], interface: str) -> None:
+    session = sessions[interface]
+    inputs = [handmade.example(batch) for batch in (1, 2, 3, 4)]
+
+    def run(seed: int) -> tuple[list[int], bytes]:
+        result = session.run(inputs[seed % 4], seed=seed)
+        assert result.path is not None
+        return result.path.tolist(), result.outputs["y"].tobytes()
+
+    serial = [run(seed) for seed in range(600)]
+    with ThreadPoolExecutor(16) as pool:
+        assert list(pool.map(run, range(600))) == serial
+
+
+def test_threads_take_different_fresh_seeds(explicit: Session) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        results = list(pool.map(lambda _: explicit.run(handmade.example()), range(300)))
+    assert len({result.seed for result in results}) == 300
+
+
+def test_standalone_sessions_made_in_threads_start_differently(bundles: dict[str, Path]) -> None:
+    inputs = handmade.example()
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: Session(bundles["standalone"]), range(24)))
+    streams = [[tuple(handmade.path_of(s.run(inputs).outputs["y"], inputs)) for _ in range(30)] for s in made]
+    # Two streams of 30 paths are equal with probability (sum of squares = .19)^30; 276 pairs: below 1e-18.
+    assert len(set(map(tuple, streams))) == 24
+
+
+# Inputs
+
+
+def change(name: str, value: Any) -> Callable[[dict[str, Any]], Any]:
+    return lambda inputs: {**inputs, name: value}
+
+
+@pytest.mark.parametrize(
+    ("edit", "error", "message"),
+    [
+        (lambda _: {}, ValueError, r"^input 'x': expected x: float32 .*, offset: .*, got none; pass .* x, offset$"),
+        (lambda i: {"x": i["x"]}, ValueError, r"^input 'offset': expected .*, got 'x'; pass the missing offset$"),
+        (
+            lambda i: {"x": i["x"], "ofset": i["offset"]},
+            ValueError,
+            r"^input 'ofset': expected only .*, got an unknown name; did you mean 'offset'\?$",
+        ),
+        (change("zzz", 1), ValueError, r"^input 'zzz': expected only .*, got an unknown name; remove it$"),
+        (
+            change("rr_seed", np.array(7)),
+            ValueError,
+            r"^input 'rr_seed': expected the model's own .*; pass seed= or path=",
+        ),
+        (change("rr_path", np.array([1, 0, 0])), ValueError, r"^input 'rr_path': expected the model's own inputs"),
+        (lambda i: {**i, 3: 1}, ValueError, r"^input 3: expected only .*, got an unknown name; "),
+        (
+            lambda i: list(i.values()),
+            TypeError,
+            r"^inputs: expected a mapping of names to arrays, got list; pass a dict$",
+        ),
+        (lambda i: i["x"], TypeError, r"^inputs: expected a mapping .*, got ndarray; pass a dict$"),
+        (
+            change("x", np.ones((2, 4))),
+            TypeError,
+            r"^input 'x': expected float32, got float64; convert .*astype\('float32'",
+        ),
+        (change("x", np.ones((2, 4), np.float16)), TypeError, r"^input 'x': expected float32, got float16; convert"),
+        (change("x", np.ones((2, 4), np.int64)), TypeError, r"^input 'x': expected float32, got int64; convert"),
+        (change("x", np.ones((2, 4), ">f4")), TypeError, r"^input 'x': expected float32, got >f4; convert"),
+        (change("offset", np.ones(2, np.int32)), TypeError, r"^input 'offset': expected int64, got int32; convert"),
+        (change("offset", np.ones(2, bool)), TypeError, r"^input 'offset': expected int64, got bool; convert"),
+        (
+            change("offset", [0.5, 1]),
+            TypeError,
+            r"^input 'offset': expected int64, got Python values .* float64; pass int64$",
+        ),
+        (
+            change("offset", [True, False]),
+            TypeError,
+            r"^input 'offset': expected int64, got Python values .* bool; pass",
+        ),
+        (
+            change("offset", ["1", "2"]),
+            TypeError,
+            r"^input 'offset': expected int64, got Python values .*; pass int64$",
+        ),
+        (
+            change("offset", None),
+            TypeError,
+            r"^input 'offset': expected int64, got Python values .* object; pass int64$",
+        ),
+        (
+            change("offset", [2**63, 2**63]),
+            ValueError,
+            r"^input 'offset': expected numbers that int64 holds, got 9223.*; pass",
+        ),
+        (
+            change("x", [[1e39, 0, 0, 0]] * 2),
+            ValueError,
+            r"^input 'x': expected numbers that float32 holds, got 1e\+39; ",
+        ),
+        (change("x", [[2**24 + 1, 0, 0, 0]] * 2), ValueError, r"^input 'x': expected .* float32 holds, got 16777217; "),
+        (
+            change("x", [[1, 2], [3]]),
+            TypeError,
+            r"^input 'x': expected float32 numbers, got list \(.*\); pass a numpy array$",
+        ),
+        (
+            change("x", np.ones(4, np.float32)),
+            ValueError,
+            r"^input 'x': expected rank 2, \[batch, 4\], got shape \(4,\); ",
+        ),
+        (
+            change("x", np.float32(1)),
+            ValueError,
+            r"^input 'x': expected rank 2, \[batch, 4\], got shape \(\); reshape it$",
+        ),
+        (
+            change("x", np.ones((2, 5), np.float32)),
+            ValueError,
+            r"^input 'x': expected size 4 on axis 1 of .*, got 5; reshape",
+        ),
+        (
+            change("offset", np.arange(3)),
+            ValueError,
+            r"^input 'offset': expected batch = 2 on axis 0 of \[batch\], as in input 'x', got 3; pass inputs of one",
+        ),
+    ],
+)
+def test_wrong_inputs_are_named(
+    explicit: Session, edit: Callable[[dict[str, Any]], Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        explicit.run(edit(handmade.example()), seed=0)
+
+
+class Offering:
+    """Something that is no numpy array but offers one."""
+
+    def __init__(self, array: Any) -> None:
+        self.array = array
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        if self.array is None:
+            raise TypeError("on another device")
+        return self.array
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        pytest.param([[1, 2, 3, 4], [5, 6, 7, 8]], id="integers"),
+        pytest.param([[1.0, 2, 3, 4], (5, 6, 7, 8)], id="floats"),
+        pytest.param(np.arange(1, 9, dtype=np.float32).reshape(4, 2, order="F").reshape(2, 4), id="array"),
+        pytest.param(np.arange(1, 9, dtype=np.float32).reshape(2, 4).copy(order="F"), id="column-major"),
+        pytest.param(np.arange(2, 18, dtype=np.float32).reshape(2, 8)[:, ::2] / 2, id="strided"),
+        pytest.param(Offering(np.arange(1, 9, dtype=np.float32).reshape(2, 4)), id="array-like"),
+    ],
+)
+def test_lists_and_any_layout_are_taken(explicit: Session, x: Any) -> None:
+    result = explicit.run({"x": x, "offset": [0, 100]}, path=[1, 1, 0])
+    values = np.asarray(x, np.float32) if not isinstance(x, Offering) else x.array
+    assert_outputs(result.outputs, handmade.forward({"x": values, "offset": np.array([0, 100])}, [1, 1, 0]))
+
+
+def test_array_likes_are_not_cast_either(explicit: Session) -> None:
+    with pytest.raises(TypeError, match=r"^input 'x': expected float32, got float64; convert it yourself"):
+        explicit.run({**handmade.example(), "x": Offering(np.ones((2, 4)))})
+    with pytest.raises(
+        TypeError, match=r"^input 'x': expected float32 numbers, got Offering \(on another device\); pass"
+    ):
+        explicit.run({**handmade.example(), "x": Offering(None)})
+
+
+def test_floats_are_rounded_to_the_declared_width(explicit: Session) -> None:
+    result = explicit.run({"x": [[0.1, 0.2, 0.3, float("inf")]], "offset": [0]}, path=[0, 0, 0])
+    assert result.outputs["y"].tolist() == (np.array([[0.1, 0.2, 0.3, np.inf]], np.float32) * 2).tolist()
+
+
+def test_empty_lists_are_taken(explicit: Session) -> None:
+    result = explicit.run({"x": np.ones((0, 4), np.float32), "offset": []}, seed=0)
+    assert result.outputs["count"].tolist() == []
+
+
+def test_inputs_are_left_alone(explicit: Session) -> None:
+    inputs = handmade.example()
+    for array in inputs.values():
+        array.flags.writeable = False
+    explicit.run(inputs, seed=0)
+    assert list(inputs) == ["x", "offset"]
+
+
+# Seeds and paths
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63, np.int64(-1)])
+def test_seeds_out_of_range_are_refused(explicit: Session, seed: int) -> None:
+    with pytest.raises(ValueError, match=rf"^seed: expected 0 <= seed < 2\*\*63, got {seed}; pass one in that range"):
+        explicit.run(handmade.example(), seed=seed)
+
+
+@pytest.mark.parametrize("seed", [True, 1.0, "7", [1]])
+def test_seeds_of_other_types_are_refused(explicit: Session, seed: Any) -> None:
+    with pytest.raises(TypeError, match=r"^seed: expected an integer, got \w+ .*; pass 0 <= seed"):
+        explicit.run(handmade.example(), seed=seed)
+
+
+@pytest.mark.parametrize(
+    ("path", "error", "message"),
+    [
+        ([1, 0], ValueError, r"^path: expected 3 integers, .*, got 2; pass .* each of outer, outer.b.inner, head$"),
+        ([], ValueError, r"^path: expected 3 integers, one per site, got 0; "),
+        ([0, 0, 0, 0], ValueError, r"^path: expected 3 integers, one per site, got 4; "),
+        (
+            np.zeros((1, 3), np.int64),
+            ValueError,
+            r"^path: expected 3 .*, got an array of shape \(1, 3\); pass one dimension",
+        ),
+        (np.array(1), ValueError, r"^path: expected 3 .*, got an array of shape \(\); pass one dimension$"),
+        (np.zeros(3), TypeError, r"^path: expected 3 integers, one per site, got an array of float64; pass int64$"),
+        (np.zeros(3, bool), TypeError, r"^path: expected 3 .*, got an array of bool; pass int64$"),
+        ([1, 0.0, 0], TypeError, r"^path\[1\], site 'outer.b.inner': expected an integer, got float 0.0; pass an int$"),
+        ([True, 0, 0], TypeError, r"^path\[0\], site 'outer': expected an integer, got bool True; pass an int$"),
+        (["1", 0, 0], TypeError, r"^path\[0\], site 'outer': expected an integer, got str '1'; pass an int$"),
+        ([None, 0, 0], TypeError, r"^path\[0\], site 'outer': expected an integer, got NoneType None; "),
+        ("101", TypeError, r"^path: expected 3 integers, one per site, got str; pass a list$"),
+        (7, TypeError, r"^path: expected 3 integers, one per site, got int; pass a list$"),
+        (
+            [3, 0, 0],
+            ValueError,
+            r"^path\[0\], site 'outer': expected -1 \(draw\) or 0..2, got 3; .* branches are 0 twice, 1 nested, 2 less$",
+        ),
+        (
+            [0, 0, 2],
+            ValueError,
+            r"^path\[2\], site 'head': expected -1 \(draw\) or 0..1, got 2; its branches are 0 skip, 1",
+        ),
+        ([0, -2, 0], ValueError, r"^path\[1\], site 'outer.b.inner': expected -1 \(draw\) or 0..1, got -2; "),
+        (
+            [2**70, 0, 0],
+            ValueError,
+            r"^path\[0\], site 'outer': expected -1 \(draw\) or 0..2, got 1180591620717411303424; ",
+        ),
+        (
+            np.array([2**64 - 1, 0, 0], np.uint64),
+            ValueError,
+            r"^path\[0\], site 'outer': .*, got 18446744073709551615; ",
+        ),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("interface", ROUTED)
+def test_wrong_paths_are_named(
+    sessions: dict[str, Session], interface: str, path: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        sessions[interface].run(handmade.example(), path=path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [(1, 0, 1), np.array([1, 0, 1], np.int8), [np.int32(1), 0, 1], iter([1, 0, 1])],
+    ids=lambda p: type(p).__name__,
+)
+def test_paths_of_integers_of_any_kind_are_taken(explicit: Session, path: Any) -> None:
+    result = explicit.run(handmade.example(), path=path)
+    assert result.path is not None
+    assert result.path.tolist() == [1, 0, 1]
+
+
+# The session itself
+
+
+def test_session_describes_itself(explicit: Session, bundles: dict[str, Path]) -> None:
+    assert repr(explicit) == (
+        f"Session({str(bundles['explicit'])!r}, provider='cpu', interface='explicit', "
+        "inputs=(x: float32 [batch, 4], offset: int64 [batch]), "
+        "outputs=(y: float32 [batch, 4], large: bool [batch, 4], count: int64 [batch]), "
+        "sites=(outer[3], outer.b.inner[2], head[2]))"
+    )
+    assert [site.name for site in explicit.sites] == ["outer", "outer.b.inner", "head"]
+    assert [tensor.name for tensor in explicit.inputs] == ["x", "offset"]
+    assert [tensor.name for tensor in explicit.outputs] == ["y", "large", "count"]
+    assert explicit.manifest.interface == "explicit"
+    assert explicit.provider == "cpu"
+
+
+def test_threads_and_options_are_taken(bundles: dict[str, Path]) -> None:
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    for session in (Session(bundles["explicit"], threads=1), Session(bundles["explicit"], session_options=options)):
+        assert session.run(handmade.example(), seed=7).seed == 7
+
+
+@pytest.mark.parametrize(("threads", "error"), [(0, ValueError), (-1, ValueError), (True, TypeError), (1.5, TypeError)])
+def test_wrong_threads_are_refused(bundles: dict[str, Path], threads: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match=rf"^threads: expected an integer >= 1, got .*{threads}; pass"):
+        Session(bundles["explicit"], threads=threads)
+
+
+def test_threads_beside_options_are_refused(bundles: dict[str, Path]) -> None:
+    with pytest.raises(
+        ValueError, match=r"^threads: expected None beside session_options, got 2; set session_options\."
+    ):
+        Session(bundles["explicit"], threads=2, session_options=onnxruntime.SessionOptions())
+
+
+def test_failing_run_is_a_runtime_failure(tmp_path: Path) -> None:
+    made = onnx.parser.parse_model("""<ir_version: 9, opset_import: ["" : 20]>
+        failing (float[n] x, int64[1] shape) => (float[m] y) { y = Reshape(x, shape) }""")
+    content = handmade.manifest("plain") | {
+        "inputs": [
+            {"name": "x", "dtype": "float32", "shape": ["n"]},
+            {"name": "shape", "dtype": "int64", "shape": [1]},
+        ],
+        "outputs": [{"name": "y", "dtype": "float32", "shape": ["m"]}],
+    }
+    made.metadata_props.add(key="rr.manifest", value=json.dumps(content))
+    onnx.save_model(made, tmp_path / "failing.onnx")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    session = Session(tmp_path / "failing.onnx", session_options=options)
+    message = rf"^{re.escape(str(tmp_path))}.*: expected a run on cpu, got: .*; check the values of the inputs$"
+    with pytest.raises(RuntimeFailure, match=message):
+        session.run({"x": [1.0, 2.0], "shape": [3]})

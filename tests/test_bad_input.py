@@ -1,0 +1,395 @@
+"""Bad input gets an error that names the place: one test per way a model or a call can be wrong."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import onnx
+import pytest
+import torch
+from torch import Tensor, nn
+
+import rr_export as rr
+from rr_export.errors import CaptureError, LoweringError, PlanError, RunError
+from tests.nets import WIDTH, Mlp, Pair, example, layers, pair
+
+
+class Lambda(nn.Module):
+    def __init__(self, function: Any) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Any:
+        return self.function(x)
+
+
+def export(model: nn.Module, **options: Any) -> rr.Bundle:
+    return rr.export(model, (example(),), **options)
+
+
+def test_in_place_change_of_the_input() -> None:
+    model = pair(nn.Identity(), Lambda(lambda x: x.add_(1)))
+    with pytest.raises(CaptureError, match=r"site 'site', branch '1'.*input.*in place"):
+        export(model)
+
+
+class Counter(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("count", torch.zeros(WIDTH))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.count.add_(1)
+        return x + self.count
+
+
+def test_in_place_change_of_a_buffer() -> None:
+    with pytest.raises(CaptureError, match=r"site 'site', branch '0'.*buffer 'site.branches.0.count' in place"):
+        export(pair(Counter(), nn.Identity()))
+
+
+def test_in_place_change_after_a_site_that_hands_on_its_input() -> None:
+    class After(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.site = rr.OperationChoice([nn.Identity(), Mlp()], rr.Uniform(2))
+
+        def forward(self, x: Tensor) -> Tensor:
+            h = x * 2
+            y = self.site(h)
+            y.add_(1)
+            return y + h
+
+    with pytest.raises(CaptureError, match=r"site 'site'.*in-place change after the site"):
+        export(After().eval())
+
+
+def test_training_mode() -> None:
+    model = pair(Mlp(), nn.Identity())
+    model.after.train()
+    with pytest.raises(CaptureError, match=r"evaluation mode, got training mode in 'after'"):
+        export(model)
+
+
+def test_training_flag_of_a_site_alone_is_fine() -> None:
+    model = pair(Mlp(), nn.Identity())
+    model.site.training = True
+    assert len(export(model).plan.sites) == 1
+
+
+class Cache(nn.Module):
+    """Keeps a value that something outside the branch reads."""
+
+    def __init__(self, cache: list[Tensor]) -> None:
+        super().__init__()
+        self.layer, self.cache = nn.Linear(WIDTH, WIDTH), cache
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.layer(x)
+        self.cache.append(y)
+        return y.relu()
+
+
+class CacheReader(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.cache: list[Tensor] = []
+        self.site = rr.OperationChoice({"keeps": Cache(self.cache), "same": nn.Identity()}, rr.Uniform(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.cache.clear()
+        y: Tensor = self.site(x)
+        return y + self.cache[0]
+
+
+def test_value_that_leaves_through_a_list() -> None:
+    with pytest.raises(LoweringError, match=r"site 'site', branch 'keeps'.*only as its result"):
+        export(CacheReader().eval())
+
+
+def test_value_that_leaves_through_a_hook() -> None:
+    class Hooked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = Mlp()
+            self.site = rr.LayerChoice(self.layer, 0.5)
+            self.seen: list[Tensor] = []
+            self.layer.up.register_forward_hook(lambda module, args, output: self.seen.append(output))
+
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            self.seen.clear()
+            return self.site(x), self.seen[0]
+
+    with pytest.raises(LoweringError, match=r"site 'site', branch 'run'.*only as its result"):
+        export(Hooked().eval())
+
+
+def test_value_that_leaves_into_another_branch() -> None:
+    class Reader(nn.Module):
+        def __init__(self, cache: list[Tensor]) -> None:
+            super().__init__()
+            self.cache = cache
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x + self.cache[-1]
+
+    cache: list[Tensor] = []
+    with pytest.raises(LoweringError, match=r"only as its result"):
+        export(pair(Reader(cache), Cache(cache)))
+
+
+def test_axis_that_a_branch_makes_static() -> None:
+    model = pair(nn.Identity(), Lambda(lambda x: x.reshape(3, WIDTH) * 2))
+    with pytest.raises(CaptureError, match=r"site 'site', branch '1'.*axis 0"):
+        export(model, dynamic_shapes={"x": {0: "batch"}})
+
+
+def test_axis_that_the_model_makes_static() -> None:
+    class Fixed(Pair):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x.reshape(3, WIDTH))
+
+    model = Fixed(rr.LayerChoice(Mlp(), 0.5)).eval()
+    with pytest.raises(CaptureError, match=r"(?s)torch.export accepts|axis 0 \('batch'\)"):
+        export(model, dynamic_shapes={"x": {0: "batch"}})
+
+
+def test_output_that_is_no_tensor() -> None:
+    class Number(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.site = rr.LayerChoice(Mlp(), 0.5)
+
+        def forward(self, x: Tensor) -> tuple[Tensor, float]:
+            return self.site(x), 1.5
+
+    with pytest.raises(CaptureError, match=r"expected tensors as outputs of the model, got float 1.5"):
+        export(Number().eval())
+
+
+class Traceable(nn.Module):
+    """torch.export wants a module without hooks on it here, so the routed model lies inside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = layers(2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.inner(x)
+        return result
+
+
+@pytest.mark.parametrize(
+    "trace",
+    [
+        pytest.param(lambda m, x: torch.export.export(m, (x,), strict=False), id="torch.export"),
+        pytest.param(lambda m, x: torch.export.export(m, (x,), strict=True), id="torch.export-strict"),
+        pytest.param(lambda m, x: torch.jit.trace(m, (x,)), id="jit.trace"),
+        pytest.param(lambda m, x: torch.onnx.export(m, (x,), dynamo=True, verbose=False), id="torch.onnx.export"),
+        pytest.param(lambda m, x: torch.fx.symbolic_trace(m), id="fx.symbolic_trace"),
+    ],
+)
+@pytest.mark.parametrize("planned", [False, True])
+def test_another_tracer(trace: Any, planned: bool) -> None:
+    model = Traceable().eval()
+    if planned:
+        rr.plan_of(model)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        # torch wraps what a tracer meets in errors of its own
+        with pytest.raises(Exception, match=r"expected an eager call or rr.export|rr_export|route"):
+            trace(model, example())
+
+
+def test_another_tracer_may_bake_a_forced_path_in() -> None:
+    model = Traceable().eval()
+    with rr.forced(model, [1, 0]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.export.export(model, (example(),), strict=False)
+        expected = model(example())
+    torch.testing.assert_close(program.module()(example()), expected)
+
+
+def test_branches_of_other_structure() -> None:
+    model = pair(nn.Identity(), Lambda(lambda x: (x, x)))
+    with pytest.raises(CaptureError, match=r"site 'site', branches '0' and '1'.*one structure.*tuple of 2"):
+        export(model)
+
+
+def test_branches_of_other_dtype() -> None:
+    model = pair(nn.Identity(), Lambda(lambda x: x.double()))
+    with pytest.raises(CaptureError, match=r"site 'site', branches '0' and '1'.*one dtype.*float32 and torch.float64"):
+        export(model)
+
+
+def test_branches_of_other_shape() -> None:
+    model = pair(nn.Identity(), Lambda(lambda x: x[:, :4]))
+    with pytest.raises(CaptureError, match=r"site 'site', branches '0' and '1'.*one shape, got \[3, 8\] and \[3, 4\]"):
+        export(model)
+
+
+def test_branches_of_other_shape_at_other_sizes() -> None:
+    model = pair(nn.Identity(), Lambda(lambda x: torch.zeros(3, WIDTH)))
+    with pytest.raises(CaptureError, match=r"site 'site'.*branch"):
+        export(model, dynamic_shapes={"x": {0: "batch"}})
+
+
+def test_site_that_is_not_registered() -> None:
+    class Hidden(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.hidden = [rr.LayerChoice(Mlp(), 0.5).eval()]
+
+        def forward(self, x: Tensor) -> Tensor:
+            result: Tensor = self.hidden[0](x)
+            return result
+
+    with pytest.raises(CaptureError, match=r"not registered"):
+        export(Hidden().eval())
+
+
+@pytest.mark.parametrize("opset", [17, 22, 0])
+def test_unsupported_opset(opset: int) -> None:
+    with pytest.raises(ValueError, match=r"opset from 18 to 21, got"):
+        export(layers(1), opset=opset)
+
+
+def test_unknown_interface() -> None:
+    with pytest.raises(ValueError, match=r"explicit, host, standalone, got 'other'"):
+        export(layers(1), interface="other")
+
+
+def test_args_that_are_no_tuple() -> None:
+    with pytest.raises(TypeError, match=r"args to be a tuple, got Tensor"):
+        rr.export(layers(1), example())  # type: ignore[arg-type]
+
+
+def test_arguments_that_do_not_fit() -> None:
+    with pytest.raises(TypeError, match=r"expected arguments for forward"):
+        rr.export(pair(Mlp()), (example(), example()))
+
+
+def test_dynamic_shapes_of_an_unknown_argument() -> None:
+    with pytest.raises(ValueError, match=r"names among \['x'\], got \['y'\]"):
+        export(pair(Mlp()), dynamic_shapes={"y": {0: "batch"}})
+
+
+def test_dynamic_axis_out_of_range() -> None:
+    with pytest.raises(ValueError, match=r"axes 0..1 for 'x', got 2"):
+        export(pair(Mlp()), dynamic_shapes={"x": {2: "batch"}})
+
+
+def test_model_elsewhere() -> None:
+    with pytest.raises(CaptureError, match=r"on meta; export model.cpu\(\)"):
+        export(layers(1).to("meta"))
+
+
+def test_name_of_the_contract_is_taken() -> None:
+    class Taken(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.site = rr.LayerChoice(Mlp(), 0.5)
+
+        def forward(self, rr_seed: Tensor) -> Tensor:
+            result: Tensor = self.site(rr_seed)
+            return result
+
+    with pytest.raises(LoweringError, match=r"called 'rr_seed'; rename it"):
+        export(Taken().eval())
+
+
+def test_model_without_sites_exports_with_a_warning() -> None:
+    model = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.ReLU()).eval()
+    with pytest.warns(UserWarning, match=r"expected a model with sites, got Sequential without any"):
+        bundle = export(model)
+    assert [v.name for v in bundle.model.graph.inputs] == ["input"]
+    assert [v.name for v in bundle.model.graph.outputs] == ["output"]
+    assert bundle.manifest["interface"] == "plain"
+
+
+@pytest.mark.parametrize("path", [[1], [1, 1, 1]])
+def test_forced_path_of_wrong_length(path: list[int]) -> None:
+    with pytest.raises(ValueError, match=r"2"), rr.forced(layers(2), path):
+        pass
+
+
+def test_forced_route_out_of_range() -> None:
+    with pytest.raises(ValueError, match=r"'1'"), rr.forced(layers(2), [0, 2]):
+        pass
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63])
+def test_seed_out_of_range(seed: int) -> None:
+    with pytest.raises(ValueError, match=r"seed"), rr.seeded(layers(2), seed):
+        pass
+
+
+def test_no_match() -> None:
+    with pytest.raises(PlanError, match=r"expected 'encoder.\*' to match a module"):
+        rr.route_layers(layers(2), "encoder.*", keep=0.5)
+
+
+def test_match_is_a_site_already() -> None:
+    with pytest.raises(PlanError, match=r"expected '0' to be a layer, got a site"):
+        rr.route_layers(layers(2), "*", keep=0.5)
+
+
+def test_chain_step_outside_a_run() -> None:
+    site = rr.LayerChoice(Mlp(), policy=rr.Markov([0.5, 0.5], [[0.5, 0.5], [0.5, 0.5]]).step(1)).eval()
+    with pytest.raises(RunError, match=r"step 1 outside any run; call rr.plan_of"):
+        site(example())
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: rr.OperationChoice([Mlp()], rr.Uniform(2)), r"over 1 branches, got one over 2"),
+        (lambda: rr.OperationChoice([], rr.Uniform(1)), r"at least one branch"),
+        (lambda: rr.LayerChoice(Mlp(), 1.5), r"keep in \[0, 1\], got 1.5"),
+        (lambda: rr.LayerChoice(Mlp()), r"exactly one of keep= and policy="),
+        (lambda: rr.LayerChoice(Mlp(), 0.5, policy=rr.Uniform(2)), r"exactly one of keep= and policy="),
+        (lambda: rr.ParameterChoice(nn.Linear(2, 2), [{}], rr.Uniform(2)), r"set 1 to fit Linear"),
+    ],
+)
+def test_wrong_values_for_sites(make: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: rr.OperationChoice([lambda x: x], rr.Uniform(1)), r"branch '0' to be an nn.Module, got function"),
+        (lambda: rr.OperationChoice([Mlp()], [1.0]), r"expected a policy.*got list"),
+        (lambda: rr.LayerChoice(lambda x: x, 0.5), r"layer to be an nn.Module"),
+        (lambda: rr.ParameterChoice(nn.Linear(2, 2), [nn.ReLU()], rr.Uniform(2)), r"set 1 to be a Linear, got ReLU"),
+    ],
+)
+def test_wrong_types_for_sites(make: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        make()
+
+
+def test_skipped_layer_with_two_results() -> None:
+    site = rr.LayerChoice(Lambda(lambda x: (x, x)), 0.0).eval()
+    with pytest.raises(RunError, match=r"elements after the first are None, got a tuple whose element 1"):
+        site(example())
+
+
+def test_skip_without_a_positional_argument() -> None:
+    site = rr.LayerChoice(Mlp(), 0.0).eval()
+    with pytest.raises(RunError, match=r"got keywords \['x'\]; name one of them with hidden="):
+        site(x=example())
+
+
+def test_no_failed_export_leaves_anything_behind() -> None:
+    """After a capture that raised, the model runs and exports as before."""
+    model = pair(nn.Identity(), Lambda(lambda x: x.double()))
+    with pytest.raises(CaptureError):
+        export(model)
+    with rr.forced(model, [0]) as record:
+        model(example())
+    assert record.path.tolist() == [0]
+    model.site.branches[1] = Mlp()
+    onnx.checker.check_model(__import__("onnx_ir").to_proto(export(model.eval()).model))

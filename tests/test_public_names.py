@@ -1,0 +1,66 @@
+"""Pins every public name: adding or removing one is a decision, and changes this file."""
+
+from __future__ import annotations
+
+import inspect
+from types import ModuleType
+
+import pytest
+
+import rr_export
+import rr_export.errors
+import rr_runtime
+
+EXPORTER = [
+    "Bundle",
+    "Categorical",
+    "LayerChoice",
+    "Markov",
+    "OperationChoice",
+    "ParameterChoice",
+    "Plan",
+    "Report",
+    "Site",
+    "Uniform",
+    "export",
+    "forced",
+    "load",
+    "plan_of",
+    "recorded",
+    "route_layers",
+    "seeded",
+    "verify",
+]
+RUNTIME = [
+    "BundleError",
+    "EnsembleResult",
+    "ProviderError",
+    "Result",
+    "RuntimeFailure",
+    "Session",
+    "__version__",
+    "draws",
+    "providers",
+]
+
+
+@pytest.mark.parametrize(
+    ("package", "expected"),
+    [pytest.param(rr_export, EXPORTER, id="rr_export"), pytest.param(rr_runtime, RUNTIME, id="rr_runtime")],
+)
+def test_public_names(package: ModuleType, expected: list[str]) -> None:
+    assert sorted(package.__all__) == sorted(expected)
+    assert [name for name in package.__all__ if not hasattr(package, name)] == []
+
+
+@pytest.mark.parametrize("package", [rr_export, rr_runtime], ids=lambda package: package.__name__)
+def test_public_names_are_documented(package: ModuleType) -> None:
+    public = {name: getattr(package, name) for name in package.__all__ if name != "__version__"}
+    assert [name for name, value in public.items() if not inspect.getdoc(value)] == []
+
+
+def test_errors_have_one_root_and_stay_in_their_module() -> None:
+    root = rr_export.errors.RRExportError
+    own = [error for _, error in inspect.getmembers(rr_export.errors, inspect.isclass)]
+    assert [error for error in own if not issubclass(error, root)] == []
+    assert [error.__name__ for error in own if error.__name__ in rr_export.__all__] == []
