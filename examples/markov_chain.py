@@ -37,17 +37,24 @@ COMPARED = 7 + 6 + 6  # frequencies: of every branch, and of every pair of branc
 BOUND = math.sqrt(math.log(2 * COMPARED / FALSE_ALARM) / (2 * RUNS))  # Hoeffding 1963, for all of them together
 
 
-def hidden(units: int) -> nn.Sequential:
-    """Returns a branch: float32 [N, WIDTH] to [N, WIDTH], through so many hidden units."""
-    return nn.Sequential(nn.Linear(WIDTH, units), nn.ReLU(), nn.Linear(units, WIDTH))
+class Hidden(nn.Module):
+    """x + f(x), both float32 [N, WIDTH], where f has so many hidden units."""
+
+    def __init__(self, units: int) -> None:
+        super().__init__()
+        self.f = nn.Sequential(nn.Linear(WIDTH, units), nn.ReLU(), nn.Linear(units, WIDTH))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Returns x + f(x)."""
+        return x + self.f(x)
 
 
 def make_model() -> nn.Sequential:
     """Returns the untrained model: three sites that are the steps of one chain, drawn together in every run."""
     chain = rr.Markov(INITIAL, TRANSITIONS)
-    first = rr.OperationChoice({"small": hidden(8), "large": hidden(64)}, chain.step(0))
-    second = rr.OperationChoice({"none": nn.Identity(), "small": hidden(8), "large": hidden(64)}, chain.step(1))
-    third = rr.OperationChoice({"small": hidden(8), "large": hidden(64)}, chain.step(2))
+    first = rr.OperationChoice({"small": Hidden(8), "large": Hidden(64)}, chain.step(0))
+    second = rr.OperationChoice({"none": nn.Identity(), "small": Hidden(8), "large": Hidden(64)}, chain.step(1))
+    third = rr.OperationChoice({"small": Hidden(8), "large": Hidden(64)}, chain.step(2))
     model = nn.Sequential(nn.Linear(64, WIDTH), nn.ReLU(), first, second, third, nn.Linear(WIDTH, 10))
     rr.plan_of(model)  # from now on a call of the model is a run, which holds the whole chain
     return model
@@ -85,6 +92,7 @@ def main(output: Path | None = None) -> dict[str, Any]:
         output: the folder of the bundle; a temporary one if not given.
     """
     torch.manual_seed(0)
+    torch.set_num_threads(1)  # threads would only wait for each other
     x, y = load_digits(return_X_y=True)
     x_train, x_test, y_train, y_test = train_test_split(x.astype(np.float32) / 16, y, test_size=0.25, random_state=0)
     model = make_model()

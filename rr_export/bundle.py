@@ -254,7 +254,7 @@ def _write_weights(model: ir.Model, file: Path) -> None:
                 offset = out.tell()
                 out.write(tensor.tobytes())
                 external[id(tensor)] = ir.ExternalTensor(
-                    file.name, offset, tensor.nbytes, tensor.dtype, shape=tensor.shape, name=value.name or ""
+                    file.name, offset, tensor.nbytes, tensor.dtype, shape=ir.Shape(tensor.shape.numpy()), name=value.name or ""
                 )
             value.const_value = external[id(tensor)]
 
@@ -277,7 +277,7 @@ def _bytes(model: ir.Model) -> int:
 
 
 def _serialized(model: ir.Model) -> bytes:
-    return ir.to_proto(model).SerializeToString()
+    return bytes(ir.to_proto(model).SerializeToString())
 
 
 def _write_atomically(target: Path, content: bytes) -> None:

@@ -8,9 +8,9 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import click
 import numpy as np
@@ -25,9 +25,8 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
-from rich.table import Table
 
-from rr_export.bundle import Bundle, load
+from rr_export.bundle import load
 from rr_export.errors import ParityError, RRExportError
 from rr_runtime import RuntimeFailure, Session
 
@@ -131,7 +130,7 @@ def run(
         results = {**ensemble.mean, **{f"{k}.std": v for k, v in ensemble.std.items()}}
         facts: dict[str, Any] = {
             "runs": runs,
-            "distinct_paths": len({tuple(p) for p in ensemble.paths.tolist()}),
+            "distinct_paths": None if ensemble.paths is None else len({tuple(p) for p in ensemble.paths.tolist()}),
         }
     else:
         result = session.run(feeds, seed=seed, path=_read_path(path_text))
@@ -209,7 +208,14 @@ def main() -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _show_warning(message: Warning | str, *_: Any) -> None:
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
     err.print(f"[yellow]warning:[/] {escape(str(message))}")
 
 
@@ -228,7 +234,7 @@ def _progress(title: str) -> Iterator[Callable[[str, int, int], None]]:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=err, transient=True) as bar:
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task(title, total=None)
         said: set[str] = set()
 
@@ -250,7 +256,8 @@ def _load_case(name: str) -> dict[str, Any]:
         raise click.UsageError(f"model: expected MODULE:FUNCTION, got {name!r}; for instance my_models:encoder")
     sys.path.insert(0, os.getcwd())
     try:
-        made = getattr(importlib.import_module(module), function)()
+        with redirect_stdout(sys.stderr):  # what the function prints is no part of the command's output
+            made = getattr(importlib.import_module(module), function)()
     except (ImportError, AttributeError) as error:
         raise click.UsageError(
             f"model: expected an importable {name!r}, got {error}; run where the module lies"
@@ -302,6 +309,3 @@ def _read_size(text: str) -> tuple[str, int]:
     if not size.isdigit() or int(size) < 1:
         raise click.UsageError(f"--size: expected AXIS=N with N of at least 1, got {text!r}; for instance batch=8")
     return name, int(size)
-
-
-__all__ = ["Bundle", "Table", "cli", "main"]

@@ -130,7 +130,7 @@ def inspect(bundle: Bundle, sizes: Mapping[str, int] | None = None) -> Inspectio
     plan = bundle.plan
     labels = {d for row in bundle.manifest["inputs"] for d in row["shape"] if isinstance(d, str)}
     chosen = {label: (sizes or {}).get(label, 1 if label == "batch" else 64) for label in sorted(labels)}
-    weights: dict[int, tuple[int, set[frozenset[tuple[int, int, int]]]]] = {}
+    weights: dict[int, tuple[int, set[frozenset[tuple[int, int, int, int]]]]] = {}
     total = used = 0.0
     for node, inside in _walk(bundle.model.graph, ()):
         share = _probability(plan, inside)
@@ -244,7 +244,7 @@ def _shape(value: ir.Value | None, sizes: Mapping[str, int]) -> list[int] | None
             found.append(dim)
         else:
             size = ir.SymbolicDim(dim.value).evaluate(sizes) if dim.value is not None else None
-            if size is None:
+            if not isinstance(size, int):
                 return None
-            found.append(int(size))
+            found.append(size)
     return found

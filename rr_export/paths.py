@@ -104,7 +104,7 @@ def _best_of(plan: Layout, component: list[int]) -> tuple[int, ...]:
     """The routes of these sites on the most probable path."""
     chains = [chain for chain in plan.chains if chain[0] in component]
 
-    @lru_cache(maxsize=None)
+    @cache
     def bound(chain: tuple[int, ...], states: tuple[int, ...]) -> float:
         return _log_bound([plan.sites[i].policy.table for i in chain], states)
 
@@ -152,15 +152,11 @@ def covering(plan: Layout, seed: int = 0) -> list[tuple[int, ...]]:
     while missing:
         start = min(missing)
         path = _filled(plan, _requirements(plan, start), missing, rng)
-        covered = _pairs_of(path)
-        if not covered & missing:
-            missing.discard(start)  # pragma: no cover - every listed pair is reachable
-            continue
-        missing -= covered
+        missing -= _pairs_of(path)
         chosen.append(path)
     if not chosen and plan.sites:
         chosen.append(_filled(plan, {}, missing, rng))
-    return list(dict.fromkeys(chosen))
+    return chosen
 
 
 Couple = tuple[Pair, Pair]  # two (site, route); the same twice stands for one alone

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 import torch
@@ -29,8 +29,14 @@ from rr_export.plan import Plan, Site
 from rr_export.policies import Policy
 from rr_runtime.draws import draws as seeded_draws
 
+F = TypeVar("F", bound=Callable[..., Any])
 _WHY = "rr_export chooses routes eagerly: expected an eager call or rr.export, which keeps the random routes"
 ROOT_SITE = "root"  # the name of a site that is itself the root of its run
+
+
+def _outside_compiled_code(function: F) -> F:
+    """``torch.compile`` leaves the function to Python, where it runs anew every time."""
+    return cast(F, torch.compiler.disable(function, reason=_WHY))  # type: ignore[no-untyped-call]
 
 
 class Choice(nn.Module):
@@ -232,7 +238,7 @@ def _alive(run: _Run) -> bool:
     return frame is not None
 
 
-@torch.compiler.disable(reason=_WHY)
+@_outside_compiled_code
 def _enter_root(root: nn.Module, args: Any) -> None:
     if _recorder.get() is not None:
         return
@@ -255,7 +261,7 @@ def _calling_frame() -> FrameType | None:
     return frame
 
 
-@torch.compiler.disable(reason=_WHY)
+@_outside_compiled_code
 def _leave_root(root: nn.Module, args: Any, output: Any) -> None:
     run = _run.get()
     if _recorder.get() is not None or run is None or run.root is not root:
@@ -283,7 +289,7 @@ def _site_run(site: Choice, arguments: Any) -> Iterator[int]:
             _close(opened)
 
 
-@torch.compiler.disable(reason=_WHY)
+@_outside_compiled_code
 def _route(site: Choice, arguments: Any) -> tuple[int, _Run | None]:
     run = _run.get()
     index = run.index(site) if run is not None else None
@@ -325,7 +331,7 @@ def _refuse_tracers(site: Choice, run: _Run, index: int, arguments: Any) -> None
 
 def active_tracer(arguments: Any) -> str | None:
     """Returns the name of the tracer that watches calls with these arguments, if any."""
-    if torch.jit.is_tracing():
+    if torch._C._get_tracing_state() is not None:
         return "torch.jit.trace"
     if torch.compiler.is_exporting():
         return "torch.export"

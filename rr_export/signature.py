@@ -62,7 +62,7 @@ class Request:
             for axis, size in enumerate(tensor.shape):
                 label = self.axes.get((name, axis))
                 if label is not None:
-                    torch._check(size == sizes.setdefault(label, size))
+                    torch._check(size == sizes.setdefault(label, size))  # type: ignore[no-untyped-call]
 
     def resolve(self, program: torch.export.ExportedProgram, fixed: Mapping[tuple[str, int], str]) -> Signature:
         """Returns the names of everything that goes in and out of ``program``.
@@ -149,8 +149,8 @@ def _convert(spec: Any, value: Any, name: str, axes: dict[tuple[str, int], str])
     if isinstance(value, Mapping):
         return {k: _convert(spec.get(k), v, _join(name, k), axes) for k, v in value.items()}
     if isinstance(value, tuple | list):
-        items = [_convert(s, v, _join(name, i), axes) for i, (s, v) in enumerate(zip(spec, value, strict=True))]
-        return type(value)(items) if type(value) in (tuple, list) else tuple(items)
+        parts = [_convert(s, v, _join(name, i), axes) for i, (s, v) in enumerate(zip(spec, value, strict=True))]
+        return type(value)(parts) if type(value) in (tuple, list) else tuple(parts)
     return None
 
 

@@ -14,7 +14,9 @@ GOLDEN, MIX_1, MIX_2 = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111E
 
 
 def free_bits(builder: Builder, source: ir.Value, length: int = 7) -> ir.Value:
-    """Returns uint64 [1] from the last three numbers of the graph's only random node.
+    """Returns int64 [1], >= 0, from the last three numbers of the graph's only random node.
+
+    Each is a whole number of 24 bits; they are added 20 and 18 bits apart, so that the sum stays below 2^63.
 
     Args:
         builder: where the nodes go.
@@ -22,30 +24,26 @@ def free_bits(builder: Builder, source: ir.Value, length: int = 7) -> ir.Value:
             can fold the node.
         length: how many.
     """
-    noise = builder.op("RandomUniformLike", [source], dtype=ir.DataType.FLOAT, low=0.0, high=1.0)
-    last = builder.op("Gather", [noise, builder.constant("last", np.arange(length - 3, length))], axis=0)
-    scaled = builder.op("Mul", [last, builder.constant("two_24", np.array(2.0**24, np.float32))])
-    whole = builder.op("Cast", [scaled], to=ir.DataType.UINT64)
-    shifted = builder.op(
-        "BitShift", [whole, builder.constant("lanes", np.array([0, 24, 48], np.uint64))], direction="LEFT"
-    )
-    low, middle, high = builder.ops("Split", [shifted], 3, num_outputs=3, axis=0)
-    return builder.op("Add", [builder.op("Add", [low, middle]), high])
+    noise = builder.op("RandomUniformLike", [source], dtype=ir.DataType.FLOAT, low=0.0, high=2.0**24)
+    whole = builder.op("Cast", [noise], to=ir.DataType.INT64)
+    lanes = builder.constant("lanes", np.array([0] * (length - 3) + [1, 2**20, 2**38]))
+    return builder.op("ReduceSum", [builder.op("Mul", [whole, lanes])], keepdims=1)
 
 
 def seed_bits(builder: Builder, seed: ir.Value, free: ir.Value) -> ir.Value:
-    """Returns uint64 [1]: the seed where it is >= 0, else the random node's bits."""
+    """Returns int64 [1]: the seed where it is >= 0, else the random node's bits."""
     zero = builder.constant("no_seed", np.array(0, np.int64))
-    is_free = builder.op("Cast", [builder.op("Less", [seed, zero])], to=ir.DataType.UINT64)
-    given = builder.op("Cast", [builder.op("Max", [seed, zero])], to=ir.DataType.UINT64)
-    return builder.op("Add", [builder.op("Mul", [is_free, free]), given])
+    return builder.op("Where", [builder.op("Less", [seed, zero]), free, seed])
 
 
 def splitmix_draws(builder: Builder, bits: ir.Value, count: int) -> ir.Value:
-    """Returns the draws of all sites, float32 [count] in [0, 1), from uint64 [1]."""
+    """Returns the draws of all sites, float32 [count] in [0, 1), from int64 [1], >= 0."""
     steps = np.array([(i + 1) * GOLDEN % 2**64 for i in range(count)], dtype=np.uint64)
-    state = builder.op("Add", [_mix64(builder, bits), builder.constant("steps", steps)])
-    top = _shift(builder, _mix64(builder, state), 40)
+    mixed = _mix_factors(builder, builder.op("Cast", [bits], to=ir.DataType.UINT64))
+    key = _xor_shift(builder, mixed, 31)
+    # mix64 ends with z ^ (z >> 31), which leaves the upper 31 bits of z, and so these 24, as they are
+    state = _mix_factors(builder, builder.op("Add", [key, builder.constant("steps", steps)]))
+    top = _shift(builder, state, 40)
     scale = builder.constant("two_minus_24", np.array(2.0**-24, np.float32))
     return builder.op("Mul", [builder.op("Cast", [top], to=ir.DataType.FLOAT), scale])
 
@@ -55,11 +53,15 @@ def host_draws(builder: Builder, name: str, count: int) -> ir.Value:
     return builder.graph_input(name, np.float32, (count,))
 
 
-def _mix64(builder: Builder, z: ir.Value) -> ir.Value:
+def _mix_factors(builder: Builder, z: ir.Value) -> ir.Value:
+    """The steps of mix64 but its last."""
     for shift, factor in ((30, MIX_1), (27, MIX_2)):
-        mixed = builder.op("BitwiseXor", [z, _shift(builder, z, shift)])
-        z = builder.op("Mul", [mixed, builder.constant("mix", np.array(factor, np.uint64))])
-    return builder.op("BitwiseXor", [z, _shift(builder, z, 31)])
+        z = builder.op("Mul", [_xor_shift(builder, z, shift), builder.constant("mix", np.array(factor, np.uint64))])
+    return z
+
+
+def _xor_shift(builder: Builder, z: ir.Value, bits: int) -> ir.Value:
+    return builder.op("BitwiseXor", [z, _shift(builder, z, bits)])
 
 
 def _shift(builder: Builder, z: ir.Value, bits: int) -> ir.Value:

@@ -143,7 +143,7 @@ def _cut_at_path(source: Path, count: int) -> bytes:
     for value in model.graph.initializers.values():
         if isinstance(value.const_value, ir.ExternalTensor):
             value.const_value = ir.tensor(value.const_value.numpy(), name=value.name)
-    return ir.to_proto(model).SerializeToString()
+    return bytes(ir.to_proto(model).SerializeToString())
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,9 @@ def routing_slice(source: Path, bundle: Bundle, inputs: Arrays) -> RoutingSlice:
     outputs = [latent, taken] if latent is not taken else [taken, taken]
     needed = _inputs_of(outputs)
     keep = [v for v in model.graph.inputs if v in needed]
-    graph = ir.convenience.extract(model.graph, [v.name or "" for v in keep], list(dict.fromkeys((latent.name, TAKEN))))
+    graph = ir.convenience.extract(
+        model.graph, [v.name or "" for v in keep], list(dict.fromkeys((latent.name or "", TAKEN)))
+    )
     sliced = ir.Model(graph, ir_version=model.ir_version)
     graph.opset_imports.update(model.graph.opset_imports)
     free = np.full(count, -1, dtype=np.int64)

@@ -219,7 +219,7 @@ def test_deep_values_are_shown_shortly() -> None:
     deep: list[Any] = []
     for _ in range(800):
         deep = [deep]
-    with pytest.raises(BundleError, match=r"opset: expected an integer >= 1, got \[\[\[\[\[\[\.\.\.\]\]\]\]\]\]; "):
+    with pytest.raises(BundleError, match=r"opset: expected an integer >= 1, got \[+\.\.\.\]+; "):
         Manifest.parse({**full(), "opset": deep})
 
 

@@ -16,6 +16,7 @@ import onnx.parser
 import onnxruntime
 import pytest
 
+import rr_runtime
 from rr_runtime import RuntimeFailure, Session
 
 from . import handmade
@@ -298,7 +299,7 @@ def test_threads_take_different_fresh_seeds(explicit: Session) -> None:
 def test_standalone_sessions_made_in_threads_start_differently(bundles: dict[str, Path]) -> None:
     inputs = handmade.example()
     with ThreadPoolExecutor(8) as pool:
-        made = list(pool.map(lambda _: Session(bundles["standalone"]), range(24)))
+        made = list(pool.map(lambda _: Session(bundles["standalone"], threads=1), range(24)))
     streams = [[tuple(handmade.path_of(s.run(inputs).outputs["y"], inputs)) for _ in range(30)] for s in made]
     # Two streams of 30 paths are equal with probability (sum of squares = .19)^30; 276 pairs: below 1e-18.
     assert len(set(map(tuple, streams))) == 24
@@ -504,7 +505,7 @@ def test_seeds_of_other_types_are_refused(explicit: Session, seed: Any) -> None:
         (
             [3, 0, 0],
             ValueError,
-            r"^path\[0\], site 'outer': expected -1 \(draw\) or 0..2, got 3; .* branches are 0 twice, 1 nested, 2 less$",
+            r"^path\[0\], site 'outer': expected -1 \(draw\) or 0..2, got 3; .* are 0 twice, 1 nested, 2 less$",
         ),
         (
             [0, 0, 2],
@@ -599,3 +600,15 @@ def test_failing_run_is_a_runtime_failure(tmp_path: Path) -> None:
     message = rf"^{re.escape(str(tmp_path))}.*: expected a run on cpu, got: .*; check the values of the inputs$"
     with pytest.raises(RuntimeFailure, match=message):
         session.run({"x": [1.0, 2.0], "shape": [3]})
+
+
+def test_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    readme = Path(rr_runtime.__file__).parents[1] / "README.md"
+    blocks = re.findall(r"```python\n(.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) == 1
+    handmade.write_bundle(tmp_path / "out")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(compile(blocks[0], str(readme), "exec"), names)
+    assert names["many"].paths.shape == (100, 3)
+    assert names["again"].path.tolist() == names["result"].path.tolist()

@@ -64,7 +64,7 @@ def _load(bundle: Bundle) -> dict[str, NDArray[Any]]:
     if GOLDEN not in bundle.manifest.files:
         raise BundleError(f"{file}: expected a recorded file, as there are golden cases, got none; export again")
     try:
-        with np.load(file, allow_pickle=False) as archive:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files}
     except Exception as error:  # numpy, zipfile and zlib each have their own
         raise BundleError(f"{file}: expected arrays, got {type(error).__name__}: {error}; export again") from error
