@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -59,7 +60,7 @@ def _rows(size: Size, target: float, runs: int, progress: Tell | None) -> list[R
             where = f"width {size.width}, {kept} of {size.layers} layers"
             with torch.no_grad(), rr.forced(routed, path):
                 cases["torch eager"] = lambda: routed(x)
-                times = interleave(cases, runs=runs, progress=progress, title=where)
+                times = interleave(cases, runs=runs, clock=time.thread_time, progress=progress, title=where)
             rows.append(Row(f"{where}: routed", paired_ratio(times, "routed", "static"), target))
             peers: Sequence[str] = [name for name in cases if name not in ("routed", "static")]
             rows += [Row(f"{where}: {name}", paired_ratio(times, name, "static")) for name in peers]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -51,7 +52,7 @@ def _per_site(place: Path, counts: tuple[int, int], runs: int, progress: Tell | 
         cases[f"run {count}"] = routed_case(session, [1] * count, x.numpy())
         cases[f"skip {count}"] = routed_case(session, [0] * count, x.numpy())
         cases[f"plain {count}"] = stock_case(open_file(plain), x.numpy())
-    times = interleave(cases, runs=runs, progress=progress, title="sites")
+    times = interleave(cases, runs=runs, clock=time.thread_time, progress=progress, title="sites")
     few, many = counts
     slope = {n: (times[f"{n} {many}"] - times[f"{n} {few}"]) / (many - few) * 1e6 for n in ("run", "skip", "plain")}
     what = f"one more site ({few} to {many})"
@@ -80,7 +81,7 @@ def _prelude(place: Path, counts: Sequence[int], runs: int, progress: Tell | Non
         for label, content in ((name, cut.content), (f"{name}, empty", _empty(count))):
             session = open_file(content)
             cases[label] = _fed(session, feeds)
-    times = interleave(cases, runs=runs, progress=progress, title="prelude")
+    times = interleave(cases, runs=runs, clock=time.thread_time, progress=progress, title="prelude")
     return [
         Row(f"prelude: {n}", spread_of((times[n] - times[f"{n}, empty"]) * 1e6), PRELUDE_TARGET, "us") for n in models
     ]

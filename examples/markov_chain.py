@@ -2,9 +2,8 @@
 
 P(X_t = x) = sum over x' of P(X_{t-1} = x') P(X_t = x | X_{t-1} = x')
 
-A classifier of handwritten digits has three steps of 2, 3 and 2 branches: a cheap step is likely followed by a cheap
-one. The exported file is asked for many paths; how often each branch is taken, and how often after which, stands
-beside what the formula gives.
+A classifier of handwritten digits has three steps of 2, 3 and 2 branches: a cheap one is likely followed by another.
+How often the exported file takes each branch, and each pair of them, stands beside what the formula gives.
 
 Run it: python examples/markov_chain.py
 """
@@ -86,11 +85,7 @@ def compare(routes: np.ndarray, names: list[tuple[str, ...]]) -> list[tuple[str,
 
 
 def main(output: Path | None = None) -> dict[str, Any]:
-    """Trains, exports, proves and samples the model; returns the figures that it prints.
-
-    Args:
-        output: the folder of the bundle; a temporary one if not given.
-    """
+    """Trains, exports (to ``output``), proves and samples the model; returns the figures that it prints."""
     torch.manual_seed(0)
     torch.set_num_threads(1)  # threads would only wait for each other
     x, y = load_digits(return_X_y=True)
@@ -106,10 +101,8 @@ def main(output: Path | None = None) -> dict[str, Any]:
         session = Session(bundle.save(output or Path(scratch) / "markov_chain"))
 
     # From here on torch is not needed: the file obeys a path, or draws one.
-    accuracy = {}
-    for path in bundle.plan.paths():
-        scores = session.run({"input": x_test}, path=path).outputs["output"]
-        accuracy[path] = float((scores.argmax(1) == y_test).mean())
+    scores = {path: session.run({"input": x_test}, path=path).outputs["output"] for path in bundle.plan.paths()}
+    accuracy = {path: float((s.argmax(1) == y_test).mean()) for path, s in scores.items()}
     routes = np.stack([session.run({"input": x_test[:1]}).path for _ in range(RUNS)])
 
     rows = compare(routes, [site.branches for site in session.sites])
@@ -121,13 +114,8 @@ def main(output: Path | None = None) -> dict[str, Any]:
         table.add_row(event, f"{p:.4f}", f"{frequency:.4f}")
     print(report.table(), table)
     print(f"accuracy: {expected:.3f} expected over the paths, {min(accuracy.values()):.3f} on the worst of them")
-    return {
-        "accuracy": accuracy,
-        "accuracy_expected": expected,
-        "rows": rows,
-        "within_bound": worst <= BOUND,
-        "verified": report.passed,
-    }
+    figures = {"accuracy": accuracy, "accuracy_expected": expected, "rows": rows}
+    return figures | {"within_bound": worst <= BOUND, "verified": report.passed}
 
 
 if __name__ == "__main__":

@@ -191,12 +191,12 @@ def demo(output: Path, keep: float) -> None:
     run_demo(output, keep=keep, console=out)
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> NoReturn:
     """Entry point: exits with 0, with 1 where something does not hold, with 2 on bad usage or bad input."""
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
-            code = cli.main(standalone_mode=False)
+            code = cli.main(arguments, standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(USAGE)

@@ -1,7 +1,8 @@
 """Times of several things taken in turns, and their ratios; ``rr-export bench`` is built on it.
 
 Machines drift: they warm up, throttle, and serve others. So everything that is compared is timed in rounds,
-each of which times every case once in a new random order, and ratios are taken inside a round.
+each of which times every case once in a new random order, and ratios are taken inside a round. Before a case is
+timed it is called once, because the case before it has emptied the caches.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from rr_export.errors import BundleError
 from rr_runtime import Session
 
 WARM_UP = 3  # untimed calls of every case
-LEAST_SECONDS = 2e-4  # one sample repeats a case until it takes about this long, so that the clock does not matter
+LEAST_SECONDS = 2e-3  # one sample is the mean of as many calls as take about this long
 
 Case = Callable[[], object]
 Tell = Callable[[str, int, int], None]
@@ -47,23 +48,32 @@ def spread_of(samples: NDArray[np.float64]) -> Spread:
     return Spread(low, median, high)
 
 
-def interleave(cases: Mapping[str, Case], *, runs: int, progress: Tell | None = None, title: str = "runs") -> Times:
+def interleave(
+    cases: Mapping[str, Case],
+    *,
+    runs: int,
+    clock: Callable[[], float] = time.perf_counter,
+    progress: Tell | None = None,
+    title: str = "runs",
+) -> Times:
     """Returns the seconds of one call for every case and round, float64 [runs] each.
 
     Args:
         cases: what to time, by name; called in a new random order in every round.
         runs: number of rounds.
+        clock: seconds; ``time.thread_time`` does not count what other processes take, and fits cases that
+            compute in the calling thread alone.
         progress: told (title, round, rounds).
         title: what the progress says.
     """
     order = list(cases)
     shuffle = random.Random(0).shuffle
-    repeats = {name: _repeats(cases[name]) for name in order}
+    repeats = {name: _repeats(cases[name], clock) for name in order}
     times = {name: np.empty(runs) for name in order}
     for i in range(runs):
         shuffle(order)
         for name in order:
-            times[name][i] = _seconds(cases[name], repeats[name])
+            times[name][i] = _seconds(cases[name], repeats[name], clock)
         if progress is not None:
             progress(title, i + 1, runs)
     return times
@@ -153,15 +163,16 @@ def _paths(bundle: Bundle, session: Session, inputs: dict[str, NDArray[Any]]) ->
     return cases
 
 
-def _repeats(case: Case) -> int:
+def _repeats(case: Case, clock: Callable[[], float]) -> int:
     """Warms the case up; returns how many calls one sample needs."""
     for _ in range(WARM_UP):
         case()
-    return max(1, int(LEAST_SECONDS / max(_seconds(case, 1), 1e-9)))
+    return max(1, int(LEAST_SECONDS / max(_seconds(case, 1, clock), 1e-9)))
 
 
-def _seconds(case: Case, repeats: int) -> float:
-    start = time.perf_counter()
+def _seconds(case: Case, repeats: int, clock: Callable[[], float]) -> float:
+    case()
+    start = clock()
     for _ in range(repeats):
         case()
-    return (time.perf_counter() - start) / repeats
+    return (clock() - start) / repeats

@@ -244,6 +244,16 @@ def test_routes_in_the_graph_equal_the_plan(name: str, interface: str) -> None:
         assert session.run(["rr_path_taken"], feeds)[0].tolist() == plan.routes(mine, path).tolist()
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 6, 7, 13])
+def test_bug_any_number_of_sites_can_key_the_random_node(count: int) -> None:
+    proto = ir.to_proto(lowered(nets.layers(count)))
+    onnx.checker.check_model(proto, full_check=True)
+    session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    feeds = {"input": nets.example().numpy(), "rr_seed": np.array(-1), "rr_path": np.full(count, -1)}
+    paths = {tuple(session.run(["rr_path_taken"], feeds)[0].tolist()) for _ in range(60)}
+    assert len(paths) > 1
+
+
 def test_feeding_the_path_taken_back_gives_the_same(everything_proto: onnx.ModelProto) -> None:
     session = onnxruntime.InferenceSession(everything_proto.SerializeToString(), providers=["CPUExecutionProvider"])
     x = nets.example().numpy()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import itertools
 import math
 import pickle
 from collections.abc import Callable
@@ -35,7 +36,7 @@ def probabilities(draw: st.DrawFn, size: int | None = None) -> list[float]:
 def hits(policy: Policy, row: int = 0) -> list[int]:
     """How many of the GRID possible draws give each route, counted from the thresholds."""
     edges = [0, *(math.ceil(float(t) * GRID) for t in policy.thresholds[row]), GRID]
-    return [after - before for before, after in zip(edges, edges[1:], strict=False)]
+    return [after - before for before, after in itertools.pairwise(edges)]
 
 
 @pytest.mark.parametrize(

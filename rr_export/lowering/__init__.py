@@ -68,8 +68,9 @@ def _routing(builder: Builder, plan: Plan, interface: str) -> ir.Value:
         return decode_routes(builder, plan, draws, path)
     seed = builder.graph_input(SEED, np.int64, ())
     path = builder.graph_input(PATH, np.int64, (count,))
-    source = builder.op("Concat", [path] * -(-6 // count), axis=0) if count < 6 else path
-    draws = splitmix_draws(builder, seed_bits(builder, seed, free_bits(builder, source, max(count, 6))), count)
+    repeats = -(-6 // count)
+    source = builder.op("Concat", [path] * repeats, axis=0) if repeats > 1 else path
+    draws = splitmix_draws(builder, seed_bits(builder, seed, free_bits(builder, source, count * repeats)), count)
     return decode_routes(builder, plan, draws, path)
 
 

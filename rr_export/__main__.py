@@ -1,0 +1,5 @@
+"""``python -m rr_export``: the command line."""
+
+from rr_export.cli import main
+
+main()

@@ -1,0 +1,158 @@
+"""The command line as a user meets it: outputs, exit codes, errors."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rr_export.cli import main
+
+SOURCE = """
+import torch
+from torch import nn
+import rr_export as rr
+
+def small(seed=0):
+    torch.manual_seed(seed)
+    model = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 2)).eval()
+    rr.route_layers(model, "[01]", keep=0.8)
+    return {"model": model, "args": (torch.ones(4, 8),), "dynamic_shapes": {"input": {0: "batch"}}}
+
+def other():
+    return small(1)
+
+def training():
+    case = small()
+    case["model"].train()
+    return case
+
+def nothing():
+    return 3
+"""
+
+
+@dataclass
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def run(place: Path, *arguments: str) -> Done:
+    """Calls the command as the console script does, in this process (importing torch takes seconds)."""
+    out, err = io.StringIO(), io.StringIO()
+    before = Path.cwd()
+    os.chdir(place)
+    try:
+        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as caught:
+            main(list(arguments))
+    finally:
+        os.chdir(before)
+    return Done(int(caught.value.code or 0), out.getvalue(), err.getvalue())
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cli")
+    (folder / "my_models.py").write_text(SOURCE)
+    assert run(folder, "export", "my_models:small", "out").returncode == 0
+    np.save(folder / "x.npy", np.ones((4, 8), np.float32))
+    return folder
+
+
+def test_verify_holds(place: Path) -> None:
+    done = run(place, "verify", "out", "my_models:small", "--json")
+    report = json.loads(done.stdout)
+    assert done.returncode == 0 and report["passed"] is True
+    assert json.loads((place / "out" / "parity.json").read_text()) == report
+    assert "verifying: law" in done.stderr
+
+
+def test_verify_exits_with_1_on_a_mismatch(place: Path) -> None:
+    done = run(place, "verify", "out", "my_models:other")
+    assert done.returncode == 1
+    assert "NOT the same model" in done.stdout and "FAILS" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("verify", "out"), "Missing argument"),
+        (("verify", "nowhere", "my_models:small"), "got nothing there"),
+        (("verify", "out", "my_models"), "expected MODULE:FUNCTION"),
+        (("verify", "out", "my_models:absent"), "expected an importable 'my_models:absent'"),
+        (("verify", "out", "my_models:nothing"), "to return (model, args)"),
+        (("verify", "out", "my_models:small", "--max-paths", "0"), "--max-paths"),
+        (("export", "my_models:training", "elsewhere"), "expected a model in evaluation mode"),
+        (("export", "my_models:small", "elsewhere", "--opset", "22"), "opset from 18 to 21"),
+        (("export", "my_models:other", "out"), "got one with other content"),
+        (("run", "out", "--input", "input=x.npy", "--seed", "-1"), "seed"),
+        (("run", "out", "--input", "input=x.npy", "--path", "1"), "path"),
+        (("run", "out", "--input", "input=x.npy", "--path", "a,b"), "integers joined by commas"),
+        (("run", "out", "--input", "inptu=x.npy"), "input"),
+        (("run", "out", "--input", "x.npy"), "expected NAME=FILE.npy"),
+        (("run", "out", "--golden", "7"), "expected 0..2, got 7"),
+        (("run", "out", "--golden", "0", "--provider", "quantum"), "cpu"),
+        (("run", "out", "--golden", "0", "--runs", "3", "--path", "1,1"), "single run"),
+        (("inspect", "out", "--size", "batch=0"), "AXIS=N"),
+        (("dance",), "No such command"),
+    ],
+)
+def test_bad_usage_exits_with_2(place: Path, arguments: tuple[str, ...], message: str) -> None:
+    done = run(place, *arguments)
+    assert done.returncode == 2, done
+    assert message in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+    assert not (place / "elsewhere").exists()
+
+
+def test_run_takes_a_seed_and_a_path(place: Path) -> None:
+    seeded = json.loads(run(place, "run", "out", "--input", "input=x.npy", "--seed", "7", "--json").stdout)
+    assert seeded["seed"] == 7 and seeded["outputs"] == {"output": {"dtype": "float32", "shape": [4, 2]}}
+    forced = json.loads(run(place, "run", "out", "--golden", "0", "--path", "1,0", "--json").stdout)
+    assert forced["path"] == [1, 0]
+
+
+def test_run_writes_outputs_once(place: Path) -> None:
+    arguments = ("run", "out", "--golden", "0", "--runs", "20", "--seed", "0", "--output", "y.npz")
+    assert run(place, *arguments).returncode == 0
+    with np.load(place / "y.npz") as arrays:
+        assert sorted(arrays.files) == ["output", "output.std"]
+        assert arrays["output.std"].max() > 0
+    again = run(place, *arguments)
+    assert again.returncode == 2 and "expected no such file" in again.stderr
+
+
+def test_inspect_shows_sites_cost_and_contract(place: Path) -> None:
+    done = run(place, "inspect", "out")
+    assert done.returncode == 0
+    shown = " ".join(done.stdout.split())
+    for text in ("2 sites, 4 paths", "skip, run", "0.2, 0.8", "82.2%", "1 random node"):
+        assert text in shown
+    found = json.loads(run(place, "inspect", "out", "--json", "--size", "batch=4").stdout)
+    # three linear layers of 8x8, 8x8 and 8x2 with biases; the first two run with probability .8
+    assert found["parameters"] == 2 * 72 + 18
+    assert found["parameters_used"] == pytest.approx(0.8 * 2 * 72 + 18)
+    assert found["flops"] == 4 * 2 * (64 + 64 + 16)
+    assert found["flops_used"] == pytest.approx(4 * 2 * (0.8 * 128 + 16))
+
+
+def test_bench_prints_ratios(place: Path) -> None:
+    done = run(place, "bench", "out", "--runs", "10")
+    assert done.returncode == 0 and "ratio" in done.stdout
+
+
+def test_version_and_help_of_the_module() -> None:
+    done = subprocess.run([sys.executable, "-m", "rr_export", "--version"], capture_output=True, text=True, check=True)
+    assert "0.1.0" in done.stdout
+    text = run(Path.cwd(), "--help").stdout
+    assert all(name in text for name in ("export", "verify", "run", "inspect", "bench", "demo"))
