@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 import rr_export as rr
-from benchmarks.files import OPSET, save_stock
+from benchmarks.files import CLOCK, OPSET, save_stock
 from benchmarks.models import (
     DenseBranches,
     DenseSkips,
@@ -78,7 +78,7 @@ TINY: Mapping[str, Network] = {
 
 @dataclass(frozen=True)
 class Cost:
-    """What one export took: CPU seconds of the process and its children, peak resident bytes, file bytes."""
+    """What one export took: CPU seconds of the process and its children, peak resident bytes of the process, file bytes."""
 
     cpu_seconds: float
     peak_bytes: float
@@ -97,14 +97,14 @@ def measure(*, runs: int, progress: Tell | None = None, networks: Mapping[str, N
                 costs[side].append(_in_process(side, name))
             if progress is not None:
                 progress(name, i + 1, runs)
-        for what, target in (("cpu_seconds", TARGET), ("peak_bytes", None)):
-            values = [np.array([getattr(c, what) for c in costs[side]]) for side in SIDES]
-            label = {"cpu_seconds": "CPU time", "peak_bytes": "peak memory"}[what]
-            rows.append(Row(f"{name}: {label}", spread_of(values[0] / values[1]), target))
+        seconds = [np.array([c.cpu_seconds for c in costs[side]]) for side in SIDES]
+        peaks = [np.array([c.peak_bytes for c in costs[side]]) for side in SIDES]
+        rows.append(Row(f"{name}: CPU time", spread_of(seconds[0] / seconds[1]), TARGET))
+        rows.append(Row(f"{name}: peak memory", spread_of(peaks[0] / peaks[1])))
     return Section(
         "Cost of an export over torch.onnx.export of the dense network",
         rows,
-        caption(runs=runs, threads=1, torch=torch.__version__),
+        caption(runs=runs, threads=1, clock=CLOCK, torch=torch.__version__),
     )
 
 
@@ -117,8 +117,7 @@ def export_once(side: str, name: str) -> Cost:
         before = _cpu_seconds()
         _export(side, network, place / "model.onnx")
         spent = _cpu_seconds() - before
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-        return Cost(spent, peak, (place / "model.onnx").stat().st_size)
+        return Cost(spent, _peak_bytes(), (place / "model.onnx").stat().st_size)
 
 
 def _export(side: str, network: Network, file: Path) -> None:
@@ -133,6 +132,14 @@ def _export(side: str, network: Network, file: Path) -> None:
 def _cpu_seconds() -> float:
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(u.ru_utime + u.ru_stime for u in used)
+
+
+def _peak_bytes() -> float:
+    """The most memory that this process held; getrusage would count its parent's too, on Linux."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        return 1024 * float(next(line.split()[1] for line in status.read_text().splitlines() if "VmHWM" in line))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def _in_process(side: str, name: str) -> Cost:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 import rr_export as rr
-from benchmarks.files import open_file, routed_case, save_routed, save_stock, stock_case
+from benchmarks.files import CLOCK, open_file, routed_case, save_routed, save_stock, stock_case
 from benchmarks.models import DenseSkips, Size, encoder_layers, example, on_path, routed_skips
 from benchmarks.table import Row, Section
 from rr_export.timing import Case, Tell, caption, interleave, paired_ratio
@@ -34,7 +34,7 @@ def measure(*, runs: int, progress: Tell | None = None, targets: Mapping[Size, f
     return Section(
         "Latency of a path over a static ONNX file of the same path",
         rows,
-        caption(runs=runs, threads=1, torch=torch.__version__),
+        caption(runs=runs, threads=1, clock=CLOCK, torch=torch.__version__),
     )
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 import rr_export as rr
-from benchmarks.files import OPSET, open_file, routed_case, save_stock, stock_case
+from benchmarks.files import CLOCK, OPSET, open_file, routed_case, save_stock, stock_case
 from benchmarks.table import Row, Section
 from rr_export.lowering import PATH, SEED, TAKEN
 from rr_export.parity.subject import routing_slice
@@ -33,7 +33,7 @@ def measure(*, runs: int, progress: Tell | None = None, counts: tuple[int, int] 
     return Section(
         "Overhead of routing, in microseconds a run",
         rows,
-        caption(runs=runs, threads=1, torch=torch.__version__),
+        caption(runs=runs, threads=1, clock=CLOCK, torch=torch.__version__),
     )
 
 

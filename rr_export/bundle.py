@@ -140,7 +140,7 @@ class Bundle:
             raise BundleError(
                 f"{target}: expected weights that fit into one file, got a request for external data; save to a folder"
             )
-        content = _serialized(self._stamped())
+        content = _serialized(_inlined(self._stamped()))
         if target.exists() and not overwrite and target.read_bytes() != content:
             raise BundleError(f"{target}: expected no such file, got one with other content; pass overwrite=True")
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -155,8 +155,10 @@ class Bundle:
         """Writes all files but the parity report's hash; returns size and SHA-256 of each."""
         model = self._stamped()
         if external:
-            model = ir.from_proto(ir.to_proto(model)) if _bytes(model) < EXTERNAL_ABOVE else model
+            model = model.clone()  # shares the tensors, so that only the copy points into the file
             _write_weights(model, folder / WEIGHTS)
+        else:
+            model = _inlined(model)
         (folder / MODEL).write_bytes(_serialized(model))
         arrays = {
             f"{number}/{side}/{name}": array
@@ -244,7 +246,7 @@ def _write_weights(model: ir.Model, file: Path) -> None:
     external: dict[int, ir.ExternalTensor] = {}
     kept: list[Any] = []  # the tensors are known by identity, so they must stay alive
     with file.open("wb") as out:
-        for value in _initializers(model):
+        for value in sorted(_initializers(model), key=_is_small):  # large ones first: less padding between pages
             tensor = value.const_value
             if tensor is None or tensor.nbytes < INLINE_BELOW or tensor.dtype == ir.DataType.STRING:
                 continue
@@ -259,6 +261,23 @@ def _write_weights(model: ir.Model, file: Path) -> None:
             value.const_value = external[id(tensor)]
 
 
+def _is_small(value: ir.Value) -> bool:
+    return value.const_value is None or value.const_value.nbytes < PAGE
+
+
+def _inlined(model: ir.Model) -> ir.Model:
+    """The model with all weights inside, read from where they lie."""
+    if not any(isinstance(v.const_value, ir.ExternalTensor) for v in _initializers(model)):
+        return model
+    model = model.clone()
+    read: dict[int, ir.TensorProtocol] = {}
+    for value in _initializers(model):
+        if isinstance(value.const_value, ir.ExternalTensor):
+            tensor = value.const_value
+            value.const_value = read.setdefault(id(tensor), ir.tensor(tensor.numpy().copy(), name=value.name))
+    return model
+
+
 def _initializers(model: ir.Model) -> Iterator[ir.Value]:
     seen: set[int] = set()
     graphs = [model.graph, *(n.graph for n in ir.traversal.RecursiveGraphIterator(model.graph))]
@@ -270,10 +289,6 @@ def _initializers(model: ir.Model) -> Iterator[ir.Value]:
 
 def _tensors(model: ir.Model) -> dict[int, Any]:
     return {id(v.const_value): v.const_value for v in _initializers(model) if v.const_value is not None}
-
-
-def _bytes(model: ir.Model) -> int:
-    return sum(t.nbytes for t in _tensors(model).values())
 
 
 def _serialized(model: ir.Model) -> bytes:

@@ -94,12 +94,12 @@ def session_options(threads: int) -> onnxruntime.SessionOptions:
     return options
 
 
-def caption(*, runs: int, threads: int, **versions: str) -> str:
-    """Returns what a table of times must say: rounds, threads, versions, machine."""
+def caption(*, runs: int, threads: int, clock: str = "wall time", **versions: str) -> str:
+    """Returns what a table of times must say: rounds, clock, threads, versions, machine."""
     known = {"onnxruntime": onnxruntime.__version__, "numpy": np.__version__, **versions}
     listed = ", ".join(f"{name} {version}" for name, version in known.items())
     return (
-        f"{runs} interleaved rounds in random order; median and quartiles; {threads} thread{'s' * (threads > 1)}; "
+        f"{runs} interleaved round{'s' * (runs > 1)} in random order; median and quartiles of {clock}; {threads} thread{'s' * (threads > 1)}; "
         f"{listed}, Python {platform.python_version()}, {platform.machine()}"
     )
 

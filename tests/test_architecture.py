@@ -22,13 +22,13 @@ RUNTIME = Path(rr_runtime.__file__).parent
 
 # A layer imports itself and the layers before it. `rr_export` is the package's own __init__.py.
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "policies", "plan", "draws", "manifest"}),
+    frozenset({"errors", "policies", "site", "paths", "plan", "manifest"}),
     frozenset({"run", "sites", "wrap", "signature", "capture"}),
     frozenset({"lowering"}),
     frozenset({"passes"}),
     frozenset({"bundle"}),
     frozenset({"export"}),
-    frozenset({"parity", "lint", "report"}),
+    frozenset({"parity", "inspection", "timing", "lint", "report"}),
     frozenset({"rr_export"}),
     frozenset({"cli", "demo", "__main__"}),
 )

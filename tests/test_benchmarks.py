@@ -1,0 +1,120 @@
+"""The benchmarks and ``bench`` give figures of the right form; sizes are held, times are not."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from rich.console import Console
+from rich.table import Table
+
+import rr_export as rr
+from benchmarks import cost, latency, sites, size
+from benchmarks.__main__ import BENCHMARKS, main
+from benchmarks.models import Size
+from benchmarks.table import Row, Section
+from rr_export.errors import BundleError
+from rr_export.timing import Spread, bench_bundle, interleave, paired_ratio, spread_of
+from tests import nets
+
+TINY = Size(width=32, hidden=64, heads=2, layers=3, tokens=4)
+
+
+def text_of(table: Table) -> str:
+    console = Console(width=200, record=True)
+    console.print(table)
+    return console.export_text()
+
+
+def check_form(section: Section, count: int) -> None:
+    assert len(section.rows) == count
+    assert len({row.what for row in section.rows}) == count
+    for row in section.rows:
+        assert row.value.low <= row.value.median <= row.value.high
+        assert all(math.isfinite(v) for v in (row.value.low, row.value.median, row.value.high))
+    json.dumps(section.to_json())
+    text = text_of(section.table())
+    assert section.caption.split(";")[0] in text and "torch" in text
+
+
+def test_latency_compares_every_path_with_its_peers() -> None:
+    told: list[tuple[str, int, int]] = []
+    section = latency.measure(runs=2, targets={TINY: 1.05}, progress=lambda *step: told.append(step))
+    check_form(section, 3 * 4)
+    assert sum(row.target is not None for row in section.rows) == 3
+    assert all(row.value.low > 0 for row in section.rows)
+    assert told[-1] == ("width 32, 1 of 3 layers", 2, 2)
+
+
+def test_sites_are_measured_in_microseconds() -> None:
+    section = sites.measure(runs=2, counts=(2, 4))
+    check_form(section, 2 + 3)
+    assert all(row.unit == "us" and row.target is not None for row in section.rows)
+
+
+@pytest.mark.parametrize("side", cost.SIDES)
+def test_cost_of_one_export(side: str) -> None:
+    for name in cost.TINY:
+        found = cost.export_once(side, name)
+        assert found.cpu_seconds > 0 and found.peak_bytes > 1e7 and found.file_bytes > 1000
+
+
+@pytest.mark.slow
+def test_cost_is_measured_in_processes() -> None:
+    check_form(cost.measure(runs=1, networks=cost.TINY), 2 * 2)
+
+
+def test_files_of_a_few_megabytes_are_their_weights() -> None:
+    section = size.measure()
+    check_form(section, 2 * len(size.MODELS))
+    for row in section.rows:
+        assert row.target == 1.02
+        assert 0.99 < row.value.median <= 1.02, row.what
+
+
+def test_command_writes_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def measure(*, runs: int, progress: object) -> Section:
+        return Section("title", [Row("missed", Spread(1.0, 2.0, 3.0), 1.5)], f"{runs} rounds")
+
+    monkeypatch.setitem(BENCHMARKS, "size", (measure, 7))  # type: ignore[arg-type]
+    result = CliRunner().invoke(main, ["size", "--json", str(tmp_path / "out.json")])
+    assert result.exit_code == 0 and "missed" in result.output
+    written = json.loads((tmp_path / "out.json").read_text())
+    assert written["size"]["caption"] == "7 rounds"
+    assert written["size"]["rows"][0]["met"] is False
+
+
+def test_rounds_call_every_case_and_ratios_are_paired() -> None:
+    ticks = itertools.count()
+    calls: list[str] = []
+    cases = {name: lambda name=name: calls.append(name) for name in "ab"}
+    times = interleave(cases, runs=5, clock=lambda: float(next(ticks)))  # type: ignore[arg-type]
+    assert {name: len(t) for name, t in times.items()} == {"a": 5, "b": 5}
+    assert calls.count("a") == calls.count("b")
+    assert paired_ratio(times, "a", "b") == Spread(1.0, 1.0, 1.0)
+    assert spread_of(np.array([4.0, 1.0, 2.0, 3.0, 5.0])) == Spread(2.0, 3.0, 4.0)
+
+
+@pytest.mark.parametrize("interface", ["explicit", "host", "standalone"])
+def test_bench_times_the_paths_of_a_bundle(interface: str, tmp_path: Path) -> None:
+    bundle = rr.export(nets.everything(), (nets.example(),), interface=interface)
+    folder = bundle.save(tmp_path / "bundle")
+    table = bench_bundle(folder, runs=10, threads=1, provider="cpu", progress=None)
+    text = text_of(table)
+    names = ["as the file decides"]
+    if interface != "standalone":
+        names = ["fresh random path", "most probable path", "first branch at every site", "last branch at every site"]
+    assert table.row_count == len(names)
+    assert all(name in text for name in names)
+    assert "onnxruntime" in text and "1 thread" in text
+
+
+def test_bench_wants_golden_cases(tmp_path: Path) -> None:
+    file = rr.export(nets.layers(2), (nets.example(),)).save(tmp_path / "model.onnx")
+    with pytest.raises(BundleError, match="expected a bundle folder with golden cases.*got a single file.*folder"):
+        bench_bundle(file, runs=10, threads=1, provider="cpu", progress=None)
