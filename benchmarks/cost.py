@@ -78,7 +78,7 @@ TINY: Mapping[str, Network] = {
 
 @dataclass(frozen=True)
 class Cost:
-    """What one export took: CPU seconds of the process and its children, peak resident bytes of the process, file bytes."""
+    """What one export took: CPU seconds of the process and its children, its peak resident bytes, the file's bytes."""
 
     cpu_seconds: float
     peak_bytes: float

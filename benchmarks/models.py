@@ -76,13 +76,14 @@ class DenseBranches(nn.Module):
 
     def __init__(self, groups: Sequence[Sequence[nn.Module]], head: nn.Module) -> None:
         super().__init__()
-        self.groups, self.head = nn.ModuleList(nn.ModuleList(g) for g in groups), head
+        self.branches, self.head = nn.ModuleList(block for group in groups for block in group), head
+        self.count = len(groups[0])
 
     def forward(self, x: Tensor, routes: Tensor) -> Tensor:
-        for i, group in enumerate(self.groups):
-            chosen = group[0](x)
-            for k in range(1, len(group)):
-                chosen = torch.where(routes[i] == k, group[k](x), chosen)
+        for first in range(0, len(self.branches), self.count):
+            chosen = self.branches[first](x)
+            for k in range(1, self.count):
+                chosen = torch.where(routes[first // self.count] == k, self.branches[first + k](x), chosen)
             x = chosen
         result: Tensor = self.head(x)
         return result

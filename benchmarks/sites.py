@@ -99,4 +99,5 @@ def _empty(count: int) -> bytes:
     taken = same.outputs[0]
     taken.name, taken.type, taken.shape = TAKEN, path.type, path.shape
     graph = ir.Graph([seed, path], [taken], nodes=[same], opset_imports={"": OPSET}, name="empty")
-    return ir.to_proto(ir.Model(graph, ir_version=9)).SerializeToString()
+    content: bytes = ir.to_proto(ir.Model(graph, ir_version=9)).SerializeToString()
+    return content

@@ -41,13 +41,18 @@ MODELS: Mapping[str, Callable[[Size], nn.Module]] = {
 }
 
 
-def measure(*, runs: int = 1, progress: Tell | None = None, size: Size = SMALL) -> Section:
+def measure(
+    *,
+    runs: int = 1,
+    progress: Tell | None = None,
+    models: Mapping[str, Callable[[Size], nn.Module]] = MODELS,
+) -> Section:
     """Returns the ratios, which are exact: ``runs`` makes no difference."""
     rows = []
-    for number, (name, make) in enumerate(MODELS.items()):
-        model = make(size)
+    for number, (name, make) in enumerate(models.items()):
+        model = make(SMALL)
         weights = sum(p.numel() * p.element_size() for p in model.parameters())
-        bundle = rr.export(model, (example(size),), opset=OPSET)
+        bundle = rr.export(model, (example(SMALL),), opset=OPSET)
         with TemporaryDirectory() as folder:
             single = bundle.save(Path(folder) / "model.onnx", external_data=False).stat().st_size
             parts = bundle.save(Path(folder) / "bundle", external_data=True).glob("model.onnx*")
@@ -56,5 +61,5 @@ def measure(*, runs: int = 1, progress: Tell | None = None, size: Size = SMALL) 
             ratio = written / weights
             rows.append(Row(f"{name}, {weights / 1e6:.1f} MB: {form}", Spread(ratio, ratio, ratio), TARGET))
         if progress is not None:
-            progress("sizes", number + 1, len(MODELS))
+            progress("sizes", number + 1, len(models))
     return Section("Bytes of a file over bytes of weights", rows, f"torch {torch.__version__}")

@@ -256,7 +256,12 @@ def _write_weights(model: ir.Model, file: Path) -> None:
                 offset = out.tell()
                 out.write(tensor.tobytes())
                 external[id(tensor)] = ir.ExternalTensor(
-                    file.name, offset, tensor.nbytes, tensor.dtype, shape=ir.Shape(tensor.shape.numpy()), name=value.name or ""
+                    file.name,
+                    offset,
+                    tensor.nbytes,
+                    tensor.dtype,
+                    shape=ir.Shape(tensor.shape.numpy()),
+                    name=value.name or "",
                 )
             value.const_value = external[id(tensor)]
 

@@ -5,7 +5,7 @@ Wrong arguments are ``ValueError`` and ``TypeError``, raised before any work.
 
 from __future__ import annotations
 
-from typing import Any
+import typing
 
 
 class RRExportError(Exception):
@@ -39,6 +39,6 @@ class ParityError(RRExportError):
         report: what was compared and what differed, or None.
     """
 
-    def __init__(self, message: str, report: Any = None) -> None:
+    def __init__(self, message: str, report: typing.Any = None) -> None:
         super().__init__(message)
         self.report = report

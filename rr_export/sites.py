@@ -17,7 +17,7 @@ from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensorMode
 
 from rr_export.errors import RunError
 from rr_export.policies import Categorical, Policy
-from rr_export.run import Choice, active_tracer
+from rr_export.run import Choice, active_tracer, recording_with
 
 RUN = 1  # the route of a LayerChoice that runs its layer
 _FAKE = threading.Lock()  # torch's fake tensors are not made for several threads at once
@@ -202,11 +202,18 @@ class LayerChoice(Choice):
         if active_tracer((args, kwargs)) is not None:
             return self.layer(*args, **kwargs)  # dead code in what is traced
         given = torch.utils._pytree.tree_map_only(torch.Tensor, torch.Tensor.detach, (args, kwargs))
-        with _FAKE, FakeTensorMode(allow_non_fake_inputs=True) as mode, torch.no_grad():
+        with _FAKE, recording_with(_LastBranch()), FakeTensorMode(allow_non_fake_inputs=True) as mode, torch.no_grad():
             with FakeCopyMode(mode):
                 twin = copy.deepcopy(self.layer)  # of fake tensors: it holds no data, and the layer is not touched
             fake_args, fake_kwargs = torch.utils._pytree.tree_map_only(torch.Tensor, mode.from_tensor, given)
             return twin(*fake_args, **fake_kwargs)
+
+
+class _LastBranch:
+    """Sites inside a layer that is traced for its structure alone: any branch would do; 1 of a layer runs it."""
+
+    def call_site(self, site: Choice, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return site.branch(site.policy.branches - 1, *args, **kwargs)
 
 
 def _checked(where: str, policy: Policy | None, count: int) -> Policy:

@@ -98,8 +98,9 @@ def caption(*, runs: int, threads: int, clock: str = "wall time", **versions: st
     """Returns what a table of times must say: rounds, clock, threads, versions, machine."""
     known = {"onnxruntime": onnxruntime.__version__, "numpy": np.__version__, **versions}
     listed = ", ".join(f"{name} {version}" for name, version in known.items())
+    rounds, used = f"{runs} interleaved round{'s' * (runs > 1)}", f"{threads} thread{'s' * (threads > 1)}"
     return (
-        f"{runs} interleaved round{'s' * (runs > 1)} in random order; median and quartiles of {clock}; {threads} thread{'s' * (threads > 1)}; "
+        f"{rounds} in random order; median and quartiles of {clock}; {used}; "
         f"{listed}, Python {platform.python_version()}, {platform.machine()}"
     )
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 
-from rr_export.capture import Captured
+from rr_export.capture import SCOPE_KEY, Captured
 from rr_export.lowering.builder import Builder
 from rr_export.lowering.placement import MARKERS, Placement, Scope
 
@@ -52,6 +52,7 @@ class _Sinker:
         for node in graph:
             if node in placement.scopes:
                 self.by_scope.setdefault(placement.scopes[node], []).append(node)
+                self._keep_scope(node)
 
     def rebuild(self, prelude: Sequence[ir.Node]) -> None:
         old = list(self.graph)
@@ -63,6 +64,12 @@ class _Sinker:
             if id(node) not in kept and node.graph is None:
                 for i in range(len(node.inputs)):
                     node.replace_input_with(i, None)
+
+    def _keep_scope(self, node: ir.Node) -> None:
+        """The node says in which branches it was captured, those of sites without a choice left out."""
+        parts = [p for p in node.metadata_props.get(SCOPE_KEY, "").split("/") if p]
+        real = [p for p in parts if self._branches(int(p.partition(":")[0])) > 1]
+        node.metadata_props[SCOPE_KEY] = "/".join(real)
 
     def _body(self, scope: Scope) -> list[ir.Node]:
         """The nodes of one scope, in order, with Selects replaced."""
@@ -126,7 +133,7 @@ class _Sinker:
         middle = first + half
         low = self._graph(leaves[:half], first, call, name)
         high = self._graph(leaves[half:], middle, call, name)
-        span = f"{name}[{first}:{first + len(leaves)}]" if first or len(leaves) < self._count(site) else name
+        span = f"{name}[{first}:{first + len(leaves)}]" if first or len(leaves) < self._branches(call) else name
         node = ir.node(
             "If",
             [self.gates[site, middle]],
@@ -146,5 +153,5 @@ class _Sinker:
         nodes, results = self._tree(leaves, first, call, name)
         return ir.Graph([], list(results), nodes=nodes, name=f"{name}[{first}:{first + len(leaves)}]")
 
-    def _count(self, site: int) -> int:
-        return self.captured.plan.sites[site].policy.branches
+    def _branches(self, call: int) -> int:
+        return self.captured.plan.sites[self.captured.calls[call].site].policy.branches
