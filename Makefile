@@ -4,12 +4,13 @@ VENV := .venv
 STAMP := $(VENV)/.installed
 PROJECTS := pyproject.toml runtimes/python/pyproject.toml
 
-.PHONY: help install demo test test-slow bench lint clean
+.PHONY: help install demo test test-slow test-lowest bench lint clean
 
 help:
 	@echo "make demo       install, then export, verify and run a routed sentence encoder"
 	@echo "make test       install, then run the tests"
 	@echo "make test-slow  the tests marked slow"
+	@echo "make test-lowest  rr-runtime with the oldest versions that it promises"
 	@echo "make bench      the benchmarks"
 	@echo "make lint       ruff and mypy"
 	@echo "make install    only install, into $(VENV)"
@@ -23,6 +24,13 @@ test: $(STAMP)
 
 test-slow: $(STAMP)
 	$(VENV)/bin/python -m pytest -m slow
+
+# rr-runtime alone, with the oldest versions that it promises, in an environment of its own.
+test-lowest: $(VENV)/bin/pip
+	rm -rf $(VENV)-lowest && $(VENV)/bin/python -m venv $(VENV)-lowest
+	PIP_CONSTRAINT=constraints-lowest.txt PIP_DISABLE_PIP_VERSION_CHECK=1 \
+	    $(VENV)-lowest/bin/python -m pip install ./runtimes/python onnx pytest
+	$(VENV)-lowest/bin/python -m pytest --noconftest tests/runtime
 
 bench: $(STAMP)
 	$(VENV)/bin/python -m benchmarks
@@ -60,7 +68,7 @@ $(VENV)/bin/pip:
 	rm -rf $(VENV) && "$$python" -m venv $(VENV)
 
 clean:
-	rm -rf $(VENV) build dist out demo-out runtimes/python/build runtimes/python/dist
+	rm -rf $(VENV) $(VENV)-lowest build dist out demo-out runtimes/python/build runtimes/python/dist
 	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name '*.egg-info' -prune -exec rm -rf {} +
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -25,7 +25,7 @@ from torch.utils import _pytree as pytree
 
 from rr_export.errors import CaptureError
 from rr_export.plan import Plan
-from rr_export.run import Choice, plan_with_calls, recording_with, sites_of
+from rr_export.run import Choice, identity, plan_with_calls, recording_with, sites_of
 from rr_export.signature import Request, bind_request, dotted, name_graph
 
 # torch 2.13 warns at every export that torchvision, which nobody asked for, is not installed
@@ -226,8 +226,7 @@ class _DenseRecorder:
     def __post_init__(self) -> None:
         self.sites = sites_of(self.root)
         self.names = list(self.sites)
-        # while tracing, torch hands out stand-ins of modules that share the module's __dict__
-        self.index = {id(vars(site)): i for i, site in enumerate(self.sites.values())}
+        self.index = {identity(site): i for i, site in enumerate(self.sites.values())}
         self.stack: list[tuple[int, int]] = []
         self.inputs: list[tuple[str, torch.Tensor]] = []
         self.aliases: list[tuple[str, torch.Tensor, int]] = []
@@ -252,7 +251,7 @@ class _DenseRecorder:
 
     def call_site(self, site: Choice, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Returns the joined outputs of all branches, and logs the call."""
-        index = self.index.get(id(vars(site)))
+        index = self.index.get(identity(site))
         if index is None:
             raise CaptureError(
                 f"{type(site).__name__}: expected a site inside the exported module, got one that is not registered "

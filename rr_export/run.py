@@ -73,6 +73,11 @@ class Recorder(Protocol):
         """Returns the outputs of the site for this call."""
 
 
+def identity(site: nn.Module) -> int:
+    """Returns what tells a site from others: while tracing, torch hands out stand-ins that share its ``__dict__``."""
+    return id(vars(site))
+
+
 def sites_of(root: nn.Module) -> dict[str, Choice]:
     """Returns the sites below ``root`` by their first names, in site order."""
     return {name or ROOT_SITE: m for name, m in root.named_modules() if isinstance(m, Choice)}
@@ -137,9 +142,13 @@ class _Directive:
     routes: NDArray[np.int64] | None
     draws: NDArray[np.float32] | None
     record: Record
+    positions: dict[int, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.positions.update({identity(site): i for i, site in enumerate(self.sites)})
 
     def position(self, site: Choice) -> int | None:
-        return next((i for i, s in enumerate(self.sites) if s is site), None)
+        return self.positions.get(identity(site))
 
 
 @dataclass
@@ -155,14 +164,16 @@ class _Run:
     reached: set[int] = field(default_factory=set)
     depth: int = 1
 
+    def __post_init__(self) -> None:
+        self.positions = {identity(site): i for i, site in enumerate(self.sites)}
+
     def index(self, site: Choice) -> int | None:
-        return next((i for i, s in enumerate(self.sites) if s is site), None)
+        return self.positions.get(identity(site))
 
     def report(self, directive: _Directive) -> None:
         """Adds this run to the directive's record, if it holds all its sites."""
-        position = {id(s): i for i, s in enumerate(self.sites)}
-        if directive.sites and all(id(s) in position for s in directive.sites):
-            mine = [position[id(s)] for s in directive.sites]
+        if directive.sites and directive.positions.keys() <= self.positions.keys():
+            mine = [self.positions[identity(s)] for s in directive.sites]
             reached = np.array([i in self.reached for i in mine])
             directive.record.routes.append(self.routes[mine])
             directive.record.paths.append(np.where(reached, self.routes[mine], -1))
@@ -171,12 +182,12 @@ class _Run:
 _run: ContextVar[_Run | None] = ContextVar("rr_run", default=None)
 _directives: ContextVar[tuple[_Directive, ...]] = ContextVar("rr_directives", default=())
 _recorder: ContextVar[Recorder | None] = ContextVar("rr_recorder", default=None)
-_plans: weakref.WeakKeyDictionary[nn.Module, tuple[tuple[int, ...], Plan]] = weakref.WeakKeyDictionary()
+_plans: weakref.WeakKeyDictionary[nn.Module, tuple[tuple[tuple[str, int], ...], Plan]] = weakref.WeakKeyDictionary()
 
 
 def _plan_for_run(root: nn.Module, sites: dict[str, Choice]) -> Plan:
     """The plan of ``root``, made anew only when its sites or their policies changed."""
-    key = tuple(x for s in sites.values() for x in (id(s), id(s.policy)))
+    key = tuple((name, id(site.policy)) for name, site in sites.items())  # the plan keeps the policies alive
     known = _plans.get(root)
     if known is None or known[0] != key:
         # how the sites nest does not change the latent routes, so every site counts as called once
@@ -246,7 +257,7 @@ def _enter_root(root: nn.Module, args: Any) -> None:
     while run is not None and run.frame is not None and not _alive(run):
         run = run.parent
         _run.set(run)
-    if run is not None and (run.root is root or {id(s) for s in sites_of(root).values()} <= {id(s) for s in run.sites}):
+    if run is not None and (run.root is root or {identity(s) for s in sites_of(root).values()} <= run.positions.keys()):
         if run.root is root:
             run.depth += 1
         return
@@ -322,7 +333,7 @@ def _refuse_tracers(site: Choice, run: _Run, index: int, arguments: Any) -> None
     told = [(d, p) for d in run.directives if (p := d.position(site)) is not None]
     if any(d.routes is not None and d.routes[p] >= 0 for d, p in told):
         return
-    name = next((n for n, s in sites_of(run.root).items() if s is site), type(site).__name__)
+    name = next((n for n, s in sites_of(run.root).items() if identity(s) == identity(site)), type(site).__name__)
     raise RunError(
         f"site {name!r}: expected an eager call or rr.export, got {tracer}, which would freeze the random route; "
         "use rr.export(model, args), or bake one path in with rr.forced(model, path)"

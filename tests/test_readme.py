@@ -1,0 +1,47 @@
+"""The README's example and commands work as printed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from rr_export.cli import cli
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_the_example_runs_as_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (example,) = blocks("python")
+    assert len([line for line in example.splitlines() if line and not line.startswith(("import", "from"))]) <= 15
+    monkeypatch.chdir(tmp_path)
+    exec(compile(example, "README.md", "exec"), {"__name__": "__main__"})
+    printed = capsys.readouterr().out
+    assert "16 of 16 paths" in printed and "the same model" in printed
+    assert "(8, 2)" in printed
+    assert (tmp_path / "out" / "example" / "manifest.json").exists()
+
+
+def test_the_first_two_commands_are_targets() -> None:
+    commands = re.findall(r"^make (\S+)", blocks("bash")[0], re.MULTILINE)
+    assert commands == ["demo", "test"]
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert set(re.findall(r"`make ([a-z-]+)`", README)) | set(commands) <= set(targets)
+
+
+def test_the_commands_named_are_there() -> None:
+    named = set(re.findall(r"rr-export ([a-z]+)", README))
+    assert {"export", "verify", "run", "inspect"} <= named <= set(cli.commands)
+
+
+def test_linked_files_exist() -> None:
+    links = re.findall(r"\]\(([^)#:]+)\)", README)
+    assert links and all((ROOT / link).exists() for link in links)
