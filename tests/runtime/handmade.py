@@ -386,3 +386,16 @@ def path_of(y: NDArray[np.float32], inputs: Arrays) -> list[int]:
     found = [p for p in paths() if np.allclose(y, forward(inputs, p)["y"], rtol=1e-5, atol=1e-6)]
     assert len(found) == 1, f"expected one path, got {found}"
     return found[0]
+
+
+ROUTED = ("explicit", "host")
+UNROUTED = ("standalone", "plain")
+
+
+def assert_outputs(outputs: Arrays, expected: Arrays) -> None:
+    """Names, order, dtypes, shapes and values are the expected ones."""
+    assert list(outputs) == list(expected)
+    for name, array in expected.items():
+        assert outputs[name].dtype == array.dtype
+        assert outputs[name].shape == array.shape
+        np.testing.assert_allclose(outputs[name], array, rtol=1e-5, atol=1e-6)
