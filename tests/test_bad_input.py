@@ -299,6 +299,24 @@ def test_name_of_the_contract_is_taken() -> None:
         export(Taken().eval())
 
 
+@pytest.mark.parametrize(
+    "noise",
+    [
+        lambda x: x + torch.rand(3, WIDTH),
+        lambda x: x + torch.randn_like(x),
+        lambda x: torch.bernoulli(torch.full_like(x, 0.5)),
+        lambda x: torch.nn.functional.dropout(x, 0.5, training=True),
+    ],
+)
+def test_randomness_beside_the_sites(noise: Any) -> None:
+    with pytest.raises(LoweringError, match=r"'site.branches.1': expected a model whose only randomness is its sites"):
+        export(pair(nn.Identity(), Lambda(noise)))
+
+
+def test_dropout_in_evaluation_is_fine() -> None:
+    assert len(export(pair(nn.Identity(), nn.Sequential(Mlp(), nn.Dropout(0.5)))).plan.sites) == 1
+
+
 def test_model_without_sites_exports_with_a_warning() -> None:
     model = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.ReLU()).eval()
     with pytest.warns(UserWarning, match=r"expected a model with sites, got Sequential without any"):

@@ -7,7 +7,10 @@ at the top; every marker becomes a tree of ``If`` whose bodies hold what was pla
 
 from __future__ import annotations
 
+import ast
+
 import numpy as np
+import onnx
 import onnx_ir as ir
 import onnx_ir.passes.common as ir_passes
 
@@ -43,6 +46,7 @@ def lower(captured: Captured, *, interface: str = "explicit") -> ir.Model:
     ir_passes.InlinePass()(model)
     if plan.sites:
         _check_names(model.graph)
+        _check_deterministic(model.graph)
         placement = place(model.graph, captured)
         builder = Builder(model.graph)
         routes = _routing(builder, plan, interface)
@@ -96,6 +100,29 @@ def _check_names(graph: ir.Graph) -> None:
                 f"export: expected names other than {', '.join(RESERVED)}, got an input or output called "
                 f"{value.name!r}; rename it"
             )
+
+
+def _check_deterministic(graph: ir.Graph) -> None:
+    """Raises if the model draws random numbers beside its sites: their streams would be tied to the routes."""
+    for node in ir.traversal.RecursiveGraphIterator(graph):
+        if node.domain or any(a.type == ir.AttributeType.GRAPH for a in node.attributes.values()):
+            continue
+        schema = onnx.defs.get_schema(node.op_type, graph.opset_imports[""])
+        law = schema.node_determinism  # type: ignore[attr-defined]
+        if law == onnx.defs.OpSchema.NodeDeterminism.NonDeterministic and not _is_idle(node):
+            names = ast.literal_eval(node.metadata_props.get("pkg.torch.onnx.name_scopes", "[]"))
+            place = next((n for n in names[-2::-1] if n and not n.startswith("@")), "the model")
+            raise LoweringError(
+                f"{place!r}: expected a model whose only randomness is its sites, got {node.op_type}; make it an input "
+                "of the model"
+            )
+
+
+def _is_idle(node: ir.Node) -> bool:
+    """Whether a Dropout only passes its input on."""
+    training = node.inputs[2] if node.op_type == "Dropout" and len(node.inputs) > 2 else None
+    constant = None if training is None else ir.convenience.get_const_tensor(training)
+    return node.op_type == "Dropout" and (training is None or (constant is not None and not constant.numpy().any()))
 
 
 def _strip(model: ir.Model) -> None:
