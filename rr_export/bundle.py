@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 import rr_runtime.bundle
 from rr_export.errors import BundleError
-from rr_export.manifest import METADATA_KEY, read_plan
+from rr_export.manifest import FORMAT, METADATA_KEY, read_plan
 from rr_export.passes import copy_shared_weights
 from rr_export.plan import Plan
 from rr_runtime.errors import RuntimeFailure
@@ -91,7 +91,7 @@ class Bundle:
         Raises:
             BundleError: the target exists with other content, or one file cannot hold the weights.
         """
-        target = Path(path)
+        target = Path(path) if Path(path).name else Path(path).resolve()
         weights = sum(t.nbytes for t in _tensors(self.model).values())
         external = weights > EXTERNAL_ABOVE if external_data is None else external_data
         if target.suffix == ".onnx":
@@ -108,9 +108,15 @@ class Bundle:
             if target.exists():
                 old = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
                 os.replace(target, old / "old")
-            os.replace(scratch, target)
-            if old is not None:
-                shutil.rmtree(old)
+            try:
+                os.replace(scratch, target)
+            except OSError:
+                if old is not None:
+                    os.replace(old / "old", target)
+                raise
+            finally:
+                if old is not None:
+                    shutil.rmtree(old, ignore_errors=True)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
         return self._settle(target)
@@ -142,7 +148,10 @@ class Bundle:
             )
         content = _serialized(_inlined(self._stamped()))
         if target.exists() and not overwrite and target.read_bytes() != content:
-            raise BundleError(f"{target}: expected no such file, got one with other content; pass overwrite=True")
+            raise BundleError(
+                f"{target}: expected no such file, got one with other content; choose another name, or pass "
+                "overwrite=True (--overwrite)"
+            )
         target.parent.mkdir(parents=True, exist_ok=True)
         _write_atomically(target, content)
         return self._settle(target)
@@ -195,10 +204,19 @@ def load(path: str | os.PathLike[str]) -> Bundle:
         manifest = json.loads((source / MANIFEST).read_text())
         golden = _read_golden(manifest.pop("golden", []), source / GOLDEN)
         manifest.pop("files", None)
-        parity = json.loads((source / PARITY).read_text()) if (source / PARITY).exists() else None
+        parity = _read_parity(source / PARITY)
         return Bundle(ir.load(source / MODEL), manifest, golden, parity, source)
     model = ir.load(source)
     return Bundle(model, json.loads(model.metadata_props[METADATA_KEY]), path=source)
+
+
+def _read_parity(file: Path) -> dict[str, Any] | None:
+    if not file.exists():
+        return None
+    try:
+        return dict(json.loads(file.read_text()))
+    except (ValueError, TypeError) as error:
+        raise BundleError(f"{file}: expected a parity report, got {error}; remove it or verify again") from error
 
 
 def _read_golden(rows: list[dict[str, Any]], source: Path) -> list[GoldenCase]:
@@ -222,7 +240,7 @@ def _same_files(target: Path, files: dict[str, dict[str, Any]]) -> bool:
         return bool(json.loads((target / MANIFEST).read_text())["files"] == files) and all(
             _sha256(target / name) == row["sha256"] for name, row in files.items()
         )
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return False
 
 
@@ -231,13 +249,26 @@ def _check_replaceable(target: Path, overwrite: bool) -> None:
         return
     if not overwrite:
         raise BundleError(
-            f"{target}: expected no such folder, got one with other content; choose another place or pass "
-            "overwrite=True"
+            f"{target}: expected no such folder, got one with other content; choose another place, or pass "
+            "overwrite=True (--overwrite)"
         )
-    if not (target / MANIFEST).exists():
+    foreign = _foreign_files(target)
+    if foreign:
         raise BundleError(
-            f"{target}: expected an earlier bundle to replace, got a folder without {MANIFEST}; choose another place"
+            f"{target}: expected an earlier bundle to replace, got {foreign[0]!r}, which no bundle holds; choose "
+            "another place"
         )
+
+
+def _foreign_files(folder: Path) -> list[str]:
+    """Names in a folder that a bundle there does not account for; all of them where there is no bundle."""
+    names = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else [folder.name]
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+        known = {MANIFEST, PARITY, *manifest["files"]} if manifest["format"] == FORMAT else set()
+    except (OSError, ValueError, KeyError, TypeError):
+        known = set()
+    return [name for name in names if name not in known]
 
 
 def _write_weights(model: ir.Model, file: Path) -> None:

@@ -69,7 +69,10 @@ def export(model: str, output: Path, interface: str, opset: int, external_data: 
     with _progress("exporting"):
         bundle = run_export(**case, interface=interface, opset=opset)
     bundle.save(output, external_data=external_data, overwrite=overwrite)
-    out.print(f"{output}: {len(bundle.plan.sites)} sites, {bundle.plan.path_count()} paths, interface {interface}")
+    out.print(
+        f"{escape(str(output))}: {len(bundle.plan.sites)} sites, {bundle.plan.path_count()} paths, "
+        f"interface {interface}"
+    )
 
 
 @cli.command()
@@ -92,12 +95,12 @@ def verify(bundle: Path, model: str, rtol: float, atol: float, max_paths: int, a
             if error.report is None:
                 raise
             report = error.report
-    if loaded.path is not None and loaded.path.is_dir():
-        loaded.write_parity(report.to_json())
     if as_json:
         click.echo(json.dumps(report.to_json(), indent=1))
     else:
         out.print(report.table())
+    if loaded.path is not None and loaded.path.is_dir():
+        loaded.write_parity(report.to_json())
     sys.exit(0 if report.passed else MISMATCH)
 
 
@@ -118,8 +121,10 @@ def run(
     provider: str, output: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Run BUNDLE without torch, once or as an ensemble of paths."""
+    if golden is not None and inputs:
+        raise click.UsageError("--golden: expected no --input beside it, got one; the golden case has all inputs")
+    feeds = _golden_inputs(bundle, golden) if golden is not None else _read_inputs(inputs)
     session = Session(bundle, provider=provider)
-    feeds = _golden_inputs(bundle, golden) if golden is not None else dict(map(_read_input, inputs))
     if output is not None and output.exists():
         _fail(f"{output}: expected no such file, got one; choose another name")
     if runs > 1 and path_text is not None:
@@ -157,8 +162,7 @@ def inspect(bundle: Path, sizes: Sequence[str], as_json: bool) -> None:
     """Print the sites of BUNDLE, its expected cost per run, and whether it keeps the graph contract."""
     from rr_export.inspection import inspect as run_inspect
 
-    loaded = load(bundle)
-    found = run_inspect(loaded, dict(_read_size(s) for s in sizes))
+    found = run_inspect(load(bundle), dict(_read_size(s) for s in sizes))
     if as_json:
         click.echo(json.dumps(found.to_json(), indent=1))
     else:
@@ -205,6 +209,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         sys.exit(130)
     except (RRExportError, RuntimeFailure, ValueError, TypeError) as error:
         _fail(str(error))
+    except (OSError, RuntimeError, MemoryError) as error:  # the machine's or the user's model's own
+        _fail(f"{type(error).__name__}: {error}")
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -256,16 +262,25 @@ def _load_case(name: str) -> dict[str, Any]:
         raise click.UsageError(f"model: expected MODULE:FUNCTION, got {name!r}; for instance my_models:encoder")
     sys.path.insert(0, os.getcwd())
     try:
-        with redirect_stdout(sys.stderr):  # what the function prints is no part of the command's output
-            made = getattr(importlib.import_module(module), function)()
+        make = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError) as error:
         raise click.UsageError(
             f"model: expected an importable {name!r}, got {error}; run where the module lies"
         ) from error
     finally:
         sys.path.pop(0)
+    if not callable(make):
+        raise click.UsageError(f"model: expected {name!r} to be a function, got {type(make).__name__}; name a function")
+    with redirect_stdout(sys.stderr):  # what the function prints is no part of the command's output
+        made = make()
     if isinstance(made, dict):
-        return made
+        unknown = sorted(set(made) - {"model", "args", "kwargs", "dynamic_shapes"})
+        if unknown or "model" not in made:
+            raise click.UsageError(
+                f"model: expected the keys model, args, kwargs, dynamic_shapes from {name!r}, got "
+                f"{sorted(made)}; mend them"
+            )
+        return {"args": (), **made}
     if isinstance(made, tuple) and 2 <= len(made) <= 3:
         return dict(zip(("model", "args", "kwargs"), made, strict=False))
     raise click.UsageError(
@@ -274,12 +289,23 @@ def _load_case(name: str) -> dict[str, Any]:
     )
 
 
+def _read_inputs(texts: Sequence[str]) -> dict[str, NDArray[Any]]:
+    read = [_read_input(text) for text in texts]
+    for number, (name, _) in enumerate(read):
+        if name in [n for n, _ in read[:number]]:
+            raise click.UsageError(f"--input: expected every name once, got {name!r} twice; drop one")
+    return dict(read)
+
+
 def _read_input(text: str) -> tuple[str, NDArray[Any]]:
     name, _, file = text.partition("=")
     if not file:
         raise click.UsageError(f"--input: expected NAME=FILE.npy, got {text!r}; name the input")
     try:
-        return name, np.load(file)
+        array = np.load(file)
+        if not isinstance(array, np.ndarray):
+            raise ValueError("an archive of several arrays")
+        return name, array
     except (OSError, ValueError) as error:
         raise click.UsageError(
             f"--input {name}: expected a .npy file, got {error}; write it with numpy.save"
@@ -288,6 +314,8 @@ def _read_input(text: str) -> tuple[str, NDArray[Any]]:
 
 def _golden_inputs(bundle: Path, number: int) -> dict[str, NDArray[Any]]:
     golden = load(bundle).golden
+    if not golden:
+        _fail(f"--golden: expected a bundle folder with golden cases, got none in {bundle}; give --input")
     if not 0 <= number < len(golden):
         _fail(f"--golden: expected 0..{len(golden) - 1}, got {number}; the bundle has {len(golden)} golden cases")
     return dict(golden[number].inputs)

@@ -63,7 +63,7 @@ class Inspection:
     def tables(self, title: str) -> list[Table]:
         """Returns the sites, the expected cost and the contract as rich tables."""
         reached, marginals = self.plan.reached(), self.plan.marginals()
-        sites = Table(title=f"{title}: {len(self.plan.sites)} sites, {self.plan.path_count()} paths")
+        sites = Table(title=f"{escape(title)}: {len(self.plan.sites)} sites, {self.plan.path_count()} paths")
         for column in ("site", "kind", "branches", "policy", "P(route)", "P(reached)"):
             sites.add_column(column)
         for site, law, probability in zip(self.plan.sites, marginals, reached, strict=True):
@@ -129,6 +129,9 @@ def inspect(bundle: Bundle, sizes: Mapping[str, int] | None = None) -> Inspectio
     """
     plan = bundle.plan
     labels = {d for row in bundle.manifest["inputs"] for d in row["shape"] if isinstance(d, str)}
+    unknown = sorted(set(sizes or {}) - labels)
+    if unknown:
+        raise ValueError(f"inspect: expected sizes of {sorted(labels) or 'no axis'}, got {unknown}; drop them")
     chosen = {label: (sizes or {}).get(label, 1 if label == "batch" else 64) for label in sorted(labels)}
     weights: dict[int, tuple[int, set[frozenset[tuple[int, int, int, int]]]]] = {}
     total = used = 0.0

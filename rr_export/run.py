@@ -221,10 +221,10 @@ def _open(root: nn.Module, frame: FrameType | None, named: dict[str, Choice] | N
     return run
 
 
-def _close(run: _Run) -> None:
+def _close(run: _Run, *, finished: bool) -> None:
     """Makes the enclosing run current again, and reports the finished one to the blocks that asked."""
     _run.set(run.parent)
-    for directive in run.directives:
+    for directive in run.directives if finished else ():
         run.report(directive)
 
 
@@ -279,7 +279,7 @@ def _leave_root(root: nn.Module, args: Any, output: Any) -> None:
         return
     run.depth -= 1
     if run.depth == 0:
-        _close(run)
+        _close(run, finished=output is not None)  # torch gives None for a forward that raised
 
 
 def open_runs_at(root: nn.Module) -> None:
@@ -293,11 +293,13 @@ def open_runs_at(root: nn.Module) -> None:
 def _site_run(site: Choice, arguments: Any) -> Iterator[int]:
     """Yields the route of ``site`` in the current run, or in a run of its own."""
     route, opened = _route(site, arguments)
+    finished = False
     try:
         yield route
+        finished = True
     finally:
         if opened is not None:
-            _close(opened)
+            _close(opened, finished=finished)
 
 
 @_outside_compiled_code

@@ -57,15 +57,21 @@ def route_layers(
     for name, layer in matches:
         if isinstance(layer, Choice):
             raise PlanError(f"route_layers: expected {name!r} to be a layer, got a site already; narrow {pattern!r}")
-    done: set[tuple[int, str]] = set()
+        inner = next((n for n, other in matches if other is not layer and _holds(layer, other)), None)
+        if inner is not None:
+            raise PlanError(
+                f"route_layers: expected separate layers, got {inner!r} inside {name!r}; narrow {pattern!r}"
+            )
+    sites: dict[tuple[int, str], tuple[nn.Module, str, LayerChoice]] = {}
     for name, layer in matches:
         parent_name, _, key = name.rpartition(".")
         parent = model.get_submodule(parent_name)
-        if (id(parent), key) not in done:
-            step = policy.step(len(done)) if isinstance(policy, Markov) else policy
-            parent._modules[key] = LayerChoice(layer, keep, policy=step, hidden=hidden)
-            done.add((id(parent), key))
-            print(f"routed {name} ({type(layer).__name__})")
+        if (id(parent), key) not in sites:
+            step = policy.step(len(sites)) if isinstance(policy, Markov) else policy
+            sites[id(parent), key] = (parent, name, LayerChoice(layer, keep, policy=step, hidden=hidden))
+    for (_, key), (parent, name, site) in sites.items():  # nothing is changed before everything is checked
+        parent._modules[key] = site
+        print(f"routed {name} ({type(site.layer).__name__})")
     open_runs_at(model)
     return tree_plan(model)
 
@@ -81,6 +87,10 @@ def plan_of(model: nn.Module, args: tuple[Any, ...] | None = None, kwargs: Mappi
     """
     open_runs_at(model)
     return tree_plan(model) if args is None and kwargs is None else trace_plan(model, args or (), kwargs)
+
+
+def _holds(layer: nn.Module, other: nn.Module) -> bool:
+    return any(m is other for m in layer.modules())
 
 
 def _fits(name: list[str], pattern: list[str]) -> bool:

@@ -90,6 +90,27 @@ def test_a_foreign_folder_is_never_replaced(bundle: rr.Bundle, tmp_path: Path) -
     assert entries(tmp_path) == ["thesis"]
 
 
+@pytest.mark.parametrize("manifest", ['{"manifest_version": 3}', "[]", "not json"])
+def test_bug_a_folder_with_a_foreign_manifest_is_never_replaced(
+    bundle: rr.Bundle, tmp_path: Path, manifest: str
+) -> None:
+    folder = tmp_path / "extension"
+    folder.mkdir()
+    (folder / "manifest.json").write_text(manifest)
+    (folder / "precious.txt").write_text("precious")
+    with pytest.raises(BundleError, match=r"expected an earlier bundle to replace, got '(manifest.json|precious.txt)'"):
+        bundle.save(folder, overwrite=True)
+    assert entries(folder) == ["manifest.json", "precious.txt"]
+
+
+def test_bug_a_bundle_with_foreign_files_is_never_replaced(bundle: rr.Bundle, tmp_path: Path) -> None:
+    folder = bundle.save(tmp_path / "out")
+    (folder / "notes.txt").write_text("precious")
+    with pytest.raises(BundleError, match=r"got 'notes.txt', which no bundle holds"):
+        rr.export(nets.layers(1), (nets.example(),)).save(folder, overwrite=True)
+    assert (folder / "notes.txt").read_text() == "precious"
+
+
 def test_an_empty_folder_is_filled(bundle: rr.Bundle, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     assert "model.onnx" in entries(bundle.save(tmp_path / "out"))
@@ -177,6 +198,7 @@ def test_weights_above_the_limit_go_outside(tmp_path: Path, monkeypatch: pytest.
         (lambda f: (f / "golden.npz").unlink(), r"golden.npz"),
         (lambda f: (f / "manifest.json").unlink(), r"manifest.json"),
         (lambda f: (f / "manifest.json").write_text("{"), r"manifest.json"),
+        (lambda f: (f / "parity.json").write_text("{"), r"parity.json: expected a parity report"),
     ],
 )
 def test_a_damaged_bundle(bundle: rr.Bundle, tmp_path: Path, change: Any, message: str) -> None:

@@ -37,6 +37,15 @@ def training():
 
 def nothing():
     return 3
+
+def raising():
+    raise RuntimeError("no weights")
+
+def keys():
+    return {"net": 3}
+
+def unfit():
+    return {**small(), "args": (torch.ones(4, 9),)}
 """
 
 
@@ -103,7 +112,14 @@ def test_verify_exits_with_1_on_a_mismatch(place: Path) -> None:
         (("run", "out", "--golden", "7"), "expected 0..2, got 7"),
         (("run", "out", "--golden", "0", "--provider", "quantum"), "cpu"),
         (("run", "out", "--golden", "0", "--runs", "3", "--path", "1,1"), "single run"),
+        (("run", "out", "--golden", "0", "--input", "input=x.npy"), "expected no --input beside it"),
+        (("run", "out", "--input", "input=x.npy", "--input", "input=x.npy"), "got 'input' twice"),
+        (("run", "out", "--golden", "0", "--output", "absent/y.npz"), "FileNotFoundError"),
+        (("export", "my_models:raising", "elsewhere"), "RuntimeError: no weights"),
+        (("export", "my_models:keys", "elsewhere"), "expected the keys model, args, kwargs, dynamic_shapes"),
+        (("verify", "out", "my_models:unfit"), "RuntimeError"),
         (("inspect", "out", "--size", "batch=0"), "AXIS=N"),
+        (("inspect", "out", "--size", "foo=3"), "expected sizes of ['batch'], got ['foo']"),
         (("dance",), "No such command"),
     ],
 )
@@ -113,6 +129,12 @@ def test_bad_usage_exits_with_2(place: Path, arguments: tuple[str, ...], message
     assert message in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
     assert not (place / "elsewhere").exists()
+
+
+def test_bug_names_are_no_markup(place: Path) -> None:
+    done = run(place, "export", "my_models:small", "odd/[/b]")
+    assert done.returncode == 0 and "[/b]" in done.stdout
+    assert "[/b]" in " ".join(run(place, "inspect", "odd/[/b]").stdout.split())
 
 
 def test_run_takes_a_seed_and_a_path(place: Path) -> None:

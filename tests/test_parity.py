@@ -153,6 +153,84 @@ def test_sabotage_a_random_node_with_a_seed(twin: tuple[rr.Bundle, nn.Module]) -
     assert all(text.startswith("random node, first run") for text in found["law"])
 
 
+def insert(bundle: rr.Bundle, after: ir.Value, op_type: str, inputs: list[ir.Value], **attributes: Any) -> ir.Value:
+    """A new node behind ``after`` in the main graph."""
+    node = ir.node(op_type, inputs, attributes)
+    anchor = after.producer()
+    if anchor is None:
+        bundle.model.graph.insert_before(bundle.model.graph[0], node)
+    else:
+        bundle.model.graph.insert_after(anchor, node)
+    node.name = node.outputs[0].name = f"sabotage.{op_type}.{len(list(bundle.model.graph))}"
+    return node.outputs[0]
+
+
+def graph_input(bundle: rr.Bundle, name: str) -> ir.Value:
+    return next(v for v in bundle.model.graph.inputs if v.name == name)
+
+
+def number(bundle: rr.Bundle, value: int) -> ir.Value:
+    constant = ir.Value(name=f"sabotage.{value}", const_value=ir.tensor(np.array(value), name=f"sabotage.{value}"))
+    constant.type, constant.shape = ir.TensorType(ir.DataType.INT64), ir.Shape([])
+    bundle.model.graph.register_initializer(constant)
+    return constant
+
+
+def test_sabotage_outputs_that_differ_when_the_random_node_decides(twin: tuple[rr.Bundle, nn.Module]) -> None:
+    bundle, model = twin
+    seed = graph_input(bundle, "rr_seed")
+    is_free = insert(bundle, seed, "Less", [seed, number(bundle, 0)])
+    added = insert(bundle, is_free, "Cast", [is_free], to=ir.DataType.FLOAT)
+    output = bundle.model.graph.outputs[0]
+    output.name = "y.before"
+    changed = insert(bundle, output, "Add", [output, added])
+    changed.name, changed.type, changed.shape = "y", output.type, output.shape
+    bundle.model.graph.outputs[0] = changed
+    found = failed(bundle, model, "paths", "streams", "law")
+    assert set(found) == {"streams"} and all(text.startswith("random node") for text in found["streams"])
+
+
+def test_sabotage_forcing_one_site_moves_the_draws_of_others(twin: tuple[rr.Bundle, nn.Module]) -> None:
+    bundle, model = twin
+    path = graph_input(bundle, "rr_path")
+    scale = constant(bundle, "rr/two_minus_24")
+    (draws,) = [u.node.outputs[0] for u in scale.uses()]
+    most = insert(bundle, path, "ReduceMax", [path], keepdims=0)
+    free = insert(bundle, most, "Less", [most, number(bundle, 0)])
+    factor = insert(bundle, free, "Cast", [free], to=ir.DataType.FLOAT)
+    users = list(draws.uses())
+    moved = insert(bundle, draws, "Mul", [draws, factor])
+    for usage in users:
+        usage.node.replace_input_with(usage.idx, moved)
+    found = failed(bundle, model, "paths", "streams", "law")
+    assert set(found) == {"streams"} and all("path [" in text for text in found["streams"])
+
+
+def test_sabotage_routes_above_the_last_are_not_clipped(twin: tuple[rr.Bundle, nn.Module]) -> None:
+    bundle, model = twin
+    for node in nodes_named(bundle.model, "Min"):
+        assert node.inputs[0] is not None
+        ir.convenience.replace_all_uses_with(node.outputs[0], node.inputs[0])
+    assert set(failed(bundle, model, "paths", "streams", "law")) == {"streams"}
+
+
+def test_sabotage_a_file_that_computes_everything(twin: tuple[rr.Bundle, nn.Module]) -> None:
+    """Without its Ifs, or without what they say of themselves, nothing is proven lazy."""
+    bundle, model = twin
+    for node in nodes_named(bundle.model, "If"):
+        node.metadata_props.clear()
+    found = failed(bundle, model, "laziness")
+    assert any("site 'sets': expected an If of its own, got none" in text for text in found["laziness"])
+
+
+def test_every_branch_of_a_wide_site_is_profiled() -> None:
+    model = rr.OperationChoice([nets.Mlp(float(k)) for k in range(20)], rr.Uniform(20)).eval()
+    bundle = rr.export(model, (nets.example(),))
+    with bundle.folder() as folder:
+        (check,) = verify_points(bundle, folder, model, (nets.example(),), points=("laziness",))
+    assert check.passed and sorted(p[0] for p in check.figures["profiled_paths"]) == list(range(20))
+
+
 def test_sabotage_an_eager_model_that_draws_otherwise(
     twin: tuple[rr.Bundle, nn.Module], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -157,6 +157,14 @@ def test_an_exception_ends_the_run() -> None:
     assert len({tuple(p) for p in taken(model, 40)}) > 1
 
 
+def test_a_run_that_raised_is_not_recorded() -> None:
+    model = nets.layers(3)
+    with rr.recorded(model) as record:
+        with rr.forced(model, [0, 1, 0]), pytest.raises(RuntimeError, match=r"shapes|reduction dim"):
+            model(torch.zeros(2, nets.WIDTH + 1))
+        assert record.paths == []
+
+
 def test_bug_an_interrupt_does_not_freeze_the_routes() -> None:
     class Interrupting(nn.Module):
         def forward(self, x: Tensor) -> Tensor:

@@ -107,6 +107,20 @@ def test_route_layers_with_a_chain() -> None:
     assert plan.chains == ((0, 1, 2),)
 
 
+def test_bug_a_failed_wrap_changes_nothing() -> None:
+    model = nn.Sequential(nets.Mlp(), nets.Mlp(), nets.Mlp())
+    with pytest.raises(ValueError, match=r"step of 0..1, got 2"):
+        rr.route_layers(model, "*", policy=rr.Markov([0.2, 0.8], [[[0.5, 0.5], [0.1, 0.9]]]))
+    assert [type(m) for m in model] == [nets.Mlp] * 3
+
+
+def test_matches_inside_each_other() -> None:
+    inner = nets.Mlp()
+    model = nn.ModuleDict({"a": nn.Sequential(inner), "b": inner})
+    with pytest.raises(PlanError, match=r"expected separate layers, got 'b' inside 'a'"):
+        rr.route_layers(model, "*", keep=0.5)
+
+
 def test_the_pattern_does_not_reach_into_layers() -> None:
     model = nn.Sequential(nn.Sequential(nets.Mlp(), nets.Mlp()))
     assert [s.name for s in rr.route_layers(model, "0.*", keep=0.5).sites] == ["0.0", "0.1"]

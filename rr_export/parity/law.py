@@ -151,7 +151,7 @@ def _random_node(routing: RoutingSlice, sessions: int, runs: int) -> NDArray[np.
     with tempfile.TemporaryDirectory() as scratch:
         model, feeds, out = (Path(scratch) / name for name in ("slice.onnx", "feeds.npz", "routes.npy"))
         model.write_bytes(routing.content)
-        np.savez(feeds, **routing.feeds(None))  # type: ignore[arg-type]
+        np.savez(feeds, **routing.feeds(None, None))  # type: ignore[arg-type]
         command = [
             sys.executable,
             first_runs.__file__,

@@ -19,7 +19,6 @@ from rr_export.parity.report import Check
 from rr_export.parity.subject import File
 from rr_export.plan import Plan
 
-PROFILED_PATHS = 12
 LEVELS = {
     "disabled": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
     "all": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
@@ -40,8 +39,8 @@ def check_laziness(file: File, inputs: Arrays, *, progress: Progress) -> Check:
     if file.interface == "plain":
         return Check("laziness", None, "a model without sites has nothing to skip")
     model = ir.load(file.source)
-    failures = misplaced_nodes(model, file.plan)
-    paths = _paths_taking_everything(file.plan)[:PROFILED_PATHS]
+    failures = missing_gates(model, file.plan) + misplaced_nodes(model, file.plan)
+    paths = _paths_taking_everything(file.plan)
     executed = 0
     for number, (level, setting) in enumerate(LEVELS.items()):
         progress("laziness", number, len(LEVELS))
@@ -56,6 +55,16 @@ def check_laziness(file: File, inputs: Arrays, *, progress: Progress) -> Check:
         tuple(failures),
         {"profiled_paths": [list(p) for p in paths], "executed_nodes": executed},
     )
+
+
+def missing_gates(model: ir.Model, plan: Plan) -> list[str]:
+    """Returns one sentence per site that is called, has a choice, and is no ``If`` of the file."""
+    present = {gate.site for gate in gates_of(model).values()}
+    return [
+        f"site {site.name!r}: expected an If of its own, got none"
+        for i, site in enumerate(plan.sites)
+        if site.calls and len(site.branches) > 1 and i not in present
+    ]
 
 
 def misplaced_nodes(model: ir.Model, plan: Plan) -> list[str]:

@@ -54,7 +54,7 @@ class Report:
 
     def table(self) -> Table:
         """Returns the report as a rich table."""
-        table = Table(title=f"{self.subject}: {'the same model' if self.passed else 'NOT the same model'}")
+        table = Table(title=f"{escape(self.subject)}: {'the same model' if self.passed else 'NOT the same model'}")
         table.add_column("check")
         table.add_column("result")
         table.add_column("what was compared", overflow="fold")

@@ -1,17 +1,24 @@
-"""Point 2, bit for bit: with the same seed the file and the eager model take the same path."""
+"""Point 2, bit for bit: with the same seed, and with any routes forced, file and eager model take the same path."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
+from numpy.typing import NDArray
 
 from rr_export.parity.compare import Comparison
 from rr_export.parity.paths import Progress
 from rr_export.parity.report import Check
-from rr_export.parity.subject import Eager, File, RoutingSlice
+from rr_export.parity.subject import Answer, Eager, File, RoutingSlice
+from rr_export.plan import Plan
 from rr_runtime.draws import draws
 
 EAGER_SEEDS = (*range(30), 2**31, 2**63 - 1)
+MIXED_SEEDS = range(100, 108)  # whole runs with some routes forced and the others drawn
+FREE_RUNS = 4  # whole runs by the random node
 SLICE_SEEDS = 2000
+MIXED_SLICE_SEEDS = 500
 
 
 def check_streams(
@@ -22,25 +29,67 @@ def check_streams(
         return Check("streams", None, f"a {file.interface} file takes no seed")
     comparison = Comparison(rtol, atol)
     failures: list[str] = []
-    for number, seed in enumerate(EAGER_SEEDS):
-        progress("streams", number, len(EAGER_SEEDS))
-        expected, got = eager.on_seed(seed), file.on_seed(eager.inputs, seed)
+    runs = list(_whole_runs(eager, file, progress))
+    for where, expected, got in runs:
         if not np.array_equal(expected.path, got.path):
-            failures.append(f"seed {seed}: expected path {expected.path.tolist()}, got {got.path.tolist()}")
+            failures.append(f"{where}: expected path {expected.path.tolist()}, got {got.path.tolist()}")
         else:
-            comparison.add(f"seed {seed}", expected.outputs, got.outputs)
-    plan = file.plan
-    with routing.open() as decide:
-        for seed in range(SLICE_SEEDS):
-            routes = plan.routes(draws(seed, len(plan.sites)))
-            expected_both, got_both = np.stack([routes, plan.taken(routes)]), decide(seed)
-            if not np.array_equal(expected_both[1], got_both[1]):
-                failures.append(f"seed {seed}: expected path {expected_both[1].tolist()}, got {got_both[1].tolist()}")
-    failures += comparison.failures
+            comparison.add(where, expected.outputs, got.outputs)
+    failures += _slice_failures(file.plan, routing) + comparison.failures
     return Check(
         "streams",
         not failures,
-        f"paths of {len(EAGER_SEEDS)} seeds in whole runs and of {SLICE_SEEDS} seeds in the routing slice, bit for bit",
+        f"paths of {len(runs)} whole runs (seeds; seeds with some routes forced"
+        f"{'; the random node' if routing.has_random_node else ''}) and of {SLICE_SEEDS + MIXED_SLICE_SEEDS} runs "
+        "of the routing slice, bit for bit",
         tuple(failures),
-        {"whole_runs": len(EAGER_SEEDS), "slice_runs": SLICE_SEEDS, "largest_difference": comparison.worst},
+        {
+            "whole_runs": len(runs),
+            "slice_runs": SLICE_SEEDS + MIXED_SLICE_SEEDS,
+            "largest_difference": comparison.worst,
+        },
     )
+
+
+def _whole_runs(eager: Eager, file: File, progress: Progress) -> Iterator[tuple[str, Answer, Answer]]:
+    total = len(EAGER_SEEDS) + len(MIXED_SEEDS)
+    for number, seed in enumerate(EAGER_SEEDS):
+        progress("streams", number, total)
+        yield f"seed {seed}", eager.on_seed(seed), file.on_seed(eager.inputs, seed)
+    for number, seed in enumerate(MIXED_SEEDS):
+        progress("streams", len(EAGER_SEEDS) + number, total)
+        path = _mixed_path(file.plan, seed)
+        where = f"seed {seed}, path {path.tolist()}"
+        expected = eager.on_seed_and_path(seed, path.tolist())
+        yield where, expected, file.on_seed(eager.inputs, seed, path.tolist())
+    if file.interface == "explicit":
+        for _ in range(FREE_RUNS):
+            got = file.on_random_node(eager.inputs)
+            yield f"random node, path {got.path.tolist()}", eager.on_path(got.path.tolist()), got
+
+
+def _slice_failures(plan: Plan, routing: RoutingSlice) -> list[str]:
+    """Seeds alone, then seeds with some routes forced, among them routes above the last, which are clipped."""
+    failures: list[str] = []
+    count = len(plan.sites)
+    last = np.array([site.policy.branches - 1 for site in plan.sites])
+    with routing.open() as decide:
+        for seed in range(SLICE_SEEDS + MIXED_SLICE_SEEDS):
+            path = _mixed_path(plan, seed) if seed >= SLICE_SEEDS else np.full(count, -1)
+            asked = np.where((path == last) & (seed % 2 == 0), path + 1 + seed % 3, path)
+            routes = plan.routes(draws(seed, count), path)
+            expected = np.stack([routes, plan.taken(routes)]).tolist()
+            try:
+                got = decide(seed, asked.tolist()).tolist()
+            except Exception as error:  # onnxruntime's own exceptions have no common base
+                got = f"{type(error).__name__}: {error}"
+            if expected != got:
+                failures.append(f"seed {seed}, path {asked.tolist()}: expected routes and path {expected}, got {got}")
+    return failures
+
+
+def _mixed_path(plan: Plan, seed: int) -> NDArray[np.int64]:
+    """A path, int64 [S], that forces about half of the sites."""
+    rng = np.random.default_rng(seed)
+    routes = [int(rng.integers(site.policy.branches)) for site in plan.sites]
+    return np.where(rng.random(len(routes)) < 0.5, routes, -1)

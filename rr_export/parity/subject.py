@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import onnx_ir as ir
@@ -76,6 +76,11 @@ class Eager:
         args, kwargs = pytree.tree_map_with_path(resize, (self.args, self.kwargs))
         return Eager(self.model, args, kwargs)
 
+    def on_seed_and_path(self, seed: int, path: Path_) -> Answer:
+        """Returns what the model gives with the draws of ``seed`` where ``path`` does not force a route."""
+        with forced(self.model, list(path)), seeded(self.model, seed) as record:
+            return Answer(self._call(), record.path)
+
     def _call(self) -> Arrays:
         with torch.no_grad():
             return flat_outputs(self.model(*self.args, **self.kwargs), self.inputs)
@@ -125,11 +130,18 @@ class File:
         assert result.path is not None
         return Answer(result.outputs, result.path)
 
-    def on_seed(self, inputs: Arrays, seed: int) -> Answer:
-        """Returns what the file gives with ``seed``."""
-        result = self.session.run(inputs, seed=seed)
+    def on_seed(self, inputs: Arrays, seed: int, path: Path_ | None = None) -> Answer:
+        """Returns what the file gives with ``seed``, where ``path`` does not force a route."""
+        result = self.session.run(inputs, seed=seed, path=None if path is None else list(path))
         assert result.path is not None
         return Answer(result.outputs, result.path)
+
+    def on_random_node(self, inputs: Arrays) -> Answer:
+        """Returns what an explicit file gives when its random node decides: no runtime feeds it so."""
+        session = onnxruntime.InferenceSession(str(self.source), providers=["CPUExecutionProvider"])
+        names = [*self._outputs, TAKEN]
+        values = session.run(names, {**inputs, SEED: np.array(-1), PATH: np.full(len(self.plan.sites), -1)})
+        return Answer(dict(zip(self._outputs, values, strict=False)), values[-1])
 
 
 def _cut_at_path(source: Path, count: int) -> bytes:
@@ -146,30 +158,37 @@ def _cut_at_path(source: Path, count: int) -> bytes:
     return bytes(ir.to_proto(model).SerializeToString())
 
 
+class Decide(Protocol):
+    """From a seed (None: the random node) and a path (None: all sites draw) to what a slice decides."""
+
+    def __call__(self, seed: int | None, path: Path_ | None = None) -> NDArray[np.int64]:
+        """Returns latent routes and path taken, int64 [2, S]."""
+
+
 @dataclass(frozen=True)
 class RoutingSlice:
     """The part of a file that decides, as a model of its own.
 
     Attributes:
-        content: the serialized slice; outputs: latent routes and path taken, both int64 [S].
-        outputs: their names.
-        feeds: from (seed or None) to the slice's inputs; None lets the random node decide.
+        content: the serialized slice.
+        outputs: names of latent routes and path taken, both int64 [S].
+        feeds: from (seed, path) to the slice's inputs.
         has_random_node: whether the file decides by itself when no seed is given.
     """
 
     content: bytes
     outputs: tuple[str, str]
-    feeds: Callable[[int | None], dict[str, NDArray[Any]]]
+    feeds: Callable[[int | None, Path_ | None], dict[str, NDArray[Any]]]
     has_random_node: bool
 
     @contextmanager
-    def open(self) -> Iterator[Callable[[int | None], NDArray[np.int64]]]:
-        """Yields a function from a seed (None: the random node) to latent routes and path taken, int64 [2, S]."""
+    def open(self) -> Iterator[Decide]:
+        """Yields what the slice decides."""
         onnxruntime.set_seed(secrets.randbits(31))
         session = onnxruntime.InferenceSession(self.content, single_thread(), providers=["CPUExecutionProvider"])
 
-        def decide(seed: int | None) -> NDArray[np.int64]:
-            return np.stack(session.run(list(self.outputs), self.feeds(seed)))
+        def decide(seed: int | None, path: Path_ | None = None) -> NDArray[np.int64]:
+            return np.stack(session.run(list(self.outputs), self.feeds(seed, path)))
 
         yield decide
 
@@ -190,12 +209,13 @@ def routing_slice(source: Path, bundle: Bundle, inputs: Arrays) -> RoutingSlice:
     graph.opset_imports.update(model.graph.opset_imports)
     free = np.full(count, -1, dtype=np.int64)
 
-    def feeds(seed: int | None) -> dict[str, NDArray[Any]]:
+    def feeds(seed: int | None, path: Path_ | None) -> dict[str, NDArray[Any]]:
+        asked = free if path is None else np.array(path, dtype=np.int64)
         if interface == "explicit":
-            return {SEED: np.array(-1 if seed is None else seed), PATH: free}
+            return {SEED: np.array(-1 if seed is None else seed), PATH: asked}
         if interface == "host":
             assert seed is not None
-            return {DRAWS: draws(seed, count), PATH: free}
+            return {DRAWS: draws(seed, count), PATH: asked}
         return {v.name or "": inputs[v.name or ""] for v in keep}
 
     content = ir.to_proto(sliced).SerializeToString()
