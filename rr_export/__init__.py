@@ -1,6 +1,7 @@
 """rr_export: randomly routed PyTorch models as one ONNX file, proven to be the same model."""
 
 from rr_export.bundle import Bundle, load
+from rr_export.errors import ParityError, RRExportError
 from rr_export.export import export
 from rr_export.parity import Report, verify
 from rr_export.plan import Plan, Site
@@ -16,7 +17,9 @@ __all__ = [
     "Markov",
     "OperationChoice",
     "ParameterChoice",
+    "ParityError",
     "Plan",
+    "RRExportError",
     "Report",
     "Site",
     "Uniform",

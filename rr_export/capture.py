@@ -89,15 +89,7 @@ def capture(
         program = _export_program(model, args, kwargs, recorder)
         signature = request.resolve(program, recorder.fixed_axes)
         _tag_scopes(program)
-        graph = torch.onnx.export(
-            program,
-            dynamo=True,
-            optimize=False,
-            opset_version=opset,
-            verbose=False,
-            dump_exported_program=False,
-        )
-    assert graph is not None
+        graph = _to_onnx(program, opset)
     _read_scopes(graph.model)
     name_graph(graph.model, signature)
     _name_weights(graph.model, program, model)
@@ -129,7 +121,7 @@ def _check_request(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, An
         raise TypeError(f"export: expected a torch.nn.Module, got {type(model).__name__}; wrap it in a module")
     if not isinstance(args, tuple):
         raise TypeError(f"export: expected args to be a tuple, got {type(args).__name__}; write (x,) for one input")
-    if opset not in OPSETS:
+    if not isinstance(opset, int) or opset not in OPSETS:
         raise ValueError(
             f"export: expected an opset from {OPSETS[0]} to {OPSETS[-1]}, got {opset!r}; ONNX Runtime has no CPU "
             "kernels for random operators from 22 on"
@@ -177,6 +169,18 @@ def _export_program(
         watch.remove()
     recorder.check_aliases()
     return program
+
+
+def _to_onnx(program: torch.export.ExportedProgram, opset: int) -> torch.onnx.ONNXProgram:
+    try:
+        graph = torch.onnx.export(program, dynamo=True, optimize=False, opset_version=opset, verbose=False)
+    except Exception as error:
+        raise CaptureError(
+            f"capture: expected a model that torch.onnx.export can translate, got {type(error).__name__}: {error}; "
+            "replace the operator it names"
+        ) from error
+    assert graph is not None
+    return graph
 
 
 def _own_error(error: BaseException | None) -> CaptureError | None:
@@ -365,10 +369,15 @@ class _DenseRecorder:
         operands: Sequence[torch.Tensor],
         joined: Sequence[torch.Tensor],
     ) -> None:
-        """Remembers inputs that a branch hands on: eagerly the result is the input, so neither may change later."""
-        given = {id(t) for t in pytree.tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)}
-        for operand, result in zip(operands, joined, strict=True):
-            if id(operand) in given:
+        """Remembers values that a branch hands on: eagerly the result is that memory, so neither may change later.
+
+        These are the site's inputs and the model's own tensors, views of them, and what a branch returns twice.
+        """
+        given = [t for t in pytree.tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)]
+        shared = {_memory(t) for t in (*given, *self.root.parameters(), *self.root.buffers())}
+        own = [_memory(operand) for operand in operands]
+        for operand, memory, result in zip(operands, own, joined, strict=True):
+            if memory in shared or own.count(memory) > 1:
                 self.aliases += [(self.names[index], t, t._version) for t in (operand, result)]
 
     def check_aliases(self) -> None:
@@ -377,9 +386,13 @@ class _DenseRecorder:
             if tensor._version != version:
                 raise CaptureError(
                     f"site {name!r}: expected its result to stay as it is, got an in-place change after the "
-                    "site, which also changes the input of a branch that returns its input; use the operation "
+                    "site, which eagerly also changes what a branch handed on; use the operation "
                     "that returns a new tensor"
                 )
+
+
+def _memory(tensor: torch.Tensor) -> int:
+    return tensor.untyped_storage()._cdata
 
 
 def _shown(value: Any) -> str:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from typing import Any
 
+import onnx_ir as ir
 import torch
 from torch import nn
 
 from rr_export.bundle import Bundle, GoldenCase
 from rr_export.capture import capture
+from rr_export.errors import CaptureError
 from rr_export.lowering import INTERFACES, RESERVED, lower
 from rr_export.manifest import TensorRow, write_manifest
 from rr_export.passes import place_weights, simplify
@@ -74,12 +76,20 @@ def export(
     return Bundle(lowered, manifest, _golden(model, args, dict(kwargs or {}), captured.plan))
 
 
-def _rows(values: Any) -> list[TensorRow]:
-    return [
-        (v.name, v.dtype.numpy().name, [d if isinstance(d, int) else str(d.value) for d in v.shape])
-        for v in values
-        if v.name not in RESERVED
-    ]
+def _rows(values: Iterable[ir.Value]) -> list[TensorRow]:
+    rows: list[TensorRow] = []
+    for value in values:
+        if value.name in RESERVED:
+            continue
+        assert value.name is not None and value.dtype is not None and value.shape is not None
+        dtype = value.dtype.numpy()
+        if dtype.kind not in "fiub" or dtype.name == "bfloat16":
+            raise CaptureError(
+                f"export: expected inputs and outputs of numpy's own number types, got {dtype.name} for "
+                f"{value.name!r}; cast it inside the model"
+            )
+        rows.append((value.name, dtype.name, [d if isinstance(d, int) else str(d.value) for d in value.shape]))
+    return rows
 
 
 def _golden(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], plan: Plan) -> list[GoldenCase]:

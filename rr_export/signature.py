@@ -193,7 +193,10 @@ def output_name(path: Any, inputs: Collection[str]) -> str:
     """Returns the pytree path of an output; ``output`` alone or in front where the path is no name by itself."""
     name = dotted(path)
     plain = name and not name[0].isdigit() and name not in inputs
-    return name if plain else ".".join(filter(None, ("output", name)))
+    name = name if plain else ".".join(filter(None, ("output", name)))
+    while name in inputs:
+        name += "_"
+    return name
 
 
 def _array(tensor: torch.Tensor) -> NDArray[Any]:
@@ -222,6 +225,11 @@ def _output_names(program: torch.export.ExportedProgram, inputs: list[str]) -> t
                 f"capture: expected tensors as outputs of the model, got {type(value).__name__} {value!r} at "
                 f"output {name!r}; return tensors only"
             )
+    twice = sorted({n for n in (*inputs, *names) if [*inputs, *names].count(n) > 1})
+    if twice:
+        raise CaptureError(
+            f"capture: expected different names of inputs and outputs, got {twice[0]!r} twice; rename one"
+        )
     return tuple(names)
 
 

@@ -19,14 +19,14 @@ from rr_export.errors import LoweringError
 from rr_export.lowering.builder import Builder
 from rr_export.lowering.generator import free_bits, host_draws, seed_bits, splitmix_draws
 from rr_export.lowering.placement import place
-from rr_export.lowering.reach import path_taken
+from rr_export.lowering.reach import LATENT, path_taken
 from rr_export.lowering.routes import decode_routes
 from rr_export.lowering.sink import conditions, sink
 from rr_export.plan import Plan
 
 INTERFACES = ("explicit", "host", "standalone")
 SEED, PATH, DRAWS, TAKEN = "rr_seed", "rr_path", "rr_draws", "rr_path_taken"
-RESERVED = (SEED, PATH, DRAWS, TAKEN)
+RESERVED = (SEED, PATH, DRAWS, TAKEN, LATENT)
 
 __all__ = ["DRAWS", "INTERFACES", "PATH", "RESERVED", "SCOPE_KEY", "SEED", "TAKEN", "lower"]
 

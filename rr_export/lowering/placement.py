@@ -115,6 +115,11 @@ def _captured_scope(node: ir.Node) -> Scope | None:
     if text is None:
         heavy = node.domain == MARKERS or any(v is not None and v.is_initializer() for v in node.inputs)
         return () if heavy else None
+    return parse_scope(text)
+
+
+def parse_scope(text: str) -> Scope:
+    """Returns the (call, branch) pairs of ``call:branch/call:branch/...``."""
     return tuple((int(c), int(k)) for c, _, k in (part.partition(":") for part in text.split("/") if part))
 
 

@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from rr_export.capture import SCOPE_KEY, Captured
 from rr_export.lowering.builder import Builder
-from rr_export.lowering.placement import MARKERS, Placement, Scope
+from rr_export.lowering.placement import MARKERS, Placement, Scope, parse_scope
 
 # on every If of a site: the site's index, the call's number, and the least route of then_branch
 SITE_KEY, CALL_KEY, MIDDLE_KEY = "rr.site", "rr.call", "rr.middle"
@@ -66,10 +66,14 @@ class _Sinker:
                     node.replace_input_with(i, None)
 
     def _keep_scope(self, node: ir.Node) -> None:
-        """The node says in which branches it was captured, those of sites without a choice left out."""
-        parts = [p for p in node.metadata_props.get(SCOPE_KEY, "").split("/") if p]
-        real = [p for p in parts if self._branches(int(p.partition(":")[0])) > 1]
-        node.metadata_props[SCOPE_KEY] = "/".join(real)
+        """The node says in which branches it belongs, those of sites without a choice left out.
+
+        That is where it was captured, or, for shape arithmetic that others need, further out.
+        """
+        placed = self.placement.scopes[node]
+        captured = parse_scope(node.metadata_props.get(SCOPE_KEY, ""))
+        real = [(c, k) for c, k in captured if (c, k) in placed and self._branches(c) > 1]
+        node.metadata_props[SCOPE_KEY] = "/".join(f"{c}:{k}" for c, k in real)
 
     def _body(self, scope: Scope) -> list[ir.Node]:
         """The nodes of one scope, in order, with Selects replaced."""

@@ -12,6 +12,7 @@ import onnx_ir as ir
 import onnxruntime
 
 from rr_export.capture import SCOPE_KEY
+from rr_export.lowering.placement import parse_scope
 from rr_export.lowering.sink import CALL_KEY, MIDDLE_KEY, SITE_KEY
 from rr_export.parity.compare import Arrays
 from rr_export.parity.paths import Progress
@@ -73,7 +74,7 @@ def misplaced_nodes(model: ir.Model, plan: Plan) -> list[str]:
 
     def visit(graph: ir.Graph, inside: tuple[tuple[int, int, int], ...]) -> None:
         for node in graph:
-            for call, branch in _scope(node):
+            for call, branch in parse_scope(node.metadata_props.get(SCOPE_KEY, "")):
                 if not any(c == call and low <= branch < high for c, low, high in inside):
                     failures.append(
                         f"node {node.name!r} ({node.op_type}): expected it inside branch {branch} of call {call}, "
@@ -134,11 +135,6 @@ def _gate(node: ir.Node) -> Gate | None:
     if SITE_KEY not in node.metadata_props:
         return None
     return Gate(int(node.metadata_props[SITE_KEY]), int(node.metadata_props[MIDDLE_KEY]))
-
-
-def _scope(node: ir.Node) -> list[tuple[int, int]]:
-    text = node.metadata_props.get(SCOPE_KEY, "")
-    return [(int(c), int(k)) for c, _, k in (part.partition(":") for part in text.split("/") if part)]
 
 
 def _paths_taking_everything(plan: Plan) -> list[tuple[int, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 from collections.abc import Callable, Collection, Mapping
@@ -19,7 +20,7 @@ from rr_export.parity.paths import Progress, check_paths
 from rr_export.parity.report import Check, Report
 from rr_export.parity.streams import check_streams
 from rr_export.parity.subject import Eager, File, routing_slice
-from rr_export.run import tree_plan
+from rr_export.run import Choice, tree_plan
 
 POINTS = ("sites", "paths", "streams", "law", "laziness")
 PARTS = ("rr-export", "rr-runtime", "torch", "onnxruntime", "onnx", "numpy")
@@ -55,6 +56,12 @@ def verify(
     """
     if max_paths < 1:
         raise ValueError(f"verify: expected max_paths of at least 1, got {max_paths}; compare something")
+    for name, tolerance in (("rtol", rtol), ("atol", atol)):
+        if not (math.isfinite(tolerance) and tolerance >= 0):
+            raise ValueError(f"verify: expected {name} finite and >= 0, got {tolerance}; the default is a good start")
+    training = [n or "the model itself" for n, m in model.named_modules() if m.training and not isinstance(m, Choice)]
+    if training:
+        raise ValueError(f"verify: expected evaluation mode, got training mode in {training[0]!r}; call model.eval()")
     opened = bundle if isinstance(bundle, Bundle) else load(bundle)
     with opened.folder() as folder:
         checks = verify_points(
