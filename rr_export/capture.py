@@ -26,7 +26,9 @@ from torch.utils import _pytree as pytree
 from rr_export.errors import CaptureError
 from rr_export.plan import Plan
 from rr_export.run import Choice, identity, plan_with_calls, recording_with, sites_of
-from rr_export.signature import Request, bind_request, dotted, name_graph
+from rr_export.signature import Bounds, Request, bind_request, dotted, name_graph, suggested_bounds
+
+logger = logging.getLogger(__name__)
 
 # torch 2.13 warns at every export that torchvision, which nobody asked for, is not installed
 _CHATTY = "torch.onnx._internal.exporter._registration"
@@ -58,11 +60,13 @@ class Captured:
             every node that was computed in a branch carries ``rr.scope``: ``call:branch/call:branch/...``.
         plan: the sites with their policies and the calls that this capture saw.
         calls: the call log.
+        axes: least and largest size of the dynamic axes that the model bounds, by name.
     """
 
     model: ir.Model
     plan: Plan
     calls: tuple[Call, ...]
+    axes: Mapping[str, Bounds]
 
 
 def capture(
@@ -81,19 +85,18 @@ def capture(
     """
     kwargs = dict(kwargs or {})
     _check_request(model, args, kwargs, opset)
-    request = bind_request(model, args, kwargs, dynamic_shapes)
-    recorder = _DenseRecorder(model, request, markers=True)
     with warnings.catch_warnings(), _quiet(_CHATTY), torch.no_grad():
         # torch 2.13 warns from inside its own exporter about its own deprecations
         warnings.simplefilter("ignore")
-        program = _export_program(model, args, kwargs, recorder)
+        program, recorder = _export_within_bounds(model, args, kwargs, dynamic_shapes)
+        request = recorder.request
         signature = request.resolve(program, recorder.fixed_axes)
         _tag_scopes(program)
         graph = _to_onnx(program, opset)
     _read_scopes(graph.model)
     name_graph(graph.model, signature)
     _name_weights(graph.model, program, model)
-    return Captured(graph.model, recorder.plan(), tuple(recorder.calls))
+    return Captured(graph.model, recorder.plan(), tuple(recorder.calls), request.bounds())
 
 
 @contextmanager
@@ -140,6 +143,23 @@ def _check_request(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, An
                 f"export: expected everything on the CPU, got {name!r} on {tensor.device}; export model.cpu() with "
                 "arguments that are on the CPU"
             )
+
+
+def _export_within_bounds(
+    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], dynamic_shapes: Any
+) -> tuple[torch.export.ExportedProgram, _DenseRecorder]:
+    """Exports with axes free of bounds; then again within those that the model turns out to have, if any."""
+    request = bind_request(model, args, kwargs, dynamic_shapes)
+    recorder = _DenseRecorder(model, request, markers=True)
+    try:
+        return _export_program(model, args, kwargs, recorder), recorder
+    except CaptureError as error:
+        bounds = suggested_bounds(str(error.__cause__))
+        if not bounds or not bounds.keys() <= request.dims.keys():
+            raise
+        logger.info("the model bounds its dynamic axes: %s", bounds)
+        recorder = _DenseRecorder(model, bind_request(model, args, kwargs, dynamic_shapes, bounds), markers=True)
+        return _export_program(model, args, kwargs, recorder), recorder
 
 
 def _export_program(
@@ -251,7 +271,6 @@ class _DenseRecorder:
             for path, leaf in pytree.tree_leaves_with_path((args, kwargs))
             if isinstance(leaf, torch.Tensor)
         ]
-        self.request.equate_axes(self.inputs)
 
     def call_site(self, site: Choice, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Returns the joined outputs of all branches, and logs the call."""
@@ -392,7 +411,7 @@ class _DenseRecorder:
 
 
 def _memory(tensor: torch.Tensor) -> int:
-    return tensor.untyped_storage()._cdata
+    return int(tensor.untyped_storage()._cdata)
 
 
 def _shown(value: Any) -> str:

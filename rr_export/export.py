@@ -15,6 +15,7 @@ from rr_export.bundle import Bundle, GoldenCase
 from rr_export.capture import capture
 from rr_export.errors import CaptureError
 from rr_export.lowering import INTERFACES, RESERVED, lower
+from rr_export.lowering.sink import sites_without_if
 from rr_export.manifest import TensorRow, write_manifest
 from rr_export.passes import place_weights, simplify
 from rr_export.plan import Plan
@@ -61,6 +62,7 @@ def export(
             stacklevel=2,
         )
     lowered = lower(captured, interface=interface)
+    idle = sites_without_if(lowered, captured.plan)
     simplify(lowered)
     place_weights(lowered)
     manifest = write_manifest(
@@ -72,6 +74,8 @@ def export(
         producer={name: version(name) for name in PRODUCERS},
         rtol=1e-4,
         atol=1e-5,
+        idle=idle,
+        axes=captured.axes,
     )
     return Bundle(lowered, manifest, _golden(model, args, dict(kwargs or {}), captured.plan))
 

@@ -23,8 +23,23 @@ def write_manifest(
     producer: Mapping[str, str],
     rtol: float,
     atol: float,
+    idle: Sequence[str] = (),
+    axes: Mapping[str, tuple[int | None, int | None]] | None = None,
 ) -> dict[str, Any]:
-    """Returns the manifest as a JSON-ready dictionary."""
+    """Returns the manifest as a JSON-ready dictionary.
+
+    Args:
+        plan: the sites.
+        interface: of the file.
+        opset: of the file.
+        inputs: the user's inputs.
+        outputs: the user's outputs.
+        producer: names and versions of what made the file.
+        rtol: relative tolerance of its outputs.
+        atol: absolute tolerance.
+        idle: names of sites that are called, but whose results nobody reads: they have no ``If``.
+        axes: least and largest size of dynamic axes that the model bounds.
+    """
     chains = {site: number for number, chain in enumerate(plan.chains) for site in chain}
     return {
         "format": FORMAT,
@@ -44,6 +59,8 @@ def write_manifest(
         ],
         "inputs": [{"name": n, "dtype": d, "shape": list(s)} for n, d, s in inputs],
         "outputs": [{"name": n, "dtype": d, "shape": list(s)} for n, d, s in outputs],
+        "idle": list(idle),
+        "axes": {name: list(bounds) for name, bounds in (axes or {}).items()},
         "tolerances": {"rtol": rtol, "atol": atol},
         "producer": dict(producer),
     }

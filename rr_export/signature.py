@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import ml_dtypes
@@ -18,6 +18,8 @@ from torch.export.graph_signature import ConstantArgument, OutputKind, TensorArg
 from torch.utils import _pytree as pytree
 
 from rr_export.errors import CaptureError
+
+Bounds = tuple[int | None, int | None]  # least and largest size of an axis; None: no bound
 
 
 @dataclass(frozen=True)
@@ -43,26 +45,24 @@ class Request:
         parameters: names of the positional arguments, in order.
         shapes: dynamic shapes as ``torch.export`` wants them, one entry per argument.
         axes: name of the dynamic axis by (input name, axis).
+        dims: torch's object for each named axis.
     """
 
     parameters: tuple[str, ...]
     shapes: dict[str, Any] | None
     axes: Mapping[tuple[str, int], str]
+    dims: Mapping[str, Any] = field(default_factory=dict)
+
+    def bounds(self) -> dict[str, Bounds]:
+        """Returns least and largest size of the axes that have any (None: no bound), by name."""
+        found = {name: (dim.min if dim.min > 1 else None, _finite(dim.max)) for name, dim in self.dims.items()}
+        return {name: pair for name, pair in found.items() if pair != (None, None)}
 
     def input_name(self, path: Any) -> str:
         """Returns the name of the input at this pytree path into (args, kwargs)."""
         if path[0].idx == 0:
             return ".".join(filter(None, (self.parameters[path[1].idx], dotted(path[2:]))))
         return dotted(path[1:])
-
-    def equate_axes(self, inputs: Collection[tuple[str, torch.Tensor]]) -> None:
-        """While tracing: axes of one name have one size from now on."""
-        sizes: dict[str, Any] = {}
-        for name, tensor in inputs:
-            for axis, size in enumerate(tensor.shape):
-                label = self.axes.get((name, axis))
-                if label is not None:
-                    torch._check(size == sizes.setdefault(label, size))  # type: ignore[no-untyped-call]
 
     def resolve(self, program: torch.export.ExportedProgram, fixed: Mapping[tuple[str, int], str]) -> Signature:
         """Returns the names of everything that goes in and out of ``program``.
@@ -89,8 +89,14 @@ class Request:
         return Signature(tuple(inputs), _output_names(program, inputs), symbols)
 
 
-def bind_request(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], dynamic_shapes: Any) -> Request:
-    """Returns the request with every argument and dynamic axis under its name.
+def bind_request(
+    model: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    dynamic_shapes: Any,
+    bounds: Mapping[str, Bounds] | None = None,
+) -> Request:
+    """Returns the request with every argument and dynamic axis under its name; ``bounds`` narrow axes by name.
 
     Raises:
         TypeError: the arguments do not fit ``model.forward``.
@@ -117,39 +123,82 @@ def bind_request(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     if unknown:
         raise ValueError(f"dynamic_shapes: expected names among {list(bound)}, got {unknown}; name the arguments")
     axes: dict[tuple[str, int], str] = {}
+    dims = _Dims(bounds or {})
     shapes = {
-        name: _convert(dynamic_shapes.get(name), value, _prefix(signature, name), axes) for name, value in bound.items()
+        name: _convert(dynamic_shapes.get(name), value, _prefix(signature, name), axes, dims)
+        for name, value in bound.items()
     }
-    return Request(tuple(names), shapes, axes)
+    return Request(tuple(names), shapes, axes, dims.known)
 
 
 def _prefix(signature: inspect.Signature, name: str) -> str:
     return "" if signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD else name
 
 
-def _convert(spec: Any, value: Any, name: str, axes: dict[tuple[str, int], str]) -> Any:
+class _Dims:
+    """One ``Dim`` for every name, within the bounds that the model is known to need."""
+
+    def __init__(self, bounds: Mapping[str, Bounds]) -> None:
+        self.bounds, self.known = bounds, dict[str, Any]()
+
+    def named(self, name: str) -> Any:
+        if not name.isidentifier():
+            raise ValueError(f"dynamic_shapes: expected names such as 'batch', got {name!r}; use letters and digits")
+        if name not in self.known:
+            least, most = self.bounds.get(name, (None, None))
+            self.known[name] = Dim(name, min=least, max=most)
+        return self.known[name]
+
+    def given(self, dim: Any) -> Any:
+        if dim.__name__ in self.bounds and type(dim) is Dim:
+            return self.named(dim.__name__)
+        self.known.setdefault(dim.__name__, dim) if type(dim) is Dim else None
+        return dim
+
+
+def suggested_bounds(text: str) -> dict[str, Bounds]:
+    """Returns the bounds of axes that torch.export asks for in an error; none if it asks for anything else."""
+    lines = [
+        line.strip() for line in text.partition("Suggested fixes:")[2].split("\n\n")[0].splitlines() if line.strip()
+    ]
+    found = [re.fullmatch(r"(\w+) = Dim\('\w+'(?:, min=(\d+))?(?:, max=(\d+))?\)", line) for line in lines]
+    if not found or not all(found):
+        return {}
+    return {m[1]: (int(m[2]) if m[2] else None, int(m[3]) if m[3] else None) for m in found if m}
+
+
+def _finite(size: Any) -> int | None:
+    return int(size) if isinstance(size, int) and size < 2**31 else None
+
+
+def _convert(spec: Any, value: Any, name: str, axes: dict[tuple[str, int], str], dims: _Dims) -> Any:
     """Turns names of axes into ``Dim`` objects, and writes down which axis of which input has which name."""
     if spec is None:
         return None
     if isinstance(value, torch.Tensor):
+        if not isinstance(spec, Mapping | tuple | list):
+            raise ValueError(
+                f"dynamic_shapes: expected {{axis: name}} for {name!r}, got {spec!r}; such as {{0: 'batch'}}"
+            )
         items = dict(spec) if isinstance(spec, Mapping) else dict(enumerate(spec))
         for axis, size in items.items():
-            if not 0 <= axis < value.dim():
+            if not isinstance(axis, int) or not 0 <= axis < value.dim():
                 raise ValueError(
-                    f"dynamic_shapes: expected axes 0..{value.dim() - 1} for {name!r}, got {axis}; count from 0"
+                    f"dynamic_shapes: expected axes 0..{value.dim() - 1} for {name!r}, got {axis!r}; count from 0"
                 )
             if isinstance(size, str):
-                items[axis] = Dim.DYNAMIC  # unlike Dim(size), it lets the model bound the size; see equal_axes
+                items[axis] = dims.named(size)
                 axes[name, axis] = size
             elif size is Dim.DYNAMIC:
                 axes[name, axis] = f"{name}_{axis}"
             elif isinstance(size, Dim):
+                items[axis] = dims.given(size)
                 axes[name, axis] = size.__name__
         return items
     if isinstance(value, Mapping):
-        return {k: _convert(spec.get(k), v, _join(name, k), axes) for k, v in value.items()}
+        return {k: _convert(spec.get(k), v, _join(name, k), axes, dims) for k, v in value.items()}
     if isinstance(value, tuple | list):
-        parts = [_convert(s, v, _join(name, i), axes) for i, (s, v) in enumerate(zip(spec, value, strict=True))]
+        parts = [_convert(s, v, _join(name, i), axes, dims) for i, (s, v) in enumerate(zip(spec, value, strict=True))]
         return type(value)(parts) if type(value) in (tuple, list) else tuple(parts)
     return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 from typing import Any
 
 import onnx
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 import rr_export as rr
 from rr_export.errors import CaptureError, LoweringError, PlanError, RunError
+from rr_runtime import Session
 from tests.nets import WIDTH, Mlp, Pair, example, layers, pair
 
 
@@ -153,6 +155,91 @@ def test_axis_that_the_model_makes_static() -> None:
     model = Fixed(rr.LayerChoice(Mlp(), 0.5)).eval()
     with pytest.raises(CaptureError, match=r"(?s)torch.export accepts|axis 0 \('batch'\)"):
         export(model, dynamic_shapes={"x": {0: "batch"}})
+
+
+def test_axis_that_a_branch_bounds_is_bounded_in_the_runtime(tmp_path: Path) -> None:
+    """A branch that takes one side of a comparison of sizes is right for these sizes alone."""
+    model = pair(nn.Identity(), Lambda(lambda x: x * 2 if x.shape[0] > 2 else x * 100))
+    bundle = export(model, dynamic_shapes={"x": {0: "batch"}})
+    assert bundle.manifest["axes"] == {"batch": [3, None]}
+    session = Session(bundle.save(tmp_path / "out"))
+    session.run({"x": torch.ones(3, WIDTH).numpy()})
+    with pytest.raises(ValueError, match=r"inputs: expected batch of at least 3, got 2"):
+        session.run({"x": torch.ones(2, WIDTH).numpy()})
+    assert rr.verify(bundle, model, (example(),)).passed
+
+
+def test_axis_that_must_be_even() -> None:
+    model = pair(nn.Identity(), Lambda(lambda x: x * 2 if x.shape[0] % 2 else x * 100))
+    with pytest.raises(CaptureError, match=r"torch.export accepts"):
+        export(model, dynamic_shapes={"x": {0: "batch"}})
+
+
+@pytest.mark.parametrize(
+    ("shapes", "message"),
+    [
+        ({"x": "batch"}, r"expected \{axis: name\} for 'x', got 'batch'"),
+        ({"x": {"0": "batch"}}, r"axes 0..1 for 'x', got '0'"),
+        ({"x": {0: "my batch"}}, r"names such as 'batch', got 'my batch'"),
+    ],
+)
+def test_dynamic_shapes_of_wrong_form(shapes: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        export(pair(Mlp()), dynamic_shapes=shapes)
+
+
+@pytest.mark.parametrize(
+    "hands_on",
+    [
+        lambda x: x.view(WIDTH, 3),
+        lambda x: x.t(),
+        lambda x: x.detach().view(WIDTH, 3),
+    ],
+)
+def test_in_place_change_after_a_site_that_hands_on_a_view(hands_on: Any) -> None:
+    class After(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.site = rr.OperationChoice([Lambda(hands_on), Lambda(lambda x: x.t() * 2)], rr.Uniform(2))
+
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            h = x * 2
+            y = self.site(h)
+            y.add_(1)
+            return y, h
+
+    with pytest.raises(CaptureError, match=r"site 'site'.*in-place change after the site"):
+        export(After().eval())
+
+
+def test_operator_that_onnx_does_not_have() -> None:
+    with pytest.raises(CaptureError, match=r"torch.onnx.export can translate"):
+        export(pair(nn.Identity(), Lambda(lambda x: torch.linalg.qr(x.T @ x)[0][:3])))
+
+
+def test_bfloat16_output() -> None:
+    class Brain(Pair):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x).bfloat16()
+
+    with pytest.raises(CaptureError, match=r"got bfloat16 for 'output'; cast it inside the model"):
+        export(Brain(rr.LayerChoice(Mlp(), 0.5)).eval())
+
+
+def test_names_that_collide() -> None:
+    class Named(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.site = rr.LayerChoice(Mlp(), 0.5)
+
+        def forward(self, output: Tensor) -> Tensor:
+            result: Tensor = self.site(output)
+            return result
+
+    model = Named().eval()
+    bundle = export(model)
+    assert [row["name"] for row in bundle.manifest["outputs"]] == ["output_"]
+    assert rr.verify(bundle, model, (example(),)).passed
 
 
 def test_output_that_is_no_tensor() -> None:

@@ -307,6 +307,29 @@ def test_max_paths_of_nothing(twin: tuple[rr.Bundle, nn.Module]) -> None:
         rr.verify(twin[0], twin[1], (nets.example(),), max_paths=0)
 
 
+@pytest.mark.parametrize("options", [{"atol": float("nan")}, {"rtol": -1.0}, {"rtol": float("inf")}])
+def test_tolerances_that_accept_everything(twin: tuple[rr.Bundle, nn.Module], options: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=r"finite and >= 0"):
+        rr.verify(twin[0], twin[1], (nets.example(),), **options)
+
+
+def test_a_model_in_training_mode_is_not_verified(twin: tuple[rr.Bundle, nn.Module]) -> None:
+    model = copy.deepcopy(twin[1]).train()
+    with pytest.raises(ValueError, match=r"expected evaluation mode"):
+        rr.verify(twin[0], model, (nets.example(),))
+
+
+def test_bug_shape_arithmetic_shared_by_branches_is_not_misplaced() -> None:
+    model = nn.Sequential(
+        *(rr.LayerChoice(nn.TransformerEncoderLayer(nets.WIDTH, 2, 16, batch_first=True), 0.5) for _ in range(2))
+    ).eval()
+    x = torch.randn(3, 5, nets.WIDTH)
+    bundle = rr.export(model, (x,), dynamic_shapes={"input": {0: "batch", 1: "time"}})
+    with bundle.folder() as folder:
+        checks = verify_points(bundle, folder, model, (x,), points=("paths", "laziness"))
+    assert [c.failures for c in checks if not c.passed] == []
+
+
 def test_a_saved_bundle_is_verified_in_place(saved: Path, everything_model: nn.Module) -> None:
     report = rr.verify(saved, everything_model, (nets.example(),), max_paths=20)
     assert report.passed and report.subject == str(saved)

@@ -14,6 +14,7 @@ import onnx_ir as ir
 from rr_export.capture import SCOPE_KEY, Captured
 from rr_export.lowering.builder import Builder
 from rr_export.lowering.placement import MARKERS, Placement, Scope, parse_scope
+from rr_export.plan import Plan
 
 # on every If of a site: the site's index, the call's number, and the least route of then_branch
 SITE_KEY, CALL_KEY, MIDDLE_KEY = "rr.site", "rr.call", "rr.middle"
@@ -38,6 +39,13 @@ def conditions(builder: Builder, captured: Captured, placement: Placement, taken
     for (site, middle), gate in zip(keys, gates, strict=True):
         gate.name = f"rr/{captured.plan.sites[site].name}>={middle}"
     return dict(zip(keys, gates, strict=True))
+
+
+def sites_without_if(model: ir.Model, plan: Plan) -> list[str]:
+    """Returns the names of sites that are called and have a choice, and no ``If`` of their own."""
+    nodes = ir.traversal.RecursiveGraphIterator(model.graph)
+    present = {int(n.metadata_props[SITE_KEY]) for n in nodes if SITE_KEY in n.metadata_props}
+    return [s.name for i, s in enumerate(plan.sites) if s.calls and len(s.branches) > 1 and i not in present]
 
 
 def sink(graph: ir.Graph, captured: Captured, placement: Placement, prelude: Sequence[ir.Node], gates: Gates) -> None:

@@ -11,9 +11,10 @@ from pathlib import Path
 import onnx_ir as ir
 import onnxruntime
 
+from rr_export.bundle import Bundle
 from rr_export.capture import SCOPE_KEY
 from rr_export.lowering.placement import parse_scope
-from rr_export.lowering.sink import CALL_KEY, MIDDLE_KEY, SITE_KEY
+from rr_export.lowering.sink import CALL_KEY, MIDDLE_KEY, SITE_KEY, sites_without_if
 from rr_export.parity.compare import Arrays
 from rr_export.parity.paths import Progress
 from rr_export.parity.report import Check
@@ -35,12 +36,12 @@ class Gate:
     middle: int
 
 
-def check_laziness(file: File, inputs: Arrays, *, progress: Progress) -> Check:
+def check_laziness(bundle: Bundle, file: File, inputs: Arrays, *, progress: Progress) -> Check:
     """Checks the static placement, and the profiles of some paths that together take every branch."""
     if file.interface == "plain":
         return Check("laziness", None, "a model without sites has nothing to skip")
     model = ir.load(file.source)
-    failures = missing_gates(model, file.plan) + misplaced_nodes(model, file.plan)
+    failures = missing_gates(model, bundle) + misplaced_nodes(model, file.plan)
     paths = _paths_taking_everything(file.plan)
     executed = 0
     for number, (level, setting) in enumerate(LEVELS.items()):
@@ -58,14 +59,11 @@ def check_laziness(file: File, inputs: Arrays, *, progress: Progress) -> Check:
     )
 
 
-def missing_gates(model: ir.Model, plan: Plan) -> list[str]:
-    """Returns one sentence per site that is called, has a choice, and is no ``If`` of the file."""
-    present = {gate.site for gate in gates_of(model).values()}
-    return [
-        f"site {site.name!r}: expected an If of its own, got none"
-        for i, site in enumerate(plan.sites)
-        if site.calls and len(site.branches) > 1 and i not in present
-    ]
+def missing_gates(model: ir.Model, bundle: Bundle) -> list[str]:
+    """Returns one sentence per site without an ``If``, those apart whose results nobody reads."""
+    idle = bundle.manifest.get("idle", [])
+    missing = [name for name in sites_without_if(model, bundle.plan) if name not in idle]
+    return [f"site {name!r}: expected an If of its own, got none" for name in missing]
 
 
 def misplaced_nodes(model: ir.Model, plan: Plan) -> list[str]:

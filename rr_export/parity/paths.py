@@ -33,16 +33,23 @@ def choose_paths(plan: Plan, max_paths: int) -> tuple[list[tuple[int, ...]], int
 
 
 def check_paths(
-    eager: Eager, file: File, *, axes: Mapping[str, Sequence[int | str]], rtol: float, atol: float, max_paths: int,
+    eager: Eager,
+    file: File,
+    *,
+    axes: Mapping[str, Sequence[int | str]],
+    bounds: Mapping[str, Sequence[int | None]],
+    rtol: float,
+    atol: float,
+    max_paths: int,
     progress: Progress,
-) -> Check:  # fmt: skip
+) -> Check:
     """Compares names, shapes, dtypes and values path by path, also at two other sizes per dynamic axis."""
     paths, total, every = choose_paths(file.plan, max_paths)
     comparison = Comparison(rtol, atol)
     for number, path in enumerate(paths):
         progress("paths", number, len(paths))
         _compare(comparison, eager, file, path, "")
-    sizes, untried = _other_sizes(eager, axes)
+    sizes, untried = _other_sizes(eager, axes, bounds)
     few = _spread(paths, RESIZED_PATHS)
     for number, (chosen, other) in enumerate(sizes):
         progress("other sizes", number, len(sizes))
@@ -88,17 +95,24 @@ def _compare(comparison: Comparison, eager: Eager, file: File, path: Sequence[in
         )
 
 
-def _other_sizes(eager: Eager, axes: Mapping[str, Sequence[int | str]]) -> tuple[list[tuple[str, Eager]], list[str]]:
+def _other_sizes(
+    eager: Eager, axes: Mapping[str, Sequence[int | str]], bounds: Mapping[str, Sequence[int | None]]
+) -> tuple[list[tuple[str, Eager]], list[str]]:
     """Two other sizes for every named axis that the eager model accepts; and the axes where none was accepted."""
     known: dict[str, int] = {}
     for name, labels in axes.items():
-        known |= {lab: eager.inputs[name].shape[i] for i, lab in enumerate(labels) if isinstance(lab, str)}
+        known |= {
+            lab: eager.inputs[name].shape[i]
+            for i, lab in enumerate(labels)
+            if isinstance(lab, str) and lab.isidentifier()
+        }
     found: list[tuple[str, Eager]] = []
     untried: list[str] = []
     for label, size in known.items():
         accepted = 0
         for other in (size + 1, size - 1, size + 2, size - 2, size + 3):
-            if accepted == 2 or other < 1:
+            least, most = bounds.get(label, (None, None))
+            if accepted == 2 or other < (least or 1) or (most is not None and other > most):
                 continue
             resized = eager.resized({label: other}, axes)
             try:

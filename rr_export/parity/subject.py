@@ -69,8 +69,9 @@ class Eager:
             if not isinstance(leaf, torch.Tensor):
                 return leaf
             for axis, label in enumerate(axes.get(self.request.input_name(path), ())):
-                if label in sizes:
-                    leaf = leaf.index_select(axis, torch.arange(sizes[str(label)]) % leaf.shape[axis])
+                size = ir.SymbolicDim(label).evaluate(sizes) if isinstance(label, str) else None
+                if isinstance(size, int):
+                    leaf = leaf.index_select(axis, torch.arange(size) % leaf.shape[axis])
             return leaf
 
         args, kwargs = pytree.tree_map_with_path(resize, (self.args, self.kwargs))

@@ -97,12 +97,21 @@ def verify_points(
     routing = routing_slice(file.source, bundle, eager.inputs) if bundle.plan.sites else None
     checks: dict[str, Callable[[], Check]] = {
         "sites": lambda: sites,
-        "paths": lambda: check_paths(eager, file, axes=axes, rtol=rtol, atol=atol, max_paths=max_paths, progress=tell),
+        "paths": lambda: check_paths(
+            eager,
+            file,
+            axes=axes,
+            bounds=bundle.manifest.get("axes", {}),
+            rtol=rtol,
+            atol=atol,
+            max_paths=max_paths,
+            progress=tell,
+        ),
     }
     if routing is not None:
         checks["streams"] = lambda: check_streams(eager, file, routing, rtol=rtol, atol=atol, progress=tell)
         checks["law"] = lambda: check_law(eager, file, routing, progress=tell)
-        checks["laziness"] = lambda: check_laziness(file, eager.inputs, progress=tell)
+        checks["laziness"] = lambda: check_laziness(bundle, file, eager.inputs, progress=tell)
     return tuple(check() for name, check in checks.items() if name in points)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import operator
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,11 @@ from numpy.typing import NDArray
 from rr_runtime.manifest import RESERVED, Site, Tensor
 
 
-def check_inputs(inputs: Mapping[str, Any], declared: Sequence[Tensor]) -> dict[str, NDArray[Any]]:
+def check_inputs(
+    inputs: Mapping[str, Any],
+    declared: Sequence[Tensor],
+    axes: Mapping[str, tuple[int | None, int | None]] = MappingProxyType({}),
+) -> dict[str, NDArray[Any]]:
     """Returns the inputs as C-contiguous arrays of the declared dtypes and shapes, under the declared names.
 
     Arrays (numpy's, and whatever offers `__array__`) must have the declared dtype: nothing is cast. Python numbers and
@@ -27,7 +32,7 @@ def check_inputs(inputs: Mapping[str, Any], declared: Sequence[Tensor]) -> dict[
         raise TypeError(f"inputs: expected a mapping of names to arrays, got {type(inputs).__name__}; pass a dict")
     _check_names(inputs, declared)
     arrays = {tensor.name: _to_array(inputs[tensor.name], tensor) for tensor in declared}
-    _check_sizes(arrays, declared)
+    _check_bounds(_check_sizes(arrays, declared), axes)
     return arrays
 
 
@@ -140,7 +145,18 @@ def _from_python(found: NDArray[Any], dtype: np.dtype[Any], where: str) -> NDArr
     return cast
 
 
-def _check_sizes(arrays: Mapping[str, NDArray[Any]], declared: Iterable[Tensor]) -> None:
+def _check_bounds(sizes: Mapping[str, int], axes: Mapping[str, tuple[int | None, int | None]]) -> None:
+    for name, size in sizes.items():
+        least, most = axes.get(name, (None, None))
+        if (least is not None and size < least) or (most is not None and size > most):
+            allowed = " and ".join(
+                [f"at least {least}"] * (least is not None) + [f"at most {most}"] * (most is not None)
+            )
+            raise ValueError(f"inputs: expected {name} of {allowed}, got {size}; the model has no other sizes")
+
+
+def _check_sizes(arrays: Mapping[str, NDArray[Any]], declared: Iterable[Tensor]) -> dict[str, int]:
+    """Returns the symbolic sizes by name."""
     bound: dict[str, tuple[int, str]] = {}
     for tensor in declared:
         shape = arrays[tensor.name].shape
@@ -161,3 +177,4 @@ def _check_sizes(arrays: Mapping[str, NDArray[Any]], declared: Iterable[Tensor])
                     f"{where}: expected {wanted} = {first} on axis {axis} of {expected}, as in input {other!r}, "
                     f"got {size}; pass inputs of one {wanted}"
                 )
+    return {name: size for name, (size, _) in bound.items()}

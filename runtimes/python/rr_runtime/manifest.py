@@ -117,6 +117,7 @@ class Manifest:
         rtol: the relative tolerance to which the exporter proved the file.
         atol: the absolute tolerance.
         producer: the versions that made the file.
+        axes: least and largest size of symbolic sizes that the model bounds, by name; None: no bound.
         files: the other files of the bundle folder by name; empty in the manifest inside a model.
         golden: the recorded runs; empty in the manifest inside a model.
     """
@@ -129,6 +130,7 @@ class Manifest:
     rtol: float
     atol: float
     producer: Mapping[str, str]
+    axes: Mapping[str, tuple[int | None, int | None]]
     files: Mapping[str, RecordedFile]
     golden: tuple[GoldenCase, ...]
 
@@ -157,6 +159,7 @@ class Manifest:
         tolerances = root.key("tolerances")
         files = root.optional("files")
         golden = root.optional("golden")
+        axes = root.optional("axes")
         return cls(
             interface=interface,
             opset=root.key("opset").integer(1),
@@ -166,6 +169,9 @@ class Manifest:
             rtol=tolerances.key("rtol").number(0.0, 1e9),
             atol=tolerances.key("atol").number(0.0, 1e9),
             producer=MappingProxyType({name: node.text() for name, node in root.key("producer").items()}),
+            axes=MappingProxyType(
+                {name: _read_bounds(node) for name, node in axes.items()} if axes is not None else {}
+            ),
             files=MappingProxyType(dict(map(_read_file, files.items())) if files is not None else {}),
             golden=golden.each(lambda case: _read_golden(case, sites)) if golden is not None else (),
         )
@@ -321,6 +327,13 @@ def _read_tensors(node: _Node) -> tuple[Tensor, ...]:
     if len(set(names)) != len(names) or not set(names).isdisjoint(RESERVED):
         node.fail(f"different names, and none of {', '.join(RESERVED)}")
     return tensors
+
+
+def _read_bounds(node: _Node) -> tuple[int | None, int | None]:
+    bounds = node.each(lambda bound: None if bound.value is None else bound.integer(0))
+    if len(bounds) != 2:
+        node.fail("the least and the largest size")
+    return bounds[0], bounds[1]
 
 
 def _read_size(node: _Node) -> int | str:

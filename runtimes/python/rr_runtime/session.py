@@ -115,7 +115,7 @@ class Session:
             RuntimeFailure: onnxruntime failed.
         """
         self._check_takes(seed=seed, path=path)
-        feeds = check_inputs(inputs, self.inputs)
+        feeds = check_inputs(inputs, self.inputs, self.manifest.axes)
         if not self._routed:
             return self._execute(feeds, None, None)
         routes = np.full(len(self.sites), -1, np.int64) if path is None else check_path(path, self.sites)
@@ -140,7 +140,7 @@ class Session:
         runs = check_count(runs, "runs")
         self._check_takes(seed=seed, path=None)
         first = fresh_seed() if seed is None else check_seed(seed)
-        feeds = check_inputs(inputs, self.inputs)
+        feeds = check_inputs(inputs, self.inputs, self.manifest.axes)
         moments: dict[str, Moments] = {}
         results = self._repeat(feeds, first, runs)
         paths = []
