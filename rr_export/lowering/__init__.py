@@ -65,6 +65,7 @@ def _routing(builder: Builder, plan: Plan, interface: str) -> ir.Value:
     count = len(plan.sites)
     if interface == "standalone":
         draws = splitmix_draws(builder, free_bits(builder, _numeric_value(builder)), count)
+        draws.name = DRAWS
         return decode_routes(builder, plan, draws, None)
     if interface == "host":
         draws = host_draws(builder, DRAWS, count)
@@ -75,6 +76,7 @@ def _routing(builder: Builder, plan: Plan, interface: str) -> ir.Value:
     repeats = -(-6 // count)
     source = builder.op("Concat", [path] * repeats, axis=0) if repeats > 1 else path
     draws = splitmix_draws(builder, seed_bits(builder, seed, free_bits(builder, source, count * repeats)), count)
+    draws.name = DRAWS
     return decode_routes(builder, plan, draws, path)
 
 

@@ -55,12 +55,13 @@ def check_law(eager: Eager, file: File, routing: RoutingSlice, *, progress: Prog
             "runs": len(latent),
             "frequencies": [f.round(6).tolist() for f in _frequencies(plan, latent)],
         }
-    failures += _whole_runs(eager, file, routing)
+    failures += _whole_runs(eager, file, routing) + threshold_failures(plan, routing)
     runs_text = ", ".join(f"{name}: {len(latent)}" for name, latent in latents.items())
     return Check(
         "law",
         not failures,
-        f"marginals, pairs of sites and kept counts ({runs_text} runs); {tests} tests, false-alarm rate "
+        "draws on either side of every threshold, exactly; marginals, pairs of sites and kept counts "
+        f"({runs_text} runs); {tests} tests, false-alarm rate "
         f"{FALSE_ALARM:g} in all",
         tuple(failures),
         figures,
@@ -105,6 +106,36 @@ def law_failures(plan: Plan, latent: NDArray[np.int64], rate: float) -> list[str
         f"kept sites: expected {k} with probability {law[k]:.6g}, got {seen[k] / runs:.6g}"
         for k in _rejected(seen, law, runs, rate)
     ]
+    return failures
+
+
+def threshold_failures(plan: Plan, routing: RoutingSlice) -> list[str]:
+    """Returns one sentence per threshold that the file has elsewhere than the plan; nothing is drawn here.
+
+    The file's decoder is given the least draw that reaches the threshold, and the one before it, 2^-24 less. For a
+    later step of a chain every row is tried, by forcing the step before (a standalone file cannot be forced: it is
+    tried in the row that the middle draws lead to).
+    """
+    failures: list[str] = []
+    decode = routing.decode()
+    for chain in plan.chains:
+        for previous, i in zip((None, *chain), chain, strict=False):
+            for row, level in np.ndindex(plan.sites[i].policy.thresholds.shape):
+                reaching = np.ceil(plan.sites[i].policy.thresholds[row, level].astype(np.float64) * 2**24)
+                for number in (reaching - 1, reaching):
+                    if not 0 <= number < 2**24:
+                        continue
+                    draws = np.full(len(plan.sites), 0.5, dtype=np.float32)
+                    draws[i] = number * 2.0**-24
+                    path = np.full(len(plan.sites), -1)
+                    if previous is not None and routing.forcible:
+                        path[previous] = row
+                    expected, got = plan.routes(draws, path)[i], decode(draws, path.tolist())[i]
+                    if expected != got:
+                        failures.append(
+                            f"site {plan.sites[i].name!r}: expected draw {draws[i]!r} to take route {expected}, "
+                            f"got {got}"
+                        )
     return failures
 
 

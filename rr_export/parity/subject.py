@@ -175,12 +175,28 @@ class RoutingSlice:
         outputs: names of latent routes and path taken, both int64 [S].
         feeds: from (seed, path) to the slice's inputs.
         has_random_node: whether the file decides by itself when no seed is given.
+        forcible: whether the file takes a path.
+        decoder: the part behind the draws alone, from draws float32 [S] and, unless standalone, a path.
     """
 
     content: bytes
     outputs: tuple[str, str]
     feeds: Callable[[int | None, Path_ | None], dict[str, NDArray[Any]]]
     has_random_node: bool
+    decoder: bytes
+    forcible: bool
+
+    def decode(self) -> Callable[[NDArray[np.float32], Path_], NDArray[np.int64]]:
+        """Returns the function from given draws and a path to latent routes, int64 [S]; standalone ignores the path."""
+        session = onnxruntime.InferenceSession(self.decoder, single_thread(), providers=["CPUExecutionProvider"])
+        named = {node.name for node in session.get_inputs()}
+
+        def routes(given: NDArray[np.float32], path: Path_) -> NDArray[np.int64]:
+            feeds = {DRAWS: given, PATH: np.array(path, dtype=np.int64)}
+            feeds = {name: array for name, array in feeds.items() if name in named}
+            return np.asarray(session.run([self.outputs[0]], feeds)[0])
+
+        return routes
 
     @contextmanager
     def open(self) -> Iterator[Decide]:
@@ -201,13 +217,11 @@ def routing_slice(source: Path, bundle: Bundle, inputs: Arrays) -> RoutingSlice:
     taken = find_value(model.graph, TAKEN)
     latent = next((o for n in model.graph for o in n.outputs if o.name == LATENT), taken)
     outputs = [latent, taken] if latent is not taken else [taken, taken]
+    names = list(dict.fromkeys((latent.name or "", TAKEN)))
     needed = _inputs_of(outputs)
     keep = [v for v in model.graph.inputs if v in needed]
-    graph = ir.convenience.extract(
-        model.graph, [v.name or "" for v in keep], list(dict.fromkeys((latent.name or "", TAKEN)))
-    )
-    sliced = ir.Model(graph, ir_version=model.ir_version)
-    graph.opset_imports.update(model.graph.opset_imports)
+    content = _cut_out(model, [v.name or "" for v in keep], names)
+    decoder = _cut_out(model, [DRAWS, *([] if interface == "standalone" else [PATH])], names)
     free = np.full(count, -1, dtype=np.int64)
 
     def feeds(seed: int | None, path: Path_ | None) -> dict[str, NDArray[Any]]:
@@ -219,8 +233,19 @@ def routing_slice(source: Path, bundle: Bundle, inputs: Arrays) -> RoutingSlice:
             return {DRAWS: draws(seed, count), PATH: asked}
         return {v.name or "": inputs[v.name or ""] for v in keep}
 
-    content = ir.to_proto(sliced).SerializeToString()
-    return RoutingSlice(content, (latent.name or "", TAKEN), feeds, interface != "host")
+    return RoutingSlice(
+        content, (latent.name or "", TAKEN), feeds, interface != "host", decoder, interface != "standalone"
+    )
+
+
+def _cut_out(model: ir.Model, inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
+    """The part of the main graph between these values, as a model of its own."""
+    graph = ir.convenience.extract(model.graph, list(inputs), list(outputs))
+    graph.opset_imports.update(model.graph.opset_imports)
+    for value in graph.inputs:
+        if value.name == DRAWS:
+            value.type = ir.TensorType(ir.DataType.FLOAT)
+    return bytes(ir.to_proto(ir.Model(graph, ir_version=model.ir_version)).SerializeToString())
 
 
 def find_value(graph: ir.Graph, name: str) -> ir.Value:
