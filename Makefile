@@ -29,8 +29,8 @@ test-slow: $(STAMP)
 test-lowest: $(VENV)/bin/pip
 	rm -rf $(VENV)-lowest && $(VENV)/bin/python -m venv $(VENV)-lowest
 	PIP_CONSTRAINT=constraints-lowest.txt PIP_DISABLE_PIP_VERSION_CHECK=1 \
-	    $(VENV)-lowest/bin/python -m pip install ./runtimes/python onnx pytest
-	$(VENV)-lowest/bin/python -m pytest --noconftest tests/runtime
+	    $(VENV)-lowest/bin/python -m pip install -e ./runtimes/python onnx pytest
+	$(VENV)-lowest/bin/python -m pytest --confcutdir=tests/runtime tests/runtime
 
 bench: $(STAMP)
 	$(VENV)/bin/python -m benchmarks
