@@ -152,7 +152,8 @@ class _Dims:
     def given(self, dim: Any) -> Any:
         if dim.__name__ in self.bounds and type(dim) is Dim:
             return self.named(dim.__name__)
-        self.known.setdefault(dim.__name__, dim) if type(dim) is Dim else None
+        if type(dim) is Dim:
+            self.known.setdefault(dim.__name__, dim)
         return dim
 
 

@@ -20,8 +20,6 @@ def path_taken(builder: Builder, plan: Plan, routes: ir.Value, name: str) -> ir.
     if any(() not in site.calls for site in plan.sites):
         routes.name = LATENT
         routes = builder.op("Where", [_reached(builder, plan, routes), routes, _minus_one(builder)])
-    elif routes.producer() is None:  # pragma: no cover - routes are always computed
-        routes = builder.op("Identity", [routes])
     routes.name = name
     routes.type, routes.shape = ir.TensorType(ir.DataType.INT64), ir.Shape([len(plan.sites)])
     return routes

@@ -137,7 +137,6 @@ def _gate(node: ir.Node) -> Gate | None:
 
 def _paths_taking_everything(plan: Plan) -> list[tuple[int, ...]]:
     """A few paths that together take every branch that can be reached."""
-    missing: set[tuple[int, int]] | None = None
     chosen: list[tuple[int, ...]] = []
     candidates = plan.covering()
     missing = {(i, r) for path in candidates for i, r in enumerate(path) if r >= 0}

@@ -49,7 +49,7 @@ def check_paths(
     for number, path in enumerate(paths):
         progress("paths", number, len(paths))
         _compare(comparison, eager, file, path, "")
-    sizes, untried = _other_sizes(eager, axes, bounds)
+    sizes, untried = _other_sizes(eager, axes, bounds, paths[0])
     few = _spread(paths, RESIZED_PATHS)
     for number, (chosen, other) in enumerate(sizes):
         progress("other sizes", number, len(sizes))
@@ -96,7 +96,10 @@ def _compare(comparison: Comparison, eager: Eager, file: File, path: Sequence[in
 
 
 def _other_sizes(
-    eager: Eager, axes: Mapping[str, Sequence[int | str]], bounds: Mapping[str, Sequence[int | None]]
+    eager: Eager,
+    axes: Mapping[str, Sequence[int | str]],
+    bounds: Mapping[str, Sequence[int | None]],
+    path: Sequence[int],
 ) -> tuple[list[tuple[str, Eager]], list[str]]:
     """Two other sizes for every named axis that the eager model accepts; and the axes where none was accepted."""
     known: dict[str, int] = {}
@@ -116,7 +119,7 @@ def _other_sizes(
                 continue
             resized = eager.resized({label: other}, axes)
             try:
-                resized.on_path([0] * len(eager_sites(resized)))
+                resized.on_path(path)
             except Exception:  # a size that the eager model itself does not take, for whatever reason
                 continue
             found.append((f"{label}={other}", resized))
@@ -124,13 +127,6 @@ def _other_sizes(
         if not accepted:
             untried.append(label)
     return found, untried
-
-
-def eager_sites(eager: Eager) -> list[str]:
-    """Returns the names of the eager model's sites."""
-    from rr_export.run import sites_of
-
-    return list(sites_of(eager.model))
 
 
 def _spread(paths: Sequence[tuple[int, ...]], count: int) -> list[tuple[int, ...]]:
