@@ -1,4 +1,4 @@
-"""What a bundle says about itself: the manifest, from a plan and back (format: ``runtimes/python/README.md``)."""
+"""What a bundle says about itself: the manifest, from a plan and back (format: ``runtimes/SPEC.md``)."""
 
 from __future__ import annotations
 

@@ -36,11 +36,7 @@ class Policy:
     @cached_property
     def thresholds(self) -> NDArray[np.float32]:
         """float32 [J, K - 1]: the float64 cumulative sums, rounded; 1 where nothing remains."""
-        cumulative = np.cumsum(self.table, axis=1)[:, :-1]
-        remaining = np.cumsum(self.table[:, ::-1], axis=1)[:, ::-1][:, 1:]
-        thresholds = np.where(remaining == 0, 1.0, cumulative).astype(np.float32)
-        thresholds.flags.writeable = False
-        return thresholds
+        return _thresholds(self.table)
 
     def route(self, draw: float | np.float32, previous: int = 0) -> int:
         """Returns the route for a draw in [0, 1), after the route ``previous`` of the step before.
@@ -66,7 +62,7 @@ class Categorical(Policy):
         probabilities: K numbers >= 0 that sum to 1 within 1e-6 (and are divided by their sum).
 
     Raises:
-        ValueError: they are no probabilities, or one lies between 0 and 2^-24.
+        ValueError: they are no probabilities, or one lies between 0 and 2^-24, or (up to 2^-23) where no draw takes it.
     """
 
     def __init__(self, probabilities: ArrayLike) -> None:
@@ -183,8 +179,26 @@ def checked_rows(where: str, table: NDArray[np.float64]) -> NDArray[np.float64]:
                 f"{at}: expected probabilities of 0 or at least 2^-24, got {tiny[0]:.3g}, which no draw can hit; use 0"
             )
     normal: NDArray[np.float64] = table / table.sum(axis=1, keepdims=True) + 0.0  # no -0.0
+    borders = np.pad(_thresholds(normal).astype(np.float64), ((0, 0), (1, 1)), constant_values=(0.0, 1.0))
+    lost = np.argwhere((normal > 0) & (np.diff(np.ceil(borders / LEAST), axis=1) == 0))
+    if lost.size:
+        number, branch = lost[0].tolist()
+        at = where if len(table) == 1 else f"{where}, row {number}"
+        raise ValueError(
+            f"{at}: expected probabilities that some draw hits, got {normal[number, branch]:.3g} for branch {branch}, "
+            "whose thresholds round to float32 without a draw between them; use 0 or at least 2^-23"
+        )
     normal.flags.writeable = False
     return normal
+
+
+def _thresholds(table: NDArray[np.float64]) -> NDArray[np.float32]:
+    """The cumulative sums of every row but its last, as float32, read-only."""
+    cumulative = np.cumsum(table, axis=1)[:, :-1]
+    remaining = np.cumsum(table[:, ::-1], axis=1)[:, ::-1][:, 1:]
+    thresholds = np.where(remaining == 0, 1.0, cumulative).astype(np.float32)
+    thresholds.flags.writeable = False
+    return thresholds
 
 
 def _numbers(where: str, values: ArrayLike) -> NDArray[np.float64]:

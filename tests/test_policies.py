@@ -30,7 +30,7 @@ def probabilities(draw: st.DrawFn, size: int | None = None) -> list[float]:
     weights = draw(st.lists(st.sampled_from([0, 1, 2, 5, 1000, GRID // 3, GRID]), min_size=k, max_size=k))
     weights[draw(st.integers(0, k - 1))] += GRID
     law = [w / sum(weights) for w in weights]
-    return [0.0 if p < LEAST else p for p in law]
+    return [0.0 if p < 2.5 * LEAST else p for p in law]  # between 1 and 2 of them a branch can be out of reach
 
 
 def hits(policy: Policy, row: int = 0) -> list[int]:
@@ -95,6 +95,16 @@ def test_drawn_law_is_the_law_within_two_draws(law: list[float]) -> None:
     for p, count in zip(law, counts, strict=True):
         assert abs(count - p * GRID) <= 2 + 1e-6 * p * GRID
         assert p > 0 or count == 0
+
+
+def test_a_branch_that_no_draw_takes_is_refused() -> None:
+    law = [0.5 + 3 * 2.0**-25, 2.0**-24, 0.5 - 5 * 2.0**-25]
+    with pytest.raises(
+        ValueError, match=r"Categorical: expected probabilities that some draw hits, got 5.96e-08 for branch 1"
+    ):
+        Categorical(law)
+    with pytest.raises(ValueError, match=r"row 1: expected probabilities that some draw hits"):
+        Markov([0.2, 0.3, 0.5], [[0.2, 0.3, 0.5], law, [0.2, 0.3, 0.5]])
 
 
 @pytest.mark.parametrize("law", [[LEAST, BEFORE_ONE], [BEFORE_ONE, LEAST], [0.5, LEAST, 0.5 - LEAST]])

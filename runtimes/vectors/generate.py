@@ -1,0 +1,697 @@
+"""Writes the known-answer vectors of SPEC.md beside this file, from the specification alone.
+
+Integers, `fractions.Fraction` and the standard library: nothing of rr_export or rr_runtime, no numpy, no arithmetic in
+floating point. Every step reads like the sentence of SPEC.md that it stands for.
+
+    python runtimes/vectors/generate.py           # writes the files
+    python runtimes/vectors/generate.py --check   # exits with 1 where a file differs from what would be written
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import itertools
+import json
+import math
+import struct
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+FORMAT, VERSION = "rr.vectors", 1
+FOLDER = Path(__file__).resolve().parent
+
+# SplitMix64: Steele, Lea, Flood, Fast Splittable Pseudorandom Number Generators, OOPSLA 2014.
+GAMMA, MIX_1, MIX_2 = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
+WORD = 2**64
+GRID = 2**24  # a draw is n / GRID
+SEEDS = 2**63
+SUM_TOLERANCE = Fraction(1, 10**6)
+DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+Call = tuple[tuple[int, int], ...]
+Law = Sequence[float]
+
+
+# The generator: seed -> draws.
+
+
+def mix64(z: int) -> int:
+    """Returns SplitMix64's finaliser of a number, modulo 2^64."""
+    z = (z ^ (z >> 30)) * MIX_1 % WORD
+    z = (z ^ (z >> 27)) * MIX_2 % WORD
+    return z ^ (z >> 31)
+
+
+def draws(seed: int, sites: int) -> list[int]:
+    """Returns the draws of a seed as whole numbers n, 0 <= n < 2^24; the draw is n * 2^-24."""
+    key = mix64(seed)
+    return [mix64((key + (i + 1) * GAMMA) % WORD) >> 40 for i in range(sites)]
+
+
+# Policies: probabilities -> thresholds -> routes.
+
+
+def spacing(x: Fraction) -> Fraction:
+    """Returns the distance between neighbouring float32 numbers around x, 2^-100 < x <= 1."""
+    exponent = 0
+    while x * 2**exponent < 1:
+        exponent += 1
+    return Fraction(1, 2 ** (exponent + 23))
+
+
+def to_float32(x: Fraction) -> Fraction:
+    """Returns the float32 number nearest to x, 0 <= x <= 1; of two the one with an even significand."""
+    if x == 0:
+        return x
+    step = spacing(x)
+    return round(x / step) * step  # Fraction rounds half to even
+
+
+def bits_of(x: Fraction) -> str:
+    """Returns the bits of a float32 number as 8 hexadecimal digits."""
+    packed = struct.pack(">f", float(x))
+    assert Fraction(struct.unpack(">f", packed)[0]) == x, "not a float32 number"
+    return packed.hex()
+
+
+def thresholds(law: Law) -> list[Fraction]:
+    """Returns the K - 1 thresholds of K probabilities.
+
+    Raises:
+        ValueError: they are no probabilities.
+    """
+    if not law or not all(math.isfinite(p) and p >= 0 for p in law):
+        raise ValueError("negative or not finite")
+    exact = [Fraction(p) for p in law]
+    total = sum(exact, Fraction(0))
+    if abs(total - 1) > SUM_TOLERANCE:
+        raise ValueError("no sum of 1")
+    if any(0 < p < Fraction(1, GRID) for p in exact):
+        raise ValueError("less than 2^-24")
+    found = []
+    for j in range(1, len(law)):
+        cumulative, remaining = sum(exact[:j], Fraction(0)) / total, sum(exact[j:])
+        found.append(Fraction(1) if remaining == 0 else to_float32(cumulative))
+        assert remaining == 0 or is_settled(exact, total, cumulative), f"{law}: float64 could round either way"
+    first_draws = [math.ceil(border * GRID) for border in (Fraction(0), *found, Fraction(1))]
+    if any(p > 0 and a == b for p, (a, b) in zip(exact, itertools.pairwise(first_draws), strict=True)):
+        raise ValueError("a branch that no draw takes")
+    return found
+
+
+def is_settled(law: Sequence[Fraction], total: Fraction, cumulative: Fraction) -> bool:
+    """Tells whether float64 arithmetic, in whatever order it sums, rounds to the same float32 number.
+
+    It does where every sum is exact, or no rounding error can cross the middle of two float32 numbers.
+    """
+    if total == 1 and all((p * 2**52).denominator == 1 for p in law):
+        return True
+    in_steps = cumulative / spacing(cumulative) if cumulative else Fraction(0)
+    return cumulative == 0 or abs(in_steps - math.floor(in_steps) - Fraction(1, 2)) > Fraction(1, 2**16)
+
+
+def route_of(row: Sequence[Fraction], draw: int) -> int:
+    """Returns the route: the number of thresholds <= draw."""
+    return sum(threshold <= Fraction(draw, GRID) for threshold in row)
+
+
+# Plans: draws and an asked path -> latent routes -> path taken.
+
+
+@dataclass(frozen=True)
+class Site:
+    """A site of a plan.
+
+    Attributes:
+        table: which of the plan's tables is its policy.
+        calls: for each call the enclosing (site, branch) pairs, outermost first.
+        chain: its Markov chain, or None.
+        step: its step in the chain.
+    """
+
+    table: int
+    calls: tuple[Call, ...] = ((),)
+    chain: int | None = None
+    step: int = 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Sites in site order, `repeat` times over (only where none is nested or in a chain).
+
+    Attributes:
+        name: of the plan.
+        tables: probabilities, J rows of K.
+        pattern: the sites.
+        repeat: how often the sites follow each other.
+    """
+
+    name: str
+    tables: tuple[Sequence[Law], ...]
+    pattern: tuple[Site, ...]
+    repeat: int = 1
+
+    @cached_property
+    def sites(self) -> tuple[Site, ...]:
+        """All sites."""
+        return self.pattern * self.repeat
+
+    @cached_property
+    def thresholds(self) -> list[list[list[Fraction]]]:
+        """The thresholds of every row of every table."""
+        return [[thresholds(law) for law in table] for table in self.tables]
+
+    def branches(self, site: int) -> int:
+        """Returns K of a site."""
+        return len(self.tables[self.sites[site].table][0])
+
+
+def routes_of(plan: Plan, drawn: Sequence[int], asked: Sequence[int]) -> list[int]:
+    """Returns the latent routes of all sites; asked routes < 0 are drawn, routes >= K are K - 1."""
+    latent = [0] * len(plan.sites)
+    before: dict[int | None, int] = {}
+    for i in sorted(range(len(plan.sites)), key=lambda i: plan.sites[i].step):  # a chain's steps in their order
+        site = plan.sites[i]
+        row = before[site.chain] if site.step > 0 else 0
+        drawn_route = route_of(plan.thresholds[site.table][row], drawn[i])
+        latent[i] = drawn_route if asked[i] < 0 else min(asked[i], plan.branches(i) - 1)
+        if site.chain is not None:
+            before[site.chain] = latent[i]
+    return latent
+
+
+def taken_of(plan: Plan, latent: Sequence[int]) -> list[int]:
+    """Returns the path taken: the latent routes, -1 where no call of a site is reached."""
+
+    def is_reached(site: Site) -> bool:
+        return any(all(latent[outer] == branch for outer, branch in call) for call in site.calls)
+
+    return [route if is_reached(site) else -1 for route, site in zip(latent, plan.sites, strict=True)]
+
+
+# How things are written.
+
+
+def text_of(path: Sequence[int]) -> str:
+    """Returns a path with one character per site: - for -1, else the route in base 36."""
+    return "".join("-" if route < 0 else DIGITS[route] for route in path)
+
+
+def written_plan(plan: Plan) -> dict[str, Any]:
+    """Returns a plan as JSON has it."""
+    return {
+        "name": plan.name,
+        "tables": [
+            {
+                "probabilities": [list(law) for law in table],
+                "thresholds": [[float(t) for t in row] for row in rows],
+            }
+            for table, rows in zip(plan.tables, plan.thresholds, strict=True)
+        ],
+        "sites": [
+            {
+                "table": site.table,
+                "calls": site.calls,
+                "chain": site.chain,
+                "step": None if site.chain is None else site.step,
+            }
+            for site in plan.pattern
+        ],
+        "repeat": plan.repeat,
+    }
+
+
+def case_of(plan: Plan, seed: int, asked: Sequence[int]) -> dict[str, Any]:
+    """Returns what a seed and an asked path give."""
+    latent = routes_of(plan, draws(seed, len(plan.sites)), asked)
+    return {
+        "plan": plan.name,
+        "seed": str(seed),
+        "path": text_of(asked),
+        "routes": text_of(latent),
+        "taken": text_of(taken_of(plan, latent)),
+    }
+
+
+def free(plan: Plan) -> list[int]:
+    """Returns the path that asks for nothing."""
+    return [-1] * len(plan.sites)
+
+
+def some_path(plan: Plan, number: int, *, share: int) -> list[int]:
+    """Returns an arbitrary path; of ten sites about `share` are forced."""
+    asked = []
+    for i in range(len(plan.sites)):
+        chance = mix64(number * 1000003 + i)
+        asked.append((chance >> 20) % plan.branches(i) if chance % 10 < share else -1)
+    return asked
+
+
+# The files.
+
+
+def seeds() -> list[int]:
+    """Returns seeds at the borders of number types, and arbitrary large ones."""
+    borders = [0, 1, 2, 3, 7, 255, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**53 - 1, 2**53, 2**53 + 1, 2**62, SEEDS - 1]
+    return borders + [mix64(n) % SEEDS for n in range(100, 112)]
+
+
+def draws_file() -> dict[str, Any]:
+    """Returns seed -> draws."""
+
+    def digest(numbers: Sequence[int]) -> str:
+        return hashlib.sha256(b"".join(struct.pack("<f", n / GRID) for n in numbers)).hexdigest()
+
+    cases = []
+    for seed in seeds():
+        all_draws = draws(seed, 1000)
+        cases.append(
+            {
+                "seed": str(seed),
+                "key": f"{mix64(seed):016x}",
+                "draws": all_draws[:12],
+                "sha256": {str(sites): digest(all_draws[:sites]) for sites in (1, 2, 3, 12, 64, 1000)},
+            }
+        )
+    return {
+        "description": "A seed (decimal) gives the draws n * 2^-24. key: mix64(seed), hexadecimal. draws: n of the "
+        "first 12 sites; the draws of fewer sites are the first of them. sha256: by the number of sites, of all draws "
+        "as float32 in little-endian order. full: n of 1000 sites.",
+        "cases": cases,
+        "full": [{"seed": str(seed), "draws": draws(seed, 1000)} for seed in (7, SEEDS - 1)],
+    }
+
+
+def laws() -> dict[str, Law]:
+    """Returns laws that are accepted, by name."""
+    least = 2.0**-24
+    return {
+        "one branch": [1.0],
+        "halves": [0.5, 0.5],
+        "tenths, two": [0.1, 0.9],
+        "kept with .8": [1 - 0.8, 0.8],
+        "three tenths": [0.1, 0.2, 0.7],
+        "thirds": [1 / 3, 1 / 3, 1 / 3],
+        "quarters and a half": [0.25, 0.25, 0.5],
+        "ten tenths": [0.1] * 10,
+        "uniform 17": [1 / 17] * 17,
+        "uniform 33": [1 / 33] * 33,
+        "uniform 64": [1 / 64] * 64,
+        "rising 64": [2 * (k + 1) / (64 * 65) for k in range(64)],
+        "zero first": [0.0, 1.0],
+        "zero last": [1.0, 0.0],
+        "zero in the middle": [0.5, 0.0, 0.5],
+        "zeros at both ends": [0.0, 0.0, 0.3, 0.0, 0.7, 0.0, 0.0],
+        "ten tenths, then zero: 1 although their sum in float64 is not": [*[0.1] * 10, 0.0],
+        "thirds, then zeros": [1 / 3, 1 / 3, 1 / 3, 0.0, 0.0],
+        "negative zero": [-0.0, 1.0],
+        "least first": [least, 1 - least],
+        "least last": [1 - least, least],
+        "least in the middle": [0.5, least, 0.5 - least],
+        "least after a threshold of finer steps": [2.0**-26 + 2.0**-24, least, 1 - 2 * least - 2.0**-26],
+        "sum above 1 by 1e-7": [0.5, 0.25, 0.2500001],
+        "sum below 1 by 1e-7": [0.5, 0.25, 0.2499999],
+        "sum above 1 by 9e-7": [0.3, 0.3, 0.4000009],
+        "sum below 1 by 9e-7": [0.3, 0.3, 0.3999991],
+        "tie, down to even": [0.5 + 2.0**-25, 0.5 - 2.0**-25],
+        "tie, up to even": [0.5 + 3 * 2.0**-25, 0.5 - 3 * 2.0**-25],
+        "tie below a half, down to even": [0.25 + 2.0**-26, 0.75 - 2.0**-26],
+        "tie below a half, up to even": [0.25 + 3 * 2.0**-26, 0.75 - 3 * 2.0**-26],
+        "just above a tie": [0.5 + 2.0**-25 + 2.0**-40, 0.5 - 2.0**-25 - 2.0**-40],
+        "just below a tie": [0.5 + 3 * 2.0**-25 - 2.0**-40, 0.5 - 3 * 2.0**-25 + 2.0**-40],
+    }
+
+
+def refused_laws() -> dict[str, Law]:
+    """Returns laws that are errors, by name."""
+    return {
+        "none": [],
+        "negative": [-0.1, 1.1],
+        "barely negative": [-1e-9, 1.0],
+        "not a number": [math.nan, 1.0],
+        "infinite": [math.inf, 0.0],
+        "less than 2^-24": [2.0**-25, 1 - 2.0**-25],
+        "just less than 2^-24": [1 - 2.0**-24 * (1 - 2.0**-20), 2.0**-24 * (1 - 2.0**-20)],
+        "smallest number": [5e-324, 1.0],
+        "2^-24 between two thresholds that round to one": [0.5 + 3 * 2.0**-25, 2.0**-24, 0.5 - 5 * 2.0**-25],
+        "sum above 1 by 1.1e-6": [0.5, 0.5000011],
+        "sum below 1 by 1.1e-6": [0.5, 0.4999989],
+        "sum of 0": [0.0, 0.0],
+        "sum of 2": [1.0, 1.0],
+        "one branch, half": [0.5],
+    }
+
+
+def thresholds_file() -> dict[str, Any]:
+    """Returns probabilities -> thresholds."""
+    cases = []
+    for name, law in laws().items():
+        found = thresholds(law)
+        cases.append(
+            {
+                "name": name,
+                "probabilities": [repr(p) for p in law],
+                "thresholds": [float(t) for t in found],
+                "bits": [bits_of(t) for t in found],
+            }
+        )
+    return {
+        "description": "Probabilities (float64 as decimal text) give float32 thresholds: as numbers, and as their bits "
+        "in hexadecimal. No case lies so close to the middle of two float32 numbers that the order of a float64 sum "
+        "could matter. refused: laws that an exporter does not accept.",
+        "cases": cases,
+        "refused": [{"name": name, "probabilities": [repr(p) for p in law]} for name, law in refused_laws().items()],
+    }
+
+
+def routes_file() -> dict[str, Any]:
+    """Returns draws on either side of every threshold -> routes."""
+    cases = []
+    for name, law in laws().items():
+        row = thresholds(law)
+        edges = {0, GRID - 1}
+        for threshold in row:
+            whole = threshold * GRID
+            edges |= {math.ceil(whole) - 1, math.floor(whole), math.ceil(whole), math.floor(whole) + 1}
+        chosen = sorted(n for n in edges if 0 <= n < GRID)
+        cases.append(
+            {
+                "name": name,
+                "probabilities": [repr(p) for p in law],
+                "bits": [bits_of(t) for t in row],
+                "draws": chosen,
+                "routes": [route_of(row, n) for n in chosen],
+            }
+        )
+    return {
+        "description": "The draw n * 2^-24 takes the route, by the thresholds (bits of float32, hexadecimal) of these "
+        "probabilities. The draws are 0, the largest, and for every threshold the largest below it, itself where it "
+        "is a draw, and the next above.",
+        "cases": cases,
+    }
+
+
+def chain(*, table_of_step: Sequence[int], number: int = 0) -> tuple[Site, ...]:
+    """Returns the sites of a chain in step order."""
+    return tuple(Site(table, chain=number, step=t) for t, table in enumerate(table_of_step))
+
+
+def wide_table(rows: int, branches: int, shift: int) -> tuple[Law, ...]:
+    """Returns rows of multiples of 1/64 that differ and sum to 1, some of them 0."""
+    table = []
+    for row in range(rows):
+        counts = [0] * branches
+        for ball in range(64):
+            counts[mix64(shift + row * 64 + ball) % branches] += 1
+        table.append([count / 64 for count in counts])
+    return tuple(table)
+
+
+def chains() -> list[Plan]:
+    """Returns the plans of markov.json."""
+    two = ([0.1, 0.9], [0.8, 0.2])
+    three = ([0.5, 0.3, 0.2], [0.1, 0.0, 0.9], [0.0, 1.0, 0.0])
+    first = Site(0, chain=0, step=0)
+    return [
+        Plan("one step", ([[0.3, 0.7]],), (first,)),
+        Plan("two branches, five steps", ([[0.3, 0.7]], two), chain(table_of_step=[0, 1, 1, 1, 1])),
+        Plan("two branches, twelve steps", ([[0.5, 0.5]], two), chain(table_of_step=[0, *[1] * 11])),
+        Plan("three branches, twelve steps", ([[0.2, 0.3, 0.5]], three), chain(table_of_step=[0, *[1] * 11])),
+        Plan(
+            "three branches in a circle",
+            ([[1 / 3, 1 / 3, 1 / 3]], ([0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0])),
+            chain(table_of_step=[0, *[1] * 5]),
+        ),
+        Plan(
+            "other numbers of branches at every step",
+            ([[0.25, 0.75]], ([0.2, 0.3, 0.5], [0.6, 0.3, 0.1]), ([1.0], [1.0], [1.0]), ([0.1, 0.2, 0.3, 0.4],)),
+            chain(table_of_step=[0, 1, 2, 3]),
+        ),
+        Plan(
+            "two chains and a site, steps not in site order",
+            ([[0.3, 0.7]], two, [[0.2, 0.3, 0.5]], three, [[0.25, 0.25, 0.5]]),
+            (
+                Site(1, chain=0, step=2),
+                Site(3, chain=1, step=1),
+                Site(0, chain=0, step=0),
+                Site(4),
+                Site(2, chain=1, step=0),
+                Site(1, chain=0, step=1),
+            ),
+        ),
+        Plan(
+            "thirty-four branches",
+            (wide_table(1, 34, 1), wide_table(34, 34, 10**6)),
+            chain(table_of_step=[0, 1, 1, 1, 1]),
+        ),
+        Plan(
+            "three, thirty-five, two branches",
+            ([[0.2, 0.3, 0.5]], wide_table(3, 35, 7), wide_table(35, 2, 99)),
+            chain(table_of_step=[0, 1, 2]),
+        ),
+    ]
+
+
+def markov_file() -> dict[str, Any]:
+    """Returns chains, seeds and asked paths -> latent routes."""
+    cases, plans = [], chains()
+    for number, plan in enumerate(plans):
+        cases += [case_of(plan, seed, free(plan)) for seed in (0, 1, 7, SEEDS - 1, mix64(number) % SEEDS)]
+        for forced in range(len(plan.sites)):  # one site of the chain, to its first and last branch
+            for route in (0, plan.branches(forced) - 1):
+                asked = free(plan)
+                asked[forced] = route
+                cases.append(case_of(plan, 7 + forced, asked))
+        cases += [case_of(plan, 11 * n, some_path(plan, 100 * number + n, share=5)) for n in range(4)]
+        cases.append(case_of(plan, 5, some_path(plan, number, share=10)))
+    return {
+        "description": "A plan, a seed (decimal) and an asked path give the latent routes and the path taken. Paths "
+        "have one character per site: - is -1, else the route in base 36. A site's policy is its table; after route j "
+        "of the step before row j holds. Routes that the policy never draws are forced too.",
+        "plans": [written_plan(plan) for plan in plans],
+        "cases": cases,
+    }
+
+
+def trees() -> list[Plan]:
+    """Returns the plans of paths.json."""
+    layer, three, four = [[0.2, 0.8]], [[0.25, 0.25, 0.5]], [[0.1, 0.2, 0.3, 0.4]]
+    two = ([0.3, 0.7], [0.9, 0.1])
+    return [
+        Plan("one layer", (layer,), (Site(0),)),
+        Plan("one branch", ([[1.0]],), (Site(0),)),
+        Plan("twelve layers", (layer,), (Site(0),) * 12),
+        Plan(
+            "nested",
+            (three, layer, four),
+            (
+                Site(0),
+                Site(1, calls=(((0, 1),),)),
+                Site(0, calls=(((0, 1), (1, 1)),)),
+                Site(2, calls=(((0, 2),),)),
+                Site(1),
+            ),
+        ),
+        Plan(
+            "called from several places",
+            (three, layer),
+            (
+                Site(0),
+                Site(1, calls=(((0, 0),), ((0, 2), (3, 1)))),
+                Site(0, calls=((), ((0, 1),))),
+                Site(1, calls=(((0, 2),),)),
+            ),
+        ),
+        Plan(
+            "a chain through branches",
+            (three, [[0.4, 0.6]], two),
+            (
+                Site(0),
+                Site(1, calls=(((0, 1),),), chain=0, step=0),
+                Site(2, calls=(((0, 2),),), chain=0, step=1),
+                Site(2, chain=0, step=2),
+            ),
+        ),
+        Plan(
+            "five deep",
+            (layer,),
+            tuple(Site(0, calls=(tuple((outer, 1) for outer in range(depth)),)) for depth in range(5)),
+        ),
+        Plan("one is never called", (layer,), (Site(0), Site(0, calls=()))),
+        Plan("a thousand", (layer, three, [[1 / 3, 2 / 3]], [[1 / 5] * 5]), tuple(map(Site, range(4))), 250),
+    ]
+
+
+def paths_file() -> dict[str, Any]:
+    """Returns plans, seeds and asked paths -> latent routes and path taken."""
+    cases, clipped, plans = [], [], trees()
+    for number, plan in enumerate(plans):
+        if plan.repeat > 1:
+            cases += [case_of(plan, 7, free(plan)), case_of(plan, SEEDS - 1, some_path(plan, 1, share=5))]
+            continue
+        cases += [case_of(plan, seed, free(plan)) for seed in (0, 1, 7, 2**53 + 1, SEEDS - 1)]
+        cases += [case_of(plan, mix64(n) % SEEDS, some_path(plan, 50 * number + n, share=4)) for n in range(4)]
+        cases += [case_of(plan, 3, some_path(plan, 50 * number + n, share=10)) for n in range(10, 14)]
+        # what was taken, fed back with another seed, is taken again
+        fed_back = [[-1 if c == "-" else DIGITS.index(c) for c in case["taken"]] for case in cases[-13:-9]]
+        cases += [case_of(plan, 99, asked) for asked in fed_back]
+        for n in range(2):
+            asked = [
+                [-(2**63), -2, 2**63 - 1, plan.branches(i), 0][(mix64(1000 * number + n) + i) % 5]
+                for i in range(len(plan.sites))
+            ]
+            latent = routes_of(plan, draws(n, len(asked)), asked)
+            clipped.append(
+                {
+                    "plan": plan.name,
+                    "seed": str(n),
+                    "path": [str(route) for route in asked],
+                    "routes": text_of(latent),
+                    "taken": text_of(taken_of(plan, latent)),
+                }
+            )
+    return {
+        "description": "A plan, a seed (decimal) and an asked path give the latent routes and the path taken. Paths "
+        "have one character per site: - is -1, else the route in base 36. A plan with repeat = n has its sites n times "
+        "over. clipped: what a graph makes of asked routes (decimal) that a runtime refuses.",
+        "plans": [written_plan(plan) for plan in plans],
+        "cases": cases,
+        "clipped": clipped,
+    }
+
+
+def integer(value: int) -> dict[str, Any]:
+    """Returns a whole number as errors.json writes it."""
+    return {"type": "integer", "value": str(value)}
+
+
+def listed(*items: dict[str, Any]) -> dict[str, Any]:
+    """Returns a list as errors.json writes it."""
+    return {"type": "list", "items": list(items)}
+
+
+def integers(*values: int) -> dict[str, Any]:
+    """Returns a list of whole numbers as errors.json writes it."""
+    return listed(*map(integer, values))
+
+
+def errors_file() -> dict[str, Any]:
+    """Returns seeds and paths -> the error that a runtime raises, or none."""
+    real, text = {"type": "real", "value": "1.0"}, {"type": "text", "value": "1"}
+    yes, nothing = {"type": "boolean", "value": True}, {"type": "nothing"}
+    value, kind = "ValueError", "TypeError"
+    seed_cases = [
+        ("least", integer(0), None),
+        ("largest", integer(SEEDS - 1), None),
+        ("negative", integer(-1), value),
+        ("least int64", integer(-SEEDS), value),
+        ("2^63", integer(SEEDS), value),
+        ("2^64", integer(WORD), value),
+        ("2^64 + 7", integer(WORD + 7), value),
+        ("a real number", real, kind),
+        ("a text", text, kind),
+        ("a boolean", yes, kind),
+        ("a list", integers(7), kind),
+    ]
+    path_cases = [
+        ("all drawn", integers(-1, -1, -1), None),
+        ("last branches", integers(2, 1, 1), None),
+        ("some drawn", integers(0, -1, 1), None),
+        ("too short", integers(0, 0), value),
+        ("too long", integers(0, 0, 0, 0), value),
+        ("empty", integers(), value),
+        ("K of the first site", integers(3, 0, 0), value),
+        ("K of the last site", integers(0, 0, 2), value),
+        ("less than -1", integers(-2, 0, 0), value),
+        ("2^63", integers(0, 0, SEEDS), value),
+        ("2^64", integers(0, WORD, 0), value),
+        ("-2^63", integers(0, 0, -SEEDS), value),
+        ("a real number inside", listed(integer(0), real, integer(0)), kind),
+        ("a text inside", listed(integer(0), text, integer(0)), kind),
+        ("a boolean inside", listed(integer(0), yes, integer(0)), kind),
+        ("nothing inside", listed(integer(0), nothing, integer(0)), kind),
+        ("a list inside", listed(integer(0), integers(0), integer(0)), kind),
+        ("a number", integer(0), kind),
+        ("a text", {"type": "text", "value": "000"}, kind),
+    ]
+    given = [
+        *({"name": f"seed: {name}", "seed": seed, "error": error} for name, seed, error in seed_cases),
+        *({"name": f"path: {name}", "path": path, "error": error} for name, path, error in path_cases),
+    ]
+    routed = [{"interface": interface, **case} for interface in ("explicit", "host") for case in given]
+    unrouted = [
+        {"interface": interface, "name": f"{what}: takes none", what: asked, "error": value}
+        for interface in ("standalone", "plain")
+        for what, asked in (("seed", integer(7)), ("path", integers(-1, -1, -1)))
+    ]
+    return {
+        "description": "A run of a file of three sites with a seed, a path or both; what is not named is not given. "
+        "error: the class that rr_runtime raises, before the graph runs; null: the run succeeds. Whole and real "
+        "numbers are decimal texts. The file has sites of these numbers of branches; plain has none.",
+        "branches": [3, 2, 2],
+        "cases": routed + unrouted,
+    }
+
+
+FILES = {
+    "draws.json": draws_file,
+    "thresholds.json": thresholds_file,
+    "routes.json": routes_file,
+    "markov.json": markov_file,
+    "paths.json": paths_file,
+    "errors.json": errors_file,
+}
+
+
+def render(document: dict[str, Any]) -> str:
+    """Returns JSON text with one line per element of every list at the top."""
+
+    def lines() -> Iterator[str]:
+        for key, value in document.items():
+            if isinstance(value, list) and value and isinstance(value[0], dict):
+                rows = ",\n".join("  " + json.dumps(element, allow_nan=False) for element in value)
+                yield f" {json.dumps(key)}: [\n{rows}\n ]"
+            else:
+                yield f" {json.dumps(key)}: {json.dumps(value, allow_nan=False)}"
+
+    return "{\n" + ",\n".join(lines()) + "\n}\n"
+
+
+def rendered() -> dict[str, str]:
+    """Returns the text of every file by its name."""
+    return {name: render({"format": FORMAT, "version": VERSION, **make()}) for name, make in FILES.items()}
+
+
+def differences(folder: Path) -> list[str]:
+    """Returns the names of files that are missing, differ, or that nothing writes."""
+    texts = rendered()
+    found = [
+        name
+        for name, text in texts.items()
+        if not (folder / name).is_file() or (folder / name).read_bytes() != text.encode()
+    ]
+    return found + sorted(file.name for file in folder.glob("*.json") if file.name not in texts)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Writes or checks the files; returns the exit code."""
+    parser = argparse.ArgumentParser(description="Writes the known-answer vectors beside this file.")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 where a file differs")
+    if parser.parse_args(arguments).check:
+        wrong = differences(FOLDER)
+        for name in wrong:
+            print(f"{name}: differs from what generate.py writes", file=sys.stderr)
+        return 1 if wrong else 0
+    for name, text in rendered().items():
+        (FOLDER / name).write_bytes(text.encode())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
