@@ -3,7 +3,8 @@
 from rr_export.bundle import Bundle, load
 from rr_export.errors import ParityError, RRExportError
 from rr_export.export import export
-from rr_export.parity import Report, verify
+from rr_export.lint import Finding, lint
+from rr_export.parity import Report, verify, verify_against
 from rr_export.plan import Plan, Site
 from rr_export.policies import Categorical, Markov, Uniform
 from rr_export.run import forced, recorded, seeded
@@ -13,6 +14,7 @@ from rr_export.wrap import plan_of, route_layers
 __all__ = [
     "Bundle",
     "Categorical",
+    "Finding",
     "LayerChoice",
     "Markov",
     "OperationChoice",
@@ -25,10 +27,12 @@ __all__ = [
     "Uniform",
     "export",
     "forced",
+    "lint",
     "load",
     "plan_of",
     "recorded",
     "route_layers",
     "seeded",
     "verify",
+    "verify_against",
 ]

@@ -135,7 +135,7 @@ class Bundle:
         """The bundle carries ``report``; where it is saved, the file beside the model is replaced atomically."""
         self.parity = report
         if self.path is not None and self.path.is_dir():
-            _write_atomically(self.path / PARITY, json.dumps(report, indent=1).encode())
+            write_atomically(self.path / PARITY, json.dumps(report, indent=1).encode())
 
     def _settle(self, target: Path) -> Path:
         self.path = target
@@ -153,7 +153,7 @@ class Bundle:
                 "overwrite=True (--overwrite)"
             )
         target.parent.mkdir(parents=True, exist_ok=True)
-        _write_atomically(target, content)
+        write_atomically(target, content)
         return self._settle(target)
 
     def _stamped(self) -> ir.Model:
@@ -331,7 +331,8 @@ def _serialized(model: ir.Model) -> bytes:
     return bytes(ir.to_proto(model).SerializeToString())
 
 
-def _write_atomically(target: Path, content: bytes) -> None:
+def write_atomically(target: Path, content: bytes) -> None:
+    """The file holds ``content``; whoever reads meanwhile sees the old content or the new one."""
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:
         with os.fdopen(handle, "wb") as out:

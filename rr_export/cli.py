@@ -26,13 +26,24 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from rr_export.bundle import load
+from rr_export.bundle import load, write_atomically
 from rr_export.errors import ParityError, RRExportError
+from rr_export.lint import RULES, SEVERITIES
+from rr_export.lint import lint as run_lint
+from rr_export.lint.engines import ENGINES
+from rr_export.lint.report import rules_table, sarif, summary, table, to_json
+from rr_export.parity.report import Report
 from rr_runtime import RuntimeFailure, Session
 
 MISMATCH, USAGE = 1, 2
 out = Console()
 err = Console(stderr=True)
+
+
+def _print_rules(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value:
+        out.print(rules_table())
+        context.exit()
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -76,31 +87,36 @@ def export(model: str, output: Path, interface: str, opset: int, external_data: 
 
 
 @cli.command()
-@click.argument("bundle", type=click.Path(path_type=Path))
-@click.argument("model", metavar="MODULE:FUNCTION")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("model", metavar="[MODULE:FUNCTION]", required=False)
+@click.option("--against", type=click.Path(path_type=Path), metavar="BUNDLE", help="The bundle that FILE comes from.")
+@click.option("--input", "inputs", multiple=True, metavar="NAME=FILE.npy", help="With --against: an input; repeat.")
 @click.option("--rtol", type=click.FloatRange(min=0), default=1e-4, show_default=True)
 @click.option("--atol", type=click.FloatRange(min=0), default=1e-5, show_default=True)
 @click.option("--max-paths", type=click.IntRange(min=1), default=256, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-def verify(bundle: Path, model: str, rtol: float, atol: float, max_paths: int, as_json: bool) -> None:
-    """Prove that BUNDLE is the model that FUNCTION returns. Exits with 1 if it is not."""
-    from rr_export.parity import verify as run_verify
+def verify(
+    file: Path, model: str | None, against: Path | None, inputs: Sequence[str], rtol: float, atol: float,
+    max_paths: int, as_json: bool,
+) -> None:  # fmt: skip
+    """Prove that the bundle FILE is the model that FUNCTION returns. Exits with 1 if it is not.
 
-    loaded, case = load(bundle), _load_case(model)
-    case.pop("dynamic_shapes", None)
-    with _progress("verifying") as tell:
-        try:
-            report = run_verify(loaded, **case, rtol=rtol, atol=atol, max_paths=max_paths, progress=tell)
-        except ParityError as error:
-            if error.report is None:
-                raise
-            report = error.report
+    With --against, prove that FILE, which another tool has made of BUNDLE's model, still is that model; torch and the
+    model's source are not needed.
+    """
+    if (model is None) == (against is None):
+        raise click.UsageError(
+            f"verify: expected MODULE:FUNCTION or --against BUNDLE, got {'neither' if model is None else 'both'}; "
+            "name what FILE is to be compared with"
+        )
+    if inputs and against is None:
+        raise click.UsageError("--input: expected --against beside it, got none; FUNCTION returns the inputs")
+    options = {"rtol": rtol, "atol": atol, "max_paths": max_paths}
+    report = _prove_rewritten(file, against, inputs, options) if against else _prove(file, model or "", options)
     if as_json:
         click.echo(json.dumps(report.to_json(), indent=1))
     else:
         out.print(report.table())
-    if loaded.path is not None and loaded.path.is_dir():
-        loaded.write_parity(report.to_json())
     sys.exit(0 if report.passed else MISMATCH)
 
 
@@ -169,6 +185,49 @@ def inspect(bundle: Path, sizes: Sequence[str], as_json: bool) -> None:
         for table in found.tables(str(bundle)):
             out.print(table)
     sys.exit(0 if found.sound else MISMATCH)
+
+
+@cli.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("--format", "form", type=click.Choice(["table", "json", "sarif"]), default="table", show_default=True)
+@click.option("--output", type=click.Path(path_type=Path), help="Write the report to this file instead (replaces it).")
+@click.option(
+    "--fail-on",
+    type=click.Choice([*SEVERITIES, "never"]),
+    default="error",
+    show_default=True,
+    help="Exit with 1 from this severity on.",
+)
+@click.option("--select", multiple=True, metavar="CODES", help="Only these codes (RR103,RR2: a prefix takes all).")
+@click.option("--ignore", multiple=True, metavar="CODES", help="All but these codes.")
+@click.option(
+    "--engine",
+    type=click.Choice(list(ENGINES)),
+    default="onnxruntime",
+    show_default=True,
+    help="What will read the file.",
+)
+@click.option("--rules", is_flag=True, is_eager=True, expose_value=False, callback=_print_rules, help="List all rules.")
+def lint(
+    files: Sequence[str], form: str, output: Path | None, fail_on: str, select: Sequence[str], ignore: Sequence[str],
+    engine: str,
+) -> None:  # fmt: skip
+    """Report what is wrong with the randomness of any ONNX file (.onnx, .ort, or a bundle folder)."""
+    chosen = _read_codes("--select", select, set(RULES)) - _read_codes("--ignore", ignore, set())
+    files = list(dict.fromkeys(files))
+    findings = [f for file in files for f in run_lint(file, engine=engine) if f.code in chosen]
+    if form == "table":
+        console = out if output is None else Console(width=120, no_color=True, record=True, quiet=True)
+        console.print(table(findings, files) if findings else summary(findings, files))
+        text = "" if output is None else console.export_text()
+    else:
+        text = json.dumps((to_json if form == "json" else sarif)(findings, files), indent=1)
+    if output is not None:
+        write_atomically(output, text.encode())
+    elif form != "table":
+        click.echo(text)
+    worst = SEVERITIES[: SEVERITIES.index(fail_on) + 1] if fail_on != "never" else ()
+    sys.exit(MISMATCH if any(f.severity in worst for f in findings) else 0)
 
 
 @cli.command()
@@ -255,6 +314,38 @@ def _progress(title: str) -> Iterator[Callable[[str, int, int], None]]:
         yield tell
 
 
+def _prove(place: Path, model: str, options: dict[str, Any]) -> Report:
+    """The report on a bundle and its eager model, which the bundle then carries."""
+    from rr_export.parity import verify as run_verify
+
+    loaded, case = load(place), _load_case(model)
+    case.pop("dynamic_shapes", None)
+    with _progress("verifying") as tell:
+        report = _report(lambda: run_verify(loaded, **case, **options, progress=tell))
+    if loaded.path is not None and loaded.path.is_dir():
+        loaded.write_parity(report.to_json())
+    return report
+
+
+def _prove_rewritten(file: Path, bundle: Path, inputs: Sequence[str], options: dict[str, Any]) -> Report:
+    """The report on a file that another tool has made of a bundle's model."""
+    from rr_export.parity import verify_against
+
+    given = _read_inputs(inputs) or None
+    with _progress("verifying") as tell:
+        return _report(lambda: verify_against(file, load(bundle), inputs=given, **options, progress=tell))
+
+
+def _report(prove: Callable[[], Report]) -> Report:
+    try:
+        return prove()
+    except ParityError as error:
+        if error.report is None:
+            raise
+        report: Report = error.report
+        return report
+
+
 def _load_case(name: str) -> dict[str, Any]:
     """Calls ``module:function`` (the working folder is on the path) and returns export's arguments."""
     module, _, function = name.partition(":")
@@ -287,6 +378,18 @@ def _load_case(name: str) -> dict[str, Any]:
         f"model: expected {name!r} to return (model, args), (model, args, kwargs) or a dictionary, got "
         f"{type(made).__name__}; see rr-export export --help"
     )
+
+
+def _read_codes(option: str, texts: Sequence[str], default: set[str]) -> set[str]:
+    """Returns the codes that an option names, each in full or by a prefix."""
+    asked = [part.strip().upper() for text in texts for part in text.split(",") if part.strip()]
+    found: set[str] = set()
+    for part in asked:
+        codes = {code for code in RULES if code.startswith(part)}
+        if not codes:
+            raise click.UsageError(f"{option}: expected codes such as RR103, got {part!r}; see rr-export lint --rules")
+        found |= codes
+    return found if asked else default
 
 
 def _read_inputs(texts: Sequence[str]) -> dict[str, NDArray[Any]]:

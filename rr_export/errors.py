@@ -32,6 +32,10 @@ class BundleError(RRExportError):
     """What is on disk is not a bundle, is damaged, or is in the way."""
 
 
+class LintError(RRExportError):
+    """What was given to the linter is no ONNX model."""
+
+
 class ParityError(RRExportError):
     """The file and the model are not the same.
 

@@ -27,8 +27,10 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"lowering"}),
     frozenset({"passes"}),
     frozenset({"bundle"}),
+    frozenset({"routing"}),
     frozenset({"export"}),
-    frozenset({"parity", "inspection", "timing", "lint", "report"}),
+    frozenset({"lint", "inspection", "timing", "report"}),
+    frozenset({"parity"}),
     frozenset({"rr_export"}),
     frozenset({"cli", "demo", "__main__"}),
 )

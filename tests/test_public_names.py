@@ -14,6 +14,7 @@ import rr_runtime
 EXPORTER = [
     "Bundle",
     "Categorical",
+    "Finding",
     "LayerChoice",
     "Markov",
     "OperationChoice",
@@ -26,12 +27,14 @@ EXPORTER = [
     "Uniform",
     "export",
     "forced",
+    "lint",
     "load",
     "plan_of",
     "recorded",
     "route_layers",
     "seeded",
     "verify",
+    "verify_against",
 ]
 RUNTIME = [
     "BundleError",

@@ -81,7 +81,7 @@ def _routing(builder: Builder, plan: Plan, interface: str) -> ir.Value:
 
 
 def _numeric_value(builder: Builder) -> ir.Value:
-    """Seven numbers, float32, the first of which is the first element of the first numeric input."""
+    """Seven numbers, float32: the first element of the first numeric input, where it is not empty, and zeros."""
     numeric = [v for v in builder.graph.inputs if v.dtype is not None and v.dtype not in (ir.DataType.STRING,)]
     if not numeric:
         raise LoweringError(
@@ -89,10 +89,10 @@ def _numeric_value(builder: Builder) -> ir.Value:
             "'explicit'"
         )
     flat = builder.op("Reshape", [numeric[0], builder.constant("flat", np.array([-1]))])
-    one = builder.constant("one", np.array([1]))
-    first = builder.op("Slice", [flat, builder.constant("zero", np.array([0])), one])
-    cast = builder.op("Cast", [first], to=ir.DataType.FLOAT)
-    return builder.op("Concat", [cast, builder.constant("zeros", np.zeros(6, np.float32))], axis=0)
+    zero, one = builder.constant("zero", np.array([0])), builder.constant("one", np.array([1]))
+    cast = builder.op("Cast", [builder.op("Slice", [flat, zero, one])], to=ir.DataType.FLOAT)
+    padded = builder.op("Concat", [cast, builder.constant("zeros", np.zeros(7, np.float32))], axis=0)
+    return builder.op("Slice", [padded, zero, builder.constant("seven", np.array([7]))])
 
 
 def _check_names(graph: ir.Graph) -> None:

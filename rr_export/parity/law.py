@@ -17,10 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rr_export.parity import first_runs
+from rr_export.parity.compare import Arrays
 from rr_export.parity.paths import Progress
 from rr_export.parity.report import Check
-from rr_export.parity.subject import Eager, File, RoutingSlice
+from rr_export.parity.subject import Eager, File
 from rr_export.plan import Plan
+from rr_export.routing import RoutingSlice, threshold_failures
 from rr_export.run import free_routes, recorded
 from rr_runtime.draws import fresh_seed
 
@@ -29,8 +31,11 @@ LAW_TOLERANCE = 2.0**-23  # float32 thresholds: the most by which a branch's pro
 OS_RUNS, LONG_RUNS, SESSIONS, EAGER_RUNS, WHOLE_RUNS = 10_000, 10_000, 1_000, 5_000, 16
 
 
-def check_law(eager: Eager, file: File, routing: RoutingSlice, *, progress: Progress) -> Check:
-    """Compares marginals, pairs of sites and kept counts with the plan, for every source of routes."""
+def check_law(eager: Eager | None, file: File, routing: RoutingSlice, inputs: Arrays, *, progress: Progress) -> Check:
+    """Compares marginals, pairs of sites and kept counts with the plan, for every source of routes.
+
+    Without an eager model its own free draws are no source.
+    """
     if file.interface == "plain":
         return Check("law", None, "a model without sites has no law")
     plan = file.plan
@@ -41,9 +46,11 @@ def check_law(eager: Eager, file: File, routing: RoutingSlice, *, progress: Prog
         sources.append(("random node, first run of many sessions", lambda: _random_node(routing, SESSIONS, 1)))
         sources.append(("random node, one long run", lambda: _random_node(routing, 1, LONG_RUNS)))
     failures: list[str] = []
-    tests = (1 + len(sources)) * count_tests(plan)
+    latents: dict[str, NDArray[np.int64]] = {}
+    if eager is not None:
+        latents["eager free draws"] = free_routes(eager.model, EAGER_RUNS)
+    tests = (len(latents) + len(sources)) * count_tests(plan)
     figures: dict[str, object] = {"false_alarm_rate": FALSE_ALARM, "tests": tests}
-    latents = {"eager free draws": free_routes(eager.model, EAGER_RUNS)}
     for number, (name, sample) in enumerate(sources):
         progress("law", number, len(sources))
         runs = sample()
@@ -55,7 +62,8 @@ def check_law(eager: Eager, file: File, routing: RoutingSlice, *, progress: Prog
             "runs": len(latent),
             "frequencies": [f.round(6).tolist() for f in _frequencies(plan, latent)],
         }
-    failures += _whole_runs(eager, file, routing) + threshold_failures(plan, routing)
+    failures += _eager_runs(eager, plan) if eager is not None else []
+    failures += _whole_runs(file, routing, inputs) + threshold_failures(plan, routing)
     runs_text = ", ".join(f"{name}: {len(latent)}" for name, latent in latents.items())
     return Check(
         "law",
@@ -106,36 +114,6 @@ def law_failures(plan: Plan, latent: NDArray[np.int64], rate: float) -> list[str
         f"kept sites: expected {k} with probability {law[k]:.6g}, got {seen[k] / runs:.6g}"
         for k in _rejected(seen, law, runs, rate)
     ]
-    return failures
-
-
-def threshold_failures(plan: Plan, routing: RoutingSlice) -> list[str]:
-    """Returns one sentence per threshold that the file has elsewhere than the plan; nothing is drawn here.
-
-    The file's decoder is given the least draw that reaches the threshold, and the one before it, 2^-24 less. For a
-    later step of a chain every row is tried, by forcing the step before (a standalone file cannot be forced: it is
-    tried in the row that the middle draws lead to).
-    """
-    failures: list[str] = []
-    decode = routing.decode()
-    for chain in plan.chains:
-        for previous, i in zip((None, *chain), chain, strict=False):
-            for row, level in np.ndindex(plan.sites[i].policy.thresholds.shape):
-                reaching = np.ceil(plan.sites[i].policy.thresholds[row, level].astype(np.float64) * 2**24)
-                for number in (reaching - 1, reaching):
-                    if not 0 <= number < 2**24:
-                        continue
-                    draws = np.full(len(plan.sites), 0.5, dtype=np.float32)
-                    draws[i] = number * 2.0**-24
-                    path = np.full(len(plan.sites), -1)
-                    if previous is not None and routing.forcible:
-                        path[previous] = row
-                    expected, got = plan.routes(draws, path)[i], decode(draws, path.tolist())[i]
-                    if expected != got:
-                        failures.append(
-                            f"site {plan.sites[i].name!r}: expected draw {draws[i]!r} to take route {expected}, "
-                            f"got {got}"
-                        )
     return failures
 
 
@@ -197,19 +175,28 @@ def _random_node(routing: RoutingSlice, sessions: int, runs: int) -> NDArray[np.
         return np.asarray(np.load(out))
 
 
-def _whole_runs(eager: Eager, file: File, routing: RoutingSlice) -> list[str]:
-    """Whole runs must agree with what was measured on their parts."""
-    failures: list[str] = []
+def _eager_runs(eager: Eager, plan: Plan) -> list[str]:
+    """Paths that the eager model reports must be what its latent routes reach."""
     with recorded(eager.model) as record:
         for _ in range(WHOLE_RUNS):
             eager.free()
-    for path, routes in zip(record.paths, record.routes, strict=True):
-        if not np.array_equal(file.plan.taken(routes), path):
-            failures.append(f"eager: expected path {file.plan.taken(routes).tolist()}, got {path.tolist()}")
-    if file.interface != "standalone":
-        with routing.open() as decide:
-            for seed in range(WHOLE_RUNS):
-                whole, part = file.on_seed(eager.inputs, seed).path, decide(seed)[1]
-                if not np.array_equal(whole, part):
-                    failures.append(f"seed {seed}: expected the slice's path {part.tolist()}, got {whole.tolist()}")
+    runs = zip(record.paths, record.routes, strict=True)
+    told = ((path, plan.taken(routes)) for path, routes in runs)
+    return [
+        f"eager: expected path {expected.tolist()}, got {path.tolist()}"
+        for path, expected in told
+        if not np.array_equal(expected, path)
+    ]
+
+
+def _whole_runs(file: File, routing: RoutingSlice, inputs: Arrays) -> list[str]:
+    """Whole runs must agree with what was measured on their parts."""
+    if file.interface == "standalone":
+        return []
+    failures: list[str] = []
+    with routing.open() as decide:
+        for seed in range(WHOLE_RUNS):
+            whole, part = file.on_seed(inputs, seed).path, decide(seed)[1]
+            if not np.array_equal(whole, part):
+                failures.append(f"seed {seed}: expected the slice's path {part.tolist()}, got {whole.tolist()}")
     return failures

@@ -42,7 +42,7 @@ def check_laziness(bundle: Bundle, file: File, inputs: Arrays, *, progress: Prog
         return Check("laziness", None, "a model without sites has nothing to skip")
     model = ir.load(file.source)
     failures = missing_gates(model, bundle) + misplaced_nodes(model, file.plan)
-    paths = _paths_taking_everything(file.plan)
+    paths = paths_taking_everything(file.plan)
     executed = 0
     for number, (level, setting) in enumerate(LEVELS.items()):
         progress("laziness", number, len(LEVELS))
@@ -135,7 +135,7 @@ def _gate(node: ir.Node) -> Gate | None:
     return Gate(int(node.metadata_props[SITE_KEY]), int(node.metadata_props[MIDDLE_KEY]))
 
 
-def _paths_taking_everything(plan: Plan) -> list[tuple[int, ...]]:
+def paths_taking_everything(plan: Plan) -> list[tuple[int, ...]]:
     """A few paths that together take every branch that can be reached."""
     chosen: list[tuple[int, ...]] = []
     candidates = plan.covering()
@@ -156,19 +156,19 @@ def _profile(
     gates = gates_of(model)
     with tempfile.TemporaryDirectory() as scratch:
         optimised = Path(scratch) / "optimised.onnx"
-        saving = _options(level)
+        saving = profiling_options(level)
         saving.optimized_model_filepath = str(optimised)
         # weights beside it: together they may be more than a protobuf can hold
         saving.add_session_config_entry("session.optimized_model_external_initializers_file_name", "weights.bin")
         onnxruntime.InferenceSession(file.forcible, saving, providers=["CPUExecutionProvider"])
         graph = ir.load(optimised).graph
         for path in paths:
-            options = _options(level)
+            options = profiling_options(level)
             options.enable_profiling = True
             options.profile_file_prefix = str(Path(scratch) / "profile")
             session = onnxruntime.InferenceSession(file.forcible, options, providers=["CPUExecutionProvider"])
             session.run(None, file.feeds(inputs, path))
-            names = list(_kernels(Path(session.end_profiling())))
+            names = [name for name, _ in kernels(Path(session.end_profiling()))]
             must, may = expected_nodes(graph, gates, path)
             executed += len(names)
             for kind, wrong in (("not to run", set(names) - must - may), ("to run", must - set(names))):
@@ -180,14 +180,16 @@ def _profile(
     return failures, executed
 
 
-def _options(level: int) -> onnxruntime.SessionOptions:
+def profiling_options(level: int) -> onnxruntime.SessionOptions:
+    """Returns options for one level of onnxruntime's optimisations."""
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = level
     options.log_severity_level = 3
     return options
 
 
-def _kernels(profile: Path) -> Iterator[str]:
+def kernels(profile: Path) -> Iterator[tuple[str, str]]:
+    """Yields name and operator of every node that ran."""
     for event in json.loads(profile.read_text()):
         if event.get("cat") == "Node" and event["name"].endswith(_KERNEL):
-            yield event["name"].removesuffix(_KERNEL)
+            yield event["name"].removesuffix(_KERNEL), event["args"]["op_name"]

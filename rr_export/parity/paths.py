@@ -9,7 +9,7 @@ import numpy as np
 
 from rr_export.parity.compare import Comparison
 from rr_export.parity.report import Check
-from rr_export.parity.subject import Eager, File
+from rr_export.parity.subject import File, Reference
 from rr_export.plan import Plan
 from rr_runtime.draws import draws
 
@@ -33,7 +33,7 @@ def choose_paths(plan: Plan, max_paths: int) -> tuple[list[tuple[int, ...]], int
 
 
 def check_paths(
-    eager: Eager,
+    eager: Reference,
     file: File,
     *,
     axes: Mapping[str, Sequence[int | str]],
@@ -81,7 +81,7 @@ def check_paths(
     )
 
 
-def _compare(comparison: Comparison, eager: Eager, file: File, path: Sequence[int], where: str) -> None:
+def _compare(comparison: Comparison, eager: Reference, file: File, path: Sequence[int], where: str) -> None:
     expected = eager.on_path(path)
     try:
         got = file.on_path(eager.inputs, path)
@@ -96,11 +96,11 @@ def _compare(comparison: Comparison, eager: Eager, file: File, path: Sequence[in
 
 
 def _other_sizes(
-    eager: Eager,
+    eager: Reference,
     axes: Mapping[str, Sequence[int | str]],
     bounds: Mapping[str, Sequence[int | None]],
     path: Sequence[int],
-) -> tuple[list[tuple[str, Eager]], list[str]]:
+) -> tuple[list[tuple[str, Reference]], list[str]]:
     """Two other sizes for every named axis that the eager model accepts; and the axes where none was accepted."""
     known: dict[str, int] = {}
     for name, labels in axes.items():
@@ -109,7 +109,7 @@ def _other_sizes(
             for i, lab in enumerate(labels)
             if isinstance(lab, str) and lab.isidentifier()
         }
-    found: list[tuple[str, Eager]] = []
+    found: list[tuple[str, Reference]] = []
     untried: list[str] = []
     for label, size in known.items():
         accepted = 0

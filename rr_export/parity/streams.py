@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from rr_export.parity.compare import Comparison
 from rr_export.parity.paths import Progress
 from rr_export.parity.report import Check
-from rr_export.parity.subject import Answer, Eager, File, RoutingSlice
+from rr_export.parity.subject import Answer, File, Reference
 from rr_export.plan import Plan
+from rr_export.routing import RoutingSlice
 from rr_runtime.draws import draws
 
 EAGER_SEEDS = (*range(30), 2**31, 2**63 - 1)
@@ -22,7 +23,7 @@ MIXED_SLICE_SEEDS = 500
 
 
 def check_streams(
-    eager: Eager, file: File, routing: RoutingSlice, *, rtol: float, atol: float, progress: Progress
+    eager: Reference, file: File, routing: RoutingSlice, *, rtol: float, atol: float, progress: Progress
 ) -> Check:
     """Compares whole runs for some seeds, and the file's routing slice with the plan for many more."""
     if file.interface in ("standalone", "plain"):
@@ -51,7 +52,7 @@ def check_streams(
     )
 
 
-def _whole_runs(eager: Eager, file: File, progress: Progress) -> Iterator[tuple[str, Answer, Answer]]:
+def _whole_runs(eager: Reference, file: File, progress: Progress) -> Iterator[tuple[str, Answer, Answer]]:
     total = len(EAGER_SEEDS) + len(MIXED_SEEDS)
     for number, seed in enumerate(EAGER_SEEDS):
         progress("streams", number, total)

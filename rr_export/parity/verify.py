@@ -19,7 +19,8 @@ from rr_export.parity.laziness import check_laziness
 from rr_export.parity.paths import Progress, check_paths
 from rr_export.parity.report import Check, Report
 from rr_export.parity.streams import check_streams
-from rr_export.parity.subject import Eager, File, routing_slice
+from rr_export.parity.subject import Eager, File
+from rr_export.routing import routing_slice
 from rr_export.run import Choice, tree_plan
 
 POINTS = ("sites", "paths", "streams", "law", "laziness")
@@ -54,11 +55,7 @@ def verify(
         ParityError: something does not hold; its ``report`` says what.
         ValueError: a wrong argument.
     """
-    if max_paths < 1:
-        raise ValueError(f"verify: expected max_paths of at least 1, got {max_paths}; compare something")
-    for name, tolerance in (("rtol", rtol), ("atol", atol)):
-        if not (math.isfinite(tolerance) and tolerance >= 0):
-            raise ValueError(f"verify: expected {name} finite and >= 0, got {tolerance}; the default is a good start")
+    check_tolerances(rtol, atol, max_paths)
     training = [n or "the model itself" for n, m in model.named_modules() if m.training and not isinstance(m, Choice)]
     if training:
         raise ValueError(f"verify: expected evaluation mode, got training mode in {training[0]!r}; call model.eval()")
@@ -72,6 +69,15 @@ def verify(
     if not report.passed:
         raise ParityError(f"verify: expected the same model, got differences\n{report}", report)
     return report
+
+
+def check_tolerances(rtol: float, atol: float, max_paths: int) -> None:
+    """Raises ValueError unless something is compared, within finite bounds."""
+    if max_paths < 1:
+        raise ValueError(f"verify: expected max_paths of at least 1, got {max_paths}; compare something")
+    for name, tolerance in (("rtol", rtol), ("atol", atol)):
+        if not (math.isfinite(tolerance) and tolerance >= 0):
+            raise ValueError(f"verify: expected {name} finite and >= 0, got {tolerance}; the default is a good start")
 
 
 def verify_points(
@@ -110,7 +116,7 @@ def verify_points(
     }
     if routing is not None:
         checks["streams"] = lambda: check_streams(eager, file, routing, rtol=rtol, atol=atol, progress=tell)
-        checks["law"] = lambda: check_law(eager, file, routing, progress=tell)
+        checks["law"] = lambda: check_law(eager, file, routing, eager.inputs, progress=tell)
         checks["laziness"] = lambda: check_laziness(bundle, file, eager.inputs, progress=tell)
     return tuple(check() for name, check in checks.items() if name in points)
 

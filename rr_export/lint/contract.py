@@ -1,0 +1,198 @@
+"""Rules for files that carry our manifest: RR301 to RR304.
+
+The part that decides is cut out and run, a few microseconds a run: that finds what a tool did to it in whatever form
+the tool has left it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import onnxruntime
+from numpy.typing import NDArray
+
+from rr_export.lint.finding import Finding
+from rr_export.lint.flow import PASSING, Flow, node_name
+from rr_export.lint.reading import Subject
+from rr_export.lowering import DRAWS, PATH, SEED, TAKEN
+from rr_export.lowering.sink import SITE_KEY
+from rr_export.plan import Plan
+from rr_export.routing import cut_out, cut_routing, find_value, single_thread, threshold_failures
+from rr_runtime.draws import draws
+
+SEEDS = 64  # of which every other one also forces some routes
+ADDED: Mapping[str, Mapping[str, tuple[ir.DataType, int]]] = {  # inputs of an interface: type and rank
+    "explicit": {SEED: (ir.DataType.INT64, 0), PATH: (ir.DataType.INT64, 1)},
+    "host": {DRAWS: (ir.DataType.FLOAT, 1), PATH: (ir.DataType.INT64, 1)},
+}
+RANDOM_NODES = {"explicit": 1, "host": 0, "standalone": 1}
+
+
+def check_contract(subject: Subject, flow: Flow) -> Iterator[Finding]:
+    """Yields in what the graph is not what its manifest says."""
+    if subject.manifest is None or subject.plan is None or not subject.plan.sites:
+        return
+    manifest, plan = subject.manifest, subject.plan
+    yield from _check_interface(subject, flow, manifest)
+    try:
+        taken = find_value(flow.model.graph, TAKEN)
+    except KeyError:
+        yield subject.finding("RR303", f"expected a value {TAKEN!r}, got none", node=TAKEN)
+        return
+    if RANDOM_NODES[manifest["interface"]] and not flow.origin(taken).random and flow.random:
+        yield subject.finding("RR303", f"{TAKEN!r} no longer depends on the random node", node=TAKEN)
+    yield from _check_gates(subject, flow, plan, taken, set(manifest.get("idle", [])))
+    yield from _check_law(subject, flow, plan, manifest["interface"])
+
+
+def _check_interface(subject: Subject, flow: Flow, manifest: Mapping[str, Any]) -> Iterator[Finding]:
+    """Names and types of inputs and outputs, and the number of random nodes."""
+    graph, interface = flow.model.graph, manifest["interface"]
+    added = ADDED.get(interface, {})
+    expected: dict[str, tuple[ir.DataType, int]] = {}
+    for row in manifest["inputs"]:
+        expected[row["name"]] = (ir.DataType.from_numpy(np.dtype(row["dtype"])), len(row["shape"]))
+    yield from _check_values(subject, "input", {**expected, **added}, {v.name: v for v in graph.inputs})
+    expected = {}
+    for row in manifest["outputs"]:
+        expected[row["name"]] = (ir.DataType.from_numpy(np.dtype(row["dtype"])), len(row["shape"]))
+    expected |= {TAKEN: (ir.DataType.INT64, 1)} if added else {}
+    yield from _check_values(subject, "output", expected, {v.name: v for v in graph.outputs})
+    wanted, got = RANDOM_NODES[interface], len(flow.random)
+    if got != wanted and got < 2:  # several have a finding of their own
+        yield subject.finding("RR303", f"expected {wanted} random node(s) for the interface {interface!r}, got {got}")
+
+
+def _check_values(
+    subject: Subject,
+    side: str,
+    expected: Mapping[str, tuple[ir.DataType, int]],
+    got: Mapping[str | None, ir.Value],
+) -> Iterator[Finding]:
+    for name, (dtype, rank) in expected.items():
+        value = got.get(name)
+        if value is None:
+            yield subject.finding("RR303", f"expected an {side} {name!r}, got none", node=name)
+        elif value.dtype not in (None, dtype):
+            yield subject.finding("RR303", f"expected {side} {name!r} in {dtype}, got {value.dtype}", node=name)
+        elif value.shape is not None and len(value.shape) != rank:
+            yield subject.finding(
+                "RR303", f"expected {side} {name!r} of rank {rank}, got {len(value.shape)}", node=name
+            )
+    for extra in (name for name in got if name not in expected):
+        yield subject.finding("RR303", f"expected no {side} {extra!r}, got one", node=extra or "")
+
+
+def _check_gates(subject: Subject, flow: Flow, plan: Plan, taken: ir.Value, idle: set[str]) -> Iterator[Finding]:
+    """Every site that is used decides an ``If`` of its own, and all its routes are told apart."""
+    found = {n: _main_value(flow, n.inputs[0]) for n in flow.nodes() if n.op_type == "If" and not n.domain}
+    gates = {n: v for n, v in found.items() if v is not None and taken in flow.upstream(v)}
+    try:
+        turned = _turned_gates(flow, plan, list(gates.values()))
+    except Exception as error:  # onnxruntime's own exceptions have no common base
+        yield _unloadable(subject, error)
+        return
+    nodes = list(gates)
+    drivers: dict[int, set[int]] = {}  # gate -> the sites that turn it
+    for index, states in turned.items():
+        for gate in np.flatnonzero((states != states[0]).any(axis=0)):
+            drivers.setdefault(int(gate), set()).add(index)
+    for i, site in enumerate(plan.sites):
+        if not site.calls or len(site.branches) < 2 or site.name in idle:
+            continue
+        mine = [g for g, sites in drivers.items() if i in sites]
+        other = next((s for g, n in enumerate(nodes) if n.metadata_props.get(SITE_KEY) == str(i)
+                      for s in drivers.get(g, set()) - {i}), None)  # fmt: skip
+        if other is None and not mine:
+            other = _overfull(plan, drivers)
+        if other is not None:
+            names = f"{site.name!r} and {plan.sites[other].name!r}"
+            yield subject.finding("RR302", f"sites {names} share a decision", node=site.name)
+        elif not mine:
+            yield subject.finding("RR301", f"site {site.name!r} decides no If", node=site.name)
+        else:
+            alike = _routes_alike(turned[i])
+            if alike is not None:
+                first, second = (site.branches[k] for k in alike)
+                text = f"routes {first!r} and {second!r} of site {site.name!r} lead to the same branch"
+                yield subject.finding("RR301", text, node=node_name(nodes[mine[0]]))
+
+
+def _main_value(flow: Flow, value: ir.Value | None) -> ir.Value | None:
+    """The value of the main graph that decides, where a branch only reshapes or casts it."""
+    while value is not None:
+        producer = value.producer()
+        if producer is None or producer.graph is flow.model.graph:
+            return value
+        if producer.domain or producer.op_type not in PASSING:
+            return None
+        value = producer.inputs[0]
+    return None
+
+
+def _turned_gates(flow: Flow, plan: Plan, gates: list[ir.Value]) -> dict[int, NDArray[np.bool_]]:
+    """For every site the state of all gates on each of its routes, bool [K, gates]; other sites have route 0."""
+    found = {i: np.zeros((len(site.branches), len(gates)), bool) for i, site in enumerate(plan.sites)}
+    if not gates:
+        return found
+    names = [v.name or "" for v in dict.fromkeys(gates)]
+    content = cut_out(flow.model, [TAKEN], names)
+    session = onnxruntime.InferenceSession(content, single_thread(), providers=["CPUExecutionProvider"])
+    columns = [names.index(v.name or "") for v in gates]
+    for i, site in enumerate(plan.sites):
+        for route in range(len(site.branches)):
+            path = np.zeros(len(plan.sites), np.int64)
+            path[i] = route
+            states = np.array([bool(np.asarray(s).any()) for s in session.run(names, {TAKEN: path})])
+            found[i][route] = states[columns]
+    return found
+
+
+def _overfull(plan: Plan, drivers: Mapping[int, set[int]]) -> int | None:
+    """A site that decides more Ifs than its calls need."""
+    for i, site in enumerate(plan.sites):
+        if sum(i in sites for sites in drivers.values()) > len(site.calls) * (len(site.branches) - 1):
+            return i
+    return None
+
+
+def _routes_alike(states: NDArray[np.bool_]) -> tuple[int, int] | None:
+    """Two routes on which all gates have the same state."""
+    for b in range(len(states)):
+        for a in range(b):
+            if np.array_equal(states[a], states[b]):
+                return a, b
+    return None
+
+
+def _check_law(subject: Subject, flow: Flow, plan: Plan, interface: str) -> Iterator[Finding]:
+    """Draws on either side of every threshold, and seeds, lead to the routes that the manifest says."""
+    count = len(plan.sites)
+    try:
+        routing = cut_routing(flow.model, interface, count, {})
+        failures = threshold_failures(plan, routing)
+        if interface != "standalone":
+            with routing.open() as decide:
+                for seed in range(SEEDS):
+                    path = np.arange(count) % 3 - 1 if seed % 2 else np.full(count, -1)
+                    path = np.minimum(path, [len(s.branches) - 1 for s in plan.sites])
+                    routes = plan.routes(draws(seed, count), path)
+                    expected, got = plan.taken(routes).tolist(), decide(seed, path.tolist())[1].tolist()
+                    if expected != got:
+                        failures.append(f"seed {seed}, path {path.tolist()}: expected path {expected}, got {got}")
+    except Exception as error:  # onnxruntime's own exceptions have no common base
+        yield _unloadable(subject, error)
+        return
+    if failures:
+        more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
+        yield subject.finding("RR304", failures[0] + more, node=TAKEN)
+
+
+def _unloadable(subject: Subject, error: Exception) -> Finding:
+    text = str(error).splitlines()[0] if str(error) else ""
+    return subject.finding(
+        "RR303", f"the part that decides cannot be cut out and run: {type(error).__name__}: {text}", node=TAKEN
+    )

@@ -1,0 +1,153 @@
+"""Rules about choices between computations, in any file: RR201 to RR207."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import numpy as np
+import onnx_ir as ir
+
+from rr_export.lint.finding import Finding
+from rr_export.lint.flow import COMPARISONS, Decision, Flow, Level, node_name, random_op_names, small_constant
+from rr_export.lint.random_nodes import HALF
+from rr_export.lint.reading import Subject
+
+OURS = ("rr_seed", "rr_path", "rr_draws")
+_TORCH = ("rand", "randn", "randint", "rand_like", "randn_like", "uniform", "native_dropout")
+_DRAW_NAME = re.compile(
+    rf"(.*[/.])?({'|'.join(sorted({n.lower() for n in random_op_names()} | set(_TORCH)))})(_\d+)?(_output_\d+)?",
+    re.IGNORECASE,
+)
+
+
+def check_decisions(subject: Subject, flow: Flow) -> Iterator[Finding]:
+    """Yields what is wrong with each choice, and with their independence."""
+    for decision in flow.decisions:
+        yield from _check_constant(subject, flow, decision)
+        yield from _check_precision(subject, flow, decision)
+        if decision.node.op_type == "If":
+            yield from _check_branches(subject, flow, decision)
+    yield from _check_frozen_draws(subject, flow)
+    yield from _check_defaults(subject, flow)
+    if subject.plan is None:
+        yield from _check_shared(subject, flow)
+
+
+def _check_constant(subject: Subject, flow: Flow, decision: Decision) -> Iterator[Finding]:
+    """A Where is a choice between computations only if it looks at one number."""
+    node, origin = decision.node, decision.origin
+    if origin.level > Level.CONSTANT or origin.random or origin.defaults or node.op_type not in ("If", "Where"):
+        return
+    if node.op_type == "Where" and (_size(decision.value) != 1 or _is_constant_too(flow, node)):
+        return
+    yield subject.finding(
+        "RR201",
+        f"the condition {decision.value.name!r} of {node.op_type} is a constant",
+        node=node_name(node),
+        place=flow.place_name(node),
+    )
+
+
+def _is_constant_too(flow: Flow, where: ir.Node) -> bool:
+    """Whether a side of a Where is no computation that is saved or lost, but a constant."""
+    return any(v is not None and flow.origin(v).level < Level.INPUT for v in where.inputs[1:])
+
+
+def _check_precision(subject: Subject, flow: Flow, decision: Decision) -> Iterator[Finding]:
+    made_by = decision.choice.producer()
+    if made_by is None or made_by.op_type not in COMPARISONS:
+        return
+    sources = [v for v in made_by.inputs if v is not None]
+    ours = any(v.name in OURS for source in sources for v in flow.upstream(source))
+    if (decision.origin.random or ours) and any(v.dtype in HALF for v in sources):
+        yield subject.finding(
+            "RR204",
+            f"{made_by.op_type} in half precision decides {decision.node.op_type} {node_name(decision.node)!r}",
+            node=node_name(made_by),
+            place=flow.place_name(made_by),
+        )
+
+
+def _check_branches(subject: Subject, flow: Flow, decision: Decision) -> Iterator[Finding]:
+    """Compares what the two bodies of an If give."""
+    node = decision.node
+    sides = [node.attributes[k].as_graph().outputs for k in ("then_branch", "else_branch") if k in node.attributes]
+    routed = bool(decision.origin.random) or subject.plan is not None
+    for number, (a, b) in enumerate(zip(*sides, strict=False)):
+        text = f"output {number} is {_typed(a)} in then_branch and {_typed(b)} in else_branch"
+        where = {"node": node_name(node), "place": flow.place_name(node)}
+        if a.dtype is not None and b.dtype is not None and a.dtype != b.dtype:
+            yield subject.finding("RR206", text, **where)
+        elif a.shape is None or b.shape is None:
+            continue
+        elif len(a.shape) != len(b.shape) and routed:
+            yield subject.finding("RR206", text, **where)
+        elif any(isinstance(x, int) and isinstance(y, int) and x != y for x, y in zip(a.shape, b.shape, strict=False)):
+            yield subject.finding("RR207", text, severity="warning" if routed else "note", **where)
+
+
+def _check_frozen_draws(subject: Subject, flow: Flow) -> Iterator[Finding]:
+    """A constant that bears the name of a draw, and whose values a draw could have."""
+    for graph in flow.model.graphs():
+        stored = [v for v in graph.initializers.values() if not v.is_graph_input()]
+        stored += [n.outputs[0] for n in graph if n.op_type == "Constant" and not n.domain]
+        for value in stored:
+            if value.name is None or not _DRAW_NAME.fullmatch(value.name) or not value.uses():
+                continue
+            array = small_constant(value)
+            if array is not None and array.dtype.kind in "fiub":
+                shown = np.array2string(array.ravel()[:4], separator=", ", precision=3)
+                yield subject.finding("RR202", f"the constant {value.name!r} = {shown}", node=value.name)
+
+
+def _check_defaults(subject: Subject, flow: Flow) -> Iterator[Finding]:
+    """Inputs with a default that a decision or a random node depends on (before IR 4 every weight is one)."""
+    found: dict[ir.Value, str] = {}
+    for node in flow.random:
+        for value in flow.inputs_origin(node).defaults:
+            found.setdefault(value, f"{node.op_type} {node_name(node)!r}")
+    for decision in flow.decisions:
+        for value in decision.origin.defaults if decision.node.op_type == "If" or decision.origin.random else ():
+            found.setdefault(value, f"{decision.node.op_type} {node_name(decision.node)!r}")
+    for value in flow.model.graph.inputs:
+        if value.name in OURS and value.is_initializer():
+            found.setdefault(value, "the routes")
+    for value, user in found.items():
+        if flow.model.ir_version >= 4 or value.name in OURS:
+            yield subject.finding("RR205", f"the input {value.name!r} decides {user}", node=value.name or "")
+
+
+def _check_shared(subject: Subject, flow: Flow) -> Iterator[Finding]:
+    """Decisions that can both be made in one run and look at the same random number."""
+    groups: dict[object, list[Decision]] = {}
+    for decision in flow.decisions:
+        drawn = flow.drawn(decision) if decision.origin.random else None
+        if drawn is not None:
+            groups.setdefault(drawn, []).append(decision)
+    for group in groups.values():
+        first = group[0]
+        others = [d for d in group[1:] if d.node is not first.node and _can_both(flow, first.node, d.node)]
+        if others:
+            names = ", ".join(f"{d.node.op_type} {node_name(d.node)!r}" for d in (first, *others))
+            yield subject.finding(
+                "RR203", f"one number decides {names}", node=node_name(first.node), place=flow.place_name(first.node)
+            )
+
+
+def _can_both(flow: Flow, a: ir.Node, b: ir.Node) -> bool:
+    """Whether two nodes can run side by side: neither holds the other, and no If has them on different sides."""
+    first, second = (dict(flow.place(node)) for node in (a, b))
+    if a in second or b in first:
+        return False
+    return all(second.get(owner, side) == side for owner, side in first.items() if owner.op_type == "If")
+
+
+def _size(value: ir.Value) -> int | None:
+    if value.shape is None or not all(isinstance(d, int) for d in value.shape):
+        return None
+    return int(np.prod([d for d in value.shape if isinstance(d, int)], dtype=np.int64))
+
+
+def _typed(value: ir.Value) -> str:
+    return f"{value.dtype} {'of unknown rank' if value.shape is None else value.shape}"

@@ -1,0 +1,39 @@
+"""The linter: a file -> its findings."""
+
+from __future__ import annotations
+
+import os
+
+from rr_export.lint.contract import check_contract
+from rr_export.lint.decisions import check_decisions
+from rr_export.lint.engines import ENGINES
+from rr_export.lint.finding import SEVERITIES, Finding
+from rr_export.lint.flow import Flow
+from rr_export.lint.random_nodes import check_random_nodes
+from rr_export.lint.reading import read
+from rr_export.lint.weights import check_weights
+
+
+def lint(path: str | os.PathLike[str], *, engine: str = "onnxruntime") -> list[Finding]:
+    """Returns what is wrong with the randomness of a file, the worst first; an empty list: nothing.
+
+    Any ONNX model can be looked at, also one that rr_export did not write, whose external data is missing, or that
+    is in onnxruntime's ``.ort`` format. Random operators are known by their schemas (``onnx.defs``). Where the file
+    carries our manifest, the part that decides is also cut out and run.
+
+    Args:
+        path: a ``.onnx`` or ``.ort`` file, or a bundle folder.
+        engine: what will read the file: "onnxruntime" or "openvino" (OpenVINO's own reader).
+
+    Raises:
+        LintError: it is no ONNX model.
+        ValueError: the engine is unknown.
+    """
+    if engine not in ENGINES:
+        raise ValueError(f"engine: expected one of {', '.join(ENGINES)}, got {engine!r}; choose one")
+    subject = read(path)
+    flow = Flow(subject.model)
+    found = list(subject.remarks)
+    for check in (check_random_nodes, check_decisions, check_contract, check_weights, ENGINES[engine]):
+        found += check(subject, flow)
+    return sorted(found, key=lambda f: SEVERITIES.index(f.severity))

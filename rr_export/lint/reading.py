@@ -1,0 +1,111 @@
+"""File -> what the linter looks at: one graph without functions, with the shapes that can be inferred."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+import onnx_ir.passes.common as ir_passes
+from google.protobuf.message import DecodeError
+
+from rr_export.bundle import MODEL
+from rr_export.errors import LintError
+from rr_export.lint.finding import RULES, Finding
+from rr_export.lint.ort_format import ORT_SUFFIX, load_ort
+from rr_export.manifest import METADATA_KEY, read_plan
+from rr_export.plan import Plan
+from rr_runtime import BundleError as ManifestError
+from rr_runtime.manifest import Manifest
+
+
+@dataclass
+class Subject:
+    """One file, read.
+
+    Attributes:
+        file: its name as it was given.
+        path: where the model lies.
+        model: the model, functions inlined.
+        manifest: what it says about itself, or None.
+        plan: the sites of the manifest, or None.
+        remarks: what could not be looked at.
+    """
+
+    file: str
+    path: Path
+    model: ir.Model
+    manifest: Mapping[str, Any] | None = None
+    plan: Plan | None = None
+    remarks: list[Finding] = field(default_factory=list)
+
+    def finding(
+        self, code: str, message: str, *, node: str = "", place: str = "main graph", severity: str | None = None
+    ) -> Finding:
+        """Returns a finding about this file, with effect and remedy of the rule."""
+        rule = RULES[code]
+        return Finding(code, severity or rule.severity, self.file, node, place, message, rule.effect, rule.remedy)
+
+
+def read(path: str | os.PathLike[str]) -> Subject:
+    """Returns the model in a ``.onnx`` or ``.ort`` file, or in a bundle folder; weights may be missing.
+
+    Raises:
+        LintError: there is none, or it is no ONNX model.
+    """
+    given = Path(path)
+    source = given / MODEL if given.is_dir() else given
+    try:
+        model = load_ort(source) if source.suffix == ORT_SUFFIX else ir.load(source)
+    except (OSError, DecodeError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise LintError(f"{source}: expected an ONNX model, got {type(error).__name__}: {error}; name one") from error
+    if not len(model.graph) and not model.graph.inputs and not model.graph.outputs:
+        raise LintError(f"{source}: expected an ONNX model, got a file without a graph; name another")
+    subject = Subject(str(path), source, model)
+    _prepare(subject)
+    _read_manifest(subject)
+    _remark_missing_data(subject)
+    return subject
+
+
+def _prepare(subject: Subject) -> None:
+    """Functions are inlined; values have the types and shapes that can be inferred."""
+    for step in (ir_passes.InlinePass(), ir_passes.ShapeInferencePass(strict_mode=False, data_prop=False)):
+        try:
+            step(subject.model)
+        except Exception as error:  # onnx's checks have no common base; what fails is looked at as it is
+            subject.remarks.append(
+                subject.finding(
+                    "RR001", f"{type(step).__name__} failed with {type(error).__name__}; looked at as it is"
+                )
+            )
+
+
+def _read_manifest(subject: Subject) -> None:
+    text = subject.model.metadata_props.get(METADATA_KEY)
+    if text is None:
+        return
+    try:
+        Manifest.parse(text, where=subject.file)
+        subject.manifest = json.loads(text)
+        subject.plan = read_plan(json.loads(text))
+    except (ManifestError, ValueError) as error:
+        subject.manifest = None
+        subject.remarks.append(subject.finding("RR303", f"expected a manifest that can be read, got {error}"))
+
+
+def _remark_missing_data(subject: Subject) -> None:
+    missing = sorted(
+        {
+            str(value.const_value.location)
+            for graph in subject.model.graphs()
+            for value in graph.initializers.values()
+            if isinstance(value.const_value, ir.ExternalTensor) and not Path(value.const_value.path).exists()
+        }
+    )
+    for location in missing:
+        subject.remarks.append(subject.finding("RR001", f"external data {location!r} is missing; its weights"))

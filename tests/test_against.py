@@ -1,0 +1,201 @@
+"""A file that another tool has rewritten is proven again, and every sabotaged twin is rejected."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import onnxruntime
+import pytest
+from onnxruntime.quantization import quantize_dynamic
+from torch import nn
+
+import rr_export as rr
+from rr_export.errors import ParityError
+from rr_export.lowering.sink import SITE_KEY
+from rr_export.parity.against import POINTS, check_points
+from tests import nets
+from tests.conftest import DYNAMIC, nodes_named
+
+
+def failed(file: Path, folder: Path, points: Collection[str], atol: float = 1e-5) -> set[str]:
+    """Names of the failed checks among these points of the proof."""
+    bundle = rr.load(folder)
+    inputs = bundle.golden[0].inputs
+    options = {"rtol": 1e-4, "atol": atol, "max_paths": 10, "progress": lambda *state: None}
+    return {c.name for c in check_points(file, bundle, folder, inputs, points=points, **options) if c.passed is False}
+
+
+@pytest.fixture(scope="session")
+def any_saved(any_bundle: rr.Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder per interface; tests must not change it."""
+    bundle = rr.Bundle(any_bundle.model.clone(), any_bundle.manifest, any_bundle.golden)
+    return bundle.save(tmp_path_factory.mktemp("against") / "bundle")
+
+
+def saved_by_onnxruntime(source: Path, target: Path) -> Path:
+    """What onnxruntime's optimiser makes of a file, in the format that the target's name says."""
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(target)
+    options.log_severity_level = 3
+    if target.suffix == ".ort":
+        options.add_session_config_entry("session.save_model_format", "ORT")
+    onnxruntime.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
+    return target
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.ort"])
+def test_what_onnxruntime_saves_is_the_same_model(any_saved: Path, name: str, tmp_path: Path) -> None:
+    file = saved_by_onnxruntime(any_saved / "model.onnx", tmp_path / name)
+    assert failed(file, any_saved, {*POINTS} - {"law"}) == set()
+    assert rr.lint(file) == []
+
+
+def test_the_whole_proof(saved: Path, tmp_path: Path) -> None:
+    file = saved_by_onnxruntime(saved / "model.onnx", tmp_path / "model.onnx")
+    report = rr.verify_against(file, saved, max_paths=20)
+    assert tuple(c.name for c in report.checks) == POINTS
+    assert all(c.passed for c in report.checks)
+    assert report.checks[1].figures["outputs"] > 60
+    assert "the same model" in str(report)
+
+
+def test_a_quantised_file_needs_a_tolerance(saved: Path, tmp_path: Path) -> None:
+    file = tmp_path / "quantised.onnx"
+    quantize_dynamic(saved / "model.onnx", file, extra_options={"EnableSubgraph": True})
+    points = {*POINTS} - {"law"}
+    assert failed(file, saved, points) == {"paths", "streams"}
+    assert failed(file, saved, points, atol=0.05) == set()
+
+
+def test_without_a_manifest_the_bundle_says_what_the_file_should_be(saved: Path, tmp_path: Path) -> None:
+    model = onnx.load(saved / "model.onnx")
+    del model.metadata_props[:]
+    onnx.save(model, tmp_path / "bare.onnx")
+    assert failed(tmp_path / "bare.onnx", saved, {*POINTS} - {"law"}) == set()
+
+
+def test_a_plain_model_is_compared_too(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Linear(nets.WIDTH, 3), nn.ReLU()).eval()
+    with pytest.warns(UserWarning, match="without any"):
+        bundle = rr.export(model, (nets.example(),))
+    folder = bundle.save(tmp_path / "plain")
+    report = rr.verify_against(saved_by_onnxruntime(folder / "model.onnx", tmp_path / "m.onnx"), bundle)
+    assert [c.name for c in report.checks] == ["contract", "paths", "nearest"]
+
+
+# Sabotage: from a model, broken in place, to the checks that must fail.
+
+
+def swap(model: ir.Model) -> None:
+    choice = next(n for n in nodes_named(model, "If") if n.name == "second")
+    then, other = (choice.attributes[k].as_graph() for k in ("then_branch", "else_branch"))
+    choice.attributes["then_branch"] = ir.AttrGraph("then_branch", other)
+    choice.attributes["else_branch"] = ir.AttrGraph("else_branch", then)
+
+
+def merge(model: ir.Model) -> None:
+    first, other = (next(n for n in nodes_named(model, "If") if n.name == name) for name in ("first", "shared"))
+    other.replace_input_with(0, first.inputs[0])
+
+
+def freeze(model: ir.Model) -> None:
+    choice = next(n for n in nodes_named(model, "If") if n.metadata_props.get(SITE_KEY) == "2")
+    constant = ir.node("Constant", [], {"value": ir.tensor(np.array([True]))})
+    model.graph.insert_before(next(iter(model.graph)), constant)
+    for node in nodes_named(model, "If"):
+        if node.inputs[0] is choice.inputs[0] and node is not choice:
+            node.replace_input_with(0, constant.outputs[0])
+    choice.replace_input_with(0, constant.outputs[0])
+
+
+def perturb(name: str, by: float) -> Callable[[ir.Model], None]:
+    def broken(model: ir.Model) -> None:
+        for graph in model.graphs():
+            for key, value in graph.initializers.items():
+                if key.startswith(name):
+                    array = value.const_value.numpy()
+                    value.const_value = ir.tensor((array + by).astype(array.dtype), name=key)
+
+    return broken
+
+
+def fold_random_node(model: ir.Model) -> None:
+    (node,) = nodes_named(model, "RandomUniformLike")
+    constant = ir.node("Constant", [], {"value": ir.tensor(np.full(6, 123456.0, np.float32))})
+    model.graph.insert_before(node, constant)
+    ir.convenience.replace_all_uses_with(node.outputs[0], constant.outputs[0])
+    model.graph.remove(node, safe=True)
+
+
+def compute_outside(model: ir.Model) -> None:
+    """The product in a branch is computed in the main graph, taken or not."""
+    choice = next(n for n in nodes_named(model, "If") if n.name == "first")
+    body = choice.attributes["then_branch"].as_graph()
+    product = next(n for n in body if n.op_type in ("Gemm", "MatMul"))
+    upstream = [n for n in body if n is product or n.outputs[0] in product.inputs]
+    for value in product.inputs:
+        if value is not None and value.name in body.initializers:
+            del body.initializers[value.name]
+            model.graph.register_initializer(value)
+    for node in upstream:
+        body.remove(node)
+        model.graph.insert_before(choice, node)
+
+
+@pytest.mark.parametrize(
+    ("sabotage", "caught"),
+    [
+        pytest.param(swap, {"paths", "nearest", "streams"}, id="swapped branches"),
+        pytest.param(merge, {"contract", "paths", "nearest", "streams"}, id="merged sites"),
+        pytest.param(freeze, {"contract", "paths", "nearest", "streams"}, id="a frozen site"),
+        pytest.param(perturb("rr/thresholds", 2.0**-23), {"contract", "law"}, id="thresholds off by one draw"),
+        pytest.param(perturb("rr/steps", 2), {"contract", "streams"}, id="another generator"),
+        pytest.param(perturb("pre.weight", 0.01), {"paths", "streams"}, id="a perturbed weight"),
+        pytest.param(fold_random_node, {"contract", "law"}, id="a folded random node"),
+        pytest.param(compute_outside, {"laziness"}, id="a branch computed outside"),
+    ],
+)
+def test_sabotage(saved: Path, sabotage: Callable[[ir.Model], None], caught: set[str], tmp_path: Path) -> None:
+    model = ir.load(saved / "model.onnx")
+    sabotage(model)
+    ir.save(model, tmp_path / "broken.onnx")
+    assert failed(tmp_path / "broken.onnx", saved, caught) == caught
+
+
+def test_a_branch_computed_outside_gives_the_same_outputs(saved: Path, tmp_path: Path) -> None:
+    model = ir.load(saved / "model.onnx")
+    compute_outside(model)
+    ir.save(model, tmp_path / "broken.onnx")
+    assert failed(tmp_path / "broken.onnx", saved, {*POINTS} - {"law"}) == {"laziness"}
+
+
+def test_a_tolerance_hides_no_swap(saved: Path, tmp_path: Path) -> None:
+    model = ir.load(saved / "model.onnx")
+    swap(model)
+    ir.save(model, tmp_path / "broken.onnx")
+    points = {"contract", "paths", "nearest", "streams"}
+    assert failed(tmp_path / "broken.onnx", saved, points, atol=100.0) == {"nearest"}
+
+
+def test_a_file_that_does_not_load_is_said_to(saved: Path, tmp_path: Path) -> None:
+    model = ir.load(saved / "model.onnx")
+    next(iter(nodes_named(model, "If"))).domain = "nowhere"
+    ir.save(model, tmp_path / "broken.onnx")
+    with pytest.raises(ParityError, match="onnxruntime loads"):
+        rr.verify_against(tmp_path / "broken.onnx", saved)
+
+
+def test_bad_arguments(saved: Path, tmp_path: Path) -> None:
+    with pytest.raises(rr.RRExportError, match="expected an ONNX model"):
+        rr.verify_against(tmp_path / "nothing.onnx", saved)
+    with pytest.raises(ValueError, match="max_paths of at least 1"):
+        rr.verify_against(saved / "model.onnx", saved, max_paths=0)
+    single = rr.export(nets.layers(2), (nets.example(),), dynamic_shapes={"input": DYNAMIC["x"]})
+    file = single.save(tmp_path / "single.onnx")
+    with pytest.raises(ValueError, match="expected inputs, or a bundle folder with golden cases"):
+        rr.verify_against(file, file)
+    assert rr.verify_against(file, file, inputs={"input": nets.example().numpy()}).passed
