@@ -53,7 +53,7 @@ class RoutingSlice:
 
     def decode(self) -> Callable[[NDArray[np.float32], Path_], NDArray[np.int64]]:
         """Returns the function from given draws and a path to latent routes, int64 [S]; standalone ignores the path."""
-        session = onnxruntime.InferenceSession(self.decoder, single_thread(), providers=["CPUExecutionProvider"])
+        session = open_slice(self.decoder)
         named = {node.name for node in session.get_inputs()}
 
         def routes(given: NDArray[np.float32], path: Path_) -> NDArray[np.int64]:
@@ -67,7 +67,7 @@ class RoutingSlice:
     def open(self) -> Iterator[Decide]:
         """Yields what the slice decides."""
         onnxruntime.set_seed(secrets.randbits(31))
-        session = onnxruntime.InferenceSession(self.content, single_thread(), providers=["CPUExecutionProvider"])
+        session = open_slice(self.content)
 
         def decide(seed: int | None, path: Path_ | None = None) -> NDArray[np.int64]:
             return np.stack(session.run(list(self.outputs), self.feeds(seed, path)))
@@ -77,24 +77,29 @@ class RoutingSlice:
 
 def routing_slice(source: Path, bundle: Bundle, inputs: Arrays) -> RoutingSlice:
     """Returns the routing slice of the file, cut out of it by its value names."""
-    return cut_routing(ir.load(source), bundle.manifest["interface"], len(bundle.plan.sites), inputs)
+    return cut_routing(ir.load(source), bundle.manifest["interface"], bundle.plan, inputs)
 
 
-def cut_routing(model: ir.Model, interface: str, count: int, inputs: Arrays) -> RoutingSlice:
+def cut_routing(model: ir.Model, interface: str, plan: Plan, inputs: Arrays) -> RoutingSlice:
     """Returns the routing slice of a model, which stays as it is.
 
     Args:
-        model: any model with the value ``rr_path_taken``.
+        model: a model whose main graph has the values ``rr_path_taken``, ``rr_draws`` and, where a site is nested,
+            ``rr_routes``.
         interface: which inputs it has.
-        count: number of sites.
+        plan: its sites.
         inputs: the user's inputs, of which a standalone file needs one to draw.
 
     Raises:
         KeyError: the model has no such value.
         ValueError: what decides cannot be cut out.
     """
+    count = len(plan.sites)
     taken = find_value(model.graph, TAKEN)
-    latent = next((o for n in model.graph for o in n.outputs if o.name == LATENT), taken)
+    nested = any(() not in site.calls for site in plan.sites)
+    latent = find_value(model.graph, LATENT) if nested else taken
+    if interface != "host":
+        find_value(model.graph, DRAWS)
     outputs = [latent, taken] if latent is not taken else [taken, taken]
     names = list(dict.fromkeys((latent.name or "", TAKEN)))
     needed = _inputs_of(outputs)
@@ -154,7 +159,12 @@ def find_value(graph: ir.Graph, name: str) -> ir.Value:
         for value in node.outputs:
             if value.name == name:
                 return value
-    raise KeyError(name)
+    raise KeyError(f"expected a value {name!r} in the main graph, got none")
+
+
+def open_slice(content: bytes) -> onnxruntime.InferenceSession:
+    """Returns a session on a part of a file, for many tiny runs."""
+    return onnxruntime.InferenceSession(content, single_thread(), providers=["CPUExecutionProvider"])
 
 
 def single_thread() -> onnxruntime.SessionOptions:

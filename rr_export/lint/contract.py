@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-import onnxruntime
 from numpy.typing import NDArray
 
 from rr_export.lint.finding import Finding
@@ -20,7 +19,7 @@ from rr_export.lint.reading import Subject
 from rr_export.lowering import DRAWS, PATH, SEED, TAKEN
 from rr_export.lowering.sink import SITE_KEY
 from rr_export.plan import Plan
-from rr_export.routing import cut_out, cut_routing, find_value, single_thread, threshold_failures
+from rr_export.routing import cut_out, cut_routing, find_value, open_slice, threshold_failures
 from rr_runtime.draws import draws
 
 SEEDS = 64  # of which every other one also forces some routes
@@ -140,7 +139,7 @@ def _turned_gates(flow: Flow, plan: Plan, gates: list[ir.Value]) -> dict[int, ND
         return found
     names = [v.name or "" for v in dict.fromkeys(gates)]
     content = cut_out(flow.model, [TAKEN], names)
-    session = onnxruntime.InferenceSession(content, single_thread(), providers=["CPUExecutionProvider"])
+    session = open_slice(content)
     columns = [names.index(v.name or "") for v in gates]
     for i, site in enumerate(plan.sites):
         for route in range(len(site.branches)):
@@ -169,26 +168,34 @@ def _routes_alike(states: NDArray[np.bool_]) -> tuple[int, int] | None:
 
 
 def _check_law(subject: Subject, flow: Flow, plan: Plan, interface: str) -> Iterator[Finding]:
-    """Draws on either side of every threshold, and seeds, lead to the routes that the manifest says."""
-    count = len(plan.sites)
+    """Seeds, and draws on either side of every threshold, lead to the routes that the manifest says."""
+    failures: list[str] = []
     try:
-        routing = cut_routing(flow.model, interface, count, {})
-        failures = threshold_failures(plan, routing)
         if interface != "standalone":
-            with routing.open() as decide:
-                for seed in range(SEEDS):
-                    path = np.arange(count) % 3 - 1 if seed % 2 else np.full(count, -1)
-                    path = np.minimum(path, [len(s.branches) - 1 for s in plan.sites])
-                    routes = plan.routes(draws(seed, count), path)
-                    expected, got = plan.taken(routes).tolist(), decide(seed, path.tolist())[1].tolist()
-                    if expected != got:
-                        failures.append(f"seed {seed}, path {path.tolist()}: expected path {expected}, got {got}")
+            failures += _seed_failures(flow, plan, interface)
+        failures += threshold_failures(plan, cut_routing(flow.model, interface, plan, {}))
+    except KeyError as error:
+        yield subject.finding("RR001", f"{error.args[0]}: its thresholds", node=TAKEN)
     except Exception as error:  # onnxruntime's own exceptions have no common base
         yield _unloadable(subject, error)
-        return
     if failures:
         more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
         yield subject.finding("RR304", failures[0] + more, node=TAKEN)
+
+
+def _seed_failures(flow: Flow, plan: Plan, interface: str) -> list[str]:
+    """Runs what leads from the added inputs to the path taken; every other seed also forces some routes."""
+    count, last = len(plan.sites), np.array([len(site.branches) - 1 for site in plan.sites])
+    session = open_slice(cut_out(flow.model, list(ADDED[interface]), [TAKEN]))
+    failures: list[str] = []
+    for seed in range(SEEDS):
+        path = np.minimum(np.arange(count) % 3 - 1, last) if seed % 2 else np.full(count, -1)
+        drawn = {SEED: np.array(seed)} if interface == "explicit" else {DRAWS: draws(seed, count)}
+        expected = plan.taken(plan.routes(draws(seed, count), path))
+        got = np.asarray(session.run([TAKEN], {**drawn, PATH: path})[0])
+        if not np.array_equal(expected, got):
+            failures.append(f"seed {seed}, path {path.tolist()}: expected {expected.tolist()}, got {got.tolist()}")
+    return failures
 
 
 def _unloadable(subject: Subject, error: Exception) -> Finding:

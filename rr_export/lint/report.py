@@ -112,9 +112,11 @@ def _sarif_rule(code: str) -> dict[str, Any]:
 
 
 def _sarif_result(finding: Finding, codes: Sequence[str], files: Sequence[str]) -> dict[str, Any]:
-    location: dict[str, Any] = {
-        "physicalLocation": {"artifactLocation": {"uri": _uri(finding.file), "index": files.index(finding.file)}}
+    place = {
+        "artifactLocation": {"uri": _uri(finding.file), "index": files.index(finding.file)},
+        "region": {"startLine": 1},  # code scanning services want a line, also in a binary file
     }
+    location: dict[str, Any] = {"physicalLocation": place}
     if finding.node:
         location["logicalLocations"] = [
             {"name": finding.node, "fullyQualifiedName": f"{finding.place} > {finding.node}", "kind": "element"}

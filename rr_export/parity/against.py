@@ -167,7 +167,7 @@ class Rewritten(File):
 
     def routing(self, inputs: Arrays) -> RoutingSlice:
         """Returns the routing slice of the file."""
-        return cut_routing(read(self.source).model, self.interface, len(self.plan.sites), inputs)
+        return cut_routing(read(self.source).model, self.interface, self.plan, inputs)
 
     def on_path(self, inputs: Arrays, path: Path_) -> Answer:
         """Returns what the file gives when forced to ``path``."""
