@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import json
 import os
 import sys
@@ -217,9 +218,10 @@ def lint(
     files = list(dict.fromkeys(files))
     findings = [f for file in files for f in run_lint(file, engine=engine) if f.code in chosen]
     if form == "table":
-        console = out if output is None else Console(width=120, no_color=True, record=True, quiet=True)
+        written = io.StringIO()
+        console = out if output is None else Console(width=120, no_color=True, file=written)
         console.print(table(findings, files) if findings else summary(findings, files))
-        text = "" if output is None else console.export_text()
+        text = written.getvalue()
     else:
         text = json.dumps((to_json if form == "json" else sarif)(findings, files), indent=1)
     if output is not None:

@@ -15,14 +15,15 @@ from numpy.typing import NDArray
 
 from rr_export.lint.finding import Finding
 from rr_export.lint.flow import PASSING, Flow, node_name
+from rr_export.lint.random_nodes import has_kernel
 from rr_export.lint.reading import Subject
 from rr_export.lowering import DRAWS, PATH, SEED, TAKEN
-from rr_export.lowering.sink import SITE_KEY
+from rr_export.lowering.sink import MIDDLE_KEY, SITE_KEY
 from rr_export.plan import Plan
 from rr_export.routing import cut_out, cut_routing, find_value, open_slice, threshold_failures
 from rr_runtime.draws import draws
 
-SEEDS = 64  # of which every other one also forces some routes
+SEEDS = 256  # of which every other one also forces some routes
 ADDED: Mapping[str, Mapping[str, tuple[ir.DataType, int]]] = {  # inputs of an interface: type and rank
     "explicit": {SEED: (ir.DataType.INT64, 0), PATH: (ir.DataType.INT64, 1)},
     "host": {DRAWS: (ir.DataType.FLOAT, 1), PATH: (ir.DataType.INT64, 1)},
@@ -92,9 +93,10 @@ def _check_gates(subject: Subject, flow: Flow, plan: Plan, taken: ir.Value, idle
     try:
         turned = _turned_gates(flow, plan, list(gates.values()))
     except Exception as error:  # onnxruntime's own exceptions have no common base
-        yield _unloadable(subject, error)
+        yield _unloadable(subject, flow, error)
         return
     nodes = list(gates)
+    yield from _check_sides(subject, flow, plan, nodes, turned)
     drivers: dict[int, set[int]] = {}  # gate -> the sites that turn it
     for index, states in turned.items():
         for gate in np.flatnonzero((states != states[0]).any(axis=0)):
@@ -111,13 +113,31 @@ def _check_gates(subject: Subject, flow: Flow, plan: Plan, taken: ir.Value, idle
             names = f"{site.name!r} and {plan.sites[other].name!r}"
             yield subject.finding("RR302", f"sites {names} share a decision", node=site.name)
         elif not mine:
-            yield subject.finding("RR301", f"site {site.name!r} decides no If", node=site.name)
+            own = next((n for n in flow.nodes() if n.metadata_props.get(SITE_KEY) == str(i)), None)
+            place = "main graph" if own is None else flow.place_name(own)
+            yield subject.finding("RR301", f"site {site.name!r} decides no If", node=site.name, place=place)
         else:
             alike = _routes_alike(turned[i])
             if alike is not None:
                 first, second = (site.branches[k] for k in alike)
                 text = f"routes {first!r} and {second!r} of site {site.name!r} lead to the same branch"
                 yield subject.finding("RR301", text, node=node_name(nodes[mine[0]]))
+
+
+def _check_sides(
+    subject: Subject, flow: Flow, plan: Plan, nodes: list[ir.Node], turned: Mapping[int, NDArray[np.bool_]]
+) -> Iterator[Finding]:
+    """An If that tells its site takes then_branch from the route on that it tells too."""
+    for gate, node in enumerate(nodes):
+        told = node.metadata_props.get(SITE_KEY, ""), node.metadata_props.get(MIDDLE_KEY, "")
+        if not all(text.isdigit() for text in told) or int(told[0]) not in turned:
+            continue
+        states = turned[int(told[0])][:, gate]
+        wrong = np.flatnonzero(states != (np.arange(len(states)) >= int(told[1])))
+        if wrong.size and states.any() and not states.all():  # one that never turns is frozen
+            site = plan.sites[int(told[0])]
+            text = f"route {site.branches[wrong[0]]!r} of site {site.name!r} leads to the other side of this If"
+            yield subject.finding("RR303", text, node=node_name(node), place=flow.place_name(node))
 
 
 def _main_value(flow: Flow, value: ir.Value | None) -> ir.Value | None:
@@ -177,7 +197,7 @@ def _check_law(subject: Subject, flow: Flow, plan: Plan, interface: str) -> Iter
     except KeyError as error:
         yield subject.finding("RR001", f"{error.args[0]}: its thresholds", node=TAKEN)
     except Exception as error:  # onnxruntime's own exceptions have no common base
-        yield _unloadable(subject, error)
+        yield _unloadable(subject, flow, error)
     if failures:
         more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
         yield subject.finding("RR304", failures[0] + more, node=TAKEN)
@@ -189,17 +209,25 @@ def _seed_failures(flow: Flow, plan: Plan, interface: str) -> list[str]:
     session = open_slice(cut_out(flow.model, list(ADDED[interface]), [TAKEN]))
     failures: list[str] = []
     for seed in range(SEEDS):
-        path = np.minimum(np.arange(count) % 3 - 1, last) if seed % 2 else np.full(count, -1)
+        path = np.full(count, -1)
+        if seed % 2:
+            rng = np.random.default_rng(seed)
+            path = np.where(
+                rng.random(count) < 0.5, path, rng.integers(0, last + 3)
+            )  # those above the last are clipped
         drawn = {SEED: np.array(seed)} if interface == "explicit" else {DRAWS: draws(seed, count)}
-        expected = plan.taken(plan.routes(draws(seed, count), path))
+        expected = plan.taken(plan.routes(draws(seed, count), np.minimum(path, last)))
         got = np.asarray(session.run([TAKEN], {**drawn, PATH: path})[0])
         if not np.array_equal(expected, got):
             failures.append(f"seed {seed}, path {path.tolist()}: expected {expected.tolist()}, got {got.tolist()}")
     return failures
 
 
-def _unloadable(subject: Subject, error: Exception) -> Finding:
+def _unloadable(subject: Subject, flow: Flow, error: Exception) -> Finding:
+    """Random nodes without a kernel have a finding of their own."""
+    opset = flow.model.opset_imports.get("", 0)
+    code = "RR303" if all(has_kernel(n, opset) for n in flow.random) else "RR001"
     text = str(error).splitlines()[0] if str(error) else ""
     return subject.finding(
-        "RR303", f"the part that decides cannot be cut out and run: {type(error).__name__}: {text}", node=TAKEN
+        code, f"the part that decides cannot be cut out and run: {type(error).__name__}: {text}", node=TAKEN
     )

@@ -25,9 +25,9 @@ def check_decisions(subject: Subject, flow: Flow) -> Iterator[Finding]:
     """Yields what is wrong with each choice, and with their independence."""
     for decision in flow.decisions:
         yield from _check_constant(subject, flow, decision)
-        yield from _check_precision(subject, flow, decision)
         if decision.node.op_type == "If":
             yield from _check_branches(subject, flow, decision)
+    yield from _check_precision(subject, flow)
     yield from _check_frozen_draws(subject, flow)
     yield from _check_defaults(subject, flow)
     if subject.plan is None:
@@ -54,18 +54,27 @@ def _is_constant_too(flow: Flow, where: ir.Node) -> bool:
     return any(v is not None and flow.origin(v).level < Level.INPUT for v in where.inputs[1:])
 
 
-def _check_precision(subject: Subject, flow: Flow, decision: Decision) -> Iterator[Finding]:
-    made_by = decision.choice.producer()
-    if made_by is None or made_by.op_type not in COMPARISONS:
-        return
-    sources = [v for v in made_by.inputs if v is not None]
-    ours = any(v.name in OURS for source in sources for v in flow.upstream(source))
-    if (decision.origin.random or ours) and any(v.dtype in HALF for v in sources):
+def _check_precision(subject: Subject, flow: Flow) -> Iterator[Finding]:
+    """Comparisons in half precision on the way from a draw to a decision, each once."""
+    found: dict[ir.Node, Decision] = {}
+    for decision in flow.decisions:
+        values = flow.upstream(decision.value)
+        if not decision.origin.random and not any(v.name in OURS for v in values):
+            continue
+        for value in values:
+            maker = value.producer()
+            if (
+                maker is not None
+                and maker.op_type in COMPARISONS
+                and any(v is not None and v.dtype in HALF for v in maker.inputs)
+            ):
+                found.setdefault(maker, decision)
+    for maker, decision in found.items():
         yield subject.finding(
             "RR204",
-            f"{made_by.op_type} in half precision decides {decision.node.op_type} {node_name(decision.node)!r}",
-            node=node_name(made_by),
-            place=flow.place_name(made_by),
+            f"{maker.op_type} in half precision decides {decision.node.op_type} {node_name(decision.node)!r}",
+            node=node_name(maker),
+            place=flow.place_name(maker),
         )
 
 

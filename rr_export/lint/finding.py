@@ -89,7 +89,8 @@ _ALL = (
         "training-dropout",
         "error",
         "Dropout in training mode",
-        "it drops at inference too, and optimisers merge equal ones",
+        "ONNX Runtime's optimiser removes those between layers and runs those at an input or output, others merge "
+        "equal ones: the file is neither in training nor in evaluation mode",
         "export in evaluation mode; where the dropping is meant, make it a site",
     ),
     Rule(

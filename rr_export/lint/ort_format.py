@@ -7,6 +7,7 @@ onnxruntime fused keeps its own operators of the domain ``com.microsoft``.
 from __future__ import annotations
 
 import importlib
+import struct
 import sys
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,15 @@ def load_ort(path: Path) -> ir.Model:
     session = _reader("InferenceSession").InferenceSession
     if len(content) < 8 or not session.InferenceSessionBufferHasIdentifier(content, 0):
         raise LintError(f"{path}: expected a model in onnxruntime's .ort format, got something else; name another")
-    source = session.GetRootAs(content, 0).Model()
+    try:
+        return _read_model(session.GetRootAs(content, 0).Model())
+    except (struct.error, LookupError, ValueError, TypeError, AttributeError, OverflowError) as error:
+        raise LintError(
+            f"{path}: expected a model in onnxruntime's .ort format, got a damaged one ({error}); copy it again"
+        ) from error
+
+
+def _read_model(source: Any) -> ir.Model:
     model = onnx.ModelProto(ir_version=source.IrVersion(), graph=_read_graph(source.Graph()))
     for row in _each(source, "OpsetImport"):
         model.opset_import.add(domain=_text(row.Domain()), version=row.Version())

@@ -12,7 +12,7 @@ from rr_export.lint.flow import Flow, Level, Place, node_name
 from rr_export.lint.reading import Subject
 
 HALF = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
-LAST_OPSET = 21  # onnxruntime 1.32 has no CPU kernels for random operators from the next one on
+LAST_OPSET = 21  # onnxruntime 1.32 has no CPU kernels for random operators from the next one on, but for Dropout
 
 
 def check_random_nodes(subject: Subject, flow: Flow) -> Iterator[Finding]:
@@ -31,7 +31,7 @@ def check_random_nodes(subject: Subject, flow: Flow) -> Iterator[Finding]:
             on = {Level.CONSTANT: "constants", Level.STATIC: "fixed sizes", Level.SHAPE: "sizes"}[level]
             severity = "error" if level < Level.SHAPE and _decides(flow, node) else "warning"
             yield subject.finding("RR105", f"{node.op_type} depends on {on} only", severity=severity, **where)
-        if opset > LAST_OPSET and not node.domain:
+        if not has_kernel(node, opset):
             yield subject.finding("RR106", f"{node.op_type} at opset {opset}", **where)
         if "seed" in node.attributes:
             value = node.attributes["seed"].value
@@ -42,6 +42,11 @@ def check_random_nodes(subject: Subject, flow: Flow) -> Iterator[Finding]:
             yield from _check_multinomial(subject, node, where)
     if len(flow.random) > 1:
         yield _tied(subject, flow)
+
+
+def has_kernel(node: ir.Node, opset: int) -> bool:
+    """Whether onnxruntime's CPU provider can run a random node of this opset."""
+    return opset <= LAST_OPSET or bool(node.domain) or node.op_type == "Dropout"
 
 
 def _check_multinomial(subject: Subject, node: ir.Node, where: dict[str, str]) -> Iterator[Finding]:

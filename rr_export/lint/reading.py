@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,16 +75,34 @@ def read(path: str | os.PathLike[str]) -> Subject:
 
 
 def _prepare(subject: Subject) -> None:
-    """Functions are inlined; values have the types and shapes that can be inferred."""
-    for step in (ir_passes.InlinePass(), ir_passes.ShapeInferencePass(strict_mode=False, data_prop=False)):
+    """Functions are inlined, nodes are in execution order, values have the types and shapes that can be inferred."""
+    for step in (ir_passes.InlinePass(), _Sort(), ir_passes.ShapeInferencePass(strict_mode=False, data_prop=False)):
         try:
-            step(subject.model)
+            with _quiet("onnx_ir"):
+                step(subject.model)
         except Exception as error:  # onnx's checks have no common base; what fails is looked at as it is
-            subject.remarks.append(
-                subject.finding(
-                    "RR001", f"{type(step).__name__} failed with {type(error).__name__}; looked at as it is"
-                )
-            )
+            name = type(step).__name__.strip("_")
+            subject.remarks.append(subject.finding("RR001", f"{name} failed with {type(error).__name__}"))
+
+
+class _Sort(ir.passes.InPlacePass):
+    """Some converters append nodes at the end, which onnxruntime puts in order when it loads them."""
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        for graph in model.graphs():
+            graph.sort()
+        return ir.passes.PassResult(model, modified=True)
+
+
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Keeps a library from logging what is reported as a finding."""
+    logger = logging.getLogger(name)
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 def _read_manifest(subject: Subject) -> None:
@@ -99,13 +119,14 @@ def _read_manifest(subject: Subject) -> None:
 
 
 def _remark_missing_data(subject: Subject) -> None:
-    missing = sorted(
-        {
-            str(value.const_value.location)
-            for graph in subject.model.graphs()
-            for value in graph.initializers.values()
-            if isinstance(value.const_value, ir.ExternalTensor) and not Path(value.const_value.path).exists()
-        }
-    )
-    for location in missing:
-        subject.remarks.append(subject.finding("RR001", f"external data {location!r} is missing; its weights"))
+    tensors = [v.const_value for graph in subject.model.graphs() for v in graph.initializers.values()]
+    missing: dict[str, str] = {}
+    for tensor in tensors:
+        if isinstance(tensor, ir.ExternalTensor):
+            file, end = Path(tensor.path), (tensor.offset or 0) + tensor.nbytes
+            if not file.exists():
+                missing[str(tensor.location)] = "is missing"
+            elif file.stat().st_size < end:
+                missing.setdefault(str(tensor.location), "is cut short")
+    for location, what in sorted(missing.items()):
+        subject.remarks.append(subject.finding("RR001", f"external data {location!r} {what}; its weights"))

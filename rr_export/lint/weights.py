@@ -15,7 +15,8 @@ PREPACKED = frozenset(
     {"MatMul", "Gemm", "Conv", "ConvTranspose", "LSTM", "GRU", "RNN", "MatMulInteger", "QLinearMatMul"}
     | {"QLinearConv", "DynamicQuantizeMatMul", "MatMulNBits", "Attention", "QAttention"}
 )
-LEAST_BYTES = 1024  # smaller constants are repeated for good reasons
+LEAST_BYTES = 1024  # smaller ones do not show
+LEAST_SHARE = 1e-3  # of all weights: equal biases and norms of an untrained net do not matter
 
 
 def check_weights(subject: Subject, flow: Flow) -> Iterator[Finding]:
@@ -56,9 +57,10 @@ def _check_duplicates(subject: Subject, flow: Flow) -> Iterator[Finding]:
             except (OSError, ValueError):  # external data that is missing: said elsewhere
                 continue
             known.setdefault((tensor.dtype, tuple(tensor.shape), content), []).append(value)
+    total = sum(value.const_value.nbytes for value in stored.values() if value.const_value is not None)
     for values in known.values():
-        if len(values) > 1:
-            wasted = (len(values) - 1) * values[0].const_value.nbytes  # type: ignore[union-attr]
+        wasted = (len(values) - 1) * values[0].const_value.nbytes  # type: ignore[union-attr]
+        if wasted > LEAST_SHARE * total:
             names = ", ".join(repr(v.name) for v in values[:4]) + (" ..." if len(values) > 4 else "")
             text = f"{names} are equal: {wasted} bytes too many"
             yield subject.finding("RR402", text, node=values[0].name or "")
