@@ -54,10 +54,12 @@ class RoutingSlice:
     def decode(self) -> Callable[[NDArray[np.float32], Path_], NDArray[np.int64]]:
         """Returns the function from given draws and a path to latent routes, int64 [S]; standalone ignores the path."""
         session = open_slice(self.decoder)
-        named = {node.name for node in session.get_inputs()}
+        named = {node.name: node.type for node in session.get_inputs()}
+        whole = named.get(DRAWS) == "tensor(int64)"
 
         def routes(given: NDArray[np.float32], path: Path_) -> NDArray[np.int64]:
-            feeds = {DRAWS: given, PATH: np.array(path, dtype=np.int64)}
+            numbers = (given.astype(np.float64) * 2**24).astype(np.int64) if whole else given
+            feeds = {DRAWS: numbers, PATH: np.array(path, dtype=np.int64)}
             feeds = {name: array for name, array in feeds.items() if name in named}
             return np.asarray(session.run([self.outputs[0]], feeds)[0])
 
@@ -123,13 +125,16 @@ def cut_routing(model: ir.Model, interface: str, plan: Plan, inputs: Arrays) -> 
 
 
 def cut_out(model: ir.Model, inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
-    """The part of the main graph between these values, as a model of its own."""
+    """The part of the main graph between these values, as a model of its own.
+
+    Where the draws are made in the graph, ``rr_draws`` is int64 [S]: 2^24 times the draws.
+    """
     graph = ir.convenience.extract(model.graph, list(inputs), list(outputs))
     graph.opset_imports.update(model.graph.opset_imports)
     for value in graph.inputs:
         graph.initializers.pop(value.name or "", None)  # a default would be taken instead of what is fed
-        if value.name == DRAWS:
-            value.type = ir.TensorType(ir.DataType.FLOAT)
+        if value.name == DRAWS and value.type is None:
+            value.type = ir.TensorType(ir.DataType.INT64)
     return bytes(ir.to_proto(ir.Model(graph, ir_version=model.ir_version)).SerializeToString())
 
 

@@ -162,7 +162,7 @@ def exported(interface: str) -> Exported:
     file = bundle.save(folder / "model.onnx")
     routing = routing_slice(file, bundle, {"input": nets.example().numpy()})
     proto = onnx.load_from_string(routing.content)
-    proto.graph.output.append(helper.make_tensor_value_info(DRAWS, onnx.TensorProto.FLOAT, [len(KEEPS)]))
+    proto.graph.output.append(helper.make_tensor_value_info(DRAWS, onnx.TensorProto.INT64, [len(KEEPS)]))
     return Exported(file, routing, proto.SerializeToString())
 
 
@@ -239,4 +239,4 @@ def _whole(draws: NDArray[np.float32]) -> Numbers:
 
 def _gathered(found: Sequence[Sequence[NDArray]], streams: int | None = None) -> Sample:
     draws, routes = (np.stack([row[k] for row in found]) for k in (0, 1))
-    return Sample(routes, _whole(draws), streams)
+    return Sample(routes, draws, streams)

@@ -28,7 +28,6 @@ from torch import Tensor, nn
 import rr_export as rr
 from rr_export import lowering
 from rr_export.lowering.builder import Builder
-from rr_export.lowering.generator import host_draws
 from rr_export.lowering.reach import path_taken
 from rr_export.lowering.routes import decode_routes
 from rr_export.plan import Plan
@@ -284,7 +283,8 @@ def lowered_routing(plan: Plan, interface: str) -> onnx.ModelProto:
     graph = ir.Graph([], [], nodes=[], opset_imports={"": 20}, name="routing")
     builder = Builder(graph)
     if interface == "decoder":
-        routes = decode_routes(builder, plan, host_draws(builder, "rr_draws", len(plan.sites)), None)
+        draws = builder.graph_input("rr_draws", np.int64, (len(plan.sites),))
+        routes = decode_routes(builder, plan, draws, None)
     else:
         routes = lowering._routing(builder, plan, interface)
     graph.outputs.append(path_taken(builder, plan, routes, "rr_path_taken"))
@@ -302,9 +302,9 @@ def decide_with(model: onnx.ModelProto, inputs: dict[str, NDArray[Any]] | None =
     proto.CopyFrom(model)
     made = {name for node in proto.graph.node for name in node.output}
     given = {value.name for value in proto.graph.output}
-    for name, kind in (("rr_draws", onnx.TensorProto.FLOAT), ("rr_routes", onnx.TensorProto.INT64)):
+    for name in ("rr_draws", "rr_routes"):
         if name in made - given:
-            proto.graph.output.append(onnx.helper.make_tensor_value_info(name, kind, None))
+            proto.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.INT64, None))
     names = [value.name for value in proto.graph.output if value.name.startswith("rr_")]
     session = onnxruntime.InferenceSession(
         proto.SerializeToString(), single_thread(), providers=["CPUExecutionProvider"]
@@ -313,10 +313,7 @@ def decide_with(model: onnx.ModelProto, inputs: dict[str, NDArray[Any]] | None =
     def decide(feeds: dict[str, Any]) -> dict[str, Any]:
         found = dict(zip(names, session.run(names, {**(inputs or {}), **feeds}), strict=True))
         found.setdefault("rr_routes", found["rr_path_taken"])  # where no site is nested they are one value
-        if "rr_draws" in found:
-            assert found["rr_draws"].dtype == np.float32
-            found["rr_draws"] = (found["rr_draws"].astype(np.float64) * 2**24).tolist()
-        return {name: value if isinstance(value, list) else value.tolist() for name, value in found.items()}
+        return {name: value.tolist() for name, value in found.items()}
 
     return decide
 
@@ -326,7 +323,9 @@ def feeds_of(interface: str, seed: str, path: list[int]) -> dict[str, NDArray[An
     routes = {"rr_path": np.array(path, np.int64)}
     if interface == "explicit":
         return {"rr_seed": np.array(int(seed), np.int64), **routes}
-    return {"rr_draws": draws_of(seed, len(path)), **(routes if interface == "host" else {})}
+    if interface == "host":
+        return {"rr_draws": draws_of(seed, len(path)), **routes}
+    return {"rr_draws": np.array(REFERENCE.draws(int(seed), len(path)))}
 
 
 def check_decisions(decide: Decide, interface: str, name: str) -> None:
@@ -374,9 +373,9 @@ def test_routes_in_the_graph(at_most: int, interface: str) -> None:
     plan = Plan([rr.Site(str(i), tuple(map(str, range(law.branches))), law) for i, law in enumerate(laws)])
     decide = decide_with(lowered_routing(plan, interface))
     for n in range(max(len(row["draws"]) for row in rows)):
-        feeds = {"rr_draws": np.array([row["draws"][n % len(row["draws"])] / 2**24 for row in rows], np.float32)}
+        feeds = {"rr_draws": np.array([row["draws"][n % len(row["draws"])] for row in rows])}
         if interface == "host":
-            feeds["rr_path"] = np.full(len(rows), -1)
+            feeds = {"rr_draws": (feeds["rr_draws"] / 2**24).astype(np.float32), "rr_path": np.full(len(rows), -1)}
         assert decide(feeds)["rr_path_taken"] == [row["routes"][n % len(row["routes"])] for row in rows]
 
 
@@ -401,7 +400,7 @@ def test_sabotage_a_draw_that_is_a_threshold_and_does_not_pass_it_is_found(steps
     (row,) = (row for row in read("routes")["cases"] if row["name"] == "quarters and a half")
     plan = Plan([rr.Site(str(i), ("a", "b", "c"), Categorical(law_of(row))) for i in range(steps)])
     decide = decide_with(with_ops(lowered_routing(plan, "decoder"), "GreaterOrEqual", "Greater"))
-    found = [decide({"rr_draws": np.full(steps, n / 2**24, np.float32)})["rr_routes"] for n in row["draws"]]
+    found = [decide({"rr_draws": np.full(steps, n)})["rr_routes"] for n in row["draws"]]
     assert found != [[route] * steps for route in row["routes"]]
 
 

@@ -204,23 +204,29 @@ def _check_law(subject: Subject, flow: Flow, plan: Plan, interface: str) -> Iter
 
 
 def _seed_failures(flow: Flow, plan: Plan, interface: str) -> list[str]:
-    """Runs what leads from the added inputs to the path taken; every other seed also forces some routes."""
+    """Runs what leads from the added inputs to the path taken, and to the draws where the graph makes them."""
     count, last = len(plan.sites), np.array([len(site.branches) - 1 for site in plan.sites])
-    session = open_slice(cut_out(flow.model, list(ADDED[interface]), [TAKEN]))
+    outputs = [TAKEN, *([DRAWS] if interface == "explicit" and _has_value(flow, DRAWS) else [])]
+    session = open_slice(cut_out(flow.model, list(ADDED[interface]), outputs))
     failures: list[str] = []
     for seed in range(SEEDS):
-        path = np.full(count, -1)
+        path, drawn = np.full(count, -1), draws(seed, count)
         if seed % 2:
             rng = np.random.default_rng(seed)
             path = np.where(
                 rng.random(count) < 0.5, path, rng.integers(0, last + 3)
             )  # those above the last are clipped
-        drawn = {SEED: np.array(seed)} if interface == "explicit" else {DRAWS: draws(seed, count)}
-        expected = plan.taken(plan.routes(draws(seed, count), np.minimum(path, last)))
-        got = np.asarray(session.run([TAKEN], {**drawn, PATH: path})[0])
-        if not np.array_equal(expected, got):
-            failures.append(f"seed {seed}, path {path.tolist()}: expected {expected.tolist()}, got {got.tolist()}")
+        expected = [plan.taken(plan.routes(drawn, np.minimum(path, last))), (drawn * 2.0**24).astype(np.int64)]
+        fed = {SEED: np.array(seed)} if interface == "explicit" else {DRAWS: drawn}
+        got = [np.asarray(value) for value in session.run(outputs, {**fed, PATH: path})]
+        for what, a, b in zip(("path", "draws * 2^24"), expected, got, strict=False):
+            if not np.array_equal(a, b):
+                failures.append(f"seed {seed}, path {path.tolist()}: expected {what} {a.tolist()}, got {b.tolist()}")
     return failures
+
+
+def _has_value(flow: Flow, name: str) -> bool:
+    return any(value.name == name for node in flow.model.graph for value in node.outputs)
 
 
 def _unloadable(subject: Subject, flow: Flow, error: Exception) -> Finding:

@@ -12,8 +12,9 @@ from rr_export.lint.finding import Finding
 from rr_export.lint.flow import COMPARISONS, Decision, Flow, Level, node_name, random_op_names, small_constant
 from rr_export.lint.random_nodes import HALF
 from rr_export.lint.reading import Subject
+from rr_export.lowering import DRAWS, PATH, SEED
 
-OURS = ("rr_seed", "rr_path", "rr_draws")
+OURS = (SEED, PATH, DRAWS)
 _TORCH = ("rand", "randn", "randint", "rand_like", "randn_like", "uniform", "native_dropout")
 _DRAW_NAME = re.compile(
     rf"(.*[/.])?({'|'.join(sorted({n.lower() for n in random_op_names()} | set(_TORCH)))})(_\d+)?(_output_\d+)?",
@@ -55,27 +56,29 @@ def _is_constant_too(flow: Flow, where: ir.Node) -> bool:
 
 
 def _check_precision(subject: Subject, flow: Flow) -> Iterator[Finding]:
-    """Comparisons in half precision on the way from a draw to a decision, each once."""
-    found: dict[ir.Node, Decision] = {}
+    """What works in half precision between a draw and a decision; in files without a manifest comparisons only.
+
+    There, what leads to a comparison may be a computation of the user's.
+    """
+    users: dict[ir.Node | None, Decision] = {}
     for decision in flow.decisions:
         values = flow.upstream(decision.value)
-        if not decision.origin.random and not any(v.name in OURS for v in values):
+        if decision.origin.random or any(v.name in OURS for v in values):
+            for value in values:
+                users.setdefault(value.producer(), decision)
+    for node in flow.nodes():
+        if node not in users or (subject.plan is None and node.op_type not in COMPARISONS):
             continue
-        for value in values:
-            maker = value.producer()
-            if (
-                maker is not None
-                and maker.op_type in COMPARISONS
-                and any(v is not None and v.dtype in HALF for v in maker.inputs)
-            ):
-                found.setdefault(maker, decision)
-    for maker, decision in found.items():
-        yield subject.finding(
-            "RR204",
-            f"{maker.op_type} in half precision decides {decision.node.op_type} {node_name(decision.node)!r}",
-            node=node_name(maker),
-            place=flow.place_name(maker),
-        )
+        halves = [v for v in (*node.inputs, *node.outputs) if v is not None and v.dtype in HALF]
+        if any(node.op_type in COMPARISONS or _is_drawn(flow, v) for v in halves):
+            chosen = users[node].node
+            text = f"{node.op_type} in half precision decides {chosen.op_type} {node_name(chosen)!r}"
+            yield subject.finding("RR204", text, node=node_name(node), place=flow.place_name(node))
+
+
+def _is_drawn(flow: Flow, value: ir.Value) -> bool:
+    """Whether a value is made from draws: the random node's, or those that the host feeds."""
+    return bool(flow.origin(value).random) or any(v.name == DRAWS for v in flow.upstream(value))
 
 
 def _check_branches(subject: Subject, flow: Flow, decision: Decision) -> Iterator[Finding]:

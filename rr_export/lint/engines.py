@@ -23,13 +23,13 @@ def _check_openvino(subject: Subject, flow: Flow) -> Iterator[Finding]:
     for node in flow.random:
         text = f"{node.op_type} under OpenVINO"
         yield subject.finding("RR502", text, node=node_name(node), place=flow.place_name(node))
-    for decision in flow.decisions:
-        for value in flow.upstream(decision.value):
-            maker = value.producer()
-            if maker is not None and maker.op_type in MIXING and value.dtype in WIDE:
-                text = f"{maker.op_type} in {value.dtype} decides {decision.node.op_type} {node_name(decision.node)!r}"
-                yield subject.finding("RR501", text, node=node_name(maker), place=flow.place_name(maker))
-                return
+    deciding = {v for decision in flow.decisions for v in flow.upstream(decision.value)}
+    for node in flow.nodes():
+        value = node.outputs[0] if node.outputs else None
+        if node.op_type in MIXING and value in deciding and value is not None and value.dtype in WIDE:
+            text = f"{node.op_type} in {value.dtype} decides"
+            yield subject.finding("RR501", text, node=node_name(node), place=flow.place_name(node))
+            return
 
 
 ENGINES: dict[str, Callable[[Subject, Flow], Iterator[Finding]]] = {

@@ -96,13 +96,15 @@ class _Sort(ir.passes.InPlacePass):
 
 @contextmanager
 def _quiet(name: str) -> Iterator[None]:
-    """Keeps a library from logging what is reported as a finding."""
-    logger = logging.getLogger(name)
-    before, logger.disabled = logger.disabled, True
+    """Keeps a library's messages from being shown: what matters of them is reported as a finding."""
+    logger, handler = logging.getLogger(name), logging.NullHandler()
+    before, logger.propagate = logger.propagate, False
+    logger.addHandler(handler)
     try:
         yield
     finally:
-        logger.disabled = before
+        logger.removeHandler(handler)
+        logger.propagate = before
 
 
 def _read_manifest(subject: Subject) -> None:

@@ -64,8 +64,7 @@ def _routing(builder: Builder, plan: Plan, interface: str) -> ir.Value:
     """The latent routes, int64 [S], from the inputs that this interface has."""
     count = len(plan.sites)
     if interface == "standalone":
-        draws = splitmix_draws(builder, free_bits(builder, _numeric_value(builder)), count)
-        draws.name = DRAWS
+        draws = splitmix_draws(builder, free_bits(builder, _numeric_value(builder)), DRAWS, count)
         return decode_routes(builder, plan, draws, None)
     if interface == "host":
         draws = host_draws(builder, DRAWS, count)
@@ -75,8 +74,8 @@ def _routing(builder: Builder, plan: Plan, interface: str) -> ir.Value:
     path = builder.graph_input(PATH, np.int64, (count,))
     repeats = -(-6 // count)
     source = builder.op("Concat", [path] * repeats, axis=0) if repeats > 1 else path
-    draws = splitmix_draws(builder, seed_bits(builder, seed, free_bits(builder, source, count * repeats)), count)
-    draws.name = DRAWS
+    bits = seed_bits(builder, seed, free_bits(builder, source, count * repeats))
+    draws = splitmix_draws(builder, bits, DRAWS, count)
     return decode_routes(builder, plan, draws, path)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx_ir as ir
 
@@ -14,8 +16,9 @@ LATENT = "rr_routes"  # the latent routes, where they differ from the path taken
 def path_taken(builder: Builder, plan: Plan, routes: ir.Value, name: str) -> ir.Value:
     """Returns the path taken, int64 [S], as the value ``name``.
 
-    A site is reached when, for one of its calls, all enclosing (site, branch) pairs are taken. With the
-    distinct pairs as columns and the distinct calls as rows both steps are one small matrix product.
+    A site is reached when, for one of its calls, all enclosing (site, branch) pairs are taken: the least of a row of
+    pairs for each call, then the largest of a row of calls for each site. Whole numbers all the way: quantisers and
+    converters rewrite products and floating point.
     """
     if any(() not in site.calls for site in plan.sites):
         routes.name = LATENT
@@ -35,16 +38,20 @@ def _reached(builder: Builder, plan: Plan, routes: ir.Value) -> ir.Value:
     pairs = sorted({pair for call in calls for pair in call})
     if not pairs:
         return builder.constant("called", np.array([bool(site.calls) for site in plan.sites]))
-    in_call = np.array([[pair in call for pair in pairs] for call in calls], dtype=np.float32)
-    of_site = np.array([[call in site.calls for call in calls] for site in plan.sites], dtype=np.float32)
     sites = builder.constant("enclosing_sites", np.array([site for site, _ in pairs], np.int64))
     branches = builder.constant("enclosing_branches", np.array([branch for _, branch in pairs], np.int64))
     equal = builder.op("Equal", [builder.op("Gather", [routes, sites], axis=0), branches])
-    taken = builder.op("Cast", [equal], to=ir.DataType.FLOAT)
-    counts = builder.op("MatMul", [builder.constant("pairs_of_calls", in_call), taken])
-    whole = builder.op("GreaterOrEqual", [counts, builder.constant("pairs_needed", in_call.sum(axis=1))])
-    hits = builder.op(
-        "MatMul",
-        [builder.constant("calls_of_sites", of_site), builder.op("Cast", [whole], to=ir.DataType.FLOAT)],
-    )
-    return builder.op("Greater", [hits, builder.constant("none", np.array(0.0, np.float32))])
+    taken = builder.op("Cast", [equal], to=ir.DataType.INT64)
+    whole = _reduced(builder, "ReduceMin", taken, "pairs_of_calls", [[pairs.index(p) for p in call] for call in calls])
+    of_sites = [[calls.index(call) for call in site.calls] for site in plan.sites]
+    hits = _reduced(builder, "ReduceMax", whole, "calls_of_sites", of_sites)
+    return builder.op("Greater", [hits, builder.constant("none", np.array(0))])
+
+
+def _reduced(builder: Builder, op_type: str, values: ir.Value, name: str, rows: Sequence[Sequence[int]]) -> ir.Value:
+    """The least or largest of ``values`` [n], in {0, 1}, at the positions of every row; of an empty row 1, or 0."""
+    neutral, width = int(op_type == "ReduceMin"), max(1, *map(len, rows))
+    table = np.array([[p + 1 for p in row] + [0] * (width - len(row)) for row in rows], np.int64)
+    extended = builder.op("Concat", [builder.constant(f"neutral_{neutral}", np.array([neutral])), values], axis=0)
+    found = builder.op("Gather", [extended, builder.constant(name, table)], axis=0)
+    return builder.op(op_type, [found, builder.constant("axis", np.array([1]))], keepdims=0)

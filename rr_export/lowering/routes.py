@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -11,8 +12,11 @@ from numpy.typing import NDArray
 from rr_export.lowering.builder import Builder
 from rr_export.plan import Plan
 
-NEVER = np.float32(2.0)  # a threshold above every draw
+NEVER = 2.0  # a threshold above every draw
+GRID = 2**24  # draws are multiples of its inverse
 TABLE_LIMIT = 32  # chains with more branches look up step by step: the table of all next routes would be large
+
+Tables = Sequence[NDArray[Any]]  # for every site its thresholds [J, K - 1], in the form of the draws
 
 
 def decode_routes(builder: Builder, plan: Plan, draws: ir.Value, path: ir.Value | None) -> ir.Value:
@@ -21,27 +25,30 @@ def decode_routes(builder: Builder, plan: Plan, draws: ir.Value, path: ir.Value 
     Args:
         builder: where the nodes go.
         plan: the policies; the route is the number of thresholds <= the draw.
-        draws: float32 [S].
+        draws: float32 [S] in [0, 1), or int64 [S], 2^24 times as large.
         path: int64 [S], < 0 draws, larger routes are clipped to K - 1; or None: all sites draw.
     """
+    tables = [_limits(site.policy.thresholds, draws) for site in plan.sites]
     chained = {site for chain in plan.chains for site in chain if len(chain) > 1}
     alone = [i for i in range(len(plan.sites)) if i not in chained]
     groups = [alone] if alone else []
-    parts = [_independent(builder, plan, alone, draws, path)] if alone else []
+    parts = [_independent(builder, plan, tables, alone, draws, path)] if alone else []
     for chain in plan.chains:
         if len(chain) > 1:
             groups.append(list(chain))
             branches = max(plan.sites[i].policy.branches for i in chain)
             decode = _chain_by_table if branches <= TABLE_LIMIT else _chain_by_steps
-            parts.append(decode(builder, plan, list(chain), draws, path))
+            parts.append(decode(builder, plan, tables, list(chain), draws, path))
     order = [i for group in groups for i in group]
     joined = parts[0] if len(parts) == 1 else builder.op("Concat", parts, axis=0)
     return _pick(builder, joined, list(np.argsort(order)), len(order))
 
 
-def _independent(builder: Builder, plan: Plan, sites: list[int], draws: ir.Value, path: ir.Value | None) -> ir.Value:
+def _independent(
+    builder: Builder, plan: Plan, tables: Tables, sites: list[int], draws: ir.Value, path: ir.Value | None
+) -> ir.Value:
     """Routes of sites that do not look at others, int64 [n]."""
-    thresholds = _padded([plan.sites[i].policy.thresholds for i in sites])[:, 0, :]
+    thresholds = _padded([tables[i] for i in sites])[:, 0, :]
     mine = _pick(builder, draws, sites, len(plan.sites))
     if thresholds.shape[1] == 1:
         reached = builder.op("GreaterOrEqual", [mine, builder.constant("thresholds", thresholds[:, 0])])
@@ -51,13 +58,15 @@ def _independent(builder: Builder, plan: Plan, sites: list[int], draws: ir.Value
     return _forced(builder, plan, sites, drawn, path)
 
 
-def _chain_by_table(builder: Builder, plan: Plan, sites: list[int], draws: ir.Value, path: ir.Value | None) -> ir.Value:
+def _chain_by_table(
+    builder: Builder, plan: Plan, tables: Tables, sites: list[int], draws: ir.Value, path: ir.Value | None
+) -> ir.Value:
     """Routes of one chain: the next route for every previous one as a table, then one Gather a step.
 
     The table holds its own flat positions instead of routes, so that what one step finds is where the next
     one looks: ``table[t, j] = (t + 1) * J + next route``.
     """
-    thresholds = _padded([plan.sites[i].policy.thresholds for i in sites])
+    thresholds = _padded([tables[i] for i in sites])
     steps, rows, _ = thresholds.shape
     mine = _column(builder, _pick(builder, draws, sites, len(plan.sites)), 2)
     routes = _forced(builder, plan, sites, _count(builder, mine, thresholds), path, column=True)
@@ -70,7 +79,9 @@ def _chain_by_table(builder: Builder, plan: Plan, sites: list[int], draws: ir.Va
     return builder.op("Sub", [builder.op("Concat", found, axis=0), builder.constant("offsets", offsets)])
 
 
-def _chain_by_steps(builder: Builder, plan: Plan, sites: list[int], draws: ir.Value, path: ir.Value | None) -> ir.Value:
+def _chain_by_steps(
+    builder: Builder, plan: Plan, tables: Tables, sites: list[int], draws: ir.Value, path: ir.Value | None
+) -> ir.Value:
     """Routes of one chain, one row of thresholds looked up a step."""
     steps = len(sites)
     split = {"num_outputs": steps, "axis": 0}
@@ -81,7 +92,7 @@ def _chain_by_steps(builder: Builder, plan: Plan, sites: list[int], draws: ir.Va
     route = builder.constant("zero", np.array([0]))
     found = []
     for t, site in enumerate(sites):
-        table = builder.constant("step", plan.sites[site].policy.thresholds)
+        table = builder.constant("step", tables[site])
         row = builder.op("Gather", [table, route], axis=0)
         passed = builder.op("Cast", [builder.op("GreaterOrEqual", [drawn[t], row])], to=ir.DataType.INT64)
         axis = builder.constant("axis", np.array([1]))
@@ -91,16 +102,24 @@ def _chain_by_steps(builder: Builder, plan: Plan, sites: list[int], draws: ir.Va
     return builder.op("Concat", found, axis=0)
 
 
-def _padded(tables: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+def _limits(thresholds: NDArray[np.float32], draws: ir.Value) -> NDArray[Any]:
+    """The thresholds in the form of the draws: for whole draws the least number that reaches each."""
+    if draws.dtype == ir.DataType.FLOAT:
+        return thresholds
+    return np.ceil(thresholds.astype(np.float64) * GRID).astype(np.int64)
+
+
+def _padded(tables: Tables) -> NDArray[Any]:
     """Stacks thresholds [J_i, K_i - 1] into [n, max J, max(1, max K - 1)]; the rest is never reached."""
     shape = (len(tables), max(t.shape[0] for t in tables), max(1, *(t.shape[1] for t in tables)))
-    padded = np.full(shape, NEVER, dtype=np.float32)
+    never = NEVER if tables[0].dtype == np.float32 else NEVER * GRID
+    padded = np.full(shape, never, dtype=tables[0].dtype)
     for i, table in enumerate(tables):
         padded[i, : table.shape[0], : table.shape[1]] = table
     return padded
 
 
-def _count(builder: Builder, draws: ir.Value, thresholds: NDArray[np.float32]) -> ir.Value:
+def _count(builder: Builder, draws: ir.Value, thresholds: NDArray[Any]) -> ir.Value:
     """How many thresholds of the last axis are <= the draw."""
     passed = builder.op("GreaterOrEqual", [draws, builder.constant("thresholds", thresholds)])
     axis = builder.constant("axis", np.array([thresholds.ndim - 1]))

@@ -202,7 +202,7 @@ def host_bundle_in_float16(folder: Path) -> Path:
     return save(model, folder)
 
 
-@REWRITTEN("RR204 RR303", made_by="onnxruntime.transformers.float16", shows=is_loaded)
+@REWRITTEN("RR303", made_by="onnxruntime.transformers.float16", shows=is_loaded)
 def explicit_bundle_in_float16(folder: Path) -> Path:
     with quiet():
         model = onnxruntime.transformers.float16.convert_float_to_float16(onnx.load(bundle_file("explicit", folder)))

@@ -231,7 +231,7 @@ def _runs_too_seldom(file: Path) -> None:
 )
 def changed_thresholds(folder: Path) -> Path:
     model = loaded("explicit")
-    set_constant(model.graph, "rr/thresholds", np.full(3, 0.5, np.float32))
+    set_constant(model.graph, "rr/thresholds", np.full(3, 2**23))
     return save(model, folder)
 
 
@@ -258,7 +258,7 @@ def changed_transitions(folder: Path) -> Path:
     model = loaded("explicit", name="chained")
     (table,) = (i for i in model.graph.initializer if i.name.startswith("rr/thresholds"))
     value = numpy_helper.to_array(table).copy()
-    value[value < 1] *= 0.5
+    value[value < 2**24] //= 2
     set_constant(model.graph, table.name, value)
     return save(model, folder)
 
