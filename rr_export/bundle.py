@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 import rr_runtime.bundle
@@ -206,7 +207,10 @@ def load(path: str | os.PathLike[str]) -> Bundle:
         manifest.pop("files", None)
         parity = _read_parity(source / PARITY)
         return Bundle(ir.load(source / MODEL), manifest, golden, parity, source)
-    model = ir.load(source)
+    try:
+        model = ir.load(source)
+    except (DecodeError, ir.serde.SerdeError) as error:  # such as onnxruntime's own format, which onnxruntime takes
+        raise BundleError(f"{source}: expected a bundle folder or an .onnx file, got {error}; name another") from error
     return Bundle(model, json.loads(model.metadata_props[METADATA_KEY]), path=source)
 
 
@@ -332,7 +336,17 @@ def _serialized(model: ir.Model) -> bytes:
 
 
 def write_atomically(target: Path, content: bytes) -> None:
-    """The file holds ``content``; whoever reads meanwhile sees the old content or the new one."""
+    """The file holds ``content``; whoever reads meanwhile sees the old content or the new one.
+
+    A link is followed, and what is no regular file (a pipe, a device) is written to and stays what it is.
+    """
+    target = target.resolve() if target.is_symlink() else target
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"{target}: expected a folder to write into, got none; make {target.parent}")
+    if target.exists() and not target.is_file():
+        with target.open("wb") as out:
+            out.write(content)
+        return
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:
         with os.fdopen(handle, "wb") as out:

@@ -28,8 +28,8 @@ from rich.progress import (
 )
 
 from rr_export.bundle import load, write_atomically
-from rr_export.errors import ParityError, RRExportError
-from rr_export.lint import RULES, SEVERITIES
+from rr_export.errors import LintError, ParityError, RRExportError
+from rr_export.lint import RULES, SEVERITIES, Finding
 from rr_export.lint import lint as run_lint
 from rr_export.lint.engines import ENGINES
 from rr_export.lint.report import rules_table, sarif, summary, table, to_json
@@ -216,7 +216,17 @@ def lint(
     """Report what is wrong with the randomness of any ONNX file (.onnx, .ort, or a bundle folder)."""
     chosen = _read_codes("--select", select, set(RULES)) - _read_codes("--ignore", ignore, set())
     files = list(dict.fromkeys(files))
-    findings = [f for file in files for f in run_lint(file, engine=engine) if f.code in chosen]
+    findings: list[Finding] = []
+    unread: set[str] = set()
+    for file in files:
+        try:
+            findings += [f for f in run_lint(file, engine=engine) if f.code in chosen]
+        except LintError as error:  # the other files are reported all the same
+            err.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
+            unread.add(file)
+    files = [file for file in files if file not in unread]
+    if not files:
+        sys.exit(USAGE)
     if form == "table":
         written = io.StringIO()
         console = out if output is None else Console(width=120, no_color=True, file=written)
@@ -228,6 +238,8 @@ def lint(
         write_atomically(output, text.encode())
     elif form != "table":
         click.echo(text)
+    if unread:
+        sys.exit(USAGE)
     worst = SEVERITIES[: SEVERITIES.index(fail_on) + 1] if fail_on != "never" else ()
     sys.exit(MISMATCH if any(f.severity in worst for f in findings) else 0)
 

@@ -135,7 +135,20 @@ def cut_out(model: ir.Model, inputs: Sequence[str], outputs: Sequence[str]) -> b
         graph.initializers.pop(value.name or "", None)  # a default would be taken instead of what is fed
         if value.name == DRAWS and value.type is None:
             value.type = ir.TensorType(ir.DataType.INT64)
-    return bytes(ir.to_proto(ir.Model(graph, ir_version=model.ir_version)).SerializeToString())
+    return _serialized(ir.Model(graph, ir_version=model.ir_version))
+
+
+def _serialized(model: ir.Model) -> bytes:
+    """The model with all weights inside: what is opened from memory finds no file beside it.
+
+    Raises:
+        FileNotFoundError: weights that lie in a file of their own are missing.
+    """
+    for graph in model.graphs():
+        for value in graph.initializers.values():
+            if isinstance(value.const_value, ir.ExternalTensor):
+                value.const_value = ir.tensor(value.const_value.numpy().copy(), name=value.name)
+    return bytes(ir.to_proto(model).SerializeToString())
 
 
 def cut_at_path(model: ir.Model, count: int) -> bytes:
@@ -149,10 +162,7 @@ def cut_at_path(model: ir.Model, count: int) -> bytes:
     taken.name = f"{TAKEN}.cut"
     ir.convenience.replace_all_uses_with(taken, given)
     model.graph.inputs.append(given)
-    for value in model.graph.initializers.values():
-        if isinstance(value.const_value, ir.ExternalTensor):
-            value.const_value = ir.tensor(value.const_value.numpy(), name=value.name)
-    return bytes(ir.to_proto(model).SerializeToString())
+    return _serialized(model)
 
 
 def find_value(graph: ir.Graph, name: str) -> ir.Value:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import onnx_ir as ir
 import onnxruntime
 import pytest
+import torch
+from onnx import numpy_helper
 from onnxruntime.quantization import quantize_dynamic
 from torch import nn
 
@@ -199,3 +203,91 @@ def test_bad_arguments(saved: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="expected inputs, or a bundle folder with golden cases"):
         rr.verify_against(file, file)
     assert rr.verify_against(file, file, inputs={"input": nets.example().numpy()}).passed
+
+
+@pytest.mark.parametrize("interface", ["explicit", "standalone"])
+def test_bug_small_constants_in_external_data(interface: str, tmp_path: Path) -> None:
+    """The part that decides is opened from memory, where no file lies beside it."""
+    bundle = rr.export(nets.layers(40), (nets.example(),), interface=interface)
+    folder = bundle.save(tmp_path / "bundle")
+    ir.save(ir.load(folder / "model.onnx"), tmp_path / "external.onnx", external_data="weights")
+    assert rr.lint(tmp_path / "external.onnx") == []
+    assert failed(tmp_path / "external.onnx", folder, {*POINTS} - {"law", "streams"}) == set()
+    (tmp_path / "weights").unlink()
+    assert {(f.code, f.severity) for f in rr.lint(tmp_path / "external.onnx")} == {("RR001", "note")}
+
+
+def change_manifest(model: onnx.ModelProto, change: Callable[[dict[str, Any]], None]) -> None:
+    (entry,) = (p for p in model.metadata_props if p.key == "rr.manifest")
+    manifest = json.loads(entry.value)
+    change(manifest)
+    entry.value = json.dumps(manifest)
+
+
+def swap_names(manifest: dict[str, Any]) -> None:
+    a, b = manifest["sites"][2], manifest["sites"][3]
+    a["name"], b["name"] = b["name"], a["name"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda manifest: manifest.clear(), id="broken"),
+        pytest.param(lambda manifest: manifest.update(interface="host"), id="another interface"),
+        pytest.param(swap_names, id="swapped names"),
+    ],
+)
+def test_bug_a_manifest_of_its_own_that_says_something_else(
+    saved: Path, change: Callable[[dict[str, Any]], None], tmp_path: Path
+) -> None:
+    model = onnx.load(saved / "model.onnx")
+    change_manifest(model, change)
+    onnx.save(model, tmp_path / "changed.onnx")
+    assert failed(tmp_path / "changed.onnx", saved, {"contract"}) == {"contract"}
+
+
+def test_bug_an_input_with_a_default(saved: Path, tmp_path: Path) -> None:
+    model = onnx.load(saved / "model.onnx")
+    model.graph.initializer.append(numpy_helper.from_array(np.full(6, -1), "rr_path"))
+    onnx.save(model, tmp_path / "default.onnx")
+    assert failed(tmp_path / "default.onnx", saved, {"contract"}) == {"contract"}
+
+
+def test_bug_seeds_that_lose_bits(saved: Path, tmp_path: Path) -> None:
+    """Seeds above 2^53 go through a float64."""
+    model = ir.load(saved / "model.onnx")
+    (seed,) = (v for v in model.graph.inputs if v.name == "rr_seed")
+    users = list(seed.uses())
+    nodes = [ir.node("Cast", [seed], {"to": ir.DataType.DOUBLE})]
+    nodes.append(ir.node("Cast", [nodes[0].outputs[0]], {"to": ir.DataType.INT64}))
+    for node in reversed(nodes):
+        model.graph.insert_before(model.graph[0], node)
+    for user in users:
+        user.node.replace_input_with(user.idx, nodes[1].outputs[0])
+    ir.save(model, tmp_path / "rounded.onnx")
+    assert failed(tmp_path / "rounded.onnx", saved, {"streams"}) == {"streams"}
+
+
+class Einsum(nn.Module):
+    """A branch without a single operator that has weights."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.einsum("ij,kj->ik", x, x).softmax(1) @ x
+
+
+def test_bug_a_branch_without_weights_computed_outside(tmp_path: Path) -> None:
+    bundle = rr.export(nets.pair(nn.Identity(), Einsum()), (nets.example(),))
+    folder = bundle.save(tmp_path / "bundle")
+    model = ir.load(folder / "model.onnx")
+    (choice,) = nodes_named(model, "If")
+    body = choice.attributes["then_branch"].as_graph()
+    for node in [n for n in body if n.op_type == "Softmax" or n.op_type.endswith("sum") or n.op_type == "MatMul"][:-1]:
+        for value in node.inputs:
+            producer = None if value is None else value.producer()
+            if producer is not None and producer.graph is body:
+                body.remove(producer)
+                model.graph.insert_before(choice, producer)
+        body.remove(node)
+        model.graph.insert_before(choice, node)
+    ir.save(model, tmp_path / "outside.onnx")
+    assert failed(tmp_path / "outside.onnx", folder, {*POINTS} - {"law"}) == {"laziness"}

@@ -92,10 +92,30 @@ def test_verify_exits_with_1_on_a_mismatch(place: Path) -> None:
     assert "NOT the same model" in done.stdout and "FAILS" in done.stdout
 
 
+def test_verify_against_a_bundle(place: Path) -> None:
+    done = run(place, "verify", "out/model.onnx", "--against", "out", "--json")
+    report = json.loads(done.stdout)
+    assert done.returncode == 0 and report["passed"] is True
+    assert [c["name"] for c in report["checks"]] == ["contract", "paths", "nearest", "streams", "law", "laziness"]
+    done = run(place, "verify", "out", "--against", "out", "--input", "input=x.npy", "--max-paths", "2")
+    assert done.returncode == 0 and "the same model" in done.stdout
+
+
+def test_verify_against_exits_with_1_on_a_mismatch(place: Path) -> None:
+    assert run(place, "export", "my_models:other", "another").returncode == 0
+    done = run(place, "verify", "another/model.onnx", "--against", "out")
+    assert done.returncode == 1
+    assert "NOT the same model" in done.stdout and "FAILS" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("verify", "out"), "Missing argument"),
+        (("verify", "out"), "expected MODULE:FUNCTION or --against BUNDLE, got neither"),
+        (("verify", "out", "my_models:small", "--against", "out"), "got both"),
+        (("verify", "out", "my_models:small", "--input", "input=x.npy"), "expected --against beside it"),
+        (("verify", "absent.onnx", "--against", "out"), "absent.onnx: expected an ONNX model"),
+        (("verify", "out", "--against", "absent"), "got nothing there"),
         (("verify", "nowhere", "my_models:small"), "got nothing there"),
         (("verify", "out", "my_models"), "expected MODULE:FUNCTION"),
         (("verify", "out", "my_models:absent"), "expected an importable 'my_models:absent'"),

@@ -195,7 +195,7 @@ def _check_law(subject: Subject, flow: Flow, plan: Plan, interface: str) -> Iter
             failures += _seed_failures(flow, plan, interface)
         failures += threshold_failures(plan, cut_routing(flow.model, interface, plan, {}))
     except KeyError as error:
-        yield subject.finding("RR001", f"{error.args[0]}: its thresholds", node=TAKEN)
+        yield subject.finding("RR001", f"the thresholds: {error.args[0]}", node=TAKEN)
     except Exception as error:  # onnxruntime's own exceptions have no common base
         yield _unloadable(subject, flow, error)
     if failures:
@@ -230,9 +230,10 @@ def _has_value(flow: Flow, name: str) -> bool:
 
 
 def _unloadable(subject: Subject, flow: Flow, error: Exception) -> Finding:
-    """Random nodes without a kernel have a finding of their own."""
+    """Random nodes without a kernel, and weights that are missing, have findings of their own."""
     opset = flow.model.opset_imports.get("", 0)
-    code = "RR303" if all(has_kernel(n, opset) for n in flow.random) else "RR001"
+    known = isinstance(error, OSError) or not all(has_kernel(n, opset) for n in flow.random)
+    code = "RR001" if known else "RR303"
     text = str(error).splitlines()[0] if str(error) else ""
     return subject.finding(
         code, f"the part that decides cannot be cut out and run: {type(error).__name__}: {text}", node=TAKEN

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from rr_export.lint.finding import Finding
-from rr_export.lint.flow import COMPARISONS, Decision, Flow, Level, node_name, random_op_names, small_constant
+from rr_export.lint.flow import COMPARISONS, PASSING, Decision, Flow, Level, node_name, random_op_names, small_constant
 from rr_export.lint.random_nodes import HALF
 from rr_export.lint.reading import Subject
 from rr_export.lowering import DRAWS, PATH, SEED
 
+ACTIVATED = ("Conv", "Gemm", "MatMul", "Add")  # what an activation often follows
 OURS = (SEED, PATH, DRAWS)
 _TORCH = ("rand", "randn", "randint", "rand_like", "randn_like", "uniform", "native_dropout")
 _DRAW_NAME = re.compile(
@@ -30,7 +33,8 @@ def check_decisions(subject: Subject, flow: Flow) -> Iterator[Finding]:
             yield from _check_branches(subject, flow, decision)
     yield from _check_precision(subject, flow)
     yield from _check_frozen_draws(subject, flow)
-    yield from _check_defaults(subject, flow)
+    yield from check_defaults(subject, flow)
+    yield from _check_activations(subject, flow)
     if subject.plan is None:
         yield from _check_shared(subject, flow)
 
@@ -56,24 +60,41 @@ def _is_constant_too(flow: Flow, where: ir.Node) -> bool:
 
 
 def _check_precision(subject: Subject, flow: Flow) -> Iterator[Finding]:
-    """What works in half precision between a draw and a decision; in files without a manifest comparisons only.
+    """What works in half precision between a draw and a decision.
 
-    There, what leads to a comparison may be a computation of the user's.
+    In files without a manifest only comparisons, and what hands a draw or a threshold on to them: what leads there may
+    be a computation of the user's.
     """
-    users: dict[ir.Node | None, Decision] = {}
+    users: dict[ir.Node, Decision] = {}
     for decision in flow.decisions:
         values = flow.upstream(decision.value)
         if decision.origin.random or any(v.name in OURS for v in values):
             for value in values:
-                users.setdefault(value.producer(), decision)
+                producer = value.producer()
+                if producer is not None:
+                    users.setdefault(producer, decision)
+    handing = {v.producer() for n in users if n.op_type in COMPARISONS for v in _handed(flow, n)}
     for node in flow.nodes():
-        if node not in users or (subject.plan is None and node.op_type not in COMPARISONS):
+        compares = node.op_type in COMPARISONS or node in handing
+        if node not in users or (subject.plan is None and not compares):
             continue
         halves = [v for v in (*node.inputs, *node.outputs) if v is not None and v.dtype in HALF]
-        if any(node.op_type in COMPARISONS or _is_drawn(flow, v) for v in halves):
+        if halves and (compares or any(_is_drawn(flow, v) for v in halves)):
             chosen = users[node].node
             text = f"{node.op_type} in half precision decides {chosen.op_type} {node_name(chosen)!r}"
             yield subject.finding("RR204", text, node=node_name(node), place=flow.place_name(node))
+
+
+def _handed(flow: Flow, comparison: ir.Node) -> Iterator[ir.Value]:
+    """What a comparison gets, followed back through casts, reshapes and selections."""
+    for start in comparison.inputs:
+        value = start
+        while value is not None:
+            yield value
+            producer = value.producer()
+            if producer is None or producer.domain or producer.op_type not in PASSING:
+                break
+            value = producer.inputs[0]
 
 
 def _is_drawn(flow: Flow, value: ir.Value) -> bool:
@@ -86,6 +107,10 @@ def _check_branches(subject: Subject, flow: Flow, decision: Decision) -> Iterato
     node = decision.node
     sides = [node.attributes[k].as_graph().outputs for k in ("then_branch", "else_branch") if k in node.attributes]
     routed = bool(decision.origin.random) or subject.plan is not None
+    if len({len(outputs) for outputs in sides}) > 1:
+        counts = " and ".join(str(len(outputs)) for outputs in sides)
+        text = f"then_branch and else_branch have {counts} outputs"
+        yield subject.finding("RR206", text, node=node_name(node), place=flow.place_name(node))
     for number, (a, b) in enumerate(zip(*sides, strict=False)):
         text = f"output {number} is {_typed(a)} in then_branch and {_typed(b)} in else_branch"
         where = {"node": node_name(node), "place": flow.place_name(node)}
@@ -108,35 +133,68 @@ def _check_frozen_draws(subject: Subject, flow: Flow) -> Iterator[Finding]:
             if value.name is None or not _DRAW_NAME.fullmatch(value.name) or not value.uses():
                 continue
             array = small_constant(value)
-            if array is not None and array.dtype.kind in "fiub":
+            if array is not None and _could_be_drawn(value.name, array):
                 shown = np.array2string(array.ravel()[:4], separator=", ", precision=3)
                 yield subject.finding("RR202", f"the constant {value.name!r} = {shown}", node=value.name)
 
 
-def _check_defaults(subject: Subject, flow: Flow) -> Iterator[Finding]:
+def _could_be_drawn(name: str, array: NDArray[Any]) -> bool:
+    """Whether the numbers are some that the random operator of this name gives."""
+    if array.dtype.kind not in "fiub":
+        return False
+    numbers, lower = array.astype(np.float64), name.lower()
+    if "bernoulli" in lower or "dropout" in lower:
+        return len(np.unique(numbers[numbers != 0])) <= 1
+    if "multinomial" in lower or "randint" in lower:
+        return bool((numbers >= 0).all() and (numbers == np.floor(numbers)).all())
+    return "normal" in lower or "randn" in lower or bool(((numbers >= 0) & (numbers < 1)).all())
+
+
+def check_defaults(subject: Subject, flow: Flow) -> Iterator[Finding]:
     """Inputs with a default that a decision or a random node depends on (before IR 4 every weight is one)."""
     found: dict[ir.Value, str] = {}
     for node in flow.random:
         for value in flow.inputs_origin(node).defaults:
             found.setdefault(value, f"{node.op_type} {node_name(node)!r}")
     for decision in flow.decisions:
-        for value in decision.origin.defaults if decision.node.op_type == "If" or decision.origin.random else ():
+        one = decision.node.op_type in ("If", "Loop") or _size(decision.value) == 1
+        for value in decision.origin.defaults if one or decision.origin.random else ():
             found.setdefault(value, f"{decision.node.op_type} {node_name(decision.node)!r}")
     for value in flow.model.graph.inputs:
         if value.name in OURS and value.is_initializer():
             found.setdefault(value, "the routes")
-    for value, user in found.items():
+    for value in flow.model.graph.inputs:
+        user = found.get(value)
+        if user is None:
+            continue
         if flow.model.ir_version >= 4 or value.name in OURS:
             yield subject.finding("RR205", f"the input {value.name!r} decides {user}", node=value.name or "")
 
 
+def _check_activations(subject: Subject, flow: Flow) -> Iterator[Finding]:
+    """Quantisers drop a Relu behind these where the range that they store begins at 0, and redirect outer readers only.
+
+    Seen with onnxruntime 1.32, ``quantize_static`` in the QDQ format.
+    """
+    for node in flow.nodes():
+        if node.op_type != "QuantizeLinear" or len(node.inputs) < 3:
+            continue
+        value, zero = node.inputs[0], small_constant(node.inputs[2])
+        maker = None if value is None else value.producer()
+        if value is None or maker is None or maker.op_type not in ACTIVATED:
+            continue
+        inner = [u.node for u in value.uses() if u.node.graph is not node.graph]
+        if inner and zero is not None and zero.dtype.kind in "iu" and (zero == np.iinfo(zero.dtype).min).all():
+            text = f"{node_name(inner[0])!r} in {flow.place_name(inner[0])} reads {value.name!r} before it is quantised"
+            yield subject.finding("RR208", text, node=node_name(inner[0]), place=flow.place_name(inner[0]))
+
+
 def _check_shared(subject: Subject, flow: Flow) -> Iterator[Finding]:
-    """Decisions that can both be made in one run and look at the same random number."""
+    """Decisions that can both be made in one run and look at the same condition, computed once or alike."""
     groups: dict[object, list[Decision]] = {}
     for decision in flow.decisions:
-        drawn = flow.drawn(decision) if decision.origin.random else None
-        if drawn is not None:
-            groups.setdefault(drawn, []).append(decision)
+        if decision.origin.random:
+            groups.setdefault(flow.number(decision.value), []).append(decision)
     for group in groups.values():
         first = group[0]
         others = [d for d in group[1:] if d.node is not first.node and _can_both(flow, first.node, d.node)]

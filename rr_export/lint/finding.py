@@ -215,6 +215,14 @@ _ALL = (
         "what follows gets other sizes on another route: static engines refuse or miscompute it",
         "give the branches outputs of equal sizes",
     ),
+    Rule(
+        "RR208",
+        "lost-activation",
+        "error",
+        "a value that a branch takes from before its quantisation",
+        "the quantiser has moved the activation into QuantizeLinear, and the branch reads the value without it",
+        "quantise again with extra_options={'QDQKeepRemovableActivations': True}",
+    ),
     # The contract that the file's own manifest states
     Rule(
         "RR301",
@@ -255,7 +263,7 @@ _ALL = (
         "warning",
         "a weight that is used two or more branches deeper than it is stored",
         "ONNX Runtime does not prepack it: its product takes about 1.2 times as long",
-        "store it in the branch that uses it (rr_export does)",
+        "store it in every branch that uses it; `bundle.save(..., external_data=True)` does, at one offset",
     ),
     Rule(
         "RR402",

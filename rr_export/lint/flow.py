@@ -6,7 +6,7 @@ look at. Nothing is executed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cache
@@ -16,12 +16,17 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
+from rr_export.lint.reading import FUNCTION_KEY
+
 NON_DETERMINISTIC = onnx.defs.OpSchema.NodeDeterminism.NonDeterministic
 COMPARISONS = frozenset({"Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"})
 PASSING = frozenset(  # operators that hand on what they get, or a part of it, in another form
     {"Cast", "CastLike", "Expand", "Flatten", "Gather", "Identity", "Not", "Reshape", "Slice", "Split", "Squeeze"}
     | {"Tile", "Transpose", "Unsqueeze"}
 )
+DISCRETE = COMPARISONS | {"And", "ArgMax", "ArgMin", "Ceil", "Floor", "Or", "Round", "Sign", "TopK", "Xor"}
+SCALING = frozenset({"Add", "Div", "Mul", "Sub"})  # by a constant they hand on a choice, too
+INDEXING = frozenset({"Gather", "GatherElements", "GatherND", "SequenceAt"})
 SELECTING = frozenset({"Gather", "GatherElements", "GatherND", "Slice", "Split"})
 SMALL = 1024  # elements; larger constants are told apart by identity alone
 
@@ -61,7 +66,7 @@ class Decision:
     """A node that chooses between computations.
 
     Attributes:
-        node: an ``If``, ``Where``, ``Loop``, or a ``Mul`` by a mask.
+        node: an ``If``, ``Where``, ``Loop``, a ``Mul`` by a mask, or what picks by an index that was drawn.
         value: what it looks at.
         choice: the value, followed back to the comparison or random node that makes it.
         origin: what the value depends on.
@@ -71,6 +76,12 @@ class Decision:
     value: ir.Value
     choice: ir.Value
     origin: Origin
+
+
+@cache
+def has_schema(domain: str, op_type: str, opset: int) -> bool:
+    """Whether onnx knows an operator."""
+    return onnx.defs.has(op_type, opset, domain)
 
 
 @cache
@@ -144,6 +155,7 @@ class Flow:
     def place_name(self, node: ir.Node) -> str:
         """The branches around a node in words."""
         words = [f"{attribute} of {owner.op_type} {node_name(owner)!r}" for owner, attribute in self.place(node)]
+        words += [f"function {node.metadata_props[FUNCTION_KEY]}"] if FUNCTION_KEY in node.metadata_props else []
         return " > ".join(words) or "main graph"
 
     def nodes(self) -> Iterator[ir.Node]:
@@ -151,10 +163,11 @@ class Flow:
         return iter(self.model.graph.all_nodes())
 
     def is_random(self, node: ir.Node) -> bool:
-        """Whether a node draws random numbers."""
-        if not is_random_op(node.domain, node.op_type, self.model.opset_imports.get(node.domain, 0)):
-            return False
-        return node.op_type != "Dropout" or may_train(node)
+        """Whether a node draws random numbers; of operators that onnx does not know, those with a ``seed`` do."""
+        opset = self.model.opset_imports.get(node.domain, 0)
+        if not has_schema(node.domain, node.op_type, opset):
+            return "seed" in node.attributes
+        return is_random_op(node.domain, node.op_type, opset) and (node.op_type != "Dropout" or may_train(node, opset))
 
     def choice(self, value: ir.Value) -> ir.Value:
         """The value, followed back through casts, reshapes and selections to what makes it."""
@@ -166,28 +179,14 @@ class Flow:
             value, producer = first, first.producer()
         return value
 
-    def drawn(self, decision: Decision) -> Any:
-        """A number that two decisions have in common where they look at the same random number; None: unknown."""
-        value: ir.Value | None = decision.value
-        while value is not None:
-            producer = value.producer()
-            if producer is None or producer.domain:
-                return None
-            if producer.op_type in SELECTING or self.is_random(producer):
-                return self.number(value)
-            if producer.op_type not in PASSING | COMPARISONS:
-                return None
-            value = next((v for v in producer.inputs if v is not None and self.origin(v).random), None)
-        return None
-
-    def upstream(self, value: ir.Value) -> set[ir.Value]:
-        """All values that a value is computed from, itself among them."""
-        found: set[ir.Value] = set()
+    def upstream(self, value: ir.Value) -> Mapping[ir.Value, None]:
+        """All values that a value is computed from, itself first; the order does not change from run to run."""
+        found: dict[ir.Value, None] = {}
         todo = [value]
         while todo:
             value = todo.pop()
             if value not in found:
-                found.add(value)
+                found[value] = None
                 producer = value.producer()
                 todo += [v for v in (producer.inputs if producer is not None else ()) if v is not None]
         return found
@@ -221,7 +220,7 @@ class Flow:
         plain = all(a.type != ir.AttributeType.GRAPH for a in producer.attributes.values())
         if self.is_random(producer) or not plain:
             return (id(value),)
-        attributes = tuple(sorted((name, str(a.value)) for name, a in producer.attributes.items()))
+        attributes = tuple(sorted((name, _key(a)) for name, a in producer.attributes.items()))
         inputs = tuple(None if v is None else self._numbers.get(v, (id(v),)) for v in producer.inputs)
         return hash((producer.domain, producer.op_type, attributes, inputs, value.index()))
 
@@ -248,7 +247,7 @@ class Flow:
                 self._origins[value] = origin
 
     def _level_of_sizes(self, node: ir.Node) -> Level:
-        (value,) = node.inputs
+        value = node.inputs[0] if node.inputs else None
         if value is None or self.origin(value).level == Level.CONSTANT:
             return Level.CONSTANT
         fixed = value.shape is not None and all(isinstance(d, int) for d in value.shape)
@@ -260,24 +259,35 @@ class Flow:
                 continue
             looked_at: list[ir.Value | None] = []
             if node.op_type in ("If", "Where"):
-                looked_at = [node.inputs[0]]
+                looked_at = list(node.inputs[:1])
             elif node.op_type == "Loop":
-                looked_at = [
-                    node.inputs[1] if len(node.inputs) > 1 else None,
-                    *node.attributes["body"].as_graph().outputs[:1],
-                ]
+                looked_at = [*node.inputs[:2], *node.attributes["body"].as_graph().outputs[:1]]
             elif node.op_type == "Mul":
-                looked_at = [v for v in node.inputs if v is not None and self._is_mask(v)]
+                looked_at = [v for v in node.inputs if v is not None and self._is_choice(v)]
+            elif node.op_type in INDEXING:
+                looked_at = [v for v in node.inputs[1:2] if v is not None and self._is_choice(v)]
             for value in looked_at:
                 if value is not None:
                     yield Decision(node, value, self.choice(value), self.origin(value))
 
-    def _is_mask(self, value: ir.Value) -> bool:
-        """Whether a value is a random choice in the form of a number."""
-        producer = self.choice(value).producer()
-        if producer is None or not self.origin(value).random:
+    def _is_choice(self, value: ir.Value) -> bool:
+        """Whether a value is a random number that was made discrete: a comparison's, rounded, or drawn so."""
+        if not self.origin(value).random:
             return False
-        return producer.op_type in COMPARISONS or producer.op_type in ("Bernoulli", "Multinomial")
+        producer = value.producer()
+        while producer is not None and not producer.domain:
+            if producer.op_type in DISCRETE or producer.op_type in ("Bernoulli", "Multinomial"):
+                return True
+            inputs = [v for v in producer.inputs if v is not None]
+            if producer.op_type == "Cast" and _is_whole(producer.outputs[0].dtype) and not _is_whole(inputs[0].dtype):
+                return True
+            if producer.op_type not in PASSING | SCALING:
+                return False
+            random = [v for v in inputs if self.origin(v).random]
+            if not random or any(self.origin(v).level > Level.CONSTANT for v in inputs if v not in random):
+                return False
+            producer = random[0].producer()
+        return False
 
 
 def subgraphs(node: ir.Node) -> Iterator[tuple[str, ir.Graph]]:
@@ -288,6 +298,14 @@ def subgraphs(node: ir.Node) -> Iterator[tuple[str, ir.Graph]]:
         elif attribute.type == ir.AttributeType.GRAPHS:
             for number, graph in enumerate(attribute.as_graphs()):
                 yield f"{name}[{number}]", graph
+
+
+def _key(attribute: ir.Attr) -> str:
+    """What tells an attribute from another of its name."""
+    if attribute.type == ir.AttributeType.TENSOR:
+        tensor = attribute.as_tensor()
+        return f"{tensor.dtype}{tensor.shape}{tensor.tobytes().hex() if tensor.size <= SMALL else id(tensor)}"
+    return str(attribute.value)
 
 
 def node_name(node: ir.Node) -> str:
@@ -313,8 +331,17 @@ def small_constant(value: ir.Value | None, limit: int = SMALL) -> np.ndarray[Any
         return None
 
 
-def may_train(dropout: ir.Node) -> bool:
-    """Whether a Dropout is, or can be fed to be, in training mode."""
+def _is_whole(dtype: ir.DataType | None) -> bool:
+    return dtype is not None and (dtype.is_integer() or dtype == ir.DataType.BOOL)
+
+
+def may_train(dropout: ir.Node, opset: int) -> bool:
+    """Whether a Dropout is, or can be fed to be, in training mode, and then drops anything."""
+    if opset < 7:
+        return "is_test" not in dropout.attributes or not dropout.attributes["is_test"].as_int()
+    ratio = small_constant(dropout.inputs[1] if len(dropout.inputs) > 1 else None)
+    if ratio is not None and not ratio.any():
+        return False
     mode = dropout.inputs[2] if len(dropout.inputs) > 2 else None
     if mode is None:
         return False

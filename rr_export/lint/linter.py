@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from rr_export.errors import LintError
 from rr_export.lint.contract import check_contract
 from rr_export.lint.decisions import check_decisions
 from rr_export.lint.engines import ENGINES
@@ -32,8 +33,14 @@ def lint(path: str | os.PathLike[str], *, engine: str = "onnxruntime") -> list[F
     if engine not in ENGINES:
         raise ValueError(f"engine: expected one of {', '.join(ENGINES)}, got {engine!r}; choose one")
     subject = read(path)
-    flow = Flow(subject.model)
     found = list(subject.remarks)
-    for check in (check_random_nodes, check_decisions, check_contract, check_weights, ENGINES[engine]):
-        found += check(subject, flow)
+    try:
+        flow = Flow(subject.model)
+        for check in (check_random_nodes, check_decisions, check_contract, check_weights, ENGINES[engine]):
+            found += check(subject, flow)
+    except (LookupError, ValueError, TypeError, AttributeError) as error:
+        raise LintError(
+            f"{subject.path}: expected nodes as their operators demand, got a malformed one ({type(error).__name__}: "
+            f"{error}); see what onnx.checker says"
+        ) from error
     return sorted(found, key=lambda f: SEVERITIES.index(f.severity))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 
 import onnx_ir as ir
@@ -50,7 +51,8 @@ def has_kernel(node: ir.Node, opset: int) -> bool:
 
 
 def _check_multinomial(subject: Subject, node: ir.Node, where: dict[str, str]) -> Iterator[Finding]:
-    shape = node.inputs[0].shape if node.inputs[0] is not None else None
+    source = node.inputs[0] if node.inputs else None
+    shape = None if source is None else source.shape
     if shape is not None and len(shape) != 2:
         yield subject.finding("RR109", f"Multinomial on an input of rank {len(shape)}", **where)
     samples = node.attributes["sample_size"].as_int() if "sample_size" in node.attributes else 1
@@ -84,7 +86,8 @@ def _equal_positions(flow: Flow, nodes: Sequence[ir.Node]) -> str:
 
 def _near_seeds(nodes: Sequence[ir.Node]) -> str:
     """Says which seed attributes are equal or adjacent once they are truncated to integers."""
-    seeds = sorted(int(n.attributes["seed"].value) for n in nodes if "seed" in n.attributes)
+    given = [float(n.attributes["seed"].value) for n in nodes if "seed" in n.attributes]
+    seeds = sorted(max(1, int(seed)) for seed in given if math.isfinite(seed))  # 0 and 1 give the same stream
     equal = sorted({a for a, b in itertools.pairwise(seeds) if a == b})
     adjacent = sorted({(a, b) for a, b in itertools.pairwise(seeds) if b - a == 1})
     texts = [f"equal seeds {', '.join(map(str, equal))}"] if equal else []

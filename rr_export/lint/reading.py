@@ -13,7 +13,6 @@ from typing import Any
 
 import onnx_ir as ir
 import onnx_ir.passes.common as ir_passes
-from google.protobuf.message import DecodeError
 
 from rr_export.bundle import MODEL
 from rr_export.errors import LintError
@@ -23,6 +22,9 @@ from rr_export.manifest import METADATA_KEY, read_plan
 from rr_export.plan import Plan
 from rr_runtime import BundleError as ManifestError
 from rr_runtime.manifest import Manifest
+
+ALIAS = "ai.onnx"
+FUNCTION_KEY = "rr.function"  # on what was inlined: the function that held it
 
 
 @dataclass
@@ -61,10 +63,16 @@ def read(path: str | os.PathLike[str]) -> Subject:
     """
     given = Path(path)
     source = given / MODEL if given.is_dir() else given
+    if given.is_dir() and not source.exists():
+        raise LintError(f"{given}: expected an ONNX model or a bundle, got a folder without {MODEL}; name a file in it")
     try:
-        model = load_ort(source) if source.suffix == ORT_SUFFIX else ir.load(source)
-    except (OSError, DecodeError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise LintError(f"{source}: expected an ONNX model, got {type(error).__name__}: {error}; name one") from error
+        with _quiet("onnx_ir"):
+            model = load_ort(source) if source.suffix == ORT_SUFFIX else ir.load(source)
+    except LintError:
+        raise
+    except Exception as error:  # protobuf, onnx_ir and the file system each have their own
+        reason = error.__cause__ or error
+        raise LintError(f"{source}: expected an ONNX model, got {type(reason).__name__}: {reason}; name one") from error
     if not len(model.graph) and not model.graph.inputs and not model.graph.outputs:
         raise LintError(f"{source}: expected an ONNX model, got a file without a graph; name another")
     subject = Subject(str(path), source, model)
@@ -76,6 +84,10 @@ def read(path: str | os.PathLike[str]) -> Subject:
 
 def _prepare(subject: Subject) -> None:
     """Functions are inlined, nodes are in execution order, values have the types and shapes that can be inferred."""
+    for function in subject.model.functions.values():
+        for node in function.all_nodes():
+            node.metadata_props[FUNCTION_KEY] = f"{function.domain}::{function.name}"
+    _use_default_domain(subject.model)
     for step in (ir_passes.InlinePass(), _Sort(), ir_passes.ShapeInferencePass(strict_mode=False, data_prop=False)):
         try:
             with _quiet("onnx_ir"):
@@ -83,6 +95,17 @@ def _prepare(subject: Subject) -> None:
         except Exception as error:  # onnx's checks have no common base; what fails is looked at as it is
             name = type(step).__name__.strip("_")
             subject.remarks.append(subject.finding("RR001", f"{name} failed with {type(error).__name__}"))
+
+
+def _use_default_domain(model: ir.Model) -> None:
+    """``ai.onnx`` is another name of the default domain, the empty one."""
+    for imports in (model.opset_imports, *(f.opset_imports for f in model.functions.values())):
+        if ALIAS in imports:
+            imports.setdefault("", imports[ALIAS])
+    for graph in (*model.graphs(), *model.functions.values()):
+        for node in graph:
+            if node.domain == ALIAS:
+                node.domain = ""
 
 
 class _Sort(ir.passes.InPlacePass):
@@ -131,4 +154,4 @@ def _remark_missing_data(subject: Subject) -> None:
             elif file.stat().st_size < end:
                 missing.setdefault(str(tensor.location), "is cut short")
     for location, what in sorted(missing.items()):
-        subject.remarks.append(subject.finding("RR001", f"external data {location!r} {what}; its weights"))
+        subject.remarks.append(subject.finding("RR001", f"external data {location!r} {what}"))

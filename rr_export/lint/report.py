@@ -127,7 +127,7 @@ def _sarif_result(finding: Finding, codes: Sequence[str], files: Sequence[str]) 
         "level": finding.severity,
         "message": {"text": f"{finding.message}: {finding.effect}; {finding.remedy}"},
         "locations": [location],
-        "partialFingerprints": {"finding/v1": f"{finding.code}:{finding.place}:{finding.node}"},
+        "partialFingerprints": {"finding/v1": f"{finding.code}:{finding.place}:{finding.node}:{finding.message}"},
     }
 
 

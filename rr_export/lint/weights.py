@@ -11,10 +11,7 @@ from rr_export.lint.finding import Finding
 from rr_export.lint.flow import Flow, constant_of, node_name
 from rr_export.lint.reading import Subject
 
-PREPACKED = frozenset(
-    {"MatMul", "Gemm", "Conv", "ConvTranspose", "LSTM", "GRU", "RNN", "MatMulInteger", "QLinearMatMul"}
-    | {"QLinearConv", "DynamicQuantizeMatMul", "MatMulNBits", "Attention", "QAttention"}
-)
+PREPACKED = ("MatMul", "Gemm", "Conv", "Attention", "LSTM", "GRU", "RNN")  # parts of operators' names
 LEAST_BYTES = 1024  # smaller ones do not show
 LEAST_SHARE = 1e-3  # of all weights: equal biases and norms of an untrained net do not matter
 
@@ -28,7 +25,7 @@ def check_weights(subject: Subject, flow: Flow) -> Iterator[Finding]:
 def _check_depth(subject: Subject, flow: Flow) -> Iterator[Finding]:
     depth_of = {v: len(flow.place_of(g)) for g in flow.model.graphs() for v in g.initializers.values()}
     for node in flow.nodes():
-        if node.op_type not in PREPACKED:
+        if not any(part in node.op_type for part in PREPACKED):
             continue
         for value in node.inputs[1:]:
             tensor = constant_of(value)
@@ -43,9 +40,11 @@ def _check_depth(subject: Subject, flow: Flow) -> Iterator[Finding]:
 def _check_duplicates(subject: Subject, flow: Flow) -> Iterator[Finding]:
     known: dict[tuple[object, ...], list[ir.Value]] = {}
     stored: dict[object, ir.Value] = {}
+    bytes_of: dict[ir.Value, int] = {}
     for graph in flow.model.graphs():
-        for value in graph.initializers.values():
-            tensor = value.const_value
+        constants = [n.outputs[0] for n in graph if n.op_type == "Constant" and not n.domain]
+        for value in (*graph.initializers.values(), *constants):
+            tensor = ir.convenience.get_const_tensor(value)
             if tensor is None or tensor.nbytes < LEAST_BYTES or tensor.dtype == ir.DataType.STRING:
                 continue
             here = (tensor.location, tensor.offset) if isinstance(tensor, ir.ExternalTensor) else id(tensor)
@@ -56,11 +55,11 @@ def _check_duplicates(subject: Subject, flow: Flow) -> Iterator[Finding]:
                 content = hashlib.sha256(tensor.tobytes()).digest()
             except (OSError, ValueError):  # external data that is missing: said elsewhere
                 continue
+            bytes_of[value] = tensor.nbytes
             known.setdefault((tensor.dtype, tuple(tensor.shape), content), []).append(value)
-    total = sum(value.const_value.nbytes for value in stored.values() if value.const_value is not None)
     for values in known.values():
-        wasted = (len(values) - 1) * values[0].const_value.nbytes  # type: ignore[union-attr]
-        if wasted > LEAST_SHARE * total:
+        wasted = (len(values) - 1) * bytes_of[values[0]]
+        if wasted > LEAST_SHARE * sum(bytes_of.values()):
             names = ", ".join(repr(v.name) for v in values[:4]) + (" ..." if len(values) > 4 else "")
             text = f"{names} are equal: {wasted} bytes too many"
             yield subject.finding("RR402", text, node=values[0].name or "")

@@ -16,9 +16,9 @@ LATENT = "rr_routes"  # the latent routes, where they differ from the path taken
 def path_taken(builder: Builder, plan: Plan, routes: ir.Value, name: str) -> ir.Value:
     """Returns the path taken, int64 [S], as the value ``name``.
 
-    A site is reached when, for one of its calls, all enclosing (site, branch) pairs are taken: the least of a row of
-    pairs for each call, then the largest of a row of calls for each site. Whole numbers all the way: quantisers and
-    converters rewrite products and floating point.
+    A site is reached when, for one of its calls, all enclosing (site, branch) pairs are taken: the taken pairs of each
+    call are counted, then the whole calls of each site. In whole numbers, as quantisers and converters rewrite products
+    and floating point.
     """
     if any(() not in site.calls for site in plan.sites):
         routes.name = LATENT
@@ -42,16 +42,19 @@ def _reached(builder: Builder, plan: Plan, routes: ir.Value) -> ir.Value:
     branches = builder.constant("enclosing_branches", np.array([branch for _, branch in pairs], np.int64))
     equal = builder.op("Equal", [builder.op("Gather", [routes, sites], axis=0), branches])
     taken = builder.op("Cast", [equal], to=ir.DataType.INT64)
-    whole = _reduced(builder, "ReduceMin", taken, "pairs_of_calls", [[pairs.index(p) for p in call] for call in calls])
+    of_calls = [[pairs.index(pair) for pair in call] for call in calls]
+    counts = _sums(builder, taken, "pairs_of_calls", of_calls)
+    needed = builder.constant("pairs_needed", np.array([len(call) for call in calls]))
+    whole = builder.op("Cast", [builder.op("GreaterOrEqual", [counts, needed])], to=ir.DataType.INT64)
     of_sites = [[calls.index(call) for call in site.calls] for site in plan.sites]
-    hits = _reduced(builder, "ReduceMax", whole, "calls_of_sites", of_sites)
+    hits = _sums(builder, whole, "calls_of_sites", of_sites)
     return builder.op("Greater", [hits, builder.constant("none", np.array(0))])
 
 
-def _reduced(builder: Builder, op_type: str, values: ir.Value, name: str, rows: Sequence[Sequence[int]]) -> ir.Value:
-    """The least or largest of ``values`` [n], in {0, 1}, at the positions of every row; of an empty row 1, or 0."""
-    neutral, width = int(op_type == "ReduceMin"), max(1, *map(len, rows))
+def _sums(builder: Builder, values: ir.Value, name: str, rows: Sequence[Sequence[int]]) -> ir.Value:
+    """For every row the sum of ``values``, int64 [n], at its positions."""
+    width = max(1, *map(len, rows))
     table = np.array([[p + 1 for p in row] + [0] * (width - len(row)) for row in rows], np.int64)
-    extended = builder.op("Concat", [builder.constant(f"neutral_{neutral}", np.array([neutral])), values], axis=0)
+    extended = builder.op("Concat", [builder.constant("nothing", np.array([0])), values], axis=0)
     found = builder.op("Gather", [extended, builder.constant(name, table)], axis=0)
-    return builder.op(op_type, [found, builder.constant("axis", np.array([1]))], keepdims=0)
+    return builder.op("ReduceSum", [found, builder.constant("axis", np.array([1]))], keepdims=0)

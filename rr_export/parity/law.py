@@ -20,7 +20,7 @@ from rr_export.parity import first_runs
 from rr_export.parity.compare import Arrays
 from rr_export.parity.paths import Progress
 from rr_export.parity.report import Check
-from rr_export.parity.subject import Eager, File
+from rr_export.parity.subject import Candidate, Eager
 from rr_export.plan import Plan
 from rr_export.routing import RoutingSlice, threshold_failures
 from rr_export.run import free_routes, recorded
@@ -31,7 +31,9 @@ LAW_TOLERANCE = 2.0**-23  # float32 thresholds: the most by which a branch's pro
 OS_RUNS, LONG_RUNS, SESSIONS, EAGER_RUNS, WHOLE_RUNS = 10_000, 10_000, 1_000, 5_000, 16
 
 
-def check_law(eager: Eager | None, file: File, routing: RoutingSlice, inputs: Arrays, *, progress: Progress) -> Check:
+def check_law(
+    eager: Eager | None, file: Candidate, routing: RoutingSlice, inputs: Arrays, *, progress: Progress
+) -> Check:
     """Compares marginals, pairs of sites and kept counts with the plan, for every source of routes.
 
     Without an eager model its own free draws are no source.
@@ -189,7 +191,7 @@ def _eager_runs(eager: Eager, plan: Plan) -> list[str]:
     ]
 
 
-def _whole_runs(file: File, routing: RoutingSlice, inputs: Arrays) -> list[str]:
+def _whole_runs(file: Candidate, routing: RoutingSlice, inputs: Arrays) -> list[str]:
     """Whole runs must agree with what was measured on their parts."""
     if file.interface == "standalone":
         return []

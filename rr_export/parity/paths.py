@@ -9,7 +9,7 @@ import numpy as np
 
 from rr_export.parity.compare import Comparison
 from rr_export.parity.report import Check
-from rr_export.parity.subject import File, Reference
+from rr_export.parity.subject import Candidate, Reference
 from rr_export.plan import Plan
 from rr_runtime.draws import draws
 
@@ -34,7 +34,7 @@ def choose_paths(plan: Plan, max_paths: int) -> tuple[list[tuple[int, ...]], int
 
 def check_paths(
     eager: Reference,
-    file: File,
+    file: Candidate,
     *,
     axes: Mapping[str, Sequence[int | str]],
     bounds: Mapping[str, Sequence[int | None]],
@@ -81,7 +81,7 @@ def check_paths(
     )
 
 
-def _compare(comparison: Comparison, eager: Reference, file: File, path: Sequence[int], where: str) -> None:
+def _compare(comparison: Comparison, eager: Reference, file: Candidate, path: Sequence[int], where: str) -> None:
     expected = eager.on_path(path)
     try:
         got = file.on_path(eager.inputs, path)

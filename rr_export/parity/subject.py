@@ -54,6 +54,32 @@ class Reference(Protocol):
         """Returns it with inputs whose named axes have other sizes (elements repeat cyclically)."""
 
 
+class Candidate(Protocol):
+    """A file that is to be proven.
+
+    Attributes:
+        interface: what it takes and gives.
+        plan: its sites.
+        forcible: what onnxruntime loads to take a given path.
+    """
+
+    interface: str
+    plan: Plan
+    forcible: str | bytes
+
+    def feeds(self, inputs: Arrays, path: Path_) -> dict[str, NDArray[Any]]:
+        """Returns what to feed to ``forcible`` so that it takes ``path``."""
+
+    def on_path(self, inputs: Arrays, path: Path_) -> Answer:
+        """Returns what it gives when forced to ``path``."""
+
+    def on_seed(self, inputs: Arrays, seed: int, path: Path_ | None = None) -> Answer:
+        """Returns what it gives with ``seed``, where ``path`` does not force a route."""
+
+    def on_random_node(self, inputs: Arrays) -> Answer:
+        """Returns what an explicit file gives when its random node decides."""
+
+
 class Eager:
     """The eager model with one set of arguments."""
 
@@ -126,13 +152,7 @@ class File:
 
     def feeds(self, inputs: Arrays, path: Path_) -> dict[str, NDArray[Any]]:
         """Returns what to feed to ``forcible`` so that it takes ``path``."""
-        routes = np.array(path, dtype=np.int64)
-        added: dict[str, dict[str, NDArray[Any]]] = {
-            "explicit": {SEED: np.array(0), PATH: routes},
-            "host": {DRAWS: draws(0, len(routes)), PATH: routes},
-            "standalone": {TAKEN: routes},
-        }
-        return {**inputs, **added.get(self.interface, {})}
+        return forcing_feeds(self.interface, inputs, path)
 
     def on_path(self, inputs: Arrays, path: Path_) -> Answer:
         """Returns what the file gives when forced to ``path``."""
@@ -157,6 +177,17 @@ class File:
         names = [*self._outputs, TAKEN]
         values = session.run(names, {**inputs, SEED: np.array(-1), PATH: np.full(len(self.plan.sites), -1)})
         return Answer(dict(zip(self._outputs, values, strict=False)), values[-1])
+
+
+def forcing_feeds(interface: str, inputs: Arrays, path: Path_) -> dict[str, NDArray[Any]]:
+    """Returns what to feed to a file of this interface so that it takes ``path``; standalone: to a copy cut there."""
+    routes = np.array(path, dtype=np.int64)
+    added: dict[str, dict[str, NDArray[Any]]] = {
+        "explicit": {SEED: np.array(0), PATH: routes},
+        "host": {DRAWS: draws(0, len(routes)), PATH: routes},
+        "standalone": {TAKEN: routes},
+    }
+    return {**inputs, **added.get(interface, {})}
 
 
 def resize_array(array: NDArray[Any], labels: Sequence[int | str], sizes: Mapping[str, int]) -> NDArray[Any]:

@@ -156,7 +156,7 @@ def multinomial_of_vector(folder: Path) -> Path:
 @HANDMADE(
     "RR103",
     made_by="hand: a function that draws, called twice",
-    where={"RR103": ("", "main graph")},
+    where={"RR103": ("", "function local::noisy")},
     shows=is_random,
 )
 def function_that_draws(folder: Path) -> Path:

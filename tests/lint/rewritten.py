@@ -16,6 +16,7 @@ import onnx_ir as ir
 import onnxconverter_common.float16
 import onnxoptimizer
 import onnxruntime
+import onnxruntime.quantization
 import onnxruntime.transformers.float16
 import onnxscript.optimizer
 import onnxscript.version_converter
@@ -24,8 +25,9 @@ import onnxslim
 from onnx import numpy_helper, version_converter
 from onnx_ir.passes.common import CommonSubexpressionEliminationPass
 
-from tests.lint.sabotaged import bundle_file
+from tests.lint.sabotaged import bundle_file, loaded
 from tests.lint.specimen import (
+    WIDTH,
     Gallery,
     always_agrees,
     first_runs_agree,
@@ -291,3 +293,39 @@ def ort_format(model: onnx.ModelProto, folder: Path) -> Path:
     options.add_session_config_entry("session.save_model_format", "ORT")
     onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return folder / "model.ort"
+
+
+# Quantisers
+
+
+class Once(onnxruntime.quantization.CalibrationDataReader):
+    """One batch of normal numbers, both branches of the only site in turn."""
+
+    def __init__(self) -> None:
+        numbers = np.random.default_rng(0).standard_normal((3, WIDTH)).astype(np.float32)
+        self.feeds = iter([{"input": numbers, "rr_seed": np.array(0), "rr_path": np.array([k])} for k in range(2)])
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        return next(self.feeds, None)
+
+
+def _forgets_the_activation(file: Path) -> None:
+    """On the path that passes its input on, the quantised outputs are nearer to those without the activation."""
+    numbers = np.random.default_rng(1).standard_normal((3, WIDTH)).astype(np.float32)
+    fed = {"input": numbers, "rr_seed": np.array(0), "rr_path": np.array([1])}
+    kept, lost = loaded("explicit", name="activated"), loaded("explicit", name="activated")
+    (relu,) = (n for n in lost.graph.node if n.op_type == "Relu")
+    relu.op_type = "Identity"
+    right, wrong, got = (
+        onnxruntime.InferenceSession(m, providers=["CPUExecutionProvider"]).run(None, fed)[0]
+        for m in (kept.SerializeToString(), lost.SerializeToString(), file)
+    )
+    assert np.abs(got - wrong).max() < np.abs(got - right).max()
+
+
+@REWRITTEN("RR208", made_by="onnxruntime.quantization.quantize_static", shows=_forgets_the_activation)
+def activation_lost_in_quantisation(folder: Path) -> Path:
+    target = folder / "quantised.onnx"
+    with quiet():
+        onnxruntime.quantization.quantize_static(bundle_file("explicit", folder, name="activated"), target, Once())
+    return target

@@ -49,12 +49,20 @@ def chained() -> nn.Module:
     ).eval()
 
 
+def activated() -> nn.Module:
+    """A site behind an activation."""
+    torch.manual_seed(0)
+    site = rr.OperationChoice([nn.Linear(nets.WIDTH, nets.WIDTH), nn.Identity()], rr.Uniform(2))
+    return nn.Sequential(nn.Linear(nets.WIDTH, nets.WIDTH), nn.ReLU(), site, nn.Linear(nets.WIDTH, 2)).eval()
+
+
 MODELS: dict[str, Callable[[], nn.Module]] = {
     "steps": steps,
     "nested": nested,
     "chained": chained,
     "operations": lambda: nets.pair(nn.Identity(), nets.Mlp(), nets.Mlp(2.0), nn.Sequential(nn.ReLU())),
     "everything": nets.everything,
+    "activated": activated,
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.resources
 import io
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -247,7 +248,6 @@ def test_standard_output_is_nothing_but_the_report(place: Path) -> None:
         ((), "Missing argument"),
         (("absent.onnx",), "absent.onnx"),
         (("text.onnx",), "expected an ONNX model"),
-        (("models/good.onnx", "text.onnx"), "expected an ONNX model"),
         (("models",), "expected an ONNX model"),
         (("models/good.onnx", "--select", "RR999"), "RR999"),
         (("models/good.onnx", "--ignore", "tied"), "expected codes such as RR103"),
@@ -269,3 +269,27 @@ def test_specimens_are_named_in_the_report(made: Callable[[str], Path]) -> None:
     paths = [str(made(name)) for name in ("shared_draw", "stored_draw")]
     report = to_json([f for path in paths for f in lint(path)], paths)
     assert [row["file"] for row in report["findings"]] == paths
+
+
+def test_a_file_that_cannot_be_read_hides_nothing(place: Path) -> None:
+    done = run(place, "lint", "models/bad.onnx", "text.onnx", "models/good.onnx", "--format", "json")
+    assert done.returncode == 2
+    assert "text.onnx: expected an ONNX model" in " ".join(done.stderr.split())
+    report = json.loads(done.stdout)
+    assert report["files"] == ["models/bad.onnx", "models/good.onnx"]
+    assert {f["file"] for f in report["findings"]} == {"models/bad.onnx"}
+
+
+def test_output_follows_links_and_leaves_pipes_alone(place: Path) -> None:
+    (place / "real.sarif").write_text("old")
+    (place / "link.sarif").symlink_to("real.sarif")
+    assert run(place, "lint", "models/good.onnx", "--format", "sarif", "--output", "link.sarif").returncode == 0
+    assert (place / "link.sarif").is_symlink() and '"2.1.0"' in (place / "real.sarif").read_text()
+    os.mkfifo(place / "pipe")
+    reader = os.open(place / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert run(place, "lint", "models/good.onnx", "--output", "pipe").returncode == 0
+        assert b"nothing to report" in os.read(reader, 10_000)
+    finally:
+        os.close(reader)
+    assert (place / "pipe").is_fifo()

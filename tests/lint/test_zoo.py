@@ -18,7 +18,8 @@ from tests.lint.specimen import WIDTH, first_runs_agree, is_frozen
 from tests.lint.stock import exported, save
 from tests.lint.zoo import ZOO
 
-PLACE = re.compile(r"main graph|(\w+ of \w+ '[^']*')( > \w+ of \w+ '[^']*')*")
+STEP = r"(\w+ of \w+ '[^']*'|function \w+::\w+)"
+PLACE = re.compile(rf"main graph|{STEP}( > {STEP})*")
 
 
 NO_MODEL = r"expected (an ONNX model|a model in onnxruntime's \.ort format)"
