@@ -155,6 +155,18 @@ def test_values_of_a_wrong_type_are_refused(place: tuple[Any, ...], value: objec
         (put("sites", 0, "policy", "thresholds", 0, value=[0.5]), r"thresholds\[0\]: expected 2 numbers .*, got"),
         (put("sites", 2, "policy", "step", value=0), r"sites: expected each step of a chain once, got"),
         (
+            put("sites", 2, "policy", "step", value=2),
+            r"'head', step 2 of chain 0: expected a step 1 before it, got none",
+        ),
+        (
+            put("sites", 2, "calls", value=[[[1, 0]]]),
+            r"sites\[2\]\.calls: expected all branches around each .*\[1, 0\]",
+        ),
+        (
+            put("axes", value={"n": [9, 2]}),
+            r"axes\.n: expected a least size that is not above the largest, got \[9, 2\]",
+        ),
+        (
             put("sites", 1, "policy", "probabilities", value=[[0.5, 0.5]] * 2),
             r"sites\[1\]|thresholds: expected 2 rows",
         ),

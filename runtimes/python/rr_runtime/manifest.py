@@ -302,12 +302,24 @@ def _check_sites(node: _Node, sites: tuple[Site, ...]) -> None:
                     f"{node.where}: {node.place}[{i}].calls: expected enclosing branches of other sites, "
                     f"got [{outer}, {branch}]; {_DAMAGED}"
                 )
+        for call in site.calls:
+            for outer, _ in call:
+                if not any(set(around) <= set(call) for around in sites[outer].calls):
+                    raise BundleError(
+                        f"{node.where}: {node.place}[{i}].calls: expected all branches around each enclosing one, "
+                        f"got {list(map(list, call))}; {_DAMAGED}"
+                    )
     steps = {(site.policy.chain, site.policy.step): site for site in sites if site.policy.type == "markov"}
     if len(steps) != sum(site.policy.type == "markov" for site in sites):
         node.fail("each step of a chain once")
     for (chain, step), site in steps.items():
         before = steps.get((chain, step - 1)) if step else None
-        rows = 1 if not step else len(before.branches) if before else len(site.policy.probabilities)
+        if step and before is None:
+            raise BundleError(
+                f"{node.where}: {node.place}: site {site.name!r}, step {step} of chain {chain}: expected a step "
+                f"{step - 1} before it, got none; {_DAMAGED}"
+            )
+        rows = len(before.branches) if before else 1
         if len(site.policy.probabilities) != rows:
             raise BundleError(
                 f"{node.where}: {node.place}: site {site.name!r}, step {step} of chain {chain}: expected {rows} "
@@ -333,6 +345,8 @@ def _read_bounds(node: _Node) -> tuple[int | None, int | None]:
     bounds = node.each(lambda bound: None if bound.value is None else bound.integer(0))
     if len(bounds) != 2:
         node.fail("the least and the largest size")
+    if bounds[0] is not None and bounds[1] is not None and bounds[0] > bounds[1]:
+        node.fail("a least size that is not above the largest")
     return bounds[0], bounds[1]
 
 
