@@ -4,13 +4,15 @@ VENV := .venv
 STAMP := $(VENV)/.installed
 PROJECTS := pyproject.toml runtimes/python/pyproject.toml
 
-.PHONY: help install demo test test-slow test-lowest bench lint clean
+.PHONY: help install demo test test-slow test-lowest test-survival survival bench lint clean
 
 help:
 	@echo "make demo       install, then export, verify and run a routed sentence encoder"
 	@echo "make test       install, then run the tests"
 	@echo "make test-slow  the tests marked slow"
 	@echo "make test-lowest  rr-runtime with the oldest versions that it promises"
+	@echo "make test-survival  every tool of the survival matrix on every file, as docs/survival.md says"
+	@echo "make survival   make docs/survival.md and docs/survival.json again"
 	@echo "make bench      the benchmarks"
 	@echo "make lint       ruff and mypy"
 	@echo "make install    only install, into $(VENV)"
@@ -32,6 +34,12 @@ test-lowest: $(VENV)/bin/pip
 	    $(VENV)-lowest/bin/python -m pip install -e ./runtimes/python onnx pytest
 	$(VENV)-lowest/bin/python -m pytest --confcutdir=tests/runtime tests/runtime
 
+test-survival: $(STAMP)
+	$(VENV)/bin/python -m pytest -m survival
+
+survival: $(STAMP)
+	$(VENV)/bin/python -m survival
+
 bench: $(STAMP)
 	$(VENV)/bin/python -m benchmarks
 
@@ -46,7 +54,7 @@ install: $(STAMP)
 $(STAMP): $(PROJECTS) constraints.txt | $(VENV)/bin/pip
 	@echo "Installing rr-export and what it needs into $(VENV): about 1.7 GB, a minute or two."
 	PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 \
-	    $(VENV)/bin/python -m pip install -e ./runtimes/python -e '.[demo,test]'
+	    $(VENV)/bin/python -m pip install -e ./runtimes/python -e '.[demo,test,survival]'
 	@touch $@
 
 # The first interpreter that is new enough; `make PYTHON=/path/to/python` names another.
