@@ -85,6 +85,7 @@ def applicable(name: str) -> list[str]:
     return [*ON_ROUTES, *ON_NUMBERS, *(AVALANCHE if name == "seeds one bit apart" else ())]
 
 
+SLOW = ("sessions 2^30, 2^30 + 1, ...", "standalone, seeds of the system")  # thousands of sessions each
 ROWS = [(name, test) for name in SAMPLES for test in applicable(name)]
 LEVEL = FALSE_ALARM / len(ROWS)
 
@@ -113,7 +114,13 @@ def battery() -> list[Row]:
     return [measure(name, sample(name), test) for name, test in ROWS]
 
 
-@pytest.mark.parametrize(("name", "test"), ROWS, ids=[f"{name} | {test}" for name, test in ROWS])
+@pytest.mark.parametrize(
+    ("name", "test"),
+    [
+        pytest.param(name, test, id=f"{name} | {test}", marks=pytest.mark.slow if name in SLOW else ())
+        for name, test in ROWS
+    ],
+)
 def test_the_generator_passes(name: str, test: str) -> None:
     row = measure(name, sample(name), test)
     assert row.p >= LEVEL, f"{row}: a perfect generator gets there with probability {row.p:.1g}"

@@ -278,8 +278,8 @@ def writes_rubbish(source: Path, target: Path) -> None:
 @pytest.mark.parametrize(
     ("run", "outcome", "reason"),
     [
-        (dies, REFUSES, "the process dies (SIGSEGV)"),
-        (hangs, REFUSES, "no end after 3 s"),
+        pytest.param(dies, REFUSES, "the process dies (SIGSEGV)", marks=pytest.mark.slow),
+        pytest.param(hangs, REFUSES, "no end after 3 s", marks=pytest.mark.slow),
         (raises, REFUSES, "ValueError: cannot read source.onnx"),
         (writes_nothing, REFUSES, "FileNotFoundError: nothing was written"),
         (writes_rubbish, NO_LOAD, "InvalidProtobuf"),

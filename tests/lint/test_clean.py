@@ -277,6 +277,7 @@ BACKEND: dict[str, tuple[set[str], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
 def test_every_operator_of_onnx(tmp_path: Path) -> None:
     """One small model per operator and way to use it: 1884 in onnx 1.23."""
