@@ -1,4 +1,4 @@
-"""Rules about choices between computations, in any file: RR201 to RR207."""
+"""Rules about choices between computations, in any file: RR201 to RR208."""
 
 from __future__ import annotations
 
@@ -65,14 +65,9 @@ def _check_precision(subject: Subject, flow: Flow) -> Iterator[Finding]:
     In files without a manifest only comparisons, and what hands a draw or a threshold on to them: what leads there may
     be a computation of the user's.
     """
-    users: dict[ir.Node, Decision] = {}
-    for decision in flow.decisions:
-        values = flow.upstream(decision.value)
-        if decision.origin.random or any(v.name in OURS for v in values):
-            for value in values:
-                producer = value.producer()
-                if producer is not None:
-                    users.setdefault(producer, decision)
+    fed = any(v.name == DRAWS for v in flow.model.graph.inputs)
+    claimed = flow.claimed({d.value: d for d in flow.decisions if fed or d.origin.random})
+    users = {maker: decision for value, decision in claimed.items() if (maker := value.producer()) is not None}
     handing = {v.producer() for n in users if n.op_type in COMPARISONS for v in _handed(flow, n)}
     for node in flow.nodes():
         compares = node.op_type in COMPARISONS or node in handing

@@ -23,7 +23,7 @@ def _check_openvino(subject: Subject, flow: Flow) -> Iterator[Finding]:
     for node in flow.random:
         text = f"{node.op_type} under OpenVINO"
         yield subject.finding("RR502", text, node=node_name(node), place=flow.place_name(node))
-    deciding = {v for decision in flow.decisions for v in flow.upstream(decision.value)}
+    deciding = flow.claimed({decision.value: decision for decision in flow.decisions})
     for node in flow.nodes():
         value = node.outputs[0] if node.outputs else None
         if node.op_type in MIXING and value in deciding and value is not None and value.dtype in WIDE:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import onnx
@@ -27,9 +27,9 @@ PASSING = frozenset(  # operators that hand on what they get, or a part of it, i
 DISCRETE = COMPARISONS | {"And", "ArgMax", "ArgMin", "Ceil", "Floor", "Or", "Round", "Sign", "TopK", "Xor"}
 SCALING = frozenset({"Add", "Div", "Mul", "Sub"})  # by a constant they hand on a choice, too
 INDEXING = frozenset({"Gather", "GatherElements", "GatherND", "SequenceAt"})
-SELECTING = frozenset({"Gather", "GatherElements", "GatherND", "Slice", "Split"})
 SMALL = 1024  # elements; larger constants are told apart by identity alone
 
+T = TypeVar("T")
 Place = tuple[tuple[ir.Node, str], ...]  # the (node, attribute) pairs around a graph, outermost first
 
 
@@ -68,13 +68,11 @@ class Decision:
     Attributes:
         node: an ``If``, ``Where``, ``Loop``, a ``Mul`` by a mask, or what picks by an index that was drawn.
         value: what it looks at.
-        choice: the value, followed back to the comparison or random node that makes it.
         origin: what the value depends on.
     """
 
     node: ir.Node
     value: ir.Value
-    choice: ir.Value
     origin: Origin
 
 
@@ -169,26 +167,21 @@ class Flow:
             return "seed" in node.attributes
         return is_random_op(node.domain, node.op_type, opset) and (node.op_type != "Dropout" or may_train(node, opset))
 
-    def choice(self, value: ir.Value) -> ir.Value:
-        """The value, followed back through casts, reshapes and selections to what makes it."""
-        producer = value.producer()
-        while producer is not None and not producer.domain and producer.op_type in PASSING:
-            first = producer.inputs[0]
-            if first is None:
-                break
-            value, producer = first, first.producer()
-        return value
-
     def upstream(self, value: ir.Value) -> Mapping[ir.Value, None]:
         """All values that a value is computed from, itself first; the order does not change from run to run."""
-        found: dict[ir.Value, None] = {}
-        todo = [value]
-        while todo:
-            value = todo.pop()
-            if value not in found:
-                found[value] = None
-                producer = value.producer()
-                todo += [v for v in (producer.inputs if producer is not None else ()) if v is not None]
+        return dict.fromkeys(self.claimed({value: value}))
+
+    def claimed(self, starts: Mapping[ir.Value, T]) -> dict[ir.Value, T]:
+        """All values that some values are computed from, each with what belongs to the first one that needs it."""
+        found: dict[ir.Value, T] = {}
+        for start, owner in starts.items():
+            todo = [start]
+            while todo:
+                value = todo.pop()
+                if value not in found:
+                    found[value] = owner
+                    producer = value.producer()
+                    todo += [v for v in (producer.inputs if producer is not None else ()) if v is not None]
         return found
 
     def number(self, value: ir.Value) -> Any:
@@ -268,7 +261,7 @@ class Flow:
                 looked_at = [v for v in node.inputs[1:2] if v is not None and self._is_choice(v)]
             for value in looked_at:
                 if value is not None:
-                    yield Decision(node, value, self.choice(value), self.origin(value))
+                    yield Decision(node, value, self.origin(value))
 
     def _is_choice(self, value: ir.Value) -> bool:
         """Whether a value is a random number that was made discrete: a comparison's, rounded, or drawn so."""

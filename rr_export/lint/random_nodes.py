@@ -102,7 +102,7 @@ def _decides(flow: Flow, node: ir.Node) -> bool:
 
 def _followers(flow: Flow, node: ir.Node) -> str:
     """How many choices look at a Bernoulli, where it is more than one."""
-    count = sum(1 for d in flow.decisions if d.choice.producer() is node or node in d.origin.random)
+    count = sum(node in d.origin.random for d in flow.decisions)
     return f" that {count} decisions look at" if count > 1 else ""
 
 
