@@ -94,11 +94,16 @@ def export(model: str, output: Path, interface: str, opset: int, external_data: 
 @click.option("--input", "inputs", multiple=True, metavar="NAME=FILE.npy", help="With --against: an input; repeat.")
 @click.option("--rtol", type=click.FloatRange(min=0), default=1e-4, show_default=True)
 @click.option("--atol", type=click.FloatRange(min=0), default=1e-5, show_default=True)
+@click.option(
+    "--share",
+    type=click.FloatRange(min=0, max=1, max_open=True),
+    help="With --against, in place of both: differences as a share of each output's deviation (quantised files).",
+)
 @click.option("--max-paths", type=click.IntRange(min=1), default=256, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def verify(
     file: Path, model: str | None, against: Path | None, inputs: Sequence[str], rtol: float, atol: float,
-    max_paths: int, as_json: bool,
+    share: float | None, max_paths: int, as_json: bool,
 ) -> None:  # fmt: skip
     """Prove that the bundle FILE is the model that FUNCTION returns. Exits with 1 if it is not.
 
@@ -112,7 +117,9 @@ def verify(
         )
     if inputs and against is None:
         raise click.UsageError("--input: expected --against beside it, got none; FUNCTION returns the inputs")
-    options = {"rtol": rtol, "atol": atol, "max_paths": max_paths}
+    if share is not None and against is None:
+        raise click.UsageError("--share: expected --against beside it, got none; use --rtol and --atol")
+    options = {"rtol": rtol, "atol": atol, "max_paths": max_paths} | ({"share": share} if share else {})
     report = _prove_rewritten(file, against, inputs, options) if against else _prove(file, model or "", options)
     if as_json:
         click.echo(json.dumps(report.to_json(), indent=1))

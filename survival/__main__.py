@@ -22,7 +22,9 @@ PAGE, DATA = DOCS / "survival.md", DOCS / "survival.json"
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--tool", "tools", multiple=True, metavar="NAME", help="Only this tool, or all whose name begins so.")
+@click.option(
+    "--tool", "tools", multiple=True, metavar="NAME", help="Only this tool, or all whose first words these are."
+)
 @click.option(
     "--file", "files", multiple=True, metavar="NAME", help="Only this file (layers.explicit) or model (layers)."
 )
@@ -43,7 +45,10 @@ def main(tools: tuple[str, ...], files: tuple[str, ...], check: bool, update: bo
         def tell(stage: str, done: int, total: int) -> None:
             bar.update(task, description=f"{stage:40.40}", completed=done, total=total)
 
-        found = build(rows, columns, Path(folder), tell)
+        try:
+            found = build(rows, columns, Path(folder), tell)
+        except ModuleNotFoundError as error:
+            raise click.ClickException(str(error)) from error
         bar.update(task, description="done", completed=1, total=1)
     failures = silent(found)
     whole = len(rows) == len(TOOLS) and len(columns) == len(COLUMNS)
@@ -64,10 +69,15 @@ def main(tools: tuple[str, ...], files: tuple[str, ...], check: bool, update: bo
 
 
 def _chosen(option: str, asked: tuple[str, ...], names: list[str]) -> list[str]:
-    chosen = [n for n in names if not asked or any(n == a or n.startswith((f"{a}.", f"{a} ", f"{a},")) for a in asked)]
-    if not chosen:
-        raise click.BadParameter(f"expected one of {', '.join(names)}, got {', '.join(asked)}", param_hint=option)
-    return chosen
+    """The names that are asked for: each in full, or by its first words; all where none is."""
+    chosen: list[str] = []
+    for part in asked:
+        found = [part] if part in names else [n for n in names if n.startswith((f"{part}.", f"{part} ", f"{part},"))]
+        if not found:
+            known = "\n  ".join(names)
+            raise click.BadParameter(f"expected one of these, got {part!r}:\n  {known}", param_hint=option)
+        chosen += found
+    return [n for n in names if not asked or n in chosen]
 
 
 if __name__ == "__main__":

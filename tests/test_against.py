@@ -15,7 +15,9 @@ import pytest
 import torch
 from onnx import numpy_helper
 from onnxruntime.quantization import quantize_dynamic
+from onnxruntime.transformers import float16
 from torch import nn
+from torch.nn import functional as F
 
 import rr_export as rr
 from rr_export.errors import ParityError
@@ -25,11 +27,11 @@ from tests import nets
 from tests.conftest import DYNAMIC, nodes_named
 
 
-def failed(file: Path, folder: Path, points: Collection[str], atol: float = 1e-5) -> set[str]:
+def failed(file: Path, folder: Path, points: Collection[str], atol: float = 1e-5, share: float = 0.0) -> set[str]:
     """Names of the failed checks among these points of the proof."""
     bundle = rr.load(folder)
     inputs = bundle.golden[0].inputs
-    options = {"rtol": 1e-4, "atol": atol, "max_paths": 10, "progress": lambda *state: None}
+    options = {"rtol": 1e-4, "atol": atol, "share": share, "max_paths": 10, "progress": lambda *state: None}
     return {c.name for c in check_points(file, bundle, folder, inputs, points=points, **options) if c.passed is False}
 
 
@@ -73,6 +75,11 @@ def test_a_quantised_file_needs_a_tolerance(saved: Path, tmp_path: Path) -> None
     points = {*POINTS} - {"law"}
     assert failed(file, saved, points) == {"paths", "streams"}
     assert failed(file, saved, points, atol=0.05) == set()
+    assert failed(file, saved, points, share=0.001) == {"paths", "streams"}
+    folder = rr.export(nets.layers(4), (nets.example(),)).save(tmp_path / "layers")
+    quantize_dynamic(folder / "model.onnx", tmp_path / "layers.onnx", extra_options={"EnableSubgraph": True})
+    assert failed(tmp_path / "layers.onnx", folder, points) == {"paths", "streams"}
+    assert failed(tmp_path / "layers.onnx", folder, points, share=0.1) == set()
 
 
 def test_without_a_manifest_the_bundle_says_what_the_file_should_be(saved: Path, tmp_path: Path) -> None:
@@ -196,6 +203,8 @@ def test_a_file_that_does_not_load_is_said_to(saved: Path, tmp_path: Path) -> No
 def test_bad_arguments(saved: Path, tmp_path: Path) -> None:
     with pytest.raises(rr.RRExportError, match="expected an ONNX model"):
         rr.verify_against(tmp_path / "nothing.onnx", saved)
+    with pytest.raises(ValueError, match="expected a share of at least 0 and below 1, got 2"):
+        rr.verify_against(saved / "model.onnx", saved, share=2)
     with pytest.raises(ValueError, match="max_paths of at least 1"):
         rr.verify_against(saved / "model.onnx", saved, max_paths=0)
     single = rr.export(nets.layers(2), (nets.example(),), dynamic_shapes={"input": DYNAMIC["x"]})
@@ -291,3 +300,27 @@ def test_bug_a_branch_without_weights_computed_outside(tmp_path: Path) -> None:
         model.graph.insert_before(choice, node)
     ir.save(model, tmp_path / "outside.onnx")
     assert failed(tmp_path / "outside.onnx", folder, {*POINTS} - {"law"}) == {"laziness"}
+
+
+class Attending(nn.Module):
+    """Attention as torch writes it: half a softmax is many nodes, as onnxruntime has no kernel for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.query, self.out = nn.Linear(nets.WIDTH, nets.WIDTH), nn.Linear(nets.WIDTH, nets.WIDTH)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        q = self.query(x)[:, None]
+        result: torch.Tensor = x + self.out(F.scaled_dot_product_attention(q, q, q, is_causal=True)[:, 0])
+        return result
+
+
+def test_bug_attention_in_half_precision(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    layers = [rr.OperationChoice([Attending(), nn.Sequential(rr.LayerChoice(Attending(), 0.5))], rr.Uniform(2))]
+    model = nn.Sequential(*layers, rr.LayerChoice(Attending(), 0.7), nn.Linear(nets.WIDTH, 3)).eval()
+    folder = rr.export(model, (torch.randn(2, 5, nets.WIDTH),)).save(tmp_path / "bundle")
+    half = float16.convert_float_to_float16(onnx.load(folder / "model.onnx"), keep_io_types=True)
+    onnx.save(half, tmp_path / "half.onnx")
+    assert rr.lint(tmp_path / "half.onnx") == []
+    assert failed(tmp_path / "half.onnx", folder, {*POINTS} - {"law"}, share=0.05) == set()

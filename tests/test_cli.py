@@ -114,6 +114,7 @@ def test_verify_against_exits_with_1_on_a_mismatch(place: Path) -> None:
         (("verify", "out"), "expected MODULE:FUNCTION or --against BUNDLE, got neither"),
         (("verify", "out", "my_models:small", "--against", "out"), "got both"),
         (("verify", "out", "my_models:small", "--input", "input=x.npy"), "expected --against beside it"),
+        (("verify", "out", "my_models:small", "--share", "0.1"), "--share: expected --against beside it"),
         (("verify", "absent.onnx", "--against", "out"), "absent.onnx: expected an ONNX model"),
         (("verify", "out", "--against", "absent"), "got nothing there"),
         (("verify", "nowhere", "my_models:small"), "got nothing there"),

@@ -255,6 +255,25 @@ def test_verify_against_agrees(columns: Callable[[str], Column], tmp_path: Path)
         rr.verify_against(tmp_path / "swapped.onnx", column.file, inputs=inputs)
 
 
+@pytest.mark.survival
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("tool", [t for t in TOOLS.values() if t.engine == "onnxruntime"], ids=lambda tool: tool.name)
+def test_verify_against_holds_where_the_matrix_does(
+    tool: Tool, recorded: dict[str, Any], columns: Callable[[str], Column], tmp_path: Path
+) -> None:
+    """But where the tool makes the batch axis static, or inputs of the weights, which is another contract."""
+    column = columns("layers.explicit")
+    cell = Outcome.from_json(recorded["cells"][tool.name][column.name])
+    if cell.outcome != HOLDS or cell.codes or tool.fixes_batch:
+        pytest.skip(f"{cell.outcome} {' '.join(cell.codes)}")
+    tool.run(column.file, tmp_path / f"target{tool.suffix}")
+    tolerances = {"share": tool.tolerance.share} if tool.tolerance.share else {}
+    report = rr.verify_against(
+        tmp_path / f"target{tool.suffix}", column.file, inputs=column.inputs()[0], max_paths=8, **tolerances
+    )
+    assert report.passed
+
+
 def dies(source: Path, target: Path) -> None:
     os.kill(os.getpid(), signal.SIGSEGV)
 

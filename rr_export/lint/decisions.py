@@ -11,10 +11,20 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from rr_export.lint.finding import Finding
-from rr_export.lint.flow import COMPARISONS, PASSING, Decision, Flow, Level, node_name, random_op_names, small_constant
+from rr_export.lint.flow import (
+    COMPARISONS,
+    PASSING,
+    SCALING,
+    Decision,
+    Flow,
+    Level,
+    node_name,
+    random_op_names,
+    small_constant,
+)
 from rr_export.lint.random_nodes import HALF
 from rr_export.lint.reading import Subject
-from rr_export.lowering import DRAWS, PATH, SEED
+from rr_export.lowering import DRAWS, PATH, SEED, TAKEN
 
 ACTIVATED = ("Conv", "Gemm", "MatMul", "Add")  # what an activation often follows
 OURS = (SEED, PATH, DRAWS)
@@ -62,34 +72,40 @@ def _is_constant_too(flow: Flow, where: ir.Node) -> bool:
 def _check_precision(subject: Subject, flow: Flow) -> Iterator[Finding]:
     """What works in half precision between a draw and a decision.
 
-    In files without a manifest only comparisons, and what hands a draw or a threshold on to them: what leads there may
-    be a computation of the user's.
+    In files with a manifest that is everything before the path taken; in others comparisons of draws, and what hands
+    draws and thresholds on to them.
     """
-    fed = any(v.name == DRAWS for v in flow.model.graph.inputs)
-    claimed = flow.claimed({d.value: d for d in flow.decisions if fed or d.origin.random})
-    users = {maker: decision for value, decision in claimed.items() if (maker := value.producer()) is not None}
-    handing = {v.producer() for n in users if n.op_type in COMPARISONS for v in _handed(flow, n)}
+    if subject.plan is not None:
+        taken = [v for node in flow.model.graph for v in node.outputs if v.name == TAKEN]
+        upstream = flow.claimed({v: "the routes" for v in taken})
+    else:
+        upstream = flow.claimed({d.value: f"{d.node.op_type} {node_name(d.node)!r}" for d in flow.decisions})
+    users = {maker: words for value, words in upstream.items() if (maker := value.producer()) is not None}
+    handing: set[ir.Node | None] = set()
+    for node in users:
+        handed = list(_handed(flow, node)) if node.op_type in COMPARISONS else []
+        if any(v.name in OURS or ((maker := v.producer()) is not None and flow.is_random(maker)) for v in handed):
+            handing |= {node, *(v.producer() for v in handed)}
     for node in flow.nodes():
-        compares = node.op_type in COMPARISONS or node in handing
-        if node not in users or (subject.plan is None and not compares):
+        if node not in users or (subject.plan is None and node not in handing):
             continue
         halves = [v for v in (*node.inputs, *node.outputs) if v is not None and v.dtype in HALF]
-        if halves and (compares or any(_is_drawn(flow, v) for v in halves)):
-            chosen = users[node].node
-            text = f"{node.op_type} in half precision decides {chosen.op_type} {node_name(chosen)!r}"
+        if halves and (node in handing or any(_is_drawn(flow, v) for v in halves)):
+            text = f"{node.op_type} in half precision decides {users[node]}"
             yield subject.finding("RR204", text, node=node_name(node), place=flow.place_name(node))
 
 
 def _handed(flow: Flow, comparison: ir.Node) -> Iterator[ir.Value]:
-    """What a comparison gets, followed back through casts, reshapes and selections."""
+    """What a comparison gets, followed back through casts, reshapes, selections and arithmetic with constants."""
     for start in comparison.inputs:
         value = start
         while value is not None:
             yield value
             producer = value.producer()
-            if producer is None or producer.domain or producer.op_type not in PASSING:
+            if producer is None or producer.domain or producer.op_type not in PASSING | SCALING:
                 break
-            value = producer.inputs[0]
+            drawn = [v for v in producer.inputs if v is not None and flow.origin(v).random]
+            value = drawn[0] if drawn else producer.inputs[0]
 
 
 def _is_drawn(flow: Flow, value: ir.Value) -> bool:

@@ -18,6 +18,8 @@ class Comparison:
 
     Attributes:
         rtol, atol: values agree within ``atol + rtol * |expected|``; integers and booleans exactly.
+        share: where above 0, instead, the root mean square of an array's differences is at most this share of the
+            standard deviation of what is expected (of a single number: of its size).
         compared: how many arrays were compared.
         worst: largest absolute difference of finite values seen.
         failures: one sentence per mismatch.
@@ -25,6 +27,7 @@ class Comparison:
 
     rtol: float
     atol: float
+    share: float = 0.0
     compared: int = 0
     worst: float = 0.0
     failures: list[str] = field(default_factory=list)
@@ -57,6 +60,12 @@ class Comparison:
         if difference.size == 0:
             return None
         self.worst = max(self.worst, float(difference.max()))
+        if self.share:
+            error = float(np.sqrt(np.mean(difference**2)))
+            scale = float(a[finite].std()) if difference.size > 1 else float(np.abs(a[finite]).max())
+            if error <= self.share * scale:
+                return None
+            return f"expected differences of at most {self.share:.0%} of the deviation {scale:.3g}, got {error:.3g}"
         allowed = self.atol + self.rtol * np.abs(a[finite])
         over = int((difference > allowed).sum())
         if over:

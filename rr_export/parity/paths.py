@@ -40,12 +40,13 @@ def check_paths(
     bounds: Mapping[str, Sequence[int | None]],
     rtol: float,
     atol: float,
+    share: float = 0.0,
     max_paths: int,
     progress: Progress,
 ) -> Check:
     """Compares names, shapes, dtypes and values path by path, also at two other sizes per dynamic axis."""
     paths, total, every = choose_paths(file.plan, max_paths)
-    comparison = Comparison(rtol, atol)
+    comparison = Comparison(rtol, atol, share)
     for number, path in enumerate(paths):
         progress("paths", number, len(paths))
         _compare(comparison, eager, file, path, "")
@@ -68,7 +69,7 @@ def check_paths(
         f"{len(paths)} of {total} paths ({shown})"
         + (f", {len(few)} of them also at {tried}" if tried else "")
         + f"; {comparison.compared} outputs, largest difference {comparison.worst:.2g} "
-        f"(rtol {rtol:g}, atol {atol:g})",
+        f"({f'{share:.0%} of the deviation' if share else f'rtol {rtol:g}, atol {atol:g}'})",
         tuple(comparison.failures),
         {
             "paths": len(paths),

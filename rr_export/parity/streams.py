@@ -24,12 +24,19 @@ MIXED_SLICE_SEEDS = 500
 
 
 def check_streams(
-    eager: Reference, file: Candidate, routing: RoutingSlice, *, rtol: float, atol: float, progress: Progress
+    eager: Reference,
+    file: Candidate,
+    routing: RoutingSlice,
+    *,
+    rtol: float,
+    atol: float,
+    share: float = 0.0,
+    progress: Progress,
 ) -> Check:
     """Compares whole runs for some seeds, and the file's routing slice with the plan for many more."""
     if file.interface in ("standalone", "plain"):
         return Check("streams", None, f"a {file.interface} file takes no seed")
-    comparison = Comparison(rtol, atol)
+    comparison = Comparison(rtol, atol, share)
     failures: list[str] = []
     runs = list(_whole_runs(eager, file, progress))
     for where, expected, got in runs:
