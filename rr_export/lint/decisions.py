@@ -50,11 +50,13 @@ def check_decisions(subject: Subject, flow: Flow) -> Iterator[Finding]:
 
 
 def _check_constant(subject: Subject, flow: Flow, decision: Decision) -> Iterator[Finding]:
-    """A Where is a choice between computations only if it looks at one number."""
+    """A Where, or a product with a mask, is a choice between computations only if it looks at one number."""
     node, origin = decision.node, decision.origin
-    if origin.level > Level.CONSTANT or origin.random or origin.defaults or node.op_type not in ("If", "Where"):
+    if origin.level > Level.CONSTANT or origin.random or origin.defaults:
         return
-    if node.op_type == "Where" and (_size(decision.value) != 1 or _is_constant_too(flow, node)):
+    if node.op_type not in ("If", "Where", "Mul"):
+        return
+    if node.op_type != "If" and (_size(decision.value) != 1 or _is_constant_too(flow, decision)):
         return
     yield subject.finding(
         "RR201",
@@ -64,9 +66,10 @@ def _check_constant(subject: Subject, flow: Flow, decision: Decision) -> Iterato
     )
 
 
-def _is_constant_too(flow: Flow, where: ir.Node) -> bool:
-    """Whether a side of a Where is no computation that is saved or lost, but a constant."""
-    return any(v is not None and flow.origin(v).level < Level.INPUT for v in where.inputs[1:])
+def _is_constant_too(flow: Flow, decision: Decision) -> bool:
+    """Whether what is chosen, or masked, is no computation that is saved or lost, but a constant."""
+    others = [v for v in decision.node.inputs if v is not None and v is not decision.value]
+    return any(flow.origin(v).level < Level.INPUT for v in others)
 
 
 def _check_precision(subject: Subject, flow: Flow) -> Iterator[Finding]:

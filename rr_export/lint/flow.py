@@ -256,12 +256,20 @@ class Flow:
             elif node.op_type == "Loop":
                 looked_at = [*node.inputs[:2], *node.attributes["body"].as_graph().outputs[:1]]
             elif node.op_type == "Mul":
-                looked_at = [v for v in node.inputs if v is not None and self._is_choice(v)]
+                looked_at = [v for v in node.inputs if v is not None and (self._is_choice(v) or self._is_folded(v))]
             elif node.op_type in INDEXING:
                 looked_at = [v for v in node.inputs[1:2] if v is not None and self._is_choice(v)]
             for value in looked_at:
                 if value is not None:
                     yield Decision(node, value, self.origin(value))
+
+    def _is_folded(self, value: ir.Value) -> bool:
+        """Whether a value is a comparison of constants, in the form of a number."""
+        producer = value.producer()
+        while producer is not None and not producer.domain and producer.op_type in PASSING and producer.inputs[0]:
+            producer = producer.inputs[0].producer()
+        compared = producer is not None and not producer.domain and producer.op_type in COMPARISONS
+        return compared and self.origin(value) == Origin()
 
     def _is_choice(self, value: ir.Value) -> bool:
         """Whether a value is a random number that was made discrete: a comparison's, rounded, or drawn so."""

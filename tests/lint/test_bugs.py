@@ -147,6 +147,19 @@ def test_a_routed_file_in_half_precision_is_clean(tmp_path: Path) -> None:
     assert rr.verify_against(tmp_path / "half.onnx", folder, rtol=0.02, atol=0.01).passed
 
 
+@pytest.mark.parametrize("compared", ["c", "x"])
+def test_a_mask_that_compares_constants(compared: str, tmp_path: Path) -> None:
+    text = """g (float[1] x) => (float[1] y) {
+        c = Constant <value_floats = [0.3]> ()
+        half = Constant <value_floats = [0.5]> ()
+        keep = Less (COMPARED, half)
+        mask = Cast <to = 1> (keep)
+        z = Neg (x)
+        y = Mul (z, mask)
+    }"""
+    assert codes(linted(text.replace("COMPARED", compared), tmp_path)) == ({"RR201"} if compared == "c" else set())
+
+
 def test_branches_with_different_numbers_of_outputs(tmp_path: Path) -> None:
     findings = linted(
         """g (bool c, float[2] x) => (float[2] y) {
