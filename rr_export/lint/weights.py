@@ -39,7 +39,7 @@ def _check_depth(subject: Subject, flow: Flow) -> Iterator[Finding]:
 
 def _check_duplicates(subject: Subject, flow: Flow) -> Iterator[Finding]:
     known: dict[tuple[object, ...], list[ir.Value]] = {}
-    stored: dict[object, ir.Value] = {}
+    stored: set[object] = set()
     bytes_of: dict[ir.Value, int] = {}
     for graph in flow.model.graphs():
         constants = [n.outputs[0] for n in graph if n.op_type == "Constant" and not n.domain]
@@ -50,7 +50,7 @@ def _check_duplicates(subject: Subject, flow: Flow) -> Iterator[Finding]:
             here = (tensor.location, tensor.offset) if isinstance(tensor, ir.ExternalTensor) else id(tensor)
             if here in stored:
                 continue
-            stored[here] = value
+            stored.add(here)
             try:
                 content = hashlib.sha256(tensor.tobytes()).digest()
             except (OSError, ValueError):  # external data that is missing: said elsewhere
