@@ -9,9 +9,11 @@ from rr_export.plan import Plan, Site
 from rr_export.policies import Categorical, Markov, Uniform
 from rr_export.run import forced, recorded, seeded
 from rr_export.sites import LayerChoice, OperationChoice, ParameterChoice
+from rr_export.targets import TARGETS, freeze, package
 from rr_export.wrap import plan_of, route_layers
 
 __all__ = [
+    "TARGETS",
     "Bundle",
     "Categorical",
     "Finding",
@@ -27,8 +29,10 @@ __all__ = [
     "Uniform",
     "export",
     "forced",
+    "freeze",
     "lint",
     "load",
+    "package",
     "plan_of",
     "recorded",
     "route_layers",

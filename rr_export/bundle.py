@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 import rr_runtime.bundle
 from rr_export.errors import BundleError
 from rr_export.manifest import FORMAT, METADATA_KEY, read_plan
-from rr_export.passes import copy_shared_weights
 from rr_export.plan import Plan
+from rr_export.weights import WeightFile, inlined, weight_bytes
 from rr_runtime.errors import RuntimeFailure
 
 MODEL, WEIGHTS, MANIFEST, GOLDEN, PARITY = (
@@ -33,8 +33,6 @@ MODEL, WEIGHTS, MANIFEST, GOLDEN, PARITY = (
     "parity.json",
 )
 EXTERNAL_ABOVE = 1_500_000_000  # bytes of weights; protobuf ends at 2 GiB
-INLINE_BELOW = 1024  # bytes; smaller tensors stay in the model file
-PAGE = 4096  # bytes; large tensors start on a page, so that they can be mapped
 
 
 @dataclass(frozen=True)
@@ -56,6 +54,20 @@ class GoldenCase:
     outputs: Mapping[str, NDArray[Any]]
 
 
+@dataclass(frozen=True)
+class TargetFiles:
+    """Another form of a bundle's model, made for one execution provider.
+
+    Attributes:
+        about: what the manifest says about it (JSON-ready; format: ``runtimes/SPEC.md``, section 10).
+        models: its models by file name; bytes where they are in ONNX Runtime's own format, and the list of operators
+            that these need.
+    """
+
+    about: Mapping[str, Any]
+    models: Mapping[str, ir.Model | bytes]
+
+
 @dataclass
 class Bundle:
     """An exported model with everything needed to run and to re-prove it.
@@ -64,6 +76,7 @@ class Bundle:
         model: the ONNX model.
         manifest: what it says about itself (JSON-ready).
         golden: runs of the eager model to compare with.
+        targets: other forms of the model, by name.
         parity: the JSON of the last ``verify``, or None.
         path: the folder it was loaded from or last saved to, or None.
     """
@@ -71,6 +84,7 @@ class Bundle:
     model: ir.Model
     manifest: dict[str, Any]
     golden: Sequence[GoldenCase] = ()
+    targets: Mapping[str, TargetFiles] = field(default_factory=dict)
     parity: dict[str, Any] | None = None
     path: Path | None = field(default=None)
 
@@ -86,15 +100,15 @@ class Bundle:
 
         Args:
             path: the folder or file.
-            external_data: weights in a file of their own (mapped at load time); None: above 1.5 GB only.
+            external_data: weights in a file of their own (mapped at load time), which all targets share; None: above
+                1.5 GB, and where there are targets.
             overwrite: replace an earlier bundle (never another folder).
 
         Raises:
             BundleError: the target exists with other content, or one file cannot hold the weights.
         """
         target = Path(path) if Path(path).name else Path(path).resolve()
-        weights = sum(t.nbytes for t in _tensors(self.model).values())
-        external = weights > EXTERNAL_ABOVE if external_data is None else external_data
+        external = self._external() if external_data is None else external_data
         if target.suffix == ".onnx":
             return self._save_file(target, external, overwrite)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -129,7 +143,7 @@ class Bundle:
             yield self.path
             return
         with tempfile.TemporaryDirectory(prefix="rr_export.") as scratch:
-            self._write(Path(scratch), sum(t.nbytes for t in _tensors(self.model).values()) > EXTERNAL_ABOVE)
+            self._write(Path(scratch), self._external())
             yield Path(scratch)
 
     def write_parity(self, report: dict[str, Any]) -> None:
@@ -142,12 +156,20 @@ class Bundle:
         self.path = target
         return target
 
+    def _external(self) -> bool:
+        return bool(self.targets) or weight_bytes(self.model) > EXTERNAL_ABOVE
+
     def _save_file(self, target: Path, external: bool, overwrite: bool) -> Path:
+        if self.targets:
+            raise BundleError(
+                f"{target}: expected a folder for a bundle with targets ({', '.join(self.targets)}), got the name of "
+                "one file; save to a folder"
+            )
         if external:
             raise BundleError(
                 f"{target}: expected weights that fit into one file, got a request for external data; save to a folder"
             )
-        content = _serialized(_inlined(self._stamped()))
+        content = _serialized(inlined(self._stamped()))
         if target.exists() and not overwrite and target.read_bytes() != content:
             raise BundleError(
                 f"{target}: expected no such file, got one with other content; choose another name, or pass "
@@ -163,13 +185,15 @@ class Bundle:
 
     def _write(self, folder: Path, external: bool) -> dict[str, dict[str, Any]]:
         """Writes all files but the parity report's hash; returns size and SHA-256 of each."""
-        model = self._stamped()
-        if external:
-            model = model.clone()  # shares the tensors, so that only the copy points into the file
-            _write_weights(model, folder / WEIGHTS)
-        else:
-            model = _inlined(model)
-        (folder / MODEL).write_bytes(_serialized(model))
+        models: dict[str, ir.Model | bytes] = {MODEL: self._stamped()}
+        for form in self.targets.values():
+            models |= form.models
+        weights = WeightFile(folder / WEIGHTS) if external else None
+        for name, model in models.items():
+            if isinstance(model, ir.Model):
+                model = _serialized(inlined(model) if weights is None else weights.externalized(model))
+            (folder / name).write_bytes(model)
+        filled = weights is not None and weights.close()
         arrays = {
             f"{number}/{side}/{name}": array
             for number, case in enumerate(self.golden)
@@ -177,13 +201,14 @@ class Bundle:
             for name, array in group.items()
         }
         np.savez(folder / GOLDEN, **arrays)  # type: ignore[arg-type]
-        names = [MODEL, *([WEIGHTS] if external else []), GOLDEN]
+        names = [*models, *([WEIGHTS] if filled else []), GOLDEN]
         files = {n: {"sha256": _sha256(folder / n), "bytes": (folder / n).stat().st_size} for n in names}
         golden = [
             {"seed": c.seed, "path": None if c.path is None else list(c.path), "taken": list(c.taken)}
             for c in self.golden
         ]
-        manifest = {**self.manifest, "files": files, "golden": golden}
+        targets = {"targets": {name: dict(form.about) for name, form in self.targets.items()}} if self.targets else {}
+        manifest = {**self.manifest, **targets, "files": files, "golden": golden}
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
         if self.parity is not None:
             (folder / PARITY).write_text(json.dumps(self.parity, indent=1))
@@ -205,8 +230,14 @@ def load(path: str | os.PathLike[str]) -> Bundle:
         manifest = json.loads((source / MANIFEST).read_text())
         golden = _read_golden(manifest.pop("golden", []), source / GOLDEN)
         manifest.pop("files", None)
+        if not (source / MODEL).exists():
+            raise BundleError(
+                f"{source}: expected the routed model {MODEL}, got targets only, which run but cannot be worked on; "
+                "name the bundle that they were made from"
+            )
+        targets = {name: _read_target(about, source) for name, about in manifest.pop("targets", {}).items()}
         parity = _read_parity(source / PARITY)
-        return Bundle(ir.load(source / MODEL), manifest, golden, parity, source)
+        return Bundle(ir.load(source / MODEL), manifest, golden, targets, parity, source)
     try:
         model = ir.load(source)
     except (DecodeError, ir.serde.SerdeError) as error:  # such as onnxruntime's own format, which onnxruntime takes
@@ -221,6 +252,23 @@ def _read_parity(file: Path) -> dict[str, Any] | None:
         return dict(json.loads(file.read_text()))
     except (ValueError, TypeError) as error:
         raise BundleError(f"{file}: expected a parity report, got {error}; remove it or verify again") from error
+
+
+def _read_target(about: dict[str, Any], source: Path) -> TargetFiles:
+    names = sorted(target_files(about))
+    return TargetFiles(
+        about, {n: ir.load(source / n) if n.endswith(".onnx") else (source / n).read_bytes() for n in names}
+    )
+
+
+def target_files(about: Any) -> set[str]:
+    """Returns the names of the files in a target's entry of the manifest."""
+    if isinstance(about, list):
+        return set().union(*map(target_files, about))
+    if not isinstance(about, Mapping):
+        return set()
+    own = {about[key] for key in ("model", "run", "operators") if key in about}
+    return own.union(*(target_files(value) for value in about.values()))
 
 
 def _read_golden(rows: list[dict[str, Any]], source: Path) -> list[GoldenCase]:
@@ -273,62 +321,6 @@ def _foreign_files(folder: Path) -> list[str]:
     except (OSError, ValueError, KeyError, TypeError):
         known = set()
     return [name for name in names if name not in known]
-
-
-def _write_weights(model: ir.Model, file: Path) -> None:
-    """All large tensors are in ``file``, each once, and the model's initializers point there."""
-    copy_shared_weights(model)
-    external: dict[int, ir.ExternalTensor] = {}
-    kept: list[Any] = []  # the tensors are known by identity, so they must stay alive
-    with file.open("wb") as out:
-        for value in sorted(_initializers(model), key=_is_small):  # large ones first: less padding between pages
-            tensor = value.const_value
-            if tensor is None or tensor.nbytes < INLINE_BELOW or tensor.dtype == ir.DataType.STRING:
-                continue
-            if id(tensor) not in external:
-                kept.append(tensor)
-                out.write(b"\0" * (-out.tell() % (PAGE if tensor.nbytes >= PAGE else 64)))
-                offset = out.tell()
-                out.write(tensor.tobytes())
-                external[id(tensor)] = ir.ExternalTensor(
-                    file.name,
-                    offset,
-                    tensor.nbytes,
-                    tensor.dtype,
-                    shape=ir.Shape(tensor.shape.numpy()),
-                    name=value.name or "",
-                )
-            value.const_value = external[id(tensor)]
-
-
-def _is_small(value: ir.Value) -> bool:
-    return value.const_value is None or value.const_value.nbytes < PAGE
-
-
-def _inlined(model: ir.Model) -> ir.Model:
-    """The model with all weights inside, read from where they lie."""
-    if not any(isinstance(v.const_value, ir.ExternalTensor) for v in _initializers(model)):
-        return model
-    model = model.clone()
-    read: dict[int, ir.TensorProtocol] = {}
-    for value in _initializers(model):
-        if isinstance(value.const_value, ir.ExternalTensor):
-            tensor = value.const_value
-            value.const_value = read.setdefault(id(tensor), ir.tensor(tensor.numpy().copy(), name=value.name))
-    return model
-
-
-def _initializers(model: ir.Model) -> Iterator[ir.Value]:
-    seen: set[int] = set()
-    graphs = [model.graph, *(n.graph for n in ir.traversal.RecursiveGraphIterator(model.graph))]
-    for graph in graphs:
-        if isinstance(graph, ir.Graph) and id(graph) not in seen:
-            seen.add(id(graph))
-            yield from graph.initializers.values()
-
-
-def _tensors(model: ir.Model) -> dict[int, Any]:
-    return {id(v.const_value): v.const_value for v in _initializers(model) if v.const_value is not None}
 
 
 def _serialized(model: ir.Model) -> bytes:

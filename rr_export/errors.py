@@ -32,6 +32,10 @@ class BundleError(RRExportError):
     """What is on disk is not a bundle, is damaged, or is in the way."""
 
 
+class PackageError(RRExportError):
+    """The model cannot be given the form that an execution provider wants."""
+
+
 class LintError(RRExportError):
     """What was given to the linter is no ONNX model."""
 

@@ -1,9 +1,9 @@
-"""Model -> bundle: capture, lowering, passes, manifest and golden cases, in that order."""
+"""Model -> bundle: capture, lowering, passes, manifest, golden cases and targets, in that order."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -21,6 +21,7 @@ from rr_export.passes import place_weights, simplify
 from rr_export.plan import Plan
 from rr_export.run import forced, open_runs_at, seeded
 from rr_export.signature import bind_request, flat_inputs, flat_outputs
+from rr_export.targets import find_target, package
 
 GOLDEN_SEEDS = (0, 1)
 PRODUCERS = ("rr-export", "torch", "onnx", "onnxscript", "onnx-ir")
@@ -34,6 +35,8 @@ def export(
     dynamic_shapes: Any = None,
     opset: int = 20,
     interface: str = "explicit",
+    target: str | Sequence[str] = (),
+    sizes: Mapping[str, int] | None = None,
 ) -> Bundle:
     """Returns the model as a bundle whose every routing decision is an explicit ``If``.
 
@@ -46,14 +49,24 @@ def export(
         opset: 18 to 21.
         interface: "explicit" (inputs ``rr_seed``, ``rr_path``), "host" (``rr_draws``, ``rr_path``; no random
             node) or "standalone" (the model's own signature).
+        target: execution providers for which the bundle holds a form of its own, beside the routed model: one or
+            several of "cpu", "cuda", "xnnpack", "nnapi", "coreml", "qnn", "openvino", "webgpu" (see
+            :func:`rr_export.package`, which adds more, and other precisions).
+        sizes: sizes of named axes to fix in these forms; engines that want static shapes need all of them.
 
     Raises:
+        PackageError: the model has no form for a target.
         CaptureError: the model cannot be captured faithfully.
         LoweringError: a value leaves a branch other than as its result.
         ValueError, TypeError: the arguments are wrong; raised before any work.
     """
     if interface not in INTERFACES:
         raise ValueError(f"interface: expected one of {', '.join(INTERFACES)}, got {interface!r}; choose one")
+    targets = [find_target(name).name for name in ([target] if isinstance(target, str) else target)]
+    if len(set(targets)) != len(targets):
+        raise ValueError(f"target: expected every target once, got {', '.join(targets)}; name each once")
+    if sizes and not targets:
+        raise ValueError("sizes: expected a target beside them, got none; the routed model keeps its named axes")
     captured = capture(model, args, kwargs, dynamic_shapes=dynamic_shapes, opset=opset)
     if not captured.plan.sites:
         warnings.warn(
@@ -77,7 +90,10 @@ def export(
         idle=idle,
         axes=captured.axes,
     )
-    return Bundle(lowered, manifest, _golden(model, args, dict(kwargs or {}), captured.plan))
+    bundle = Bundle(lowered, manifest, _golden(model, args, dict(kwargs or {}), captured.plan))
+    for name in targets:
+        bundle = package(bundle, name, sizes=sizes)
+    return bundle
 
 
 def _rows(values: Iterable[ir.Value]) -> list[TensorRow]:

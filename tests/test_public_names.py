@@ -12,6 +12,7 @@ import rr_export.errors
 import rr_runtime
 
 EXPORTER = [
+    "TARGETS",
     "Bundle",
     "Categorical",
     "Finding",
@@ -27,8 +28,10 @@ EXPORTER = [
     "Uniform",
     "export",
     "forced",
+    "freeze",
     "lint",
     "load",
+    "package",
     "plan_of",
     "recorded",
     "route_layers",

@@ -1,15 +1,15 @@
 """rr:: markers -> standard ONNX.
 
 The steps, in order: the flat graph's nodes are placed in the branches they were captured in (:mod:`placement`);
-the draws (:mod:`generator`), the latent routes (:mod:`routes`) and the path taken (:mod:`reach`) are computed once
-at the top; every marker becomes a tree of ``If`` whose bodies hold what was placed there (:mod:`sink`).
+what decides is computed once at the top (:mod:`prelude`: the draws by :mod:`generator`, the latent routes by
+:mod:`routes`, the path taken by :mod:`reach`); every marker becomes a tree of ``If`` whose bodies hold what was placed
+there (:mod:`sink`).
 """
 
 from __future__ import annotations
 
 import ast
 
-import numpy as np
 import onnx
 import onnx_ir as ir
 import onnx_ir.passes.common as ir_passes
@@ -17,15 +17,11 @@ import onnx_ir.passes.common as ir_passes
 from rr_export.capture import SCOPE_KEY, Captured
 from rr_export.errors import LoweringError
 from rr_export.lowering.builder import Builder
-from rr_export.lowering.generator import free_bits, host_draws, seed_bits, splitmix_draws
 from rr_export.lowering.placement import place
-from rr_export.lowering.reach import LATENT, path_taken
-from rr_export.lowering.routes import decode_routes
+from rr_export.lowering.prelude import DRAWS, INTERFACES, PATH, SEED, TAKEN, decide
+from rr_export.lowering.reach import LATENT
 from rr_export.lowering.sink import conditions, sink
-from rr_export.plan import Plan
 
-INTERFACES = ("explicit", "host", "standalone")
-SEED, PATH, DRAWS, TAKEN = "rr_seed", "rr_path", "rr_draws", "rr_path_taken"
 RESERVED = (SEED, PATH, DRAWS, TAKEN, LATENT)
 
 __all__ = ["DRAWS", "INTERFACES", "PATH", "RESERVED", "SCOPE_KEY", "SEED", "TAKEN", "lower"]
@@ -49,49 +45,14 @@ def lower(captured: Captured, *, interface: str = "explicit") -> ir.Model:
         _check_deterministic(model.graph)
         placement = place(model.graph, captured)
         builder = Builder(model.graph)
-        routes = _routing(builder, plan, interface)
-        taken = path_taken(builder, plan, routes, TAKEN)
-        if interface != "standalone":
-            model.graph.outputs.append(taken)
-        gates = conditions(builder, captured, placement, taken)
+        taken = decide(builder, plan, interface)
+        used = sorted({captured.calls[call].site for call in placement.selects})
+        keys = [(i, m) for i in used for m in range(1, plan.sites[i].policy.branches)]
+        gates = conditions(builder, plan, keys, taken)
         sink(model.graph, captured, placement, builder.nodes, gates)
     _strip(model)
     ir_passes.NameFixPass()(model)
     return model
-
-
-def _routing(builder: Builder, plan: Plan, interface: str) -> ir.Value:
-    """The latent routes, int64 [S], from the inputs that this interface has."""
-    count = len(plan.sites)
-    if interface == "standalone":
-        draws = splitmix_draws(builder, free_bits(builder, _numeric_value(builder)), DRAWS, count)
-        return decode_routes(builder, plan, draws, None)
-    if interface == "host":
-        draws = host_draws(builder, DRAWS, count)
-        path = builder.graph_input(PATH, np.int64, (count,))
-        return decode_routes(builder, plan, draws, path)
-    seed = builder.graph_input(SEED, np.int64, ())
-    path = builder.graph_input(PATH, np.int64, (count,))
-    repeats = -(-6 // count)
-    source = builder.op("Concat", [path] * repeats, axis=0) if repeats > 1 else path
-    bits = seed_bits(builder, seed, free_bits(builder, source, count * repeats))
-    draws = splitmix_draws(builder, bits, DRAWS, count)
-    return decode_routes(builder, plan, draws, path)
-
-
-def _numeric_value(builder: Builder) -> ir.Value:
-    """Seven numbers, float32: the first element of the first numeric input, where it is not empty, and zeros."""
-    numeric = [v for v in builder.graph.inputs if v.dtype is not None and v.dtype not in (ir.DataType.STRING,)]
-    if not numeric:
-        raise LoweringError(
-            "standalone: expected a model with a numeric input to key its random node, got none; use the interface "
-            "'explicit'"
-        )
-    flat = builder.op("Reshape", [numeric[0], builder.constant("flat", np.array([-1]))])
-    zero, one = builder.constant("zero", np.array([0])), builder.constant("one", np.array([1]))
-    cast = builder.op("Cast", [builder.op("Slice", [flat, zero, one])], to=ir.DataType.FLOAT)
-    padded = builder.op("Concat", [cast, builder.constant("zeros", np.zeros(7, np.float32))], axis=0)
-    return builder.op("Slice", [padded, zero, builder.constant("seven", np.array([7]))])
 
 
 def _check_names(graph: ir.Graph) -> None:

@@ -22,22 +22,27 @@ SITE_KEY, CALL_KEY, MIDDLE_KEY = "rr.site", "rr.call", "rr.middle"
 Gates = Mapping[tuple[int, int], ir.Value]
 
 
-def conditions(builder: Builder, captured: Captured, placement: Placement, taken: ir.Value) -> Gates:
-    """Returns, for every used site and every route m in 1..K-1, the bool [1] value ``route >= m``."""
-    used = sorted({captured.calls[call].site for call in placement.selects})
-    keys = [(i, m) for i in used for m in range(1, captured.plan.sites[i].policy.branches)]
+def conditions(builder: Builder, plan: Plan, keys: Sequence[tuple[int, int]], taken: ir.Value) -> Gates:
+    """Returns, for every key (site, m), the bool [1] value ``route of the site >= m``.
+
+    Args:
+        builder: where the nodes go.
+        plan: the sites.
+        keys: sorted, each once; every m in 1..K-1 of a site that is used.
+        taken: the path taken, int64 [S].
+    """
     if not keys:
         return {}
     sites, middles = (np.array(column, dtype=np.int64) for column in zip(*keys, strict=True))
     routes = taken
-    if list(sites) != list(range(len(captured.plan.sites))):
+    if list(sites) != list(range(len(plan.sites))):
         routes = builder.op("Gather", [taken, builder.constant("if_sites", sites)], axis=0)
     passed = builder.op("GreaterOrEqual", [routes, builder.constant("if_routes", middles)])
     if len(keys) == 1:
         return {keys[0]: passed}
     gates = builder.ops("Split", [passed], len(keys), num_outputs=len(keys), axis=0)
     for (site, middle), gate in zip(keys, gates, strict=True):
-        gate.name = f"rr/{captured.plan.sites[site].name}>={middle}"
+        gate.name = f"rr/{plan.sites[site].name}>={middle}"
     return dict(zip(keys, gates, strict=True))
 
 

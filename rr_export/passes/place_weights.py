@@ -1,4 +1,4 @@
-"""Weights that one leaf alone uses move into it, where the leaf lies deeper than one ``If``.
+"""Weights that one leaf alone uses move into it, where the leaf lies deeper than one ``If``, or in any ``If``.
 
 before:  main { w; If { If { MatMul(x, w) } } }
 after:   main { If { If { w; MatMul(x, w) } } }
@@ -11,12 +11,18 @@ from __future__ import annotations
 import onnx_ir as ir
 
 
-def place_weights(model: ir.Model) -> bool:
-    """Every weight of one deep leaf is an initializer of that leaf; returns whether anything moved."""
+def place_weights(model: ir.Model, *, deeper_than: int = 1) -> bool:
+    """Every weight of one deep leaf is an initializer of that leaf; returns whether anything moved.
+
+    Args:
+        model: a lowered model.
+        deeper_than: how many ``If`` around a leaf do not make it deep; 0 for engines that take a branch only with all
+            its weights.
+    """
     users = weight_users(model)
     moved = False
     for value, graphs in users.items():
-        if len(graphs) == 1 and graphs[0][1] > 1:
+        if len(graphs) == 1 and graphs[0][1] > deeper_than:
             leaf, _ = graphs[0]
             assert value.name is not None
             del model.graph.initializers[value.name]

@@ -13,11 +13,16 @@ import onnx_ir as ir
 from rr_export.passes.place_weights import weight_users
 
 
-def copy_shared_weights(model: ir.Model) -> bool:
-    """Every weight used by deep leaves only is an initializer of each; returns whether anything changed."""
+def copy_shared_weights(model: ir.Model, *, deeper_than: int = 1) -> bool:
+    """Every weight used by deep leaves only is an initializer of each; returns whether anything changed.
+
+    Args:
+        model: a lowered model.
+        deeper_than: as for :func:`~rr_export.passes.place_weights`.
+    """
     changed = False
     for value, graphs in weight_users(model).items():
-        if len(graphs) < 2 or any(level < 2 for _, level in graphs):
+        if len(graphs) < 2 or any(level <= deeper_than for _, level in graphs):
             continue
         assert value.name is not None
         name = value.name

@@ -25,12 +25,12 @@ class Bundle:
 
     Attributes:
         path: the folder or file that was opened.
-        model: the model file.
+        model: the file of its own model, None where the folder has targets only.
         manifest: what it says about itself.
     """
 
     path: Path
-    model: Path
+    model: Path | None
     manifest: Manifest
 
 
@@ -68,12 +68,12 @@ def _open_folder(folder: Path) -> Bundle:
             f"{folder}: expected a bundle folder with {MANIFEST}, got none; export one, or name a model file"
         )
     manifest = Manifest.parse(_read(file), where=str(file))
-    if MODEL not in manifest.files:
+    if MODEL not in manifest.files and not manifest.targets:
         recorded = ", ".join(sorted(manifest.files)) or "nothing"
         raise BundleError(f"{file}: files: expected a record of {MODEL}, got {recorded}; export the model again")
     for name, record in manifest.files.items():
         _check_file(folder / name, record)
-    return Bundle(folder, folder / MODEL, manifest)
+    return Bundle(folder, folder / MODEL if MODEL in manifest.files else None, manifest)
 
 
 def _open_file(file: Path) -> Bundle:

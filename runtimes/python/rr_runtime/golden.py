@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,15 +13,18 @@ from rr_runtime.bundle import GOLDEN, Bundle
 from rr_runtime.errors import BundleError, RuntimeFailure
 from rr_runtime.manifest import GoldenCase
 from rr_runtime.results import Result
+from rr_runtime.targets import Target
 
 
-def check_golden(bundle: Bundle, run: Callable[..., Result]) -> int:
-    """Returns how many recorded runs `run` repeated: the same path and, within the manifest's tolerances, outputs.
+def check_golden(bundle: Bundle, target: Target | None, run: Callable[..., Result]) -> int:
+    """Returns how many recorded runs `run` repeated: the same path and, within the tolerances, outputs.
 
-    Integers and bools must be equal, NaN and infinities in the same places.
+    Integers and bools must be equal, NaN and infinities in the same places. Runs on paths that a frozen target does not
+    have are left out.
 
     Args:
         bundle: the bundle that the cases come from.
+        target: which of its targets runs, or None for its own model.
         run: `Session.run`.
 
     Raises:
@@ -30,21 +34,42 @@ def check_golden(bundle: Bundle, run: Callable[..., Result]) -> int:
     manifest = bundle.manifest
     if not manifest.golden:
         raise RuntimeFailure(f"{bundle.path}: expected golden cases, got none; check a bundle folder that has some")
-    if manifest.interface == "standalone":
+    if manifest.interface == "standalone" and target is None:
         raise RuntimeFailure(
             f"{bundle.path}: expected a file that takes a path, got interface 'standalone', whose runs cannot be "
             "repeated; verify it with rr_export"
         )
     arrays = _load(bundle)
-    for number, case in enumerate(manifest.golden):
-        _check_case(bundle, number, case, arrays, run)
-    return len(manifest.golden)
+    cases = dict(enumerate(manifest.golden))
+    if target is not None and target.form == "frozen":
+        packaged = {frozen.path for frozen in target.paths}
+        cases = {
+            number: replace(case, seed=None, path=case.taken)
+            for number, case in cases.items()
+            if case.taken in packaged
+        }
+        if not cases:
+            raise RuntimeFailure(
+                f"{bundle.path}: expected golden cases on paths of target {target.name!r}, got none; "
+                "verify it with rr_export, or package these paths"
+            )
+    for number, case in cases.items():
+        _check_case(bundle, target, number, case, arrays, run)
+    return len(cases)
 
 
-def difference(expected: NDArray[Any], found: NDArray[Any], *, rtol: float, atol: float) -> str | None:
-    """Returns what differs between two outputs, in words, or None."""
+def difference(
+    expected: NDArray[Any], found: NDArray[Any], *, rtol: float, atol: float, share: float = 0.0
+) -> str | None:
+    """Returns what differs between two outputs, in words, or None.
+
+    Floats agree where `|found - expected| <= atol + rtol * |expected|`; where `share` is above 0, `atol` is that share
+    of the standard deviation of `expected` in place of both.
+    """
     if expected.dtype != found.dtype or expected.shape != found.shape:
         return f"expected {expected.dtype} {list(expected.shape)}, got {found.dtype} {list(found.shape)}"
+    if share and expected.dtype.kind == "f" and expected.size:
+        rtol, atol = 0.0, share * float(np.std(expected.astype(float)))
     if expected.dtype.kind == "f":
         with np.errstate(invalid="ignore", over="ignore"):
             wrong = ~np.isclose(found.astype(float), expected.astype(float), rtol=rtol, atol=atol, equal_nan=True)
@@ -71,7 +96,12 @@ def _load(bundle: Bundle) -> dict[str, NDArray[Any]]:
 
 
 def _check_case(
-    bundle: Bundle, number: int, case: GoldenCase, arrays: dict[str, NDArray[Any]], run: Callable[..., Result]
+    bundle: Bundle,
+    target: Target | None,
+    number: int,
+    case: GoldenCase,
+    arrays: dict[str, NDArray[Any]],
+    run: Callable[..., Result],
 ) -> None:
     where = f"{bundle.path}: golden case {number}"
     inputs = _side(arrays, f"{number}/input/")
@@ -91,7 +121,13 @@ def _check_case(
             "this onnxruntime computes the routing wrongly, use another version or provider"
         )
     for name in names:
-        found = difference(expected[name], result.outputs[name], rtol=bundle.manifest.rtol, atol=bundle.manifest.atol)
+        found = difference(
+            expected[name],
+            result.outputs[name],
+            rtol=bundle.manifest.rtol if target is None else target.rtol,
+            atol=bundle.manifest.atol if target is None else target.atol,
+            share=0.0 if target is None else target.share,
+        )
         if found is not None:
             raise RuntimeFailure(f"{where}: output {name!r}: {found}; try another version of onnxruntime or provider")
 

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import re
-import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath, PureWindowsPath
 from types import MappingProxyType
-from typing import Any, NoReturn, TypeVar
+from typing import Any
 
 from rr_runtime.draws import SEEDS
 from rr_runtime.errors import BundleError
+from rr_runtime.json_node import DAMAGED, Node, read_json
+from rr_runtime.targets import Target, read_targets
 
 FORMAT = "rr.manifest"
 VERSION = 1
-INTERFACES = ("explicit", "host", "standalone", "plain")
+INTERFACES = ("explicit", "host", "gates", "standalone", "plain")
 GENERATOR = "splitmix64"
 KINDS = ("layer", "operation", "parameter")
 DTYPES = (
     *("float16", "float32", "float64", "bool"),
     *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
 )
-_T = TypeVar("_T")
-_SHORT = reprlib.Repr()  # bounded in depth and length, as what it shows may be hostile
-_SHORT.maxstring = _SHORT.maxother = 60
-_DAMAGED = "the manifest is damaged, export the model again"
 RESERVED = ("rr_seed", "rr_path", "rr_draws", "rr_path_taken")
 
 
@@ -109,7 +105,7 @@ class Manifest:
     """What a file says about itself.
 
     Attributes:
-        interface: "explicit", "host", "standalone" or "plain" (no sites).
+        interface: "explicit", "host", "gates", "standalone" or "plain" (no sites).
         opset: the ONNX opset of the graph.
         sites: the sites, in path order.
         inputs: the model's own inputs, without those named rr_*.
@@ -119,6 +115,7 @@ class Manifest:
         producer: the versions that made the file.
         axes: least and largest size of symbolic sizes that the model bounds, by name; None: no bound.
         files: the other files of the bundle folder by name; empty in the manifest inside a model.
+        targets: other forms of the model, by name; empty in the manifest inside a model.
         golden: the recorded runs; empty in the manifest inside a model.
     """
 
@@ -132,6 +129,7 @@ class Manifest:
     producer: Mapping[str, str]
     axes: Mapping[str, tuple[int | None, int | None]]
     files: Mapping[str, RecordedFile]
+    targets: Mapping[str, Target]
     golden: tuple[GoldenCase, ...]
 
     @classmethod
@@ -145,7 +143,7 @@ class Manifest:
         Raises:
             BundleError: it is no JSON, of another format or version, or a key is missing or wrong.
         """
-        root = _Node(source if isinstance(source, Mapping) else _read_json(source, where), where, "")
+        root = Node(source if isinstance(source, Mapping) else read_json(source, where), where, "")
         root.key("format").one_of(FORMAT)
         version = root.key("version").integer(0)
         if version != VERSION:
@@ -157,100 +155,41 @@ class Manifest:
             root.key("sites").fail(f"{'no sites' if sites else 'sites'} in a file of interface {interface!r}")
         root.key("generator").one_of(GENERATOR)
         tolerances = root.key("tolerances")
-        files = root.optional("files")
+        recorded = root.optional("files")
+        files = dict(map(_read_file, recorded.items())) if recorded is not None else {}
+        inputs, outputs = _read_tensors(root.key("inputs")), _read_tensors(root.key("outputs"))
         golden = root.optional("golden")
         axes = root.optional("axes")
         return cls(
             interface=interface,
             opset=root.key("opset").integer(1),
             sites=sites,
-            inputs=_read_tensors(root.key("inputs")),
-            outputs=_read_tensors(root.key("outputs")),
+            inputs=inputs,
+            outputs=outputs,
             rtol=tolerances.key("rtol").number(0.0, 1e9),
             atol=tolerances.key("atol").number(0.0, 1e9),
             producer=MappingProxyType({name: node.text() for name, node in root.key("producer").items()}),
             axes=MappingProxyType(
                 {name: _read_bounds(node) for name, node in axes.items()} if axes is not None else {}
             ),
-            files=MappingProxyType(dict(map(_read_file, files.items())) if files is not None else {}),
+            files=MappingProxyType(files),
+            targets=read_targets(
+                root.optional("targets"),
+                [len(site.branches) for site in sites],
+                {tensor.name for tensor in inputs},
+                {tensor.name for tensor in outputs},
+                files,
+            ),
             golden=golden.each(lambda case: _read_golden(case, sites)) if golden is not None else (),
         )
 
     def about_model(self) -> Manifest:
-        """Returns what the manifest says about the model alone: without files and golden cases."""
-        return replace(self, files=MappingProxyType({}), golden=())
+        """Returns what the manifest says about the model alone: without files, targets and golden cases."""
+        return replace(self, files=MappingProxyType({}), targets=MappingProxyType({}), golden=())
 
 
-class _Node:
-    """A JSON value and its place, so that each complaint says where it is."""
-
-    def __init__(self, value: Any, where: str, place: str) -> None:
-        self.value, self.where, self.place = value, where, place
-
-    def fail(self, expected: str) -> NoReturn:
-        place = f"{self.where}: {self.place}" if self.place else self.where
-        raise BundleError(f"{place}: expected {expected}, got {_SHORT.repr(self.value)}; {_DAMAGED}")
-
-    def key(self, name: str) -> _Node:
-        found = self.optional(name)
-        if found is None:
-            place = self._below(name)
-            raise BundleError(f"{self.where}: {place}: expected this key, got none; {_DAMAGED}")
-        return found
-
-    def optional(self, name: str) -> _Node | None:
-        if not isinstance(self.value, Mapping):
-            self.fail("an object")
-        return _Node(self.value[name], self.where, self._below(name)) if name in self.value else None
-
-    def items(self) -> list[tuple[str, _Node]]:
-        if not isinstance(self.value, Mapping):
-            self.fail("an object")
-        return [(name, _Node(value, self.where, self._below(name))) for name, value in self.value.items()]
-
-    def each(self, read: Callable[[_Node], _T]) -> tuple[_T, ...]:
-        if not isinstance(self.value, list | tuple):
-            self.fail("a list")
-        return tuple(read(_Node(value, self.where, f"{self.place}[{i}]")) for i, value in enumerate(self.value))
-
-    def text(self) -> str:
-        return self.value if isinstance(self.value, str) and self.value else self.fail("a text that is not empty")
-
-    def one_of(self, *words: str) -> str:
-        if self.value not in words:
-            self.fail(" or ".join(map(repr, words)))
-        return str(self.value)
-
-    def integer(self, low: int, high: int | None = None) -> int:
-        value = self.value
-        if isinstance(value, bool) or not isinstance(value, int) or value < low or (high is not None and value > high):
-            self.fail(f"an integer >= {low}" if high is None else f"an integer in {low}..{high}")
-        return value
-
-    def number(self, low: float, high: float) -> float:
-        value = self.value
-        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-            self.fail(f"a number in [{low:g}, {high:g}]")
-        return float(value)
-
-    def _below(self, name: str) -> str:
-        return f"{self.place}.{name}" if self.place else name
-
-
-def _read_json(text: str | bytes, where: str) -> Any:
-    """Returns the JSON value of a text; NaN and infinities, which JSON has not, are refused."""
-    try:
-        return json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:  # ValueError covers bad JSON and bad UTF-8
-        raise BundleError(f"{where}: expected JSON, got {type(error).__name__}: {error}; {_DAMAGED}") from error
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON number")
-
-
-def _read_site(node: _Node) -> Site:
-    branches = node.key("branches").each(_Node.text)
+def _read_site(node: Node) -> Site:
+    branches = node.key("branches").each(Node.text)
     if not branches:
         node.key("branches").fail("at least one branch")
     return Site(
@@ -262,14 +201,14 @@ def _read_site(node: _Node) -> Site:
     )
 
 
-def _read_pair(node: _Node) -> tuple[int, int]:
+def _read_pair(node: Node) -> tuple[int, int]:
     pair = node.each(lambda index: index.integer(0))
     return (pair[0], pair[1]) if len(pair) == 2 else node.fail("a pair [site index, branch index]")
 
 
-def _read_policy(node: _Node, branches: int) -> Policy:
-    def read_row(length: int) -> Callable[[_Node], tuple[float, ...]]:
-        def read(row: _Node) -> tuple[float, ...]:
+def _read_policy(node: Node, branches: int) -> Policy:
+    def read_row(length: int) -> Callable[[Node], tuple[float, ...]]:
+        def read(row: Node) -> tuple[float, ...]:
             numbers = row.each(lambda number: number.number(0.0, 1.0))
             return numbers if len(numbers) == length else row.fail(f"{length} numbers ({branches} branches)")
 
@@ -291,7 +230,7 @@ def _read_policy(node: _Node, branches: int) -> Policy:
     return Policy(kind, probabilities, thresholds, chain, step)
 
 
-def _check_sites(node: _Node, sites: tuple[Site, ...]) -> None:
+def _check_sites(node: Node, sites: tuple[Site, ...]) -> None:
     """Holds what no site can say alone: names, nesting and the steps of each chain fit together."""
     if len({site.name for site in sites}) != len(sites):
         node.fail("sites of different names")
@@ -300,14 +239,14 @@ def _check_sites(node: _Node, sites: tuple[Site, ...]) -> None:
             if outer >= len(sites) or outer == i or branch >= len(sites[outer].branches):
                 raise BundleError(
                     f"{node.where}: {node.place}[{i}].calls: expected enclosing branches of other sites, "
-                    f"got [{outer}, {branch}]; {_DAMAGED}"
+                    f"got [{outer}, {branch}]; {DAMAGED}"
                 )
         for call in site.calls:
             for outer, _ in call:
                 if not any(set(around) <= set(call) for around in sites[outer].calls):
                     raise BundleError(
                         f"{node.where}: {node.place}[{i}].calls: expected all branches around each enclosing one, "
-                        f"got {list(map(list, call))}; {_DAMAGED}"
+                        f"got {list(map(list, call))}; {DAMAGED}"
                     )
     steps = {(site.policy.chain, site.policy.step): site for site in sites if site.policy.type == "markov"}
     if len(steps) != sum(site.policy.type == "markov" for site in sites):
@@ -317,17 +256,17 @@ def _check_sites(node: _Node, sites: tuple[Site, ...]) -> None:
         if step and before is None:
             raise BundleError(
                 f"{node.where}: {node.place}: site {site.name!r}, step {step} of chain {chain}: expected a step "
-                f"{step - 1} before it, got none; {_DAMAGED}"
+                f"{step - 1} before it, got none; {DAMAGED}"
             )
         rows = len(before.branches) if before else 1
         if len(site.policy.probabilities) != rows:
             raise BundleError(
                 f"{node.where}: {node.place}: site {site.name!r}, step {step} of chain {chain}: expected {rows} "
-                f"rows of probabilities, got {len(site.policy.probabilities)}; {_DAMAGED}"
+                f"rows of probabilities, got {len(site.policy.probabilities)}; {DAMAGED}"
             )
 
 
-def _read_tensors(node: _Node) -> tuple[Tensor, ...]:
+def _read_tensors(node: Node) -> tuple[Tensor, ...]:
     tensors = node.each(
         lambda tensor: Tensor(
             name=tensor.key("name").text(),
@@ -341,7 +280,7 @@ def _read_tensors(node: _Node) -> tuple[Tensor, ...]:
     return tensors
 
 
-def _read_bounds(node: _Node) -> tuple[int | None, int | None]:
+def _read_bounds(node: Node) -> tuple[int | None, int | None]:
     bounds = node.each(lambda bound: None if bound.value is None else bound.integer(0))
     if len(bounds) != 2:
         node.fail("the least and the largest size")
@@ -350,11 +289,11 @@ def _read_bounds(node: _Node) -> tuple[int | None, int | None]:
     return bounds[0], bounds[1]
 
 
-def _read_size(node: _Node) -> int | str:
+def _read_size(node: Node) -> int | str:
     return node.text() if isinstance(node.value, str) else node.integer(0)
 
 
-def _read_file(item: tuple[str, _Node]) -> tuple[str, RecordedFile]:
+def _read_file(item: tuple[str, Node]) -> tuple[str, RecordedFile]:
     name, node = item
     if not _stays_inside(name):
         raise BundleError(
@@ -374,7 +313,7 @@ def _stays_inside(name: str) -> bool:
     return bool(name) and not absolute and ".." not in posix.parts and not set("\\:\0") & set(name)
 
 
-def _read_golden(node: _Node, sites: tuple[Site, ...]) -> GoldenCase:
+def _read_golden(node: Node, sites: tuple[Site, ...]) -> GoldenCase:
     seed = node.key("seed")
     path = node.key("path")
     taken = node.key("taken")
@@ -385,7 +324,7 @@ def _read_golden(node: _Node, sites: tuple[Site, ...]) -> GoldenCase:
     )
 
 
-def _read_routes(node: _Node, sites: tuple[Site, ...]) -> tuple[int, ...]:
+def _read_routes(node: Node, sites: tuple[Site, ...]) -> tuple[int, ...]:
     routes = node.each(lambda route: route.integer(-1))
     if len(routes) != len(sites) or any(route >= len(site.branches) for route, site in zip(routes, sites, strict=True)):
         node.fail(f"{len(sites)} routes, each -1 or an index of the site's branches")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -11,25 +12,16 @@ import onnxruntime
 from numpy.typing import ArrayLike, NDArray
 
 from rr_runtime.arguments import check_count, check_inputs, check_path
-from rr_runtime.bundle import Bundle, embedded_manifest, open_bundle
-from rr_runtime.draws import SEEDS, check_seed, draws, fresh_seed
-from rr_runtime.errors import BundleError, RuntimeFailure
+from rr_runtime.bundle import Bundle, open_bundle
+from rr_runtime.draws import SEEDS, check_seed, fresh_seed
+from rr_runtime.engines import Engine, Opening, open_engine
+from rr_runtime.errors import RuntimeFailure
 from rr_runtime.golden import check_golden
 from rr_runtime.manifest import Manifest, Site, Tensor
 from rr_runtime.moments import Moments
-from rr_runtime.providers import create_session, find_provider, short_name
+from rr_runtime.providers import find_provider, short_name
 from rr_runtime.results import EnsembleResult, Result
-
-# What the interfaces add to the model's own inputs and outputs; S is the number of sites.
-ADDED_INPUTS: Mapping[str, tuple[tuple[str, str, tuple[str, ...]], ...]] = {
-    "explicit": (("rr_seed", "int64", ()), ("rr_path", "int64", ("S",))),
-    "host": (("rr_draws", "float32", ("S",)), ("rr_path", "int64", ("S",))),
-    "standalone": (),
-    "plain": (),
-}
-TAKEN = "rr_path_taken"
-# onnxruntime's words for the dtypes of a manifest.
-ELEMENTS = {"float16": "float16", "float32": "float", "float64": "double"}
+from rr_runtime.targets import DEFAULT, Target
 
 
 class Session:
@@ -43,13 +35,18 @@ class Session:
         path: a bundle folder, whose files are checked against their recorded hashes, or a single model file, which is
             loaded twice (its manifest is inside).
         provider: the execution provider, by its short name ("cpu", "cuda", ...) or onnxruntime's. Nodes that it cannot
-            run are on the CPU; a provider that does not work is an error.
+            run are on the CPU; a provider that does not work is an error. "auto" is the CPU.
+        target: which form of the model: the name of one of the bundle's targets, or "default" for its own model; None
+            takes the target that is called like the provider, and the bundle's own model where there is none.
         threads: the number of threads inside one operator, >= 1; None leaves it to onnxruntime.
         session_options: onnxruntime's options, used as they are; not together with `threads`.
+        provider_options: options of the provider, which take the place of those that `rr_runtime` gives it.
+        loaded_paths: how many paths of a frozen target stay loaded, >= 1; the least recently used one goes.
 
     Raises:
         BundleError: the file or bundle is missing, damaged, foreign or does not agree with itself.
         ProviderError: the provider is unknown or does not work on this machine.
+        ValueError: the bundle has no such target.
     """
 
     def __init__(
@@ -57,17 +54,25 @@ class Session:
         path: str | os.PathLike[str],
         *,
         provider: str = "cpu",
+        target: str | None = None,
         threads: int | None = None,
         session_options: onnxruntime.SessionOptions | None = None,
+        provider_options: Mapping[str, str] | None = None,
+        loaded_paths: int = 8,
     ) -> None:
-        options = _options(threads, session_options)
-        chosen = find_provider(provider)
+        if threads is not None:
+            threads = check_count(threads, "threads")
+        if threads is not None and session_options is not None:
+            raise ValueError(
+                f"threads: expected None beside session_options, got {threads}; "
+                "set session_options.intra_op_num_threads"
+            )
+        loaded_paths = check_count(loaded_paths, "loaded_paths")
+        self._provider = find_provider("cpu" if provider == "auto" else provider)
         self._bundle: Bundle = open_bundle(path)
-        standalone = self.manifest.interface == "standalone"
-        self._session: Any = create_session(self._bundle.model, chosen, options, reseed=standalone)
-        self._check_graph()
-        self._routed = self.manifest.interface in ("explicit", "host")
-        self._output_names = [tensor.name for tensor in self.outputs] + [TAKEN] * self._routed
+        self._target = _find_target(self._bundle, target, short_name(self._provider))
+        opening = Opening(self._provider, threads, session_options, provider_options)
+        self._engine: Engine = open_engine(self._bundle, self._target, opening, loaded_paths=loaded_paths)
 
     @property
     def manifest(self) -> Manifest:
@@ -92,7 +97,12 @@ class Session:
     @property
     def provider(self) -> str:
         """The short name of the execution provider."""
-        return short_name(self._session.get_providers()[0])
+        return short_name(self._provider)
+
+    @property
+    def target(self) -> str:
+        """The name of the target that runs, "default" for the bundle's own model."""
+        return DEFAULT if self._target is None else self._target.name
 
     def run(
         self,
@@ -115,8 +125,8 @@ class Session:
             RuntimeFailure: onnxruntime failed.
         """
         self._check_takes(seed=seed, path=path)
-        feeds = check_inputs(inputs, self.inputs, self.manifest.axes)
-        if not self._routed:
+        feeds = self._check_inputs(inputs)
+        if not self._engine.routed:
             return self._execute(feeds, None, None)
         routes = np.full(len(self.sites), -1, np.int64) if path is None else check_path(path, self.sites)
         return self._execute(feeds, fresh_seed() if seed is None else check_seed(seed), routes)
@@ -140,7 +150,7 @@ class Session:
         runs = check_count(runs, "runs")
         self._check_takes(seed=seed, path=None)
         first = fresh_seed() if seed is None else check_seed(seed)
-        feeds = check_inputs(inputs, self.inputs, self.manifest.axes)
+        feeds = self._check_inputs(inputs)
         moments: dict[str, Moments] = {}
         results = self._repeat(feeds, first, runs)
         paths = []
@@ -159,8 +169,8 @@ class Session:
         return EnsembleResult(
             mean={name: moment.mean for name, moment in moments.items()},
             std={name: moment.std for name, moment in moments.items()},
-            paths=np.array(paths, np.int64) if self._routed else None,
-            seeds=np.array([(first + i) % SEEDS for i in range(runs)], np.int64) if self._routed else None,
+            paths=np.array(paths, np.int64) if self._engine.routed else None,
+            seeds=np.array([(first + i) % SEEDS for i in range(runs)], np.int64) if self._engine.routed else None,
         )
 
     def check(self) -> int:
@@ -170,12 +180,13 @@ class Session:
             BundleError: the recorded arrays are damaged.
             RuntimeFailure: there is nothing to compare, or something differs: it names case and output.
         """
-        return check_golden(self._bundle, self.run)
+        return check_golden(self._bundle, self._target, self.run)
 
     def __repr__(self) -> str:
         names = ", ".join(f"{site.name}[{len(site.branches)}]" for site in self.sites)
         return (
-            f"Session({str(self._bundle.path)!r}, provider={self.provider!r}, interface={self.manifest.interface!r}, "
+            f"Session({str(self._bundle.path)!r}, provider={self.provider!r}, target={self.target!r}, "
+            f"interface={self.manifest.interface!r}, "
             f"inputs=({', '.join(map(str, self.inputs))}), outputs=({', '.join(map(str, self.outputs))}), "
             f"sites=({names}))"
         )
@@ -183,32 +194,33 @@ class Session:
     def _repeat(self, feeds: dict[str, NDArray[Any]], first: int, runs: int) -> Iterator[Result]:
         draw = np.full(len(self.sites), -1, np.int64)
         for i in range(runs):
-            yield self._execute(feeds, (first + i) % SEEDS if self._routed else None, draw)
+            yield self._execute(feeds, (first + i) % SEEDS if self._engine.routed else None, draw)
 
     def _execute(self, feeds: dict[str, NDArray[Any]], seed: int | None, path: NDArray[np.int64] | None) -> Result:
         """Returns one run; inputs, seed and path are right."""
-        added: dict[str, NDArray[Any]] = {}
-        if seed is not None and path is not None:
-            added["rr_path"] = path
-            if self.manifest.interface == "explicit":
-                added["rr_seed"] = np.array(seed, np.int64)
-            else:
-                added["rr_draws"] = draws(seed, len(self.sites))
         try:
-            values = self._session.run(self._output_names, feeds | added)
+            outputs, taken = self._engine.run(feeds, seed, path)
+        except ValueError:  # a path that this target does not have
+            raise
         except Exception as error:  # onnxruntime's own exceptions have no common base
             advice = "check the values of the inputs" if self.provider == "cpu" else "compare with provider='cpu'"
             raise RuntimeFailure(
                 f"{self._bundle.path}: expected a run on {self.provider}, got: {str(error).strip()}; {advice}"
             ) from error
-        outputs = dict(zip(self._output_names, map(np.asarray, values), strict=True))
-        return Result(outputs, outputs.pop(TAKEN) if self._routed else None, seed)
+        return Result(outputs, taken, seed)
+
+    def _check_inputs(self, inputs: Mapping[str, ArrayLike]) -> dict[str, NDArray[Any]]:
+        """Returns the inputs as the engine takes them."""
+        sizes = {} if self._target is None else {name: (size, size) for name, size in self._target.sizes.items()}
+        return check_inputs(inputs, self.inputs, MappingProxyType({**self.manifest.axes, **sizes}))
 
     def _check_takes(self, *, seed: object, path: object) -> None:
         """Raises a ValueError where a seed or path is given to a file that takes none."""
+        if self._engine.routed:
+            return
         interface = self.manifest.interface
         given = [name for name, value in (("seed", seed), ("path", path)) if value is not None]
-        if given and interface in ("standalone", "plain"):
+        if given:
             why = (
                 "draws by itself; export it with interface='explicit'" if self.sites else "has no sites; leave it away"
             )
@@ -216,55 +228,15 @@ class Session:
                 f"{given[0]}: expected none for {self._bundle.path}, got one; a file of interface {interface!r} {why}"
             )
 
-    def _check_graph(self) -> None:
-        """Raises a BundleError where the model is not what the manifest says."""
-        where = str(self._bundle.model)
-        inside = embedded_manifest(self._session, where)
-        if inside is not None and inside != self.manifest.about_model():
-            raise BundleError(
-                f"{where}: expected the manifest of {self._bundle.path} in its metadata, got another; "
-                "copy or export the bundle again"
-            )
-        added = ADDED_INPUTS[self.manifest.interface]
-        sizes = {"S": len(self.sites)}
-        rr_inputs = [Tensor(name, dtype, tuple(sizes[s] for s in shape)) for name, dtype, shape in added]
-        rr_outputs = [Tensor(TAKEN, "int64", (len(self.sites),))] if added else []
-        _compare(where, "input", [*self.inputs, *rr_inputs], self._session.get_inputs())
-        _compare(where, "output", [*self.outputs, *rr_outputs], self._session.get_outputs())
 
-
-def _options(threads: int | None, options: onnxruntime.SessionOptions | None) -> onnxruntime.SessionOptions | None:
-    if threads is None:
-        return options
-    count = check_count(threads, "threads")
-    if options is not None:
-        raise ValueError(
-            f"threads: expected None beside session_options, got {threads}; set session_options.intra_op_num_threads"
-        )
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = count
-    return options
-
-
-def _compare(where: str, side: str, expected: Sequence[Tensor], found: Sequence[Any]) -> None:
-    """Raises a BundleError where a graph's inputs or outputs differ from the manifest's in name, type, rank or size."""
-    nodes = {node.name: node for node in found}
-    names = [tensor.name for tensor in expected]
-    if set(names) != set(nodes):
-        raise BundleError(
-            f"{where}: expected the {side}s {', '.join(names)} of its manifest, got {', '.join(nodes)}; "
-            "export it again (a tool that changes the file may have dropped some)"
-        )
-    for tensor in expected:
-        node = nodes[tensor.name]
-        kind = f"tensor({ELEMENTS.get(tensor.dtype, tensor.dtype)})"
-        # onnxruntime says [] for a shape that the graph leaves open, and a text or None for a size.
-        sizes = list(node.shape) or list(tensor.shape)
-        same = len(sizes) == len(tensor.shape) and all(
-            a == b for a, b in zip(sizes, tensor.shape, strict=True) if isinstance(a, int) and isinstance(b, int)
-        )
-        if node.type != kind or not same:
-            raise BundleError(
-                f"{where}: {side} {tensor.name!r}: expected {kind} {list(tensor.shape)} of its manifest, "
-                f"got {node.type} {node.shape}; export it again"
-            )
+def _find_target(bundle: Bundle, name: str | None, provider: str) -> Target | None:
+    """Returns the target of that name, or, without a name, of the provider's; None for the bundle's own model."""
+    targets = bundle.manifest.targets
+    if name is None:
+        name = provider if provider in targets or bundle.model is None else DEFAULT
+    if name == DEFAULT and bundle.model is not None:
+        return None
+    if name not in targets:
+        known = ", ".join([DEFAULT] * (bundle.model is not None) + list(targets))
+        raise ValueError(f"target: expected one of {known} of {bundle.path}, got {name!r}; package it, or name another")
+    return targets[name]

@@ -1,0 +1,9 @@
+"""Other forms of a routed model, each for one execution provider, made from its bundle alone."""
+
+from __future__ import annotations
+
+from rr_export.targets.freeze import freeze
+from rr_export.targets.package import package
+from rr_export.targets.profile import TARGETS, Target, find_target
+
+__all__ = ["TARGETS", "Target", "find_target", "freeze", "package"]

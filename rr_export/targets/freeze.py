@@ -1,0 +1,104 @@
+"""One path as a static model: every ``If`` is replaced by the branch that the path takes.
+
+before:  x -> If(route >= 1){ a }{ b } -> y
+after:   x -> a -> y
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import onnx_ir as ir
+import onnx_ir.passes.common as ir_passes
+
+from rr_export.bundle import Bundle
+from rr_export.lowering import SCOPE_KEY
+from rr_export.lowering.sink import MIDDLE_KEY, SITE_KEY
+from rr_export.passes import simplify
+from rr_export.plan import Plan
+from rr_export.targets.reroute import forget_routing
+
+
+def freeze(bundle: Bundle, path: Sequence[int]) -> Bundle:
+    """Returns a bundle of one static file that computes what the routed file computes on ``path``.
+
+    It has the model's own inputs and outputs, no sites and no ``If`` of a site (interface "plain"); its manifest says
+    under ``frozen`` which path it is. Of the golden cases it keeps those on this path.
+
+    Args:
+        bundle: a routed bundle.
+        path: S routes; -1 at sites that this path does not reach, and only there.
+
+    Raises:
+        ValueError: the path has another length, a route that the site has not, or -1 at a site that it reaches.
+    """
+    taken = check_path(bundle.plan, path)
+    names = [site.name for site in bundle.plan.sites]
+    manifest = copy.deepcopy(bundle.manifest)
+    manifest |= {"interface": "plain", "sites": [], "idle": [], "frozen": {"path": list(taken), "sites": names}}
+    golden = [replace(case, seed=None, path=None, taken=()) for case in bundle.golden if case.taken == taken]
+    return Bundle(freeze_model(bundle.model.clone(), taken), manifest, golden)
+
+
+def check_path(plan: Plan, path: Sequence[int]) -> tuple[int, ...]:
+    """Returns the path taken: the routes of ``path``, -1 at the sites that it does not reach.
+
+    Raises:
+        ValueError: it has another length, a route that the site has not, or -1 at a site that it reaches.
+    """
+    routes = plan.check_path(path)
+    for i in np.flatnonzero(plan.reach(routes) & (routes < 0)):
+        raise ValueError(
+            f"path: expected a route for site {plan.sites[i].name!r}, which is reached on {routes.tolist()}, got -1; "
+            "a static file cannot draw, give its route"
+        )
+    return tuple(int(route) for route in plan.taken(routes))
+
+
+def freeze_model(model: ir.Model, path: Sequence[int]) -> ir.Model:
+    """Returns the static model of one path taken; the model is consumed."""
+    graph = model.graph
+    if any(SITE_KEY in node.metadata_props for node in ir.traversal.RecursiveGraphIterator(graph)):
+        forget_routing(graph)
+    while choices := [n for n in ir.traversal.RecursiveGraphIterator(graph) if SITE_KEY in n.metadata_props]:
+        _take(choices[0], path)
+    ir_passes.RemoveUnusedNodesPass()(model)
+    ir_passes.NameFixPass()(model)
+    simplify(model)
+    for node in ir.traversal.RecursiveGraphIterator(graph):
+        node.metadata_props.pop(SCOPE_KEY, None)
+    return model
+
+
+def _take(node: ir.Node, path: Sequence[int]) -> None:
+    """The nodes of the branch that the path takes stand in the place of the ``If``."""
+    high = path[int(node.metadata_props[SITE_KEY])] >= int(node.metadata_props[MIDDLE_KEY])
+    body = node.attributes["then_branch" if high else "else_branch"].as_graph()
+    _detach(node.attributes["else_branch" if high else "then_branch"].as_graph())
+    graph = node.graph
+    assert isinstance(graph, ir.Graph)
+    results = list(body.outputs)
+    body.outputs.clear()
+    for value in list(body.initializers.values()):
+        del body.initializers[value.name or ""]
+        graph.register_initializer(value)
+    nodes = list(body)
+    body.remove(nodes)
+    graph.insert_before(node, nodes)
+    for old, new in zip(node.outputs, results, strict=True):
+        name = old.name
+        named = old.is_graph_output()
+        ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
+        if named:
+            old.name, new.name = None, name
+    graph.remove(node, safe=True)
+
+
+def _detach(body: ir.Graph) -> None:
+    """No node of a body that goes reads anything any more."""
+    for node in ir.traversal.RecursiveGraphIterator(body):
+        for index in range(len(node.inputs)):
+            node.replace_input_with(index, None)

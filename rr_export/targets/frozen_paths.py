@@ -1,0 +1,159 @@
+"""Which paths a frozen target holds, and how often it takes each, so that the plan's law is kept as closely as it can.
+
+The law of the target is its weights w. They are chosen so that the law of every site's route is as near to the plan's
+as N paths allow: a non-negative least-squares problem (Lawson and Hanson, Solving Least Squares Problems, 1974). Where
+it has several solutions, they are drawn to how often the draws that found the paths came upon each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import nnls
+
+from rr_export.plan import Plan
+from rr_runtime.draws import draws
+
+Path_ = tuple[int, ...]
+Metric = Callable[[Path_], float]
+
+ENUMERATED = 2**14  # paths; above, candidates are drawn
+TRIES = 2**16  # draws that look for different paths
+PULL = 1e-3  # how much a path's own share counts beside the laws of the sites
+LEAST = 0.1  # of its own share a path keeps at least: each that is packaged can be taken
+
+
+@dataclass(frozen=True)
+class FrozenLaw:
+    """The paths of a frozen target and its law.
+
+    Attributes:
+        paths: N different reported paths.
+        probabilities: float64 [N], what the plan gives them.
+        weights: float64 [N], what the target gives them; they sum to 1.
+        total_variation: the largest difference of the two laws over all sets of paths, in [0, 1].
+        site: the site whose law differs most.
+        site_variation: the total variation of the law of that site's reported route, in [0, 1].
+    """
+
+    paths: tuple[Path_, ...]
+    probabilities: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    total_variation: float
+    site: str
+    site_variation: float
+
+    def keeps(self) -> NDArray[np.float32]:
+        """Returns for every path with which probability a run whose own path it is takes it, float32 [N]."""
+        return np.asarray(np.minimum(1.0, self.weights / self.probabilities), np.float32)
+
+    def thresholds(self) -> NDArray[np.float32]:
+        """Returns the thresholds of the choice where a run's own path is not taken, float32 [N - 1]."""
+        rest = np.maximum(0.0, self.weights - self.probabilities)
+        if rest.sum() <= 0.0:
+            rest = self.weights
+        return np.asarray(np.minimum(1.0, np.cumsum(rest)[:-1] / rest.sum()), np.float32)
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the distance to the plan's law, JSON-ready."""
+        return {
+            "total_variation": self.total_variation,
+            "site": self.site,
+            "site_variation": self.site_variation,
+        }
+
+
+def choose_paths(plan: Plan, count: int, *, best: Metric | None = None) -> FrozenLaw:
+    """Returns ``count`` paths of the plan with their weights, fewer where the plan has fewer.
+
+    Args:
+        plan: the sites; no path of probability 0 is taken.
+        count: N >= 1.
+        best: take the paths for which this is largest, of all paths where there are at most 16384, else of those that
+            65536 seeds draw; None: the paths that the seeds 0, 1, 2, ... draw, each once.
+
+    Raises:
+        ValueError: the count is below 1.
+    """
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise ValueError(f"frozen: expected a number of paths >= 1, got {count!r}; pass at least 1")
+    if best is not None:
+        paths = sorted(_candidates(plan), key=lambda path: -best(path))[:count]
+        return _law_of(plan, {path: plan.probability(path) for path in paths})
+    if plan.path_count() <= min(count, ENUMERATED):
+        return _law_of(plan, {path: plan.probability(path) for path in _candidates(plan)})
+    return _law_of(plan, _drawn(plan, count))
+
+
+def _law_of(plan: Plan, shares: Mapping[Path_, float]) -> FrozenLaw:
+    """Returns the law on these paths that is nearest to the plan's, and then to their shares."""
+    paths = list(shares)
+    probabilities = np.array([plan.probability(path) for path in paths])
+    laws = [_law_of_site(plan, i) for i in range(len(plan.sites))]
+    weights = _weights(paths, np.array(list(shares.values()), float), laws)
+    gaps = [_gap(law, [path[i] for path in paths], weights) for i, law in enumerate(laws)]
+    worst = int(np.argmax(gaps)) if gaps else 0
+    return FrozenLaw(
+        tuple(paths),
+        probabilities,
+        weights,
+        max(0.0, 1.0 - float(np.minimum(weights, probabilities).sum())),
+        plan.sites[worst].name if gaps else "",
+        gaps[worst] if gaps else 0.0,
+    )
+
+
+def _candidates(plan: Plan) -> list[Path_]:
+    if plan.path_count() <= ENUMERATED:
+        return [path for path in plan.paths() if plan.probability(path) > 0.0]
+    return list(_drawn(plan, TRIES))
+
+
+def _drawn(plan: Plan, count: int) -> dict[Path_, float]:
+    """Returns up to ``count`` different paths that the seeds 0, 1, 2, ... draw, with how many of them drew each."""
+    found: dict[Path_, float] = {}
+    for seed in range(TRIES):
+        if len(found) == count:
+            break
+        path = tuple(plan.taken(plan.routes(draws(seed, len(plan.sites)))).tolist())
+        found[path] = found.get(path, 0.0) + 1.0
+    return found
+
+
+def _law_of_site(plan: Plan, index: int) -> dict[int, float]:
+    """Returns the law of a site's reported route, -1 where it is not reached."""
+    site = plan.sites[index]
+    calls = [dict(call) for call in site.calls if len(dict(call)) == len(call)]
+    law = {
+        route: plan.probability_of_any([{**{s: [k] for s, k in call.items()}, index: [route]} for call in calls])
+        for route in range(site.policy.branches)
+    }
+    return {**law, -1: max(0.0, 1.0 - sum(law.values()))}
+
+
+def _weights(
+    paths: Sequence[Path_], shares: NDArray[np.float64], laws: Sequence[dict[int, float]]
+) -> NDArray[np.float64]:
+    """Returns the weights, float64 [N]."""
+    own = shares / shares.sum()
+    if np.isclose(shares.sum(), 1.0, rtol=0, atol=1e-9):  # all paths of the plan: their own law
+        return np.asarray(own)
+    rows = [([path[i] == route for path in paths], p) for i, law in enumerate(laws) for route, p in law.items()]
+    matrix = np.vstack(
+        [np.array([row for row, _ in rows], float), PULL * np.eye(len(paths)), 1e3 * np.ones(len(paths))]
+    )
+    wanted = np.concatenate([[p for _, p in rows], PULL * own, [1e3]])
+    least = LEAST * own
+    above, _ = nnls(matrix, wanted - matrix @ least)
+    found = least + above
+    return np.asarray(found / found.sum())
+
+
+def _gap(law: dict[int, float], routes: Sequence[int], weights: NDArray[np.float64]) -> float:
+    """Returns the total variation between the law of a site's route and that of the packaged paths."""
+    packaged = {route: float(weights[np.array(routes) == route].sum()) for route in law}
+    return sum(abs(p - packaged[route]) for route, p in law.items()) / 2

@@ -1,0 +1,272 @@
+"""A routed bundle -> the same bundle with one more form of its model, as an execution provider wants it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from rr_export.bundle import Bundle, TargetFiles
+from rr_export.errors import PackageError
+from rr_export.manifest import METADATA_KEY
+from rr_export.passes import copy_shared_weights, place_weights
+from rr_export.plan import Plan
+from rr_export.targets.freeze import freeze_model
+from rr_export.targets.frozen_paths import FrozenLaw, Metric, choose_paths
+from rr_export.targets.profile import Target, find_target
+from rr_export.targets.reroute import GATES, reroute
+from rr_export.targets.sizes import check_sizes, fix_sizes, fixed_rows, symbolic_axes
+from rr_export.targets.split import split
+
+Arrays = Mapping[str, NDArray[Any]]
+FORMATS = ("onnx", "ort")
+QDQ_PATHS = 64  # paths that each calibration input is run on, more where that many do not reach every branch
+
+# Tolerances of precisions that change values: a share of the standard deviation of each output. They say what a
+# working file keeps; what a file really keeps is for its proof to measure.
+SHARES = {"float32": 0.0, "float16": 0.02, "qdq": 0.3}
+
+
+@dataclass(frozen=True)
+class Form:
+    """One form of a model.
+
+    Attributes:
+        about: what the manifest says about it, besides what it says about every target.
+        models: its models by file name.
+    """
+
+    about: Mapping[str, Any]
+    models: Mapping[str, ir.Model | bytes]
+
+
+def package(
+    bundle: Bundle,
+    target: str,
+    *,
+    frozen: int | None = None,
+    best: Metric | None = None,
+    sizes: Mapping[str, int] | None = None,
+    precision: str = "float32",
+    calibration: Sequence[Arrays] | None = None,
+    name: str | None = None,
+    format: str = "onnx",
+) -> Bundle:
+    """Returns the bundle with one more target; its own model and its other targets stay, over the same weights.
+
+    Made from the bundle alone: the PyTorch model and its source are not needed.
+
+    Args:
+        bundle: a bundle with a routed model.
+        target: what it is for: a name in ``TARGETS``, which says what form the model gets.
+        frozen: instead of that form, static files of this many paths, of which the runtime chooses one per run. Their
+            law is as near to the plan's as that many paths allow; the distance stands in the manifest.
+        best: take the frozen paths for which this is largest; None: paths drawn from the plan.
+        sizes: sizes of symbolic axes to fix, by name; engines that want static shapes need all of them.
+        precision: "float32", "float16" (inside; inputs and outputs stay) or "qdq" (8-bit integers; static forms only).
+        calibration: for "qdq": inputs to calibrate with; each is run on paths that reach every branch. None: the
+            inputs of the golden cases.
+        name: the target's name; None: ``target``.
+        format: "onnx", or "ort" for ONNX Runtime's own format, with weights inside each file and the list of operators
+            that a reduced build needs.
+
+    Raises:
+        PackageError: the target does not take such a form, the name is taken, or the model has no such form.
+        ValueError: a name, size or number is wrong; raised before any work.
+    """
+    profile = find_target(target)
+    sizes = dict(sizes or {})
+    name = target if name is None else name
+    _check(bundle, profile, frozen, sizes, precision, name, format)
+    feeds = _calibration(bundle, calibration, sizes) if precision == "qdq" else []
+    model = bundle.model.clone()
+    fix_sizes(model, sizes)
+    if frozen is not None:
+        form = _frozen(model, bundle, name, choose_paths(bundle.plan, frozen, best=best), sizes)
+    elif profile.form == "segments":
+        form = _segments(model, bundle.plan, name)
+    else:
+        form = _routed(model, bundle, profile, name, sizes)
+    form = _with_precision(form, precision, profile, bundle.plan, feeds)
+    form = _with_format(form, format, name)
+    tolerances = bundle.manifest["tolerances"]
+    about = {
+        "provider": profile.name,
+        "precision": precision,
+        **tolerances,
+        **({"share": SHARES[precision]} if SHARES[precision] else {}),
+        **({"sizes": sizes} if sizes else {}),
+        **form.about,
+    }
+    return replace(bundle, targets={**bundle.targets, name: TargetFiles(about, form.models)}, parity=None, path=None)
+
+
+def _check(
+    bundle: Bundle,
+    profile: Target,
+    frozen: int | None,
+    sizes: Mapping[str, int],
+    precision: str,
+    name: str,
+    format: str,
+) -> None:
+    where = f"target {profile.name!r}"
+    if format not in FORMATS:
+        raise ValueError(f"format: expected one of {', '.join(FORMATS)}, got {format!r}; choose one")
+    if precision not in SHARES:
+        raise ValueError(f"precision: expected one of {', '.join(SHARES)}, got {precision!r}; choose one")
+    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*", name) or name in ("default", "model"):
+        raise ValueError(
+            f"name: expected letters, digits, '_', '-' and '.', and neither 'default' nor 'model', got {name!r}; "
+            "choose another"
+        )
+    check_sizes(bundle.manifest, sizes)
+    if name in bundle.targets:
+        raise PackageError(f"{where}: expected a new name, got {name!r}, which the bundle has; pass name=... (--name)")
+    if precision == "qdq" and profile.form == "routed" and frozen is None:
+        raise PackageError(
+            f"{where}: expected a static form for precision 'qdq', got routed; freeze paths (frozen=N, --frozen N), or "
+            "use a target of segments"
+        )
+    if precision not in profile.precisions and not (precision == "qdq" and frozen is not None):
+        raise PackageError(
+            f"{where}: expected precision {' or '.join(profile.precisions)}, got {precision!r}; choose another"
+        )
+    free = [axis for axis in symbolic_axes(bundle.manifest) if axis not in sizes]
+    if profile.static and free:
+        raise PackageError(
+            f"{where}: expected fixed shapes, got the symbolic axes {', '.join(free)}; pass "
+            f"sizes={{{free[0]!r}: N}} (--size {free[0]}=N)"
+        )
+
+
+def _routed(model: ir.Model, bundle: Bundle, profile: Target, name: str, sizes: Mapping[str, int]) -> Form:
+    """One graph with the interface of the profile."""
+    interface = "plain"
+    if bundle.plan.sites:
+        assert profile.interface is not None
+        interface = profile.interface
+        if interface != bundle.manifest["interface"]:
+            reroute(model, bundle.plan, interface)
+    if profile.weights == "leaf":
+        place_weights(model, deeper_than=0)
+        copy_shared_weights(model, deeper_than=0)
+    _stamp(model, bundle.manifest, sizes, interface=interface)
+    file = f"{name}.onnx"
+    return Form({"form": "routed", "interface": interface, "model": file}, {file: model})
+
+
+def _segments(model: ir.Model, plan: Plan, name: str) -> Form:
+    """Static files, and the program that walks a path through them."""
+    program, models = split(model, plan, name)
+    return Form({"form": "segments", "program": program}, dict(models))
+
+
+def _frozen(model: ir.Model, bundle: Bundle, name: str, law: FrozenLaw, sizes: Mapping[str, int]) -> Form:
+    """Static files of single paths, and the law by which the runtime chooses among them."""
+    models: dict[str, ir.Model | bytes] = {}
+    paths = []
+    for number, (path, weight, keep) in enumerate(zip(law.paths, law.weights, law.keeps(), strict=True)):
+        file = f"{name}.{number}.onnx"
+        models[file] = freeze_model(model.clone(), path)
+        _stamp(models[file], bundle.manifest, sizes, interface="plain", sites=[], idle=[], frozen={"path": path})
+        paths.append({"path": list(path), "weight": float(weight), "keep": float(keep), "model": file})
+    about = {"form": "frozen", "paths": paths, "thresholds": law.thresholds().astype(float).tolist()}
+    return Form({**about, "distance": law.to_json()}, models)
+
+
+def _stamp(model: ir.Model | bytes, manifest: Mapping[str, Any], sizes: Mapping[str, int], **changes: Any) -> None:
+    """The model's metadata says what it is, so that it explains itself alone."""
+    assert isinstance(model, ir.Model)
+    rows = {side: fixed_rows(manifest[side], sizes) for side in ("inputs", "outputs")}
+    axes = {axis: bounds for axis, bounds in manifest.get("axes", {}).items() if axis not in sizes}
+    model.metadata_props[METADATA_KEY] = json.dumps({**manifest, **rows, "axes": axes, **changes})
+
+
+def _with_precision(form: Form, precision: str, profile: Target, plan: Plan, feeds: Sequence[Arrays]) -> Form:
+    """The form in another precision, if that is asked for."""
+    if precision == "float32":
+        return form
+    from rr_export.targets.calibrate import quantize_segments, quantize_static_model
+    from rr_export.targets.precision import to_half
+
+    models = {name: model for name, model in form.models.items() if isinstance(model, ir.Model)}
+    if precision == "float16":
+        return Form(form.about, {name: to_half(model) for name, model in models.items()})
+    if form.about["form"] == "segments":
+        runs = [(inputs, path) for inputs in feeds for path in _covering(plan)]
+        return Form(form.about, dict(quantize_segments(form.about["program"], models, runs, profile.name)))
+    quantized = {name: quantize_static_model(model, feeds, profile.name) for name, model in models.items()}
+    return Form(form.about, dict(quantized))
+
+
+def _with_format(form: Form, format: str, name: str) -> Form:
+    """The form in ONNX Runtime's own format, if that is asked for, with the list of operators that it needs."""
+    if format == "onnx":
+        return form
+    models = {file: model for file, model in form.models.items() if isinstance(model, ir.Model)}
+    from rr_export.targets.ort_files import to_ort
+
+    made, operators = to_ort(models, "fixed")
+    listed = f"{name}.required_operators.config"
+    about = {
+        **_renamed(form.about, {file: file.removesuffix(".onnx") + ".ort" for file in models}),
+        "operators": listed,
+    }
+    return Form(about, {**made, listed: operators.encode()})
+
+
+def _renamed(about: Any, names: Mapping[str, str]) -> Any:
+    """Returns a JSON value in which the files have their new names."""
+    if isinstance(about, Mapping):
+        return {
+            key: names[value] if key in ("model", "run") else _renamed(value, names) for key, value in about.items()
+        }
+    return [_renamed(value, names) for value in about] if isinstance(about, list) else about
+
+
+def _covering(plan: Plan) -> list[tuple[int, ...]]:
+    """Returns reported paths that reach every branch."""
+    paths = plan.covering() if plan.sites else [()]
+    seen: set[tuple[int, int]] = set()
+    needed: list[tuple[int, ...]] = []
+    for path in paths:
+        pairs = {(site, route) for site, route in enumerate(path) if route >= 0}
+        if not pairs <= seen or not needed:
+            needed.append(path)
+            seen |= pairs
+    return needed + [path for path in paths if path not in needed][: max(0, QDQ_PATHS - len(needed))]
+
+
+def _calibration(bundle: Bundle, calibration: Sequence[Arrays] | None, sizes: Mapping[str, int]) -> list[Arrays]:
+    """Returns the inputs to calibrate with, in the sizes of the target."""
+    given = list(calibration) if calibration is not None else [bundle.golden[0].inputs] if bundle.golden else []
+    if not given:
+        raise PackageError(
+            "calibration: expected inputs for precision 'qdq', got none, and the bundle has no golden cases; pass "
+            "calibration=[{...}] (--calibration FILE.npz)"
+        )
+    rows = {row["name"]: row["shape"] for row in bundle.manifest["inputs"]}
+    for inputs in given:
+        if set(inputs) != set(rows):
+            raise PackageError(
+                f"calibration: expected the inputs {', '.join(rows)}, got {', '.join(inputs)}; give all of them"
+            )
+    return [{n: _resized(np.asarray(a), rows[n], sizes) for n, a in inputs.items()} for inputs in given]
+
+
+def _resized(array: NDArray[Any], shape: Sequence[int | str], sizes: Mapping[str, int]) -> NDArray[Any]:
+    """Returns the array with the fixed sizes; elements repeat cyclically."""
+    for axis, size in enumerate(shape):
+        if isinstance(size, str) and size in sizes:
+            array = np.take(array, np.arange(sizes[size]) % array.shape[axis], axis=axis)
+    return array
+
+
+__all__ = ["GATES", "package"]

@@ -1,0 +1,143 @@
+"""What each execution provider wants of a routed model: one declared profile per target, all in one table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Target:
+    """How a model is lowered for one execution provider, and why.
+
+    Attributes:
+        name: of the target, and the short name of the execution provider.
+        form: "routed" (one graph; a balanced tree of ``If`` per site) or "segments" (static files, no ``If``).
+        interface: of a routed form: "explicit", "host" or "gates"; None for segments, whose runtime walks the path.
+        weights: "outer" (what one branch alone uses is in the graph around its ``If``, from where ONNX Runtime
+            prepacks it) or "leaf" (in the branch itself).
+        opset: of the graph.
+        static: whether every size must be fixed.
+        precisions: what the provider takes; the first is the default, and the only one that changes no value.
+        why: the reason for the form.
+        faults: what is known not to work there.
+    """
+
+    name: str
+    form: str
+    interface: str | None
+    weights: str
+    opset: int
+    static: bool
+    precisions: tuple[str, ...]
+    why: str
+    faults: tuple[str, ...] = ()
+
+
+_TABLE = (
+    Target(
+        name="cpu",
+        form="routed",
+        interface="explicit",
+        weights="outer",
+        opset=20,
+        static=False,
+        precisions=("float32",),
+        why="The CPU decides, draws and computes one branch; one file needs no help from the runtime.",
+        faults=("QDQ needs static files: package frozen paths, or the target qnn or nnapi, to have it",),
+    ),
+    Target(
+        name="cuda",
+        form="routed",
+        interface="gates",
+        weights="outer",
+        opset=20,
+        static=False,
+        precisions=("float32", "float16"),
+        why="Conditions are read on the CPU; made in the graph, each costs a copy from the device and a wait for it.",
+        faults=("CUDA graphs need static files: package frozen paths to have them",),
+    ),
+    Target(
+        name="xnnpack",
+        form="routed",
+        interface="explicit",
+        weights="leaf",
+        opset=20,
+        static=False,
+        precisions=("float32",),
+        why="It takes convolutions, poolings and matrix products out of branches; the CPU does the rest.",
+        faults=(
+            "convolutions whose weights lie outside their branch fail there",
+            "RandomUniform crashes it on Android",
+        ),
+    ),
+    Target(
+        name="nnapi",
+        form="segments",
+        interface=None,
+        weights="leaf",
+        opset=20,
+        static=True,
+        precisions=("float32", "qdq"),
+        why="It takes nothing inside an If.",
+        faults=("it cannot be run on this project's machines; the form is checked, its results are not",),
+    ),
+    Target(
+        name="coreml",
+        form="routed",
+        interface="gates",
+        weights="leaf",
+        opset=20,
+        static=True,
+        precisions=("float32", "float16"),
+        why="It takes the nodes of branches (EnableOnSubgraphs); integers of 64 bits stay outside.",
+        faults=("it cannot be run on this project's machines; the form is checked, its results are not",),
+    ),
+    Target(
+        name="qnn",
+        form="segments",
+        interface=None,
+        weights="leaf",
+        opset=20,
+        static=True,
+        precisions=("float32", "qdq"),
+        why="It computes both branches of an If that it takes, and leaves one whose weights lie outside to the CPU.",
+        faults=(
+            "a convolution in a branch of an If that it takes is silently wrong; segments have no If",
+            "it computes float32 in half precision",
+        ),
+    ),
+    Target(
+        name="openvino",
+        form="routed",
+        interface="host",
+        weights="outer",
+        opset=20,
+        static=False,
+        precisions=("float32",),
+        why="OpenVINO by itself computes integers of 64 bits wrongly, without an error: draws are made on the host.",
+        faults=("its own reader takes no explicit files: their random node draws doubles",),
+    ),
+    Target(
+        name="webgpu",
+        form="routed",
+        interface="gates",
+        weights="outer",
+        opset=20,
+        static=False,
+        precisions=("float32", "float16"),
+        why="Random nodes and integers of 64 bits run on the CPU, and each costs copies; gates leave nothing of them.",
+        faults=("enableInt64=1 breaks 64-bit arithmetic",),
+    ),
+)
+TARGETS = {target.name: target for target in _TABLE}
+
+
+def find_target(name: str) -> Target:
+    """Returns the profile of that name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if name not in TARGETS:
+        raise ValueError(f"target: expected one of {', '.join(TARGETS)}, got {name!r}; choose one")
+    return TARGETS[name]

@@ -1,0 +1,59 @@
+"""Symbolic sizes -> fixed ones, for engines that want static shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import onnx_ir as ir
+
+from rr_export.passes import simplify
+
+
+def check_sizes(manifest: Mapping[str, Any], sizes: Mapping[str, int]) -> None:
+    """Raises a ValueError where a size is of no axis of the inputs, below 1, or out of the axis's bounds."""
+    axes = symbolic_axes(manifest)
+    for name, size in sizes.items():
+        where = f"sizes: {name!r}"
+        if name not in axes:
+            known = ", ".join(axes) or "none"
+            raise ValueError(f"{where}: expected a symbolic axis of the inputs ({known}), got no such; name another")
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            raise ValueError(f"{where}: expected a whole number of at least 1, got {size!r}; pass a size")
+        least, most = manifest.get("axes", {}).get(name, (None, None))
+        if (least is not None and size < least) or (most is not None and size > most):
+            raise ValueError(f"{where}: expected {least or 1} to {most or 'any'}, got {size}; the model has no others")
+
+
+def symbolic_axes(manifest: Mapping[str, Any]) -> list[str]:
+    """Returns the names of the symbolic axes of the inputs, each once."""
+    return list(dict.fromkeys(d for row in manifest["inputs"] for d in row["shape"] if isinstance(d, str)))
+
+
+def fixed_rows(rows: Iterable[Mapping[str, Any]], sizes: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Returns the manifest's inputs or outputs with the sizes put in, also into expressions of them."""
+    return [{**row, "shape": _fixed(row["shape"], sizes)} for row in rows]
+
+
+def fix_sizes(model: ir.Model, sizes: Mapping[str, int]) -> bool:
+    """The model has these sizes only, and arithmetic on them is folded; returns whether anything changed."""
+    if not sizes:
+        return False
+    graph = model.graph
+    values = [*graph.inputs, *(v for node in ir.traversal.RecursiveGraphIterator(graph) for v in node.outputs)]
+    for value in values:
+        if value.shape is not None:
+            value.shape = ir.Shape(_fixed([d if isinstance(d, int) else d.value for d in value.shape], sizes))
+    simplify(model)
+    return True
+
+
+def _fixed(shape: Sequence[int | str | None], sizes: Mapping[str, int]) -> list[int | str | None]:
+    return [_evaluate(size, sizes) for size in shape]
+
+
+def _evaluate(size: int | str | None, sizes: Mapping[str, int]) -> int | str | None:
+    if not isinstance(size, str):
+        return size
+    found = ir.SymbolicDim(size).evaluate(sizes)
+    return found if isinstance(found, int) else size

@@ -1,0 +1,184 @@
+"""A routed model -> static segments and the program that walks a path through them.
+
+before:  a; If(0){ b; If(1){ c }{ d } }{ e }; f
+after:   files a, b, c, d, e, f, and: run a; choose site 0 of [run b; choose site 1 of [run c | run d] | run e]; run f
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import onnx_ir as ir
+import onnx_ir.passes.common as ir_passes
+
+from rr_export.lowering.sink import MIDDLE_KEY, SITE_KEY
+from rr_export.plan import Plan
+from rr_export.targets.reroute import forget_routing
+
+Step = dict[str, Any]  # of a program, JSON-ready (runtimes/SPEC.md, section 10)
+
+
+def split(model: ir.Model, plan: Plan, prefix: str) -> tuple[list[Step], dict[str, ir.Model]]:
+    """Returns the program and its static models by file name (``prefix.0.onnx``, ...); the model is consumed.
+
+    A value that passes from one file to another has the same name in both. Weights are initializers of every file that
+    reads them, and stay one tensor. A branch that only passes a value on has no file.
+    """
+    if plan.sites:
+        forget_routing(model.graph)
+    for node in ir.traversal.RecursiveGraphIterator(model.graph):
+        if SITE_KEY in node.metadata_props:
+            node.replace_input_with(0, None)
+    ir_passes.RemoveUnusedNodesPass()(model)
+    ir_passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    ir_passes.NameFixPass()(model)
+    cutter = _Cutter(plan, model.graph)
+    program = cutter.steps(model.graph, {})
+    cutter.release()
+    files = {}
+    for number, segment in enumerate(cutter.segments):
+        name = f"{prefix}.{number}.onnx"
+        files[name] = segment.build(model, cutter, name)
+        segment.step |= {"run": name}
+    return program, files
+
+
+@dataclass
+class _Segment:
+    """Nodes that run together, and the step that runs them."""
+
+    nodes: list[ir.Node]
+    step: Step = field(default_factory=dict)
+    inputs: list[ir.Value] = field(default_factory=list)
+    outputs: list[ir.Value] = field(default_factory=list)
+
+    def build(self, source: ir.Model, cutter: _Cutter, name: str) -> ir.Model:
+        """Returns the nodes as a model of their own; they leave the graph that they are in."""
+        inside = {value for node in _all_nodes(self.nodes) for value in node.outputs}
+        stand_ins: dict[ir.Value, ir.Value] = {}
+        weights: list[ir.Value] = []
+        for node in _all_nodes(self.nodes):
+            for index, value in enumerate(node.inputs):
+                if value is None or value in inside:
+                    continue
+                real = cutter.real(value)
+                if real in inside:
+                    node.replace_input_with(index, real)
+                    continue
+                if real not in stand_ins:
+                    stand_ins[real] = _stand_in(real)
+                    (weights if real.is_initializer() else self.inputs).append(
+                        stand_ins[real] if real.is_initializer() else real
+                    )
+                node.replace_input_with(index, stand_ins[real])
+        self.step |= {"inputs": [v.name for v in self.inputs], "outputs": [v.name for v in self.outputs]}
+        for graph in {id(n.graph): n.graph for n in self.nodes}.values():
+            assert isinstance(graph, ir.Graph)
+            graph.remove([n for n in self.nodes if n.graph is graph])
+        graph = ir.Graph(
+            [stand_ins[v] for v in self.inputs],
+            self.outputs,
+            nodes=self.nodes,
+            initializers=weights,
+            opset_imports=source.graph.opset_imports,
+            name=name.removesuffix(".onnx"),
+        )
+        return ir.Model(graph, ir_version=source.ir_version)
+
+
+class _Cutter:
+    """Cuts graphs into steps; keeps the segments, and which value stands for which."""
+
+    def __init__(self, plan: Plan, main: ir.Graph) -> None:
+        self.plan, self._main = plan, main
+        self.segments: list[_Segment] = []
+        self._graphs: dict[int, ir.Graph] = {}  # all that were cut
+        self._passed: dict[ir.Value, ir.Value] = {}  # a value that is only passed on -> where it comes from
+
+    def real(self, value: ir.Value) -> ir.Value:
+        """Returns the value that this one is."""
+        while value in self._passed:
+            value = self._passed[value]
+        return value
+
+    def steps(self, graph: ir.Graph, routes: Mapping[int, int]) -> list[Step]:
+        """Returns the steps that compute a graph.
+
+        Args:
+            graph: the main graph, or a body.
+            routes: the routes of the sites around it.
+        """
+        self._graphs[id(graph)] = graph
+        steps: list[Step] = []
+        pending: list[ir.Node] = []
+        for node in list(graph):
+            if SITE_KEY in node.metadata_props:
+                self._flush(pending, steps)
+                steps.extend(self._choose(node, routes))
+            elif self._is_passing(node):
+                assert node.inputs[0] is not None
+                self._passed[node.outputs[0]] = node.inputs[0]
+            else:
+                pending.append(node)
+        self._flush(pending, steps)
+        return steps
+
+    def release(self) -> None:
+        """No graph that was cut claims its outputs any more."""
+        for graph in self._graphs.values():
+            graph.outputs.clear()
+
+    def _is_passing(self, node: ir.Node) -> bool:
+        """Whether the node of a body only hands on a value that some step makes, or that the model is given."""
+        if node.op_type != "Identity" or node.domain or node.graph is self._main or node.inputs[0] is None:
+            return False
+        return not self.real(node.inputs[0]).is_initializer()
+
+    def _choose(self, node: ir.Node, routes: Mapping[int, int]) -> list[Step]:
+        """The steps of an ``If``: of one branch where the site's route is known, else one that chooses."""
+        site = int(node.metadata_props[SITE_KEY])
+        if site in routes:
+            body = _body(node, routes[site])
+            steps = self.steps(body, routes)
+            self._passed.update(zip(node.outputs, body.outputs, strict=True))
+            return steps
+        branches = []
+        for route in range(self.plan.sites[site].policy.branches):
+            body = _body(node, route)
+            steps = self.steps(body, {**routes, site: route})
+            branches.append({"steps": steps, "results": [self.real(v).name for v in body.outputs]})
+        return [{"site": site, "outputs": [v.name for v in node.outputs], "branches": branches}]
+
+    def _flush(self, pending: list[ir.Node], steps: list[Step]) -> None:
+        if not pending:
+            return
+        segment = _Segment(list(pending))
+        pending.clear()
+        mine = set(_all_nodes(segment.nodes))
+        for node in segment.nodes:
+            for value in node.outputs:
+                if value.is_graph_output() or any(usage.node not in mine for usage in value.uses()):
+                    segment.outputs.append(value)
+        self.segments.append(segment)
+        steps.append(segment.step)
+
+
+def _body(node: ir.Node, route: int) -> ir.Graph:
+    high = route >= int(node.metadata_props[MIDDLE_KEY])
+    return node.attributes["then_branch" if high else "else_branch"].as_graph()
+
+
+def _all_nodes(nodes: Iterable[ir.Node]) -> Iterator[ir.Node]:
+    """Yields the nodes, and those in their bodies."""
+    for node in nodes:
+        yield node
+        for attribute in node.attributes.values():
+            if attribute.type == ir.AttributeType.GRAPH:
+                yield from _all_nodes(attribute.as_graph())
+
+
+def _stand_in(value: ir.Value) -> ir.Value:
+    """Returns a value of the same name, type, shape and content for another graph."""
+    return ir.Value(name=value.name, type=value.type, shape=value.shape, const_value=value.const_value)

@@ -1,0 +1,36 @@
+"""What runs a model, one engine per form: a routed graph, static segments, or frozen paths."""
+
+from __future__ import annotations
+
+from rr_runtime.bundle import Bundle
+from rr_runtime.engines.engine import Engine, Opening
+from rr_runtime.engines.frozen import Frozen
+from rr_runtime.engines.graph import Graph
+from rr_runtime.engines.segments import Segments
+from rr_runtime.targets import Target
+
+__all__ = ["Engine", "Opening", "open_engine"]
+
+
+def open_engine(bundle: Bundle, target: Target | None, opening: Opening, *, loaded_paths: int) -> Engine:
+    """Returns what runs the bundle's own model (None) or one of its targets.
+
+    Args:
+        bundle: the bundle.
+        target: the target, or None.
+        opening: provider and options of its sessions.
+        loaded_paths: how many paths of a frozen target stay loaded at a time, >= 1.
+
+    Raises:
+        BundleError: a file does not say what the manifest says.
+        ProviderError: the provider does not work.
+    """
+    if target is None:
+        assert bundle.model is not None
+        return Graph(bundle, bundle.model, bundle.manifest.interface, opening)
+    if target.form == "segments":
+        return Segments(bundle, target, opening)
+    if target.form == "frozen":
+        return Frozen(bundle, target, opening, loaded_paths=loaded_paths)
+    assert target.model is not None and target.interface is not None
+    return Graph(bundle, bundle.path / target.model, target.interface, opening, sizes=target.sizes)

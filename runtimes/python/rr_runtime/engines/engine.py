@@ -1,0 +1,109 @@
+"""What every engine offers, and how it opens its files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from rr_runtime.errors import BundleError
+from rr_runtime.manifest import Tensor
+from rr_runtime.providers import create_session
+
+Arrays = Mapping[str, NDArray[Any]]
+Taken = tuple[dict[str, NDArray[Any]], NDArray[np.int64] | None]
+
+# onnxruntime's words for the dtypes of a manifest.
+ELEMENTS = {"float16": "float16", "float32": "float", "float64": "double"}
+
+
+class Engine(Protocol):
+    """Runs one form of a model; its arguments are right."""
+
+    routed: bool  # whether it takes seeds and paths
+
+    def run(self, feeds: Arrays, seed: int | None, asked: NDArray[np.int64] | None) -> Taken:
+        """Returns the outputs by name, and the path taken, int64 [S], or None where the file does not tell it.
+
+        Args:
+            feeds: the model's own inputs.
+            seed: the seed of the run, None where the engine is not routed.
+            asked: int64 [S], -1 draws; None where the engine is not routed.
+        """
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How the files of one session are opened.
+
+    Attributes:
+        provider: onnxruntime's name of the execution provider.
+        threads: the number of threads inside one operator, or None.
+        options: the caller's session options, or None.
+        provider_options: the caller's options of the provider, or None.
+    """
+
+    provider: str
+    threads: int | None
+    options: onnxruntime.SessionOptions | None
+    provider_options: Mapping[str, str] | None
+
+    def open(self, model: Path, *, reseed: bool = False, spinning: bool = True) -> Any:
+        """Returns an onnxruntime session on a file; ``spinning`` False: its threads do not wait actively.
+
+        Raises:
+            BundleError: the file is at fault.
+            ProviderError: the provider is.
+        """
+        options = self.options
+        if options is None and (self.threads is not None or not spinning):
+            options = onnxruntime.SessionOptions()
+            if self.threads is not None:
+                options.intra_op_num_threads = self.threads
+            if not spinning:
+                options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        extra: Any = {} if self.provider_options is None else {"provider_options": self.provider_options}
+        return create_session(model, self.provider, options, reseed=reseed, **extra)
+
+
+def fixed(tensors: Sequence[Tensor], sizes: Mapping[str, int]) -> list[Tensor]:
+    """Returns the tensors with the sizes that a target fixes."""
+    return [
+        Tensor(t.name, t.dtype, tuple(sizes.get(s, s) if isinstance(s, str) else s for s in t.shape)) for t in tensors
+    ]
+
+
+def compare(where: str, side: str, expected: Sequence[Tensor], found: Sequence[Any]) -> None:
+    """Raises a BundleError where a graph's inputs or outputs differ from what is expected in name, type, rank or size.
+
+    Args:
+        where: the file.
+        side: "input" or "output".
+        expected: what the manifest says.
+        found: what onnxruntime says.
+    """
+    nodes = {node.name: node for node in found}
+    names = [tensor.name for tensor in expected]
+    if set(names) != set(nodes):
+        raise BundleError(
+            f"{where}: expected the {side}s {', '.join(names)} of its manifest, got {', '.join(nodes)}; "
+            "export it again (a tool that changes the file may have dropped some)"
+        )
+    for tensor in expected:
+        node = nodes[tensor.name]
+        kind = f"tensor({ELEMENTS.get(tensor.dtype, tensor.dtype)})"
+        # onnxruntime says [] for a shape that the graph leaves open, and a text or None for a size.
+        sizes = list(node.shape) or list(tensor.shape)
+        same = len(sizes) == len(tensor.shape) and all(
+            a == b for a, b in zip(sizes, tensor.shape, strict=True) if isinstance(a, int) and isinstance(b, int)
+        )
+        if node.type != kind or not same:
+            raise BundleError(
+                f"{where}: {side} {tensor.name!r}: expected {kind} {list(tensor.shape)} of its manifest, "
+                f"got {node.type} {node.shape}; export it again"
+            )

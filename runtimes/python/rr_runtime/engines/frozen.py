@@ -1,0 +1,111 @@
+"""Runs static files of single paths, one chosen per run so that the plan's law is kept as closely as they allow."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rr_runtime.bundle import Bundle
+from rr_runtime.draws import draws
+from rr_runtime.engines.engine import Arrays, Opening, Taken, compare, fixed
+from rr_runtime.routes import Router
+from rr_runtime.targets import FrozenPath, Target
+
+
+class Frozen:
+    """N static files, of which at most ``loaded_paths`` are loaded at a time (the least recently used one goes).
+
+    A run first decides its own path, as every other form does. If it is packaged, and draw number S is below its
+    ``keep``, it is taken: so as many runs as possible take the path that the routed file takes with the same seed (a
+    maximal coupling; Lindvall, Lectures on the Coupling Method, 1992, chapter I.5). Else draw number S + 1 chooses.
+
+    Args:
+        bundle: the bundle.
+        target: a target of form "frozen".
+        opening: provider and options.
+        loaded_paths: how many paths stay loaded, >= 1.
+
+    Raises:
+        BundleError: a file is not what the manifest says.
+        ProviderError: the provider does not work.
+    """
+
+    def __init__(self, bundle: Bundle, target: Target, opening: Opening, *, loaded_paths: int) -> None:
+        self.routed = bool(bundle.manifest.sites)
+        self._bundle, self._target, self._opening = bundle, target, opening
+        self._limit = loaded_paths
+        self._router = Router(bundle.manifest.sites)
+        self._count = len(bundle.manifest.sites)
+        self._outputs = [tensor.name for tensor in bundle.manifest.outputs]
+        self._paths = np.array([p.path for p in target.paths], np.int64).reshape(len(target.paths), self._count)
+        self._index = {p.path: i for i, p in enumerate(target.paths)}
+        self._weights = np.array([p.weight for p in target.paths])
+        self._thresholds = np.array(target.thresholds, np.float32)
+        self._sessions: OrderedDict[str, Any] = OrderedDict()
+        self._lock = threading.Lock()
+        self._load(max(target.paths, key=lambda p: p.weight))
+
+    def run(self, feeds: Arrays, seed: int | None, asked: NDArray[np.int64] | None) -> Taken:
+        """Returns the outputs and the path taken.
+
+        Raises:
+            ValueError: no packaged path has the asked routes.
+        """
+        if seed is None or asked is None:
+            return self._execute(self._target.paths[0], feeds), None
+        chosen = self._target.paths[self.choose(seed, asked)]
+        return self._execute(chosen, feeds), np.array(chosen.path, np.int64)
+
+    def choose(self, seed: int, asked: NDArray[np.int64]) -> int:
+        """Returns which of the packaged paths a run takes.
+
+        Raises:
+            ValueError: no packaged path has the asked routes.
+        """
+        numbers = draws(seed, self._count + 2)
+        own = self._router.taken(self._router.latent(numbers[: self._count], asked))
+        found = self._index.get(tuple(own.tolist()))
+        if (asked >= 0).any():
+            return self._choose_forced(own, found, asked, float(numbers[-1]))
+        if found is not None and numbers[self._count] < np.float32(self._target.paths[found].keep):
+            return found
+        return int((self._thresholds <= numbers[-1]).sum())
+
+    def _choose_forced(self, own: NDArray[np.int64], found: int | None, asked: NDArray[np.int64], number: float) -> int:
+        """Where routes are asked for: the run's own path, or one of those that have them, in proportion to weights."""
+        if found is not None:
+            return found
+        fits = ((self._paths == asked) | (asked < 0) | (self._paths < 0)).all(axis=1)
+        weights = np.where(fits, self._weights, 0.0)
+        if not weights.sum():
+            listed = "; ".join(",".join(map(str, p.path)) for p in self._target.paths[:8])
+            more = f" and {len(self._paths) - 8} more" if len(self._paths) > 8 else ""
+            raise ValueError(
+                f"path: expected one of the {len(self._paths)} paths of target {self._target.name!r} ({listed}{more}), "
+                f"got {','.join(map(str, asked.tolist()))}; package it, or use target='default'"
+            )
+        return min(int((np.cumsum(weights) / weights.sum() <= number).sum()), int(np.flatnonzero(weights)[-1]))
+
+    def _execute(self, chosen: FrozenPath, feeds: Arrays) -> dict[str, NDArray[Any]]:
+        values = self._load(chosen).run(self._outputs, dict(feeds))
+        return dict(zip(self._outputs, map(np.asarray, values), strict=True))
+
+    def _load(self, chosen: FrozenPath) -> Any:
+        """Returns the session of a path, which is opened if it is not loaded."""
+        with self._lock:
+            session = self._sessions.get(chosen.model)
+            if session is None:
+                file = self._bundle.path / chosen.model
+                session = self._opening.open(file, spinning=False)
+                manifest, sizes = self._bundle.manifest, self._target.sizes
+                compare(str(file), "input", fixed(manifest.inputs, sizes), session.get_inputs())
+                compare(str(file), "output", fixed(manifest.outputs, sizes), session.get_outputs())
+                while len(self._sessions) >= self._limit:
+                    self._sessions.popitem(last=False)
+                self._sessions[chosen.model] = session
+            self._sessions.move_to_end(chosen.model)
+            return session

@@ -1,0 +1,104 @@
+"""Runs one graph whose ``If`` nodes choose: by a seed, by draws or by gates, or by itself."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rr_runtime.bundle import Bundle, embedded_manifest
+from rr_runtime.draws import draws
+from rr_runtime.engines.engine import Arrays, Opening, Taken, compare, fixed
+from rr_runtime.errors import BundleError
+from rr_runtime.manifest import Tensor
+from rr_runtime.routes import Router
+
+# What the interfaces add to the model's own inputs; S is the number of sites. "gates" adds one input per condition.
+ADDED_INPUTS: Mapping[str, tuple[tuple[str, str, tuple[str, ...]], ...]] = {
+    "explicit": (("rr_seed", "int64", ()), ("rr_path", "int64", ("S",))),
+    "host": (("rr_draws", "float32", ("S",)), ("rr_path", "int64", ("S",))),
+}
+TAKEN = "rr_path_taken"
+GATE = re.compile(r"rr_gate\.([0-9]+)\.([0-9]+)")  # the site's index, and the least route for which it is true
+
+
+class Graph:
+    """One graph, which takes seeds and paths unless its interface is "standalone" or "plain".
+
+    Args:
+        bundle: the bundle it belongs to.
+        model: the file.
+        interface: its interface.
+        opening: provider and options.
+        sizes: symbolic sizes that it fixes.
+
+    Raises:
+        BundleError: the file is not what the manifest says.
+        ProviderError: the provider does not work.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        model: Path,
+        interface: str,
+        opening: Opening,
+        *,
+        sizes: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
+        self.routed = interface in ("explicit", "host", "gates")
+        self._interface = interface
+        self._count = len(bundle.manifest.sites)
+        self._session: Any = opening.open(model, reseed=interface == "standalone")
+        self._gates = _gates(self._session) if interface == "gates" else {}
+        self._check(bundle, model, sizes)
+        self._router = Router(bundle.manifest.sites) if interface == "gates" else None
+        self._outputs = [tensor.name for tensor in bundle.manifest.outputs]
+        self._asked_outputs = self._outputs + [TAKEN] * (interface in ADDED_INPUTS)
+
+    def run(self, feeds: Arrays, seed: int | None, asked: NDArray[np.int64] | None) -> Taken:
+        """Returns the outputs and the path taken."""
+        added: dict[str, NDArray[Any]] = {}
+        taken = None
+        if seed is not None and asked is not None:
+            if self._interface == "explicit":
+                added = {"rr_seed": np.array(seed, np.int64), "rr_path": asked}
+            elif self._interface == "host":
+                added = {"rr_draws": draws(seed, self._count), "rr_path": asked}
+            elif self._router is not None:
+                taken = self._router.taken(self._router.latent(draws(seed, self._count), asked))
+                added = {name: np.array([taken[site] >= m]) for name, (site, m) in self._gates.items()}
+        values = self._session.run(self._asked_outputs, {**feeds, **added})
+        outputs = dict(zip(self._asked_outputs, map(np.asarray, values), strict=True))
+        return outputs, outputs.pop(TAKEN, taken)
+
+    def _check(self, bundle: Bundle, model: Path, sizes: Mapping[str, int]) -> None:
+        """Raises a BundleError where the model is not what the manifest says."""
+        where, manifest = str(model), bundle.manifest
+        inside = embedded_manifest(self._session, where)
+        if model == bundle.model and inside is not None and inside != manifest.about_model():
+            raise BundleError(
+                f"{where}: expected the manifest of {bundle.path} in its metadata, got another; "
+                "copy or export the bundle again"
+            )
+        added = ADDED_INPUTS.get(self._interface, ())
+        count = {"S": self._count}
+        rr_inputs = [Tensor(name, dtype, tuple(count[s] for s in shape)) for name, dtype, shape in added]
+        rr_inputs += [Tensor(name, "bool", (1,)) for name in self._gates]
+        rr_outputs = [Tensor(TAKEN, "int64", (self._count,))] if added else []
+        for name, (site, middle) in self._gates.items():
+            if site >= self._count or not 1 <= middle < len(manifest.sites[site].branches):
+                raise BundleError(f"{where}: input {name!r}: expected a gate of a site, got another; export it again")
+        compare(where, "input", [*fixed(manifest.inputs, sizes), *rr_inputs], self._session.get_inputs())
+        compare(where, "output", [*fixed(manifest.outputs, sizes), *rr_outputs], self._session.get_outputs())
+
+
+def _gates(session: Any) -> dict[str, tuple[int, int]]:
+    """Returns the inputs that are gates: for each its site and the least route for which it is true."""
+    found = {node.name: GATE.fullmatch(node.name) for node in session.get_inputs()}
+    return {name: (int(match[1]), int(match[2])) for name, match in found.items() if match}

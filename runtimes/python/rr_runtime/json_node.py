@@ -1,0 +1,92 @@
+"""Reads JSON from others: every value knows its place, so that each complaint says where it is."""
+
+from __future__ import annotations
+
+import json
+import reprlib
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn, TypeVar
+
+from rr_runtime.errors import BundleError
+
+DAMAGED = "the manifest is damaged, export the model again"
+_T = TypeVar("_T")
+_SHORT = reprlib.Repr()  # bounded in depth and length, as what it shows may be hostile
+_SHORT.maxstring = _SHORT.maxother = 60
+
+
+class Node:
+    """A JSON value and its place, so that each complaint says where it is."""
+
+    def __init__(self, value: Any, where: str, place: str) -> None:
+        self.value, self.where, self.place = value, where, place
+
+    def fail(self, expected: str) -> NoReturn:
+        """Raises the error that says what was expected here."""
+        place = f"{self.where}: {self.place}" if self.place else self.where
+        raise BundleError(f"{place}: expected {expected}, got {_SHORT.repr(self.value)}; {DAMAGED}")
+
+    def key(self, name: str) -> Node:
+        """Returns the value of a key that must be there."""
+        found = self.optional(name)
+        if found is None:
+            place = self._below(name)
+            raise BundleError(f"{self.where}: {place}: expected this key, got none; {DAMAGED}")
+        return found
+
+    def optional(self, name: str) -> Node | None:
+        """Returns the value of a key, or None where there is none."""
+        if not isinstance(self.value, Mapping):
+            self.fail("an object")
+        return Node(self.value[name], self.where, self._below(name)) if name in self.value else None
+
+    def items(self) -> list[tuple[str, Node]]:
+        """Returns all keys of an object with their values."""
+        if not isinstance(self.value, Mapping):
+            self.fail("an object")
+        return [(name, Node(value, self.where, self._below(name))) for name, value in self.value.items()]
+
+    def each(self, read: Callable[[Node], _T]) -> tuple[_T, ...]:
+        """Returns what ``read`` makes of every element of a list."""
+        if not isinstance(self.value, list | tuple):
+            self.fail("a list")
+        return tuple(read(Node(value, self.where, f"{self.place}[{i}]")) for i, value in enumerate(self.value))
+
+    def text(self) -> str:
+        """Returns a text that is not empty."""
+        return self.value if isinstance(self.value, str) and self.value else self.fail("a text that is not empty")
+
+    def one_of(self, *words: str) -> str:
+        """Returns a text that is one of ``words``."""
+        if self.value not in words:
+            self.fail(" or ".join(map(repr, words)))
+        return str(self.value)
+
+    def integer(self, low: int, high: int | None = None) -> int:
+        """Returns an integer, ``low`` <= it <= ``high``; a bool is none."""
+        value = self.value
+        if isinstance(value, bool) or not isinstance(value, int) or value < low or (high is not None and value > high):
+            self.fail(f"an integer >= {low}" if high is None else f"an integer in {low}..{high}")
+        return value
+
+    def number(self, low: float, high: float) -> float:
+        """Returns a number, ``low`` <= it <= ``high``, as a float."""
+        value = self.value
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+            self.fail(f"a number in [{low:g}, {high:g}]")
+        return float(value)
+
+    def _below(self, name: str) -> str:
+        return f"{self.place}.{name}" if self.place else name
+
+
+def read_json(text: str | bytes, where: str) -> Any:
+    """Returns the JSON value of a text; NaN and infinities, which JSON has not, are refused."""
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:  # ValueError covers bad JSON and bad UTF-8
+        raise BundleError(f"{where}: expected JSON, got {type(error).__name__}: {error}; {DAMAGED}") from error
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON number")

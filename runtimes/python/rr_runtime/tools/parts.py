@@ -1,0 +1,149 @@
+"""In which branch of which site every node of a bundle's files lies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from rr_runtime.bundle import Bundle
+from rr_runtime.manifest import Site
+from rr_runtime.targets import Run, Step, Target
+from rr_runtime.tools.onnx_file import Node
+
+SITE, CALL, MIDDLE, SCOPE = "rr.site", "rr.call", "rr.middle", "rr.scope"
+Part = tuple[tuple[int, int, int], ...]  # around a node, outermost first: site, and its routes low <= route < high
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What the ``If`` of a site decides: its then_branch is taken from route ``middle`` on.
+
+    Attributes:
+        site: the site's index.
+        call: which call of a site in the model it belongs to.
+        middle: the least route of its then_branch.
+    """
+
+    site: int
+    call: str
+    middle: int
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a node lies.
+
+    Attributes:
+        name: the node's name.
+        op: its operator.
+        part: the branches around it.
+        gate: what it decides, where it is the ``If`` of a site.
+        inside: the names of all nodes in its subgraphs.
+        outside_of: the index of the site in whose branch it was captured and does not lie, or None.
+    """
+
+    name: str
+    op: str
+    part: Part
+    gate: Gate | None = None
+    inside: tuple[str, ...] = field(default=())
+    outside_of: int | None = None
+
+
+def gates_in(nodes: Sequence[Node]) -> dict[str, Gate]:
+    """Returns what every ``If`` of a site decides, by the node's name, from the metadata that exports write."""
+    found = {}
+    for node in _all(nodes):
+        if SITE in node.metadata and MIDDLE in node.metadata:
+            call = node.metadata.get(CALL, node.name)
+            found[node.name] = Gate(int(node.metadata[SITE]), call, int(node.metadata[MIDDLE]))
+    return found
+
+
+def places_in(nodes: Sequence[Node], gates: Mapping[str, Gate], branches: Sequence[int], around: Part) -> list[Place]:
+    """Returns where every node lies, those of subgraphs included, ``Constant`` nodes apart.
+
+    Args:
+        nodes: of the main graph.
+        gates: what every ``If`` of a site decides.
+        branches: the number of branches of every site.
+        around: the branches that the whole file lies in.
+    """
+    calls = {gate.call: gate.site for gate in gates.values()}
+    found: list[Place] = []
+
+    def visit(graph: Sequence[Node], inside: tuple[tuple[str, int, int], ...]) -> None:
+        part = around + tuple((calls[call], low, high) for call, low, high in inside)
+        for node in graph:
+            if node.op == "Constant":
+                continue
+            gate = gates.get(node.name) if node.op == "If" else None
+            names = tuple(inner.name for body in node.graphs.values() for inner in _all(body))
+            outside = _outside_of(node, inside, calls)
+            found.append(Place(node.name, node.op, part, gate, names, outside))
+            for attribute, body in node.graphs.items():
+                visit(body, inside if gate is None else _narrowed(inside, gate, attribute, branches))
+
+    visit(nodes, ())
+    return found
+
+
+def files_of(bundle: Bundle, target: Target | None) -> dict[str, Part]:
+    """Returns the files of a form (None: the bundle's own model), each with the branches that it lies in.
+
+    Where several branches share a file, it is the first of them.
+    """
+    if target is None:
+        assert bundle.model is not None
+        return {bundle.model.name: ()}
+    if target.form == "frozen":
+        return {path.model: () for path in target.paths}
+    if target.form == "segments":
+        found: dict[str, Part] = {}
+        for name, part in _runs(target.program, ()):
+            found.setdefault(name, part)
+        return found
+    assert target.model is not None
+    return {target.model: ()}
+
+
+def label(part: Part, sites: Sequence[Site]) -> str:
+    """Returns the innermost branch in words, such as ``encoder.0: run``; "outside all branches" for none."""
+    if not part:
+        return "outside all branches"
+    index, low, high = part[-1]
+    names = sites[index].branches
+    return f"{sites[index].name}: {' or '.join(names[low:high])}"
+
+
+def _narrowed(
+    inside: tuple[tuple[str, int, int], ...], gate: Gate, attribute: str, branches: Sequence[int]
+) -> tuple[tuple[str, int, int], ...]:
+    """The branches around a subgraph of an ``If``: several of one call form a tree, each narrows the routes."""
+    low, high = next(((a, b) for call, a, b in reversed(inside) if call == gate.call), (0, branches[gate.site]))
+    routes = (gate.middle, high) if attribute == "then_branch" else (low, gate.middle)
+    return (*(entry for entry in inside if entry[0] != gate.call), (gate.call, *routes))
+
+
+def _outside_of(node: Node, inside: tuple[tuple[str, int, int], ...], calls: Mapping[str, int]) -> int | None:
+    for entry in filter(None, node.metadata.get(SCOPE, "").split("/")):
+        call, _, branch = entry.partition(":")
+        if call in calls and not any(c == call and low <= int(branch) < high for c, low, high in inside):
+            return calls[call]
+    return None
+
+
+def _all(nodes: Sequence[Node]) -> Iterator[Node]:
+    for node in nodes:
+        yield node
+        for body in node.graphs.values():
+            yield from _all(body)
+
+
+def _runs(steps: Sequence[Step], around: Part) -> Iterator[tuple[str, Part]]:
+    for step in steps:
+        if isinstance(step, Run):
+            yield step.model, around
+        else:
+            for route, branch in enumerate(step.branches):
+                yield from _runs(branch.steps, (*around, (step.site, route, route + 1)))
