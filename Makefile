@@ -4,7 +4,11 @@ VENV := .venv
 STAMP := $(VENV)/.installed
 PROJECTS := pyproject.toml runtimes/python/pyproject.toml
 
-.PHONY: help install demo test test-slow test-lowest test-survival survival bench lint clean
+# The execution providers that this machine can have beside the CPU's; providers/<name>.sh says what each is.
+PROVIDERS := openvino qnn webgpu xnnpack ggml aarch64 xnnpack-aarch64
+SETUPS := $(PROVIDERS:%=setup-%)
+
+.PHONY: help install demo test test-slow test-lowest test-survival survival bench setup $(SETUPS) lint clean
 
 help:
 	@echo "make demo       install, then export, verify and run a routed sentence encoder"
@@ -14,6 +18,9 @@ help:
 	@echo "make test-survival  every tool of the survival matrix on every file, as docs/survival.md says"
 	@echo "make survival   make docs/survival.md and docs/survival.json again"
 	@echo "make bench      the benchmarks"
+	@echo "make setup-NAME  an engine to run files on, in .providers/NAME, about 10 s and 300 MB each; NAME is one of"
+	@echo "                $(PROVIDERS)"
+	@echo "make setup      all of these"
 	@echo "make lint       ruff and mypy"
 	@echo "make install    only install, into $(VENV)"
 	@echo "make clean      remove $(VENV) and everything else that the targets made"
@@ -42,6 +49,11 @@ survival: $(STAMP)
 
 bench: $(STAMP)
 	$(VENV)/bin/python -m benchmarks
+
+setup: $(SETUPS)
+
+$(SETUPS): setup-%:
+	providers/$*.sh
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff check
@@ -77,6 +89,6 @@ $(VENV)/bin/pip:
 
 clean:
 	rm -rf $(VENV) $(VENV)-lowest build dist out demo-out runtimes/python/build runtimes/python/dist
-	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .providers .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name '*.egg-info' -prune -exec rm -rf {} +
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,7 @@ from rr_export.manifest import FORMAT, METADATA_KEY, read_plan
 from rr_export.plan import Plan
 from rr_export.weights import WeightFile, inlined, weight_bytes
 from rr_runtime.errors import RuntimeFailure
+from rr_runtime.fastest import FASTEST
 
 MODEL, WEIGHTS, MANIFEST, GOLDEN, PARITY = (
     "model.onnx",
@@ -93,7 +94,14 @@ class Bundle:
         """The sites with their policies."""
         return read_plan(self.manifest)
 
-    def save(self, path: str | os.PathLike[str], *, external_data: bool | None = None, overwrite: bool = False) -> Path:
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        external_data: bool | None = None,
+        only: Collection[str] = (),
+        overwrite: bool = False,
+    ) -> Path:
         """The bundle is at ``path``: a folder, or one file where the name ends in ``.onnx``.
 
         Everything is written beside the target first and then moved there in one step.
@@ -102,11 +110,16 @@ class Bundle:
             path: the folder or file.
             external_data: weights in a file of their own (mapped at load time), which all targets share; None: above
                 1.5 GB, and where there are targets.
+            only: write these targets alone, without the routed model: enough to run, for a device.
             overwrite: replace an earlier bundle (never another folder).
 
         Raises:
+            ValueError: ``only`` names a target that the bundle has not.
             BundleError: the target exists with other content, or one file cannot hold the weights.
         """
+        for name in set(only) - set(self.targets):
+            known = ", ".join(self.targets) or "none"
+            raise ValueError(f"only: expected targets of the bundle ({known}), got {name!r}; package it first")
         target = Path(path) if Path(path).name else Path(path).resolve()
         external = self._external() if external_data is None else external_data
         if target.suffix == ".onnx":
@@ -114,9 +127,9 @@ class Bundle:
         target.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
         try:
-            files = self._write(scratch, external)
+            files = self._write(scratch, external, only)
             if _same_files(target, files):
-                return self._settle(target)
+                return target if only else self._settle(target)
             _check_replaceable(target, overwrite)
             scratch.chmod(0o755)
             old = None
@@ -134,7 +147,7 @@ class Bundle:
                     shutil.rmtree(old, ignore_errors=True)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
-        return self._settle(target)
+        return target if only else self._settle(target)
 
     @contextmanager
     def folder(self) -> Iterator[Path]:
@@ -183,10 +196,11 @@ class Bundle:
         self.model.metadata_props[METADATA_KEY] = json.dumps(self.manifest)
         return self.model
 
-    def _write(self, folder: Path, external: bool) -> dict[str, dict[str, Any]]:
+    def _write(self, folder: Path, external: bool, only: Collection[str] = ()) -> dict[str, dict[str, Any]]:
         """Writes all files but the parity report's hash; returns size and SHA-256 of each."""
-        models: dict[str, ir.Model | bytes] = {MODEL: self._stamped()}
-        for form in self.targets.values():
+        models: dict[str, ir.Model | bytes] = {} if only else {MODEL: self._stamped()}
+        forms = {name: form for name, form in self.targets.items() if not only or name in only}
+        for form in forms.values():
             models |= form.models
         weights = WeightFile(folder / WEIGHTS) if external else None
         for name, model in models.items():
@@ -207,7 +221,7 @@ class Bundle:
             {"seed": c.seed, "path": None if c.path is None else list(c.path), "taken": list(c.taken)}
             for c in self.golden
         ]
-        targets = {"targets": {name: dict(form.about) for name, form in self.targets.items()}} if self.targets else {}
+        targets = {"targets": {name: dict(form.about) for name, form in forms.items()}} if forms else {}
         manifest = {**self.manifest, **targets, "files": files, "golden": golden}
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
         if self.parity is not None:
@@ -317,7 +331,7 @@ def _foreign_files(folder: Path) -> list[str]:
     names = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else [folder.name]
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
-        known = {MANIFEST, PARITY, *manifest["files"]} if manifest["format"] == FORMAT else set()
+        known = {MANIFEST, PARITY, FASTEST, *manifest["files"]} if manifest["format"] == FORMAT else set()
     except (OSError, ValueError, KeyError, TypeError):
         known = set()
     return [name for name in names if name not in known]

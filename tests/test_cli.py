@@ -111,9 +111,9 @@ def test_verify_against_exits_with_1_on_a_mismatch(place: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("verify", "out"), "expected MODULE:FUNCTION or --against BUNDLE, got neither"),
-        (("verify", "out", "my_models:small", "--against", "out"), "got both"),
-        (("verify", "out", "my_models:small", "--input", "input=x.npy"), "expected --against beside it"),
+        (("verify", "out"), "--target NAME, got none"),
+        (("verify", "out", "my_models:small", "--against", "out"), "got MODULE:FUNCTION and --against"),
+        (("verify", "out", "my_models:small", "--input", "input=x.npy"), "expected --against or --target beside it"),
         (("verify", "out", "my_models:small", "--share", "0.1"), "--share: expected --against beside it"),
         (("verify", "absent.onnx", "--against", "out"), "absent.onnx: expected an ONNX model"),
         (("verify", "out", "--against", "absent"), "got nothing there"),

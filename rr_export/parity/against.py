@@ -6,7 +6,7 @@ import os
 import platform
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
@@ -27,10 +27,11 @@ from rr_export.lowering import DRAWS, PATH, SEED, TAKEN
 from rr_export.parity.compare import Arrays, Comparison
 from rr_export.parity.law import check_law
 from rr_export.parity.laziness import LEVELS, kernels, paths_taking_everything, profiling_options
+from rr_export.parity.nearest import check_nearest
 from rr_export.parity.paths import Progress, check_paths, choose_paths
 from rr_export.parity.report import Check, Report
 from rr_export.parity.streams import check_streams
-from rr_export.parity.subject import Answer, Candidate, File, Reference, forcing_feeds, resize_array
+from rr_export.parity.subject import Answer, Candidate, File, Original, forcing_feeds
 from rr_export.parity.verify import check_tolerances
 from rr_export.plan import Plan
 from rr_export.routing import Path_, RoutingSlice, cut_at_path, cut_routing
@@ -38,7 +39,6 @@ from rr_runtime.draws import draws
 
 POINTS = ("contract", "paths", "nearest", "streams", "law", "laziness")
 PARTS = ("rr-export", "rr-runtime", "onnxruntime", "onnx", "numpy")
-NUMBERS = 4096  # of each output that the nearest path is told by
 WEIGHTED = "operators with weights"
 HEAVY = ("MatMul", "Gemm", "Conv", "Attention", "LSTM", "GRU", "RNN", "Einsum")  # parts of their names
 LIGHT = frozenset(  # what tools add wherever they rewrite, and what onnxruntime makes of operators without a kernel
@@ -130,7 +130,7 @@ def check_points(
     checks: dict[str, Callable[[], Check]] = {
         "contract": lambda: contract,
         "paths": lambda: compare(original, rewritten, rtol=rtol, atol=atol, share=share),
-        "nearest": lambda: _check_nearest(original, rewritten, max_paths, progress),
+        "nearest": lambda: check_nearest(original, rewritten, max_paths, progress),
     }
     if bundle.plan.sites:
         checks |= {
@@ -151,29 +151,6 @@ def _guard(name: str, check: Callable[[], Check]) -> Check:
 
 def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-
-
-class Original:
-    """The bundle's own file, as what is right."""
-
-    def __init__(self, file: File, inputs: Arrays) -> None:
-        self.file, self.inputs = file, inputs
-
-    def on_path(self, path: Path_) -> Answer:
-        """Returns what the bundle's file gives when forced to ``path``."""
-        return self.file.on_path(self.inputs, path)
-
-    def on_seed(self, seed: int) -> Answer:
-        """Returns what the bundle's file gives with the draws of ``seed``."""
-        return self.file.on_seed(self.inputs, seed)
-
-    def on_seed_and_path(self, seed: int, path: Path_) -> Answer:
-        """Returns what the bundle's file gives with ``seed`` where ``path`` does not force a route."""
-        return self.file.on_seed(self.inputs, seed, path)
-
-    def resized(self, sizes: Mapping[str, int], axes: Mapping[str, Sequence[int | str]]) -> Reference:
-        """Returns the file with inputs whose named axes have other sizes (elements repeat cyclically)."""
-        return Original(self.file, {n: resize_array(a, axes.get(n, ()), sizes) for n, a in self.inputs.items()})
 
 
 class Rewritten:
@@ -250,47 +227,6 @@ def _check_contract(subject: Subject, bundle: Bundle) -> Check:
     failures += [f.message for f in findings if f.severity == "error"]
     summary = "manifest, inputs, outputs, an If per site, routes of seeds, thresholds: as the bundle's manifest says"
     return Check("contract", not failures, summary, tuple(failures))
-
-
-def _check_nearest(original: Original, file: Rewritten, max_paths: int, tell: Progress) -> Check:
-    """On every path the file is nearer to the original on that path than on any other: a tolerance hides no swap."""
-    paths, _, _ = choose_paths(file.plan, max_paths)
-    expected = np.stack([_numbers(original.on_path(p).outputs) for p in paths])
-    failures: list[str] = []
-    worst = 0.0
-    for i, path in enumerate(paths):
-        tell("nearest", i, len(paths))
-        got = _numbers(file.on_path(original.inputs, path).outputs)
-        if got.shape != expected[i].shape:
-            failures.append(f"path {list(path)}: expected {expected[i].size} numbers, got {got.size}")
-            continue
-        apart = np.linalg.norm(expected - got, axis=1)
-        others = (expected != expected[i]).any(axis=1)
-        if not others.any():
-            continue
-        nearest = int(np.flatnonzero(others)[apart[others].argmin()])
-        worst = max(worst, float(apart[i] / max(apart[nearest], np.finfo(float).tiny)))
-        if not apart[i] < apart[nearest]:
-            failures.append(f"path {list(path)}: expected the original's outputs, got nearer to {list(paths[nearest])}")
-    return Check(
-        "nearest",
-        not failures,
-        f"on each of {len(paths)} paths nearer to the original on that path than on any other: at most {worst:.2g} as "
-        f"far (by {expected.shape[1]} numbers)",
-        tuple(failures),
-        {"paths": len(paths), "largest_ratio": worst, "numbers": expected.shape[1]},
-    )
-
-
-def _numbers(outputs: Arrays) -> NDArray[np.float64]:
-    """Numbers of all outputs as one vector, of a large one some everywhere in it.
-
-    What is not finite counts as 0: the paths' own check holds it.
-    """
-    parts = [a.ravel() for a in outputs.values() if a.dtype.kind in "fiub"]
-    picked = [p[np.linspace(0, p.size - 1, NUMBERS).astype(int)] if p.size > NUMBERS else p for p in parts]
-    joined = np.concatenate([np.zeros(0), *(p.astype(np.float64) for p in picked)])
-    return np.asarray(np.nan_to_num(joined, posinf=0, neginf=0))
 
 
 def _check_streams(original: Original, file: Rewritten, near: Comparison, tell: Progress) -> Check:

@@ -99,7 +99,7 @@ def law_failures(plan: Plan, latent: NDArray[np.int64], rate: float) -> list[str
         seen = np.bincount(latent[:, i], minlength=len(law))
         failures += [
             f"site {plan.sites[i].name!r}: expected route {k} with probability {law[k]:.6g}, got {seen[k] / runs:.6g}"
-            for k in _rejected(seen, law, runs, rate)
+            for k in rejected(seen, law, runs, rate)
         ]
     for i in range(count):
         for j in range(i + 1, count):
@@ -108,13 +108,13 @@ def law_failures(plan: Plan, latent: NDArray[np.int64], rate: float) -> list[str
             failures += [
                 f"sites {plan.sites[i].name!r} and {plan.sites[j].name!r}: expected routes "
                 f"{divmod(int(k), law.shape[1])} with probability {law.flat[k]:.6g}, got {seen[k] / runs:.6g}"
-                for k in _rejected(seen, law.ravel(), runs, rate)
+                for k in rejected(seen, law.ravel(), runs, rate)
             ]
     law = plan.kept_counts()
     seen = np.bincount((latent != 0).sum(axis=1), minlength=len(law))
     failures += [
         f"kept sites: expected {k} with probability {law[k]:.6g}, got {seen[k] / runs:.6g}"
-        for k in _rejected(seen, law, runs, rate)
+        for k in rejected(seen, law, runs, rate)
     ]
     return failures
 
@@ -128,8 +128,15 @@ def deviation(seen: float | NDArray[np.float64], law: float | NDArray[np.float64
     return np.asarray(first + second)
 
 
-def _rejected(seen: NDArray[np.int64], law: NDArray[np.float64], runs: int, rate: float) -> list[int]:
-    """The events rejected against every law within the tolerance of float32 thresholds."""
+def rejected(seen: NDArray[np.int64], law: NDArray[np.float64], runs: int, rate: float) -> list[int]:
+    """Returns which events contradict every law within the tolerance of float32 thresholds.
+
+    Args:
+        seen: int64 [E], how often each event was seen.
+        law: float64 [E], their probabilities.
+        runs: how many runs there were.
+        rate: false-alarm rate of one event.
+    """
     frequency = seen / runs
     # a law of exactly 0 or 1 has no tolerance: a branch of probability 0 is never drawn
     certain = (law < LAW_TOLERANCE / 2) | (law > 1 - LAW_TOLERANCE / 2)

@@ -9,7 +9,7 @@ import numpy as np
 
 from rr_export.parity.compare import Comparison
 from rr_export.parity.report import Check
-from rr_export.parity.subject import Candidate, Reference
+from rr_export.parity.subject import Forced, Reference
 from rr_export.plan import Plan
 from rr_runtime.draws import draws
 
@@ -34,7 +34,7 @@ def choose_paths(plan: Plan, max_paths: int) -> tuple[list[tuple[int, ...]], int
 
 def check_paths(
     eager: Reference,
-    file: Candidate,
+    file: Forced,
     *,
     axes: Mapping[str, Sequence[int | str]],
     bounds: Mapping[str, Sequence[int | None]],
@@ -42,10 +42,16 @@ def check_paths(
     atol: float,
     share: float = 0.0,
     max_paths: int,
+    paths: Sequence[tuple[int, ...]] | None = None,
     progress: Progress,
 ) -> Check:
-    """Compares names, shapes, dtypes and values path by path, also at two other sizes per dynamic axis."""
-    paths, total, every = choose_paths(file.plan, max_paths)
+    """Compares names, shapes, dtypes and values path by path, also at two other sizes per dynamic axis.
+
+    ``paths`` are all that the file has, where it has not all of the plan's.
+    """
+    total, every = (len(paths), True) if paths is not None else (0, False)
+    if paths is None:
+        paths, total, every = choose_paths(file.plan, max_paths)
     comparison = Comparison(rtol, atol, share)
     for number, path in enumerate(paths):
         progress("paths", number, len(paths))
@@ -82,7 +88,7 @@ def check_paths(
     )
 
 
-def _compare(comparison: Comparison, eager: Reference, file: Candidate, path: Sequence[int], where: str) -> None:
+def _compare(comparison: Comparison, eager: Reference, file: Forced, path: Sequence[int], where: str) -> None:
     expected = eager.on_path(path)
     try:
         got = file.on_path(eager.inputs, path)

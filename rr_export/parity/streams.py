@@ -67,7 +67,7 @@ def _whole_runs(eager: Reference, file: Candidate, progress: Progress) -> Iterat
         yield f"seed {seed}", eager.on_seed(seed), file.on_seed(eager.inputs, seed)
     for number, seed in enumerate(MIXED_SEEDS):
         progress("streams", len(EAGER_SEEDS) + number, total)
-        path = _mixed_path(file.plan, seed)
+        path = mixed_path(file.plan, seed)
         where = f"seed {seed}, path {path.tolist()}"
         expected = eager.on_seed_and_path(seed, path.tolist())
         yield where, expected, file.on_seed(eager.inputs, seed, path.tolist())
@@ -86,7 +86,7 @@ def _slice_failures(plan: Plan, routing: RoutingSlice) -> list[str]:
     with routing.open() as decide:
         for number in range(SLICE_SEEDS + MIXED_SLICE_SEEDS):
             seed = anywhere.getrandbits(anywhere.randint(12, 63)) if number % 2 else number // 2
-            path = _mixed_path(plan, number) if number >= SLICE_SEEDS else np.full(count, -1)
+            path = mixed_path(plan, number) if number >= SLICE_SEEDS else np.full(count, -1)
             asked = np.where((path == last) & (number % 4 == 0), path + 1 + number % 3, path)
             routes = plan.routes(draws(seed, count), path)
             expected = np.stack([routes, plan.taken(routes)]).tolist()
@@ -99,8 +99,8 @@ def _slice_failures(plan: Plan, routing: RoutingSlice) -> list[str]:
     return failures
 
 
-def _mixed_path(plan: Plan, seed: int) -> NDArray[np.int64]:
-    """A path, int64 [S], that forces about half of the sites."""
+def mixed_path(plan: Plan, seed: int) -> NDArray[np.int64]:
+    """Returns a path, int64 [S], that forces about half of the sites."""
     rng = np.random.default_rng(seed)
     routes = [int(rng.integers(site.policy.branches)) for site in plan.sites]
     return np.where(rng.random(len(routes)) < 0.5, routes, -1)

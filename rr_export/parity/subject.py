@@ -24,6 +24,7 @@ from rr_export.run import forced, open_runs_at, seeded
 from rr_export.signature import Request, bind_request, flat_inputs, flat_outputs
 from rr_runtime import Session
 from rr_runtime.draws import draws
+from rr_runtime.targets import DEFAULT
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,16 @@ class Reference(Protocol):
         """Returns it with inputs whose named axes have other sizes (elements repeat cyclically)."""
 
 
-class Candidate(Protocol):
+class Forced(Protocol):
+    """What takes a path: a file, or a target."""
+
+    plan: Plan
+
+    def on_path(self, inputs: Arrays, path: Path_) -> Answer:
+        """Returns what it gives when forced to ``path``."""
+
+
+class Candidate(Forced, Protocol):
     """A file that is to be proven.
 
     Attributes:
@@ -64,14 +74,10 @@ class Candidate(Protocol):
     """
 
     interface: str
-    plan: Plan
     forcible: str | bytes
 
     def feeds(self, inputs: Arrays, path: Path_) -> dict[str, NDArray[Any]]:
         """Returns what to feed to ``forcible`` so that it takes ``path``."""
-
-    def on_path(self, inputs: Arrays, path: Path_) -> Answer:
-        """Returns what it gives when forced to ``path``."""
 
     def on_seed(self, inputs: Arrays, seed: int, path: Path_ | None = None) -> Answer:
         """Returns what it gives with ``seed``, where ``path`` does not force a route."""
@@ -142,7 +148,7 @@ class File:
         self.interface = bundle.manifest["interface"]
         self.source = folder / MODEL if folder.is_dir() else folder
         self.plan: Plan = bundle.plan
-        self.session = Session(folder)
+        self.session = Session(folder, target=DEFAULT)
         self.forcible: str | bytes = str(self.source)
         self._outputs = [row["name"] for row in bundle.manifest["outputs"]]
         self._cut = None
@@ -177,6 +183,29 @@ class File:
         names = [*self._outputs, TAKEN]
         values = session.run(names, {**inputs, SEED: np.array(-1), PATH: np.full(len(self.plan.sites), -1)})
         return Answer(dict(zip(self._outputs, values, strict=False)), values[-1])
+
+
+class Original:
+    """The bundle's own file, as what is right."""
+
+    def __init__(self, file: File, inputs: Arrays) -> None:
+        self.file, self.inputs = file, inputs
+
+    def on_path(self, path: Path_) -> Answer:
+        """Returns what the bundle's file gives when forced to ``path``."""
+        return self.file.on_path(self.inputs, path)
+
+    def on_seed(self, seed: int) -> Answer:
+        """Returns what the bundle's file gives with the draws of ``seed``."""
+        return self.file.on_seed(self.inputs, seed)
+
+    def on_seed_and_path(self, seed: int, path: Path_) -> Answer:
+        """Returns what the bundle's file gives with ``seed`` where ``path`` does not force a route."""
+        return self.file.on_seed(self.inputs, seed, path)
+
+    def resized(self, sizes: Mapping[str, int], axes: Mapping[str, Sequence[int | str]]) -> Reference:
+        """Returns the file with inputs whose named axes have other sizes (elements repeat cyclically)."""
+        return Original(self.file, {n: resize_array(a, axes.get(n, ()), sizes) for n, a in self.inputs.items()})
 
 
 def forcing_feeds(interface: str, inputs: Arrays, path: Path_) -> dict[str, NDArray[Any]]:

@@ -20,10 +20,11 @@ from rr_export.parity.paths import Progress, check_paths
 from rr_export.parity.report import Check, Report
 from rr_export.parity.streams import check_streams
 from rr_export.parity.subject import Eager, File
+from rr_export.parity.targets import check_target
 from rr_export.routing import routing_slice
 from rr_export.run import Choice, tree_plan
 
-POINTS = ("sites", "paths", "streams", "law", "laziness")
+POINTS = ("sites", "paths", "streams", "law", "laziness", "targets")
 PARTS = ("rr-export", "rr-runtime", "torch", "onnxruntime", "onnx", "numpy")
 
 
@@ -118,7 +119,11 @@ def verify_points(
         checks["streams"] = lambda: check_streams(eager, file, routing, rtol=rtol, atol=atol, progress=tell)
         checks["law"] = lambda: check_law(eager, file, routing, eager.inputs, progress=tell)
         checks["laziness"] = lambda: check_laziness(bundle, file, eager.inputs, progress=tell)
-    return tuple(check() for name, check in checks.items() if name in points)
+    found = [check() for name, check in checks.items() if name in points]
+    if "targets" in points:
+        for name in bundle.targets:
+            found.append(check_target(bundle, folder, name, eager, max_paths=max_paths, progress=tell))
+    return tuple(found)
 
 
 def _check_sites(bundle: Bundle, model: nn.Module) -> Check:

@@ -297,7 +297,7 @@ def test_standalone_sessions_made_in_threads_start_differently(bundles: dict[str
 
 def test_session_describes_itself(explicit: Session, bundles: dict[str, Path]) -> None:
     assert repr(explicit) == (
-        f"Session({str(bundles['explicit'])!r}, provider='cpu', interface='explicit', "
+        f"Session({str(bundles['explicit'])!r}, provider='cpu', target='default', interface='explicit', "
         "inputs=(x: float32 [batch, 4], offset: int64 [batch]), "
         "outputs=(y: float32 [batch, 4], large: bool [batch, 4], count: int64 [batch]), "
         "sites=(outer[3], outer.b.inner[2], head[2]))"

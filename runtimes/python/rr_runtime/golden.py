@@ -58,18 +58,32 @@ def check_golden(bundle: Bundle, target: Target | None, run: Callable[..., Resul
     return len(cases)
 
 
+def golden_inputs(bundle: Bundle, number: int) -> dict[str, NDArray[Any]]:
+    """Returns the inputs of a recorded run, by name.
+
+    Raises:
+        BundleError: the recorded arrays are damaged.
+        ValueError: there is no such run.
+    """
+    count = len(bundle.manifest.golden)
+    if not 0 <= number < count:
+        known = f"0..{count - 1}" if count else "a bundle folder that has some"
+        raise ValueError(f"golden case: expected {known}, got {number} of {count} in {bundle.path}; name another")
+    return _side(_load(bundle), f"{number}/input/")
+
+
 def difference(
     expected: NDArray[Any], found: NDArray[Any], *, rtol: float, atol: float, share: float = 0.0
 ) -> str | None:
     """Returns what differs between two outputs, in words, or None.
 
-    Floats agree where `|found - expected| <= atol + rtol * |expected|`; where `share` is above 0, `atol` is that share
-    of the standard deviation of `expected` in place of both.
+    Floats agree where `|found - expected| <= atol + rtol * |expected|`. Where `share` is above 0, instead, the root
+    mean square of the differences is at most this share of the deviation of `expected` (one number: of its size).
     """
     if expected.dtype != found.dtype or expected.shape != found.shape:
         return f"expected {expected.dtype} {list(expected.shape)}, got {found.dtype} {list(found.shape)}"
     if share and expected.dtype.kind == "f" and expected.size:
-        rtol, atol = 0.0, share * float(np.std(expected.astype(float)))
+        return _share_difference(expected.astype(float), found.astype(float), share)
     if expected.dtype.kind == "f":
         with np.errstate(invalid="ignore", over="ignore"):
             wrong = ~np.isclose(found.astype(float), expected.astype(float), rtol=rtol, atol=atol, equal_nan=True)
@@ -82,6 +96,19 @@ def difference(
         f"expected {expected[worst]!s} at {list(worst)}, got {found[worst]!s} "
         f"({int(wrong.sum())} of {wrong.size} differ, rtol {rtol:g}, atol {atol:g})"
     )
+
+
+def _share_difference(expected: NDArray[Any], found: NDArray[Any], share: float) -> str | None:
+    finite = np.isfinite(expected)
+    if not np.array_equal(expected[~finite], found[~finite], equal_nan=True) or not np.isfinite(found[finite]).all():
+        return "expected NaN and infinities at the same places, got them elsewhere"
+    if not finite.any():
+        return None
+    error = float(np.sqrt(np.mean((found[finite] - expected[finite]) ** 2)))
+    scale = float(expected[finite].std() if finite.sum() > 1 else np.abs(expected[finite]).max())
+    if error <= share * scale:
+        return None
+    return f"expected differences of at most {share:.0%} of the deviation {scale:.3g}, got {error:.3g}"
 
 
 def _load(bundle: Bundle) -> dict[str, NDArray[Any]]:

@@ -134,16 +134,17 @@ def nodes_on(session: onnxruntime.InferenceSession, provider: str) -> int | None
     A node counts that was there when onnxruntime handed nodes to providers, before most optimisations; an `If` that
     was taken whole counts once, without its branches.
     """
-    if not hasattr(session, "get_provider_graph_assignment_info"):
+    try:
+        parts = session.get_provider_graph_assignment_info()
+    except Exception:  # unknown to this version, or not recorded in this session
         return None
-    parts = session.get_provider_graph_assignment_info()
-    if not parts:  # not recorded: the caller's options say so, or the provider does not take part
+    if not parts:  # the provider does not take part in recording
         return None
     return sum(len(part.get_nodes()) for part in parts if part.ep_name == provider)
 
 
 def _present() -> list[str]:
-    """onnxruntime's names of the providers that it was built with or that plugins bring; built ones may not work."""
+    """Onnxruntime's names of the providers that it was built with or that plugins bring; built ones may not work."""
     built = [str(name) for name in onnxruntime.get_available_providers() if name != REMOTE]
     return [name for name in installed_plugins() if name not in built] + built
 

@@ -16,6 +16,8 @@ from rr_runtime.bundle import Bundle, open_bundle
 from rr_runtime.draws import SEEDS, check_seed, fresh_seed
 from rr_runtime.engines import Engine, Opening, open_engine
 from rr_runtime.errors import RuntimeFailure
+from rr_runtime.fastest import recorded_provider
+from rr_runtime.faults import refuse_faults
 from rr_runtime.golden import check_golden
 from rr_runtime.manifest import Manifest, Site, Tensor
 from rr_runtime.moments import Moments
@@ -35,9 +37,11 @@ class Session:
         path: a bundle folder, whose files are checked against their recorded hashes, or a single model file, which is
             loaded twice (its manifest is inside).
         provider: the execution provider, by its short name ("cpu", "cuda", ...) or onnxruntime's. Nodes that it cannot
-            run are on the CPU; a provider that does not work is an error. "auto" is the CPU.
+            run are on the CPU. One that does not work, or is known to compute this file wrongly without an error, is
+            an error. "auto" is the CPU, unless `rr-export bench --record` found another one faster on this machine.
         target: which form of the model: the name of one of the bundle's targets, or "default" for its own model; None
-            takes the target that is called like the provider, and the bundle's own model where there is none.
+            takes the target that is called like the provider, where there is none the bundle's own model, and in a
+            folder without that its first target.
         threads: the number of threads inside one operator, >= 1; None leaves it to onnxruntime.
         session_options: onnxruntime's options, used as they are; not together with `threads`.
         provider_options: options of the provider, which take the place of those that `rr_runtime` gives it.
@@ -68,9 +72,10 @@ class Session:
                 "set session_options.intra_op_num_threads"
             )
         loaded_paths = check_count(loaded_paths, "loaded_paths")
-        self._provider = find_provider("cpu" if provider == "auto" else provider)
+        self._provider = find_provider((recorded_provider(path) or "cpu") if provider == "auto" else provider)
         self._bundle: Bundle = open_bundle(path)
         self._target = _find_target(self._bundle, target, short_name(self._provider))
+        refuse_faults(self._bundle, self._target, short_name(self._provider))
         opening = Opening(self._provider, threads, session_options, provider_options)
         self._engine: Engine = open_engine(self._bundle, self._target, opening, loaded_paths=loaded_paths)
 
@@ -103,6 +108,11 @@ class Session:
     def target(self) -> str:
         """The name of the target that runs, "default" for the bundle's own model."""
         return DEFAULT if self._target is None else self._target.name
+
+    @property
+    def engine(self) -> Engine:
+        """What runs: one engine per form of a model."""
+        return self._engine
 
     def run(
         self,
@@ -233,7 +243,7 @@ def _find_target(bundle: Bundle, name: str | None, provider: str) -> Target | No
     """Returns the target of that name, or, without a name, of the provider's; None for the bundle's own model."""
     targets = bundle.manifest.targets
     if name is None:
-        name = provider if provider in targets or bundle.model is None else DEFAULT
+        name = provider if provider in targets else DEFAULT if bundle.model is not None else next(iter(targets))
     if name == DEFAULT and bundle.model is not None:
         return None
     if name not in targets:

@@ -67,8 +67,7 @@ class Opening:
                 options.intra_op_num_threads = self.threads
             if not spinning:
                 options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        extra: Any = {} if self.provider_options is None else {"provider_options": self.provider_options}
-        return create_session(model, self.provider, options, reseed=reseed, **extra)
+        return create_session(model, self.provider, options, reseed=reseed, provider_options=self.provider_options)
 
 
 def fixed(tensors: Sequence[Tensor], sizes: Mapping[str, int]) -> list[Tensor]:

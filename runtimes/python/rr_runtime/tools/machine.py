@@ -25,17 +25,16 @@ def about_machine() -> dict[str, Any]:
         "numpy": np.__version__,
         "onnxruntime": onnxruntime.__version__,
         "package": distribution(),
-        "providers": list(onnxruntime.get_available_providers()),
     }
 
 
 def fingerprint() -> str:
     """Returns 16 hexadecimal digits that are the same on machines and onnxruntimes that measure alike.
 
-    Processor, architecture, number of cores, system, and onnxruntime's package, version and built-in providers go in.
+    Processor, architecture, number of cores, system, and onnxruntime's package and version go in.
     """
     about = about_machine()
-    keys = ("processor", "architecture", "cores", "system", "onnxruntime", "package", "providers")
+    keys = ("processor", "architecture", "cores", "system", "onnxruntime", "package")
     return hashlib.sha256(repr([about[key] for key in keys]).encode()).hexdigest()[:16]
 
 

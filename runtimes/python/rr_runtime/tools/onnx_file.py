@@ -1,4 +1,4 @@
-"""Reads the nodes of an .onnx file, with their names, subgraphs and metadata, without the package onnx.
+"""Reads nodes, subgraphs and the sizes of weights from an .onnx file, without the package onnx.
 
 An ONNX file is a protocol buffer: fields of a number and a wire type, of which only those below are looked at. The file
 is mapped, so that weights inside it are stepped over and never read.
@@ -15,8 +15,9 @@ from rr_runtime.errors import BundleError
 
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
 # Numbers of fields in onnx.proto.
-MODEL_GRAPH, GRAPH_NODE = 7, 1
-NODE_NAME, NODE_OP, NODE_ATTRIBUTE, NODE_METADATA = 3, 4, 5, 9
+MODEL_GRAPH, GRAPH_NODE, GRAPH_INITIALIZER = 7, 1, 5
+NODE_INPUT, NODE_NAME, NODE_OP, NODE_ATTRIBUTE, NODE_METADATA = 1, 3, 4, 5, 9
+TENSOR_DIMS, TENSOR_NAME = 1, 8
 ATTRIBUTE_NAME, ATTRIBUTE_GRAPH = 1, 6
 ENTRY_KEY, ENTRY_VALUE = 1, 2
 
@@ -28,18 +29,35 @@ class Node:
     Attributes:
         name: its name.
         op: its operator.
+        inputs: the names of the values that it takes.
         metadata: what its metadata_props say.
-        graphs: the nodes of its subgraphs, by attribute.
+        graphs: its subgraphs, by attribute.
     """
 
     name: str
     op: str
+    inputs: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
-    graphs: Mapping[str, tuple[Node, ...]] = field(default_factory=dict)
+    graphs: Mapping[str, Graph] = field(default_factory=dict)
 
 
-def read_nodes(file: Path) -> tuple[Node, ...]:
-    """Returns the nodes of the main graph of an .onnx file.
+@dataclass(frozen=True)
+class Graph:
+    """A graph: its nodes, and the numbers of elements of its weights, by name."""
+
+    nodes: tuple[Node, ...]
+    weights: Mapping[str, int] = field(default_factory=dict)
+
+    def all_nodes(self) -> Iterator[Node]:
+        """Yields every node, those of subgraphs included."""
+        for node in self.nodes:
+            yield node
+            for graph in node.graphs.values():
+                yield from graph.all_nodes()
+
+
+def read_graph(file: Path) -> Graph:
+    """Returns the main graph of an .onnx file.
 
     Raises:
         BundleError: the file is no ONNX model, or is cut short.
@@ -51,34 +69,57 @@ def read_nodes(file: Path) -> tuple[Node, ...]:
         raise BundleError(f"{file}: expected an ONNX model, got {error or 'a damaged one'}; export it again") from error
 
 
-def _model(data: mmap.mmap) -> tuple[Node, ...]:
+def _model(data: mmap.mmap) -> Graph:
     for number, start, end in _fields(data, 0, len(data)):
         if number == MODEL_GRAPH:
             return _graph(data, start, end)
-    raise ValueError("no graph")
+    raise ValueError("a file without a graph")
 
 
-def _graph(data: mmap.mmap, start: int, end: int) -> tuple[Node, ...]:
-    return tuple(_node(data, a, b) for number, a, b in _fields(data, start, end) if number == GRAPH_NODE)
+def _graph(data: mmap.mmap, start: int, end: int) -> Graph:
+    nodes: list[Node] = []
+    weights: dict[str, int] = {}
+    for number, a, b in _fields(data, start, end):
+        if number == GRAPH_NODE:
+            nodes.append(_node(data, a, b))
+        elif number == GRAPH_INITIALIZER:
+            weights.update(_weight(data, a, b))
+    return Graph(tuple(nodes), weights)
+
+
+def _weight(data: mmap.mmap, start: int, end: int) -> dict[str, int]:
+    """The number of elements of a tensor, by its name; sizes come packed or one by one."""
+    name, elements = "", 1
+    for number, a, b in _fields(data, start, end, singly=TENSOR_DIMS):
+        if number == TENSOR_NAME:
+            name = _text(data, a, b)
+        elif number == TENSOR_DIMS:
+            while a < b:
+                size, a = _varint(data, a)
+                elements *= size
+    return {name: elements}
 
 
 def _node(data: mmap.mmap, start: int, end: int) -> Node:
     texts = {NODE_NAME: "", NODE_OP: ""}
+    inputs: list[str] = []
     metadata: dict[str, str] = {}
-    graphs: dict[str, tuple[Node, ...]] = {}
+    graphs: dict[str, Graph] = {}
     for number, a, b in _fields(data, start, end):
         if number in texts:
             texts[number] = _text(data, a, b)
+        elif number == NODE_INPUT:
+            inputs.append(_text(data, a, b))
         elif number == NODE_METADATA:
             entry = {n: _text(data, c, d) for n, c, d in _fields(data, a, b)}
             metadata[entry.get(ENTRY_KEY, "")] = entry.get(ENTRY_VALUE, "")
         elif number == NODE_ATTRIBUTE:
             graphs.update(_attribute(data, a, b))
-    return Node(texts[NODE_NAME], texts[NODE_OP], metadata, graphs)
+    return Node(texts[NODE_NAME], texts[NODE_OP], tuple(inputs), metadata, graphs)
 
 
-def _attribute(data: mmap.mmap, start: int, end: int) -> dict[str, tuple[Node, ...]]:
-    """The nodes of an attribute that is a graph, by its name; {} for every other attribute."""
+def _attribute(data: mmap.mmap, start: int, end: int) -> dict[str, Graph]:
+    """The graph of an attribute, by its name; {} for an attribute that is none."""
     name, graph = "", None
     for number, a, b in _fields(data, start, end):
         if number == ATTRIBUTE_NAME:
@@ -88,13 +129,16 @@ def _attribute(data: mmap.mmap, start: int, end: int) -> dict[str, tuple[Node, .
     return {} if graph is None else {name: graph}
 
 
-def _fields(data: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Yields number, start and end of every field that has a length; numbers are stepped over."""
+def _fields(data: mmap.mmap, start: int, end: int, *, singly: int = 0) -> Iterator[tuple[int, int, int]]:
+    """Yields number, start and end of every field that has a length; numbers are stepped over, but those ``singly``."""
     while start < end:
         key, start = _varint(data, start)
         number, wire = key >> 3, key & 7
         if wire == VARINT:
+            begin = start
             _, start = _varint(data, start)
+            if number == singly:
+                yield number, begin, start
         elif wire in (FIXED64, FIXED32):
             start += 8 if wire == FIXED64 else 4
         elif wire == LENGTH:

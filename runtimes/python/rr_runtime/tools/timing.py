@@ -8,6 +8,7 @@ timed it is called once, because the case before it has emptied the caches.
 from __future__ import annotations
 
 import math
+import platform
 import random
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -138,6 +139,17 @@ def session_options(threads: int) -> onnxruntime.SessionOptions:
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options
+
+
+def caption(*, runs: int, threads: int, clock: str = "wall time", **versions: str) -> str:
+    """Returns what a table of times must say: rounds, clock, threads, versions, machine."""
+    known = {"onnxruntime": onnxruntime.__version__, "numpy": np.__version__, **versions}
+    listed = ", ".join(f"{name} {version}" for name, version in known.items())
+    rounds, used = f"{runs} interleaved round{'s' * (runs > 1)}", f"{threads} thread{'s' * (threads > 1)}"
+    return (
+        f"{rounds} in random order; median and quartiles of {clock}; {used}; "
+        f"{listed}, Python {platform.python_version()}, {platform.machine()}"
+    )
 
 
 def _repeats(case: Case, clock: Callable[[], float], *, single: bool) -> int:

@@ -1,0 +1,120 @@
+"""Reads what several commands are given: models, inputs, paths, sizes, codes of rules."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from rr_export.lint import RULES
+from rr_runtime.bundle import open_bundle
+from rr_runtime.golden import golden_inputs as run_inputs
+
+
+def load_function(name: str) -> Callable[..., Any]:
+    """Returns the function that ``module:function`` names; the working folder is on the path."""
+    module, _, function = name.partition(":")
+    if not module or not function:
+        raise click.UsageError(f"model: expected MODULE:FUNCTION, got {name!r}; for instance my_models:encoder")
+    sys.path.insert(0, os.getcwd())
+    try:
+        made = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise click.UsageError(
+            f"model: expected an importable {name!r}, got {error}; run where the module lies"
+        ) from error
+    finally:
+        sys.path.pop(0)
+    if not callable(made):
+        raise click.UsageError(f"model: expected {name!r} to be a function, got {type(made).__name__}; name a function")
+    return made  # type: ignore[no-any-return]
+
+
+def load_case(name: str) -> dict[str, Any]:
+    """Calls ``module:function`` and returns export's arguments."""
+    make = load_function(name)
+    with redirect_stdout(sys.stderr):  # what the function prints is no part of the command's output
+        made = make()
+    if isinstance(made, dict):
+        unknown = sorted(set(made) - {"model", "args", "kwargs", "dynamic_shapes"})
+        if unknown or "model" not in made:
+            raise click.UsageError(
+                f"model: expected the keys model, args, kwargs, dynamic_shapes from {name!r}, got "
+                f"{sorted(made)}; mend them"
+            )
+        return {"args": (), **made}
+    if isinstance(made, tuple) and 2 <= len(made) <= 3:
+        return dict(zip(("model", "args", "kwargs"), made, strict=False))
+    raise click.UsageError(
+        f"model: expected {name!r} to return (model, args), (model, args, kwargs) or a dictionary, got "
+        f"{type(made).__name__}; see rr-export export --help"
+    )
+
+
+def read_codes(option: str, texts: Sequence[str], default: set[str]) -> set[str]:
+    """Returns the codes that an option names, each in full or by a prefix."""
+    asked = [part.strip().upper() for text in texts for part in text.split(",") if part.strip()]
+    found: set[str] = set()
+    for part in asked:
+        codes = {code for code in RULES if code.startswith(part)}
+        if not codes:
+            raise click.UsageError(f"{option}: expected codes such as RR103, got {part!r}; see rr-export lint --rules")
+        found |= codes
+    return found if asked else default
+
+
+def read_inputs(texts: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """Returns the arrays that ``NAME=FILE.npy`` texts name, by input."""
+    read = [_read_input(text) for text in texts]
+    for number, (name, _) in enumerate(read):
+        if name in [n for n, _ in read[:number]]:
+            raise click.UsageError(f"--input: expected every name once, got {name!r} twice; drop one")
+    return dict(read)
+
+
+def golden_inputs(bundle: Path, number: int) -> dict[str, NDArray[Any]]:
+    """Returns the inputs of one golden case of a bundle folder."""
+    return run_inputs(open_bundle(bundle), number)
+
+
+def read_path(text: str | None) -> list[int] | None:
+    """Returns the routes of ``1,0,-1``, None for None."""
+    if text is None:
+        return None
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise click.UsageError(
+            f"--path: expected integers joined by commas, got {text!r}; for instance 1,0,-1"
+        ) from error
+
+
+def read_size(text: str) -> tuple[str, int]:
+    """Returns axis and size of ``AXIS=N``."""
+    name, _, size = text.partition("=")
+    if not size.isdigit() or int(size) < 1:
+        raise click.UsageError(f"--size: expected AXIS=N with N of at least 1, got {text!r}; for instance batch=8")
+    return name, int(size)
+
+
+def _read_input(text: str) -> tuple[str, NDArray[Any]]:
+    name, _, file = text.partition("=")
+    if not file:
+        raise click.UsageError(f"--input: expected NAME=FILE.npy, got {text!r}; name the input")
+    try:
+        array = np.load(file)
+        if not isinstance(array, np.ndarray):
+            raise ValueError("an archive of several arrays")
+        return name, array
+    except (OSError, ValueError) as error:
+        raise click.UsageError(
+            f"--input {name}: expected a .npy file, got {error}; write it with numpy.save"
+        ) from error

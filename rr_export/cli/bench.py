@@ -1,0 +1,67 @@
+"""``rr-export bench``: what runs of a bundle cost."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from rr_export.bundle import write_atomically
+from rr_export.cli.console import MISMATCH, out, progress
+from rr_export.tools.bench import bench_view, freeze_usual
+from rr_export.tools.measuring import measure
+from rr_export.tools.plot import SUFFIXES, plot_bench, require_matplotlib
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--runs", type=click.IntRange(min=10), default=200, show_default=True, help="Timed rounds.")
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option(
+    "--provider", "providers", multiple=True, default=["cpu"], show_default=True, help="Repeat to compare several."
+)
+@click.option(
+    "--target", "targets", multiple=True, help="Which form of the model; repeat (default: the one that fits)."
+)
+@click.option(
+    "--loads", type=click.IntRange(min=0), default=3, show_default=True, help="Processes that load it; 0: none."
+)
+@click.option("--frozen/--no-frozen", default=True, help="Compare with the static file of the most probable path.")
+@click.option("--seed", type=click.IntRange(min=0), help="The first of the seeds (default: a fresh one).")
+@click.option("--python", type=click.Path(path_type=Path), help="The Python of another environment, where it runs.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Write all figures there.")
+@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw them: .png or .svg.")
+@click.option("--record", is_flag=True, help="Make the fastest provider that of Session(provider='auto') here.")
+def bench(
+    bundle: Path, runs: int, threads: int, providers: Sequence[str], targets: Sequence[str], loads: int, frozen: bool,
+    seed: int | None, python: Path | None, json_file: Path | None, plot: Path | None, record: bool,
+) -> None:  # fmt: skip
+    """Time BUNDLE with the inputs of its first golden case: the law over paths, each branch, loading and memory.
+
+    All forms on all providers are timed in the same interleaved rounds. Exits with 1 if one of them does not run.
+    """
+    if plot is not None:
+        if plot.suffix.lower() not in SUFFIXES:
+            raise click.UsageError(f"--plot: expected a name that ends in .png or .svg, got {plot}; rename it")
+        require_matplotlib()
+    arguments = ["bench", str(bundle), "--runs", str(runs), "--threads", str(threads), "--loads", str(loads)]
+    arguments += [part for name in providers for part in ("--provider", name)]
+    arguments += [part for name in targets for part in ("--target", name)]
+    arguments += ["--seed", str(seed)] if seed is not None else []
+    arguments += ["--record"] if record else []
+    with progress("timing") as tell, tempfile.TemporaryDirectory() as scratch:
+        made = freeze_usual(bundle, Path(scratch)) if frozen else None
+        if made is not None:
+            arguments += [f"--usual={','.join(map(str, made[0]))}", "--frozen", str(made[1])]
+        result = measure(arguments, python=python, progress=tell)
+    for part in bench_view(result):
+        out.print(part)
+    if json_file is not None:
+        write_atomically(json_file, json.dumps(result, indent=1).encode())
+    if plot is not None:
+        plot_bench(result, plot)
+    sys.exit(0 if result["holds"] else MISMATCH)

@@ -1,0 +1,66 @@
+"""What every command prints to, how it shows progress, and how it gives up."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NoReturn, TextIO
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+MISMATCH, USAGE = 1, 2
+out = Console()
+err = Console(stderr=True)
+
+
+def show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Prints a warning the way errors are printed; takes the place of ``warnings.showwarning``."""
+    err.print(f"[yellow]warning:[/] {escape(str(message))}")
+
+
+def fail(text: str) -> NoReturn:
+    """Prints an error and exits as on bad usage."""
+    err.print(f"[bold red]error:[/] {escape(text)}", soft_wrap=True)
+    sys.exit(USAGE)
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Callable[[str, int, int], None]]:
+    """Shows a bar on standard error; yields a function that moves it: (stage, done, total)."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+        task = bar.add_task(title, total=None)
+        said: set[str] = set()
+
+        def tell(stage: str, done: int, total: int) -> None:
+            bar.update(task, description=f"{title}: {stage}", completed=done, total=total)
+            if not err.is_terminal and stage not in said:
+                said.add(stage)
+                err.print(f"{title}: {stage}")
+
+        if not err.is_terminal:
+            err.print(f"{title} ...")
+        yield tell

@@ -1,0 +1,60 @@
+"""``rr-export export``: a model becomes a bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+from rich.markup import escape
+
+from rr_export.cli.arguments import load_case, read_size
+from rr_export.cli.console import out, progress
+from rr_export.targets import TARGETS
+
+
+@click.command()
+@click.argument("model", metavar="MODULE:FUNCTION")
+@click.argument("output", type=click.Path(path_type=Path))
+@click.option(
+    "--interface",
+    type=click.Choice(["explicit", "host", "standalone"]),
+    default="explicit",
+    show_default=True,
+)
+@click.option("--opset", type=int, default=20, show_default=True, help="18 to 21.")
+@click.option(
+    "--external-data/--single-file",
+    default=None,
+    help="Weights in a file of their own (default: above 1.5 GB).",
+)
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    type=click.Choice(list(TARGETS)),
+    help="Add the form of the model that an execution provider wants; repeat for several.",
+)
+@click.option("--size", "sizes", multiple=True, metavar="AXIS=N", help="With --target: fix a named axis there.")
+@click.option("--overwrite", is_flag=True, help="Replace an earlier bundle.")
+def export(
+    model: str, output: Path, interface: str, opset: int, external_data: bool | None, targets: Sequence[str],
+    sizes: Sequence[str], overwrite: bool,
+) -> None:  # fmt: skip
+    """Export the model that FUNCTION returns to the folder (or .onnx file) OUTPUT.
+
+    FUNCTION returns (model, args), (model, args, kwargs), or a dictionary with model, args, kwargs and
+    dynamic_shapes.
+    """
+    from rr_export.export import export as run_export
+
+    case = load_case(model)
+    with progress("exporting"):
+        bundle = run_export(
+            **case, interface=interface, opset=opset, target=targets, sizes=dict(read_size(text) for text in sizes)
+        )
+    bundle.save(output, external_data=external_data, overwrite=overwrite)
+    out.print(
+        f"{escape(str(output))}: {len(bundle.plan.sites)} sites, {bundle.plan.path_count()} paths, "
+        f"interface {interface}" + (f", targets {', '.join(bundle.targets)}" if bundle.targets else "")
+    )

@@ -1,0 +1,128 @@
+"""``rr-export package`` and ``rr-export freeze``: other forms of a bundle's model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+from rich.markup import escape
+from rich.table import Table
+
+from rr_export.bundle import Bundle, load
+from rr_export.cli.arguments import load_function, read_path, read_size
+from rr_export.cli.console import out, progress
+from rr_export.targets import TARGETS, find_target
+from rr_export.targets import freeze as run_freeze
+from rr_export.targets import package as run_package
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("output", type=click.Path(path_type=Path))
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    required=True,
+    type=click.Choice(list(TARGETS)),
+    help="What execution provider it is for; repeat for several.",
+)
+@click.option("--frozen", type=click.IntRange(min=1), metavar="N", help="Static files of N paths drawn from the plan.")
+@click.option(
+    "--best", metavar="MODULE:FUNCTION", help="With --frozen: the N paths for which FUNCTION(path) is largest."
+)
+@click.option("--size", "sizes", multiple=True, metavar="AXIS=N", help="Fix a symbolic axis; repeat for several.")
+@click.option("--precision", type=click.Choice(["float32", "float16", "qdq"]), default="float32", show_default=True)
+@click.option(
+    "--calibration",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    multiple=True,
+    metavar="FILE.npz",
+    help="With --precision qdq: one set of inputs, by name; repeat (default: those of the golden cases).",
+)
+@click.option("--format", "form", type=click.Choice(["onnx", "ort"]), default="onnx", show_default=True)
+@click.option("--name", help="The target's name in the bundle (default: that of its provider).")
+@click.option("--only", is_flag=True, help="Write the new targets alone, without the routed model: for a device.")
+@click.option("--overwrite", is_flag=True, help="Replace an earlier bundle.")
+def package(
+    bundle: Path, output: Path, targets: Sequence[str], frozen: int | None, best: str | None, sizes: Sequence[str],
+    precision: str, calibration: Sequence[Path], form: str, name: str | None, only: bool, overwrite: bool,
+) -> None:  # fmt: skip
+    """Give BUNDLE forms of its model that execution providers want, and write it to the folder OUTPUT.
+
+    All forms share the bundle's weights. `rr-export verify OUTPUT --target NAME` proves them again.
+    """
+    if best is not None and frozen is None:
+        raise click.UsageError("--best: expected --frozen N beside it, got none; say how many paths")
+    if calibration and precision != "qdq":
+        raise click.UsageError("--calibration: expected --precision qdq beside it, got another; leave it away")
+    if name is not None and len(targets) > 1:
+        raise click.UsageError("--name: expected one --target, got several; package them one after the other")
+    metric: Callable[[tuple[int, ...]], float] | None = load_function(best) if best is not None else None
+    made = load(bundle)
+    with progress("packaging") as tell:
+        for number, target in enumerate(targets):
+            tell(target, number, len(targets))
+            made = run_package(
+                made,
+                target,
+                frozen=frozen,
+                best=metric,
+                sizes=dict(read_size(text) for text in sizes),
+                precision=precision,
+                calibration=[_read_arrays(file) for file in calibration] or None,
+                name=name,
+                format=form,
+            )
+    new = [name or target for target in targets]
+    made.save(output, only=new if only else (), overwrite=overwrite)
+    out.print(_table(output, made, new))
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("output", type=click.Path(path_type=Path))
+@click.option("--path", "path_text", required=True, metavar="1,0,-1", help="The routes; -1 where it does not reach.")
+@click.option("--overwrite", is_flag=True, help="Replace an earlier bundle or file.")
+def freeze(bundle: Path, output: Path, path_text: str, overwrite: bool) -> None:
+    """Write the static model of one path of BUNDLE to the folder (or .onnx file) OUTPUT."""
+    frozen = run_freeze(load(bundle), read_path(path_text) or [])
+    frozen.save(output, overwrite=overwrite)
+    out.print(f"{escape(str(output))}: the static model of path {escape(str(frozen.manifest['frozen']['path']))}")
+
+
+def _read_arrays(file: Path) -> dict[str, NDArray[Any]]:
+    try:
+        with np.load(file, allow_pickle=False) as archive:
+            return dict(archive)
+    except (OSError, ValueError, TypeError) as error:
+        raise click.UsageError(
+            f"--calibration: expected a .npz file, got {file}: {error}; write it with numpy.savez"
+        ) from error
+
+
+def _table(output: Path, bundle: Bundle, names: Sequence[str]) -> Table:
+    """What was made: form, files, and what is known not to work there."""
+    table = Table(title=escape(f"{output}: {len(names)} new target{'s' * (len(names) > 1)}"))
+    for column in ("target", "for", "form", "precision", "files", "good to know"):
+        table.add_column(column, overflow="fold")
+    for name in names:
+        made = bundle.targets[name]
+        about = made.about
+        notes = list(find_target(about["provider"]).faults)
+        if "distance" in about:
+            distance = about["distance"]
+            notes.insert(
+                0,
+                f"total variation to the plan's law {distance['total_variation']:.3g}; of site {distance['site']!r}, "
+                f"the furthest off, {distance['site_variation']:.3g}",
+            )
+        form = f"{about['form']}, {about['interface']}" if "interface" in about else str(about["form"])
+        table.add_row(
+            *map(escape, (name, about["provider"], form, about["precision"], str(len(made.models)), "\n".join(notes)))
+        )
+    return table

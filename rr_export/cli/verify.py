@@ -1,0 +1,124 @@
+"""``rr-export verify``: a bundle is, or is not, a model or another file."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rr_export.bundle import load
+from rr_export.cli.arguments import load_case, read_inputs
+from rr_export.cli.console import MISMATCH, out, progress
+from rr_export.errors import ParityError
+from rr_export.parity.report import Report
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("model", metavar="[MODULE:FUNCTION]", required=False)
+@click.option("--against", type=click.Path(path_type=Path), metavar="BUNDLE", help="The bundle that FILE comes from.")
+@click.option(
+    "--target", "targets", multiple=True, metavar="NAME", help="A target of the bundle FILE, or 'all'; repeat."
+)
+@click.option("--provider", default="cpu", show_default=True, help="With --target: where it runs.")
+@click.option(
+    "--input", "inputs", multiple=True, metavar="NAME=FILE.npy", help="With --against or --target: an input; repeat."
+)
+@click.option("--rtol", type=click.FloatRange(min=0), default=1e-4, show_default=True)
+@click.option("--atol", type=click.FloatRange(min=0), default=1e-5, show_default=True)
+@click.option(
+    "--share",
+    type=click.FloatRange(min=0, max=1, max_open=True),
+    help="With --against, in place of both: differences as a share of each output's deviation (quantised files).",
+)
+@click.option("--max-paths", type=click.IntRange(min=1), default=256, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def verify(
+    file: Path, model: str | None, against: Path | None, targets: Sequence[str], provider: str, inputs: Sequence[str],
+    rtol: float, atol: float, share: float | None, max_paths: int, as_json: bool,
+) -> None:  # fmt: skip
+    """Prove that the bundle FILE is the model that FUNCTION returns. Exits with 1 if it is not.
+
+    With --against, prove that FILE, which another tool has made of BUNDLE's model, still is that model; with --target,
+    that targets of FILE are its own model, on an execution provider of this machine. Neither needs the source model.
+    """
+    asked = [
+        name for name, given in (("MODULE:FUNCTION", model), ("--against", against), ("--target", targets)) if given
+    ]
+    if len(asked) != 1:
+        raise click.UsageError(
+            "verify: expected one of MODULE:FUNCTION, --against BUNDLE and --target NAME, "
+            f"got {' and '.join(asked) or 'none'}; name what FILE is to be compared with"
+        )
+    if provider != "cpu" and not targets:
+        raise click.UsageError("--provider: expected --target beside it, got none; name the targets to run there")
+    if inputs and model is not None:
+        raise click.UsageError(
+            "--input: expected --against or --target beside it, got none; FUNCTION returns the inputs"
+        )
+    if share is not None and against is None:
+        raise click.UsageError("--share: expected --against beside it, got none; use --rtol and --atol")
+    options = {"rtol": rtol, "atol": atol, "max_paths": max_paths} | ({"share": share} if share else {})
+    if targets:
+        report = _prove_targets(file, targets, provider, inputs, max_paths)
+    elif against:
+        report = _prove_rewritten(file, against, inputs, options)
+    else:
+        report = _prove(file, model or "", options)
+    if as_json:
+        click.echo(json.dumps(report.to_json(), indent=1))
+    else:
+        out.print(report.table())
+    sys.exit(0 if report.passed else MISMATCH)
+
+
+def _prove(place: Path, model: str, options: dict[str, Any]) -> Report:
+    """The report on a bundle and its eager model, which the bundle then carries."""
+    from rr_export.parity import verify as run_verify
+
+    loaded, case = load(place), load_case(model)
+    case.pop("dynamic_shapes", None)
+    with progress("verifying") as tell:
+        report = _report(lambda: run_verify(loaded, **case, **options, progress=tell))
+    if loaded.path is not None and loaded.path.is_dir():
+        loaded.write_parity(report.to_json())
+    return report
+
+
+def _prove_rewritten(file: Path, bundle: Path, inputs: Sequence[str], options: dict[str, Any]) -> Report:
+    """The report on a file that another tool has made of a bundle's model."""
+    from rr_export.parity import verify_against
+
+    given = read_inputs(inputs) or None
+    with progress("verifying") as tell:
+        return _report(lambda: verify_against(file, load(bundle), inputs=given, **options, progress=tell))
+
+
+def _prove_targets(
+    bundle: Path, targets: Sequence[str], provider: str, inputs: Sequence[str], max_paths: int
+) -> Report:
+    """The report on targets of a bundle and its own model."""
+    from rr_export.parity import verify_targets
+
+    names = () if "all" in targets else tuple(targets)
+    given = read_inputs(inputs) or None
+    with progress("verifying") as tell:
+        return _report(
+            lambda: verify_targets(
+                load(bundle), names, provider=provider, inputs=given, max_paths=max_paths, progress=tell
+            )
+        )
+
+
+def _report(prove: Callable[[], Report]) -> Report:
+    try:
+        return prove()
+    except ParityError as error:
+        if error.report is None:
+            raise
+        report: Report = error.report
+        return report

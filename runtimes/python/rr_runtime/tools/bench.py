@@ -1,0 +1,314 @@
+"""What runs of a bundle cost: the law over paths, each branch, against a frozen path, loading, memory.
+
+Every form on every provider is timed in the same interleaved rounds:
+
+- law: one run on fresh draws per round, timed by itself. All forms get the same seeds, one seed per round.
+- most probable path, frozen path: one run per round, timed by itself, so that they compare with the law.
+- branches: every site is toggled, one at a time, around the most probable routes; the cost of a branch is the median
+  over the rounds of its paired difference from the site's most probable branch. A site that this path does not reach
+  is reached through its first call. Costs of several sites add up as far as they do not share caches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rr_runtime.bundle import Bundle, open_bundle
+from rr_runtime.draws import SEEDS, fresh_seed
+from rr_runtime.errors import RuntimeFailure
+from rr_runtime.fastest import record_provider
+from rr_runtime.session import Session
+from rr_runtime.targets import Target
+from rr_runtime.tools.choices import choices, most_probable_routes
+from rr_runtime.tools.inputs import golden_inputs
+from rr_runtime.tools.load import load_often
+from rr_runtime.tools.machine import about_machine
+from rr_runtime.tools.timing import (
+    Case,
+    Tell,
+    Times,
+    interleave,
+    interval_of,
+    law_of,
+    paired_ratio,
+    session_options,
+    spread_of,
+)
+
+BRANCH_ROUNDS = 50  # branches take part in so many rounds, or in all where there are fewer
+LAW, USUAL, FROZEN = "law", "most probable path", "frozen path"
+Feeds = dict[str, NDArray[Any]]
+Route = tuple[int, ...]
+
+
+@dataclass
+class _Subject:
+    """One form on one provider, while it is measured."""
+
+    provider: str
+    target: str | None
+    session: Session | None = None
+    frozen: Session | None = None
+    error: str = ""
+    routed: bool = False  # whether it takes seeds and paths
+    usual: bool = False  # whether it has the most probable path
+    branches: list[tuple[int, int, Route, Route]] = field(default_factory=list)  # site, branch, path, reference
+    load: dict[str, Any] | None = None
+
+    @property
+    def name(self) -> str:
+        return self.provider if self.target is None else f"{self.provider}/{self.target}"
+
+
+def bench(
+    path: Path,
+    *,
+    providers: Sequence[str] = ("cpu",),
+    targets: Sequence[str] = (),
+    runs: int = 200,
+    threads: int = 1,
+    loads: int = 3,
+    usual: Sequence[int] | None = None,
+    frozen: Path | None = None,
+    seed: int | None = None,
+    record: bool = False,
+    progress: Tell | None = None,
+) -> dict[str, Any]:
+    """Returns the figures of every form on every provider (JSON-ready); a form that fails has an ``error`` instead.
+
+    Args:
+        path: a bundle folder with golden cases, whose first inputs are used.
+        providers: the execution providers.
+        targets: which forms of the model; empty: the one that a session would take on each provider.
+        runs: timed rounds, >= 10.
+        threads: threads inside one operator.
+        loads: processes that load it; 0 leaves load time and memory away.
+        usual: the most probable path, S routes; None: the most probable routes.
+        frozen: a bundle folder with the static file of that path, or None.
+        seed: the first of the seeds, which are consecutive; None takes a fresh one from the operating system.
+        record: write the fastest of the providers beside the bundle, for ``provider="auto"``.
+        progress: told (stage, done, total).
+
+    Raises:
+        BundleError: the bundle is damaged, or has no golden cases.
+        ValueError: an argument is wrong.
+    """
+    if runs < 10:
+        raise ValueError(f"runs: expected at least 10, got {runs}; the law needs samples")
+    if record and targets:
+        raise ValueError("record: expected no targets beside it, got some; auto takes the form that fits the provider")
+    bundle = open_bundle(path)
+    subjects = [_Subject(p, t) for p in dict.fromkeys(providers) for t in dict.fromkeys(targets or (None,))]
+    for subject in subjects:
+        _open(subject, path, frozen, threads=threads)
+    used = [_target_of(bundle, s.session) for s in subjects if s.session is not None]
+    feeds = golden_inputs(bundle, used)
+    first = fresh_seed() if seed is None else seed
+    routes = most_probable_routes(bundle.manifest.sites) if usual is None else tuple(max(0, r) for r in usual)
+    for number, subject in enumerate(subjects):
+        if progress is not None:
+            progress(f"loading {subject.name}", number, len(subjects))
+        _try(subject, lambda s=subject: _prepare(s, bundle, feeds, routes, first))  # type: ignore[misc]
+        if not subject.error:
+            _try(subject, lambda s=subject: _load(s, path, threads=threads, loads=loads))  # type: ignore[misc]
+    sound = [s for s in subjects if not s.error]
+    cases, single, seldom = _cases(sound, feeds, routes, first, runs)
+    times = interleave(cases, runs=runs, progress=progress, title="timing", single=single, seldom=seldom)
+    entries = [_entry(subject, bundle, times) for subject in subjects]
+    fastest = _record(path, sound, entries) if record else None
+    return {
+        "tool": "bench",
+        "bundle": str(path),
+        "machine": about_machine(),
+        "sites": len(bundle.manifest.sites),
+        "runs": runs,
+        "threads": threads,
+        "first_seed": first,
+        "most_probable": list(routes),
+        "inputs": {name: {"dtype": str(x.dtype), "shape": list(x.shape)} for name, x in feeds.items()},
+        "subjects": entries,
+        "fastest": fastest,
+        "holds": not any(subject.error for subject in subjects),
+    }
+
+
+def _open(subject: _Subject, path: Path, frozen: Path | None, *, threads: int) -> None:
+    def opened() -> None:
+        session = Session(
+            path, provider=subject.provider, target=subject.target, session_options=session_options(threads)
+        )
+        if frozen is not None:
+            subject.frozen = Session(frozen, provider=subject.provider, session_options=session_options(threads))
+        subject.session = session
+
+    _try(subject, opened)
+
+
+def _try(subject: _Subject, work: Callable[[], None]) -> None:
+    """What goes wrong is kept in the subject: the others are measured all the same."""
+    try:
+        work()
+    except (RuntimeFailure, ValueError) as error:
+        subject.error = subject.error or str(error)
+
+
+def _target_of(bundle: Bundle, session: Session) -> Target | None:
+    return bundle.manifest.targets.get(session.target)
+
+
+def _prepare(subject: _Subject, bundle: Bundle, feeds: Feeds, routes: Route, seed: int) -> None:
+    """Every kind of run works once; the branches that the form can be forced to are found."""
+    session = subject.session
+    if session is None:
+        return
+    session.run(feeds)
+    if not _routed(session, bundle):
+        return
+    session.run(feeds, seed=seed)
+    subject.routed = True
+    try:
+        session.run(feeds, path=routes, seed=0)
+        subject.usual = True
+    except ValueError:  # a frozen form has some paths only
+        pass
+    for choice in choices(session.sites, routes):
+        try:
+            for route in choice.paths:
+                session.run(feeds, path=route, seed=0)
+        except ValueError:
+            continue
+        subject.branches += [
+            (choice.site, k, route, choice.paths[choice.usual])
+            for k, route in enumerate(choice.paths)
+            if k != choice.usual
+        ]
+
+
+def _load(subject: _Subject, path: Path, *, threads: int, loads: int) -> None:
+    subject.load = load_often(path, subject.provider, subject.target, threads=threads, times=loads)
+
+
+def _routed(session: Session, bundle: Bundle) -> bool:
+    """Tells whether the form takes seeds and paths."""
+    target = _target_of(bundle, session)
+    interface = bundle.manifest.interface if target is None or target.interface is None else target.interface
+    return interface != "standalone" and bool(session.sites)
+
+
+def _cases(
+    subjects: Sequence[_Subject], feeds: Feeds, routes: Route, first: int, runs: int
+) -> tuple[dict[str, Case], set[str], dict[str, int]]:
+    """What is timed, by name; which of it in single calls; which of it not in every round."""
+    cases: dict[str, Case] = {}
+    seldom: dict[str, int] = {}
+    single: set[str] = set()
+    stride = max(1, runs // BRANCH_ROUNDS)
+    for subject in subjects:
+        session, name = subject.session, subject.name
+        assert session is not None
+        cases[f"{name}: {LAW}"] = _fresh_run(session, feeds, first, routed=subject.routed)
+        if subject.usual:
+            cases[f"{name}: {USUAL}"] = _forced_run(session, feeds, routes)
+        if subject.frozen is not None:
+            cases[f"{name}: {FROZEN}"] = lambda frozen=subject.frozen: frozen.run(feeds)  # type: ignore[misc]
+        single |= set(cases) - seldom.keys()
+        for _, _, path, reference in subject.branches:
+            for route in (path, reference):
+                cases[_branch_case(name, route)] = _forced_run(session, feeds, route)
+                seldom[_branch_case(name, route)] = stride
+    return cases, single - seldom.keys(), seldom
+
+
+def _branch_case(name: str, path: Route) -> str:
+    return f"{name}: path {','.join(map(str, path))}"
+
+
+def _fresh_run(session: Session, feeds: Feeds, first: int, *, routed: bool) -> Case:
+    """A run on the next seed: forms that are called equally often get the same seeds."""
+    if not routed:
+        return lambda: session.run(feeds)
+    count = iter(range(2**62))
+    return lambda: session.run(feeds, seed=(first + next(count)) % SEEDS)
+
+
+def _forced_run(session: Session, feeds: Feeds, path: Route) -> Case:
+    return lambda: session.run(feeds, path=path, seed=0)
+
+
+def _entry(subject: _Subject, bundle: Bundle, times: Times) -> dict[str, Any]:
+    """The figures of a subject, in milliseconds, seconds and bytes."""
+    entry: dict[str, Any] = {
+        "name": subject.name,
+        "provider": subject.provider,
+        "target": subject.target,
+        "form": None,
+        "error": subject.error,
+        "law": None,
+        "most_probable": None,
+        "frozen": None,
+        "ratio_to_frozen": None,
+        "branches": [],
+        "load": subject.load,
+    }
+    if subject.error or subject.session is None:
+        return entry
+    target = _target_of(bundle, subject.session)
+    entry |= {
+        "provider": subject.session.provider,
+        "target": subject.session.target,
+        "form": "routed" if target is None else target.form,
+    }
+    name = subject.name
+    for key, case in (("law", LAW), ("most_probable", USUAL), ("frozen", FROZEN)):
+        samples = times.get(f"{name}: {case}")
+        if samples is not None:
+            entry[key] = law_of(samples * 1e3).to_json()
+            entry[key]["samples_ms"] = [round(float(x) * 1e3, 6) for x in samples]
+    if entry["frozen"] and entry["most_probable"]:
+        entry["ratio_to_frozen"] = asdict(paired_ratio(times, f"{name}: {USUAL}", f"{name}: {FROZEN}"))
+    for site, branch, path, reference in subject.branches:
+        samples, base = times[_branch_case(name, path)] * 1e3, times[_branch_case(name, reference)] * 1e3
+        cost = interval_of(samples - base)
+        about = bundle.manifest.sites[site]
+        entry["branches"].append(
+            {
+                "site": about.name,
+                "branch": about.branches[branch],
+                "instead_of": about.branches[reference[site]],
+                "cost_ms": [cost.low, cost.median, cost.high] if np.isfinite(cost.low) else [None, cost.median, None],
+                "path_ms": spread_of(samples).median,
+            }
+        )
+    return entry
+
+
+def _record(path: Path, subjects: Sequence[_Subject], entries: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The provider of the least mean is recorded; the CPU, unless another is faster beyond doubt, and right.
+
+    Beyond doubt: by more than three standard errors of the difference. Right: the golden cases hold on it.
+
+    Raises:
+        RuntimeFailure: no provider could be measured.
+    """
+    laws = {entry["provider"]: entry["law"] for entry in entries if entry["law"] is not None}
+    for subject in subjects:
+        assert subject.session is not None
+        try:
+            subject.session.check()
+        except RuntimeFailure:
+            laws.pop(subject.session.provider, None)
+    if not laws:
+        raise RuntimeFailure(f"{path}: expected a provider whose golden cases hold, got none; nothing is recorded")
+    best = min(laws, key=lambda name: float(laws[name]["mean"]))
+    if "cpu" in laws and best != "cpu":
+        doubt = float(np.hypot(laws["cpu"]["error"], laws[best]["error"]))
+        if laws["cpu"]["mean"] - laws[best]["mean"] <= 3 * doubt:
+            best = "cpu"
+    file = record_provider(path, best, mean_ms={name: float(law["mean"]) for name, law in laws.items()})
+    return {"provider": best, "file": str(file)}
