@@ -40,7 +40,8 @@ def check_nearest(
         if not others.any():
             continue
         nearest = int(np.flatnonzero(others)[apart[others].argmin()])
-        worst = max(worst, float(apart[i] / max(apart[nearest], np.finfo(float).tiny)))
+        if apart[i] > 0:  # nothing is more than 1e9 times as far
+            worst = max(worst, float(apart[i] / max(apart[nearest], 1e-9 * apart[i])))
         if not apart[i] < apart[nearest]:
             failures.append(f"path {list(path)}: expected the original's outputs, got nearer to {list(paths[nearest])}")
     return Check(

@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import onnx.checker
 import onnxruntime
@@ -65,7 +66,10 @@ def test_provider_that_fails_is_not_listed(pretended: None, monkeypatch: pytest.
 def test_probe_is_a_valid_model() -> None:
     model = onnx.load_from_string(PROBE)
     onnx.checker.check_model(model, full_check=True)
-    assert [node.op_type for node in model.graph.node] == ["Identity"]
+    assert [node.op_type for node in model.graph.node] == ["MatMul"]
+    session = create_session(PROBE, "CPUExecutionProvider", None, reseed=False)
+    x = np.array([[5, 6]], np.float32)
+    np.testing.assert_array_equal(session.run(None, {"x": x})[0], [[23, 34]])
 
 
 @pytest.mark.parametrize("name", ["cpu", "CPUExecutionProvider"])

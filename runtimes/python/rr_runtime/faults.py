@@ -11,10 +11,10 @@ from rr_runtime.targets import Target
 
 
 @dataclass(frozen=True)
-class _Routed:
-    """A graph with ``If`` nodes, as far as faults depend on it: its interface, and whether a size is symbolic."""
+class _Form:
+    """What faults depend on: the interface of a graph with ``If`` (None where there is none), and symbolic sizes."""
 
-    interface: str
+    interface: str | None
     symbolic: bool
 
 
@@ -23,30 +23,33 @@ class _Fault:
     """What an engine computes wrongly.
 
     Attributes:
-        hits: tells whether a graph is such that it happens.
+        hits: tells whether a form is such that it happens.
         what: what happens, with the version that it was seen in.
     """
 
-    hits: Callable[[_Routed], bool]
+    hits: Callable[[_Form], bool]
     what: str
 
 
 FAULTS: dict[str, tuple[_Fault, ...]] = {
     "openvino": (
         _Fault(
-            lambda graph: graph.symbolic,
-            "OpenVINO freezes the conditions of an If with symbolic sizes at the first run (onnxruntime-openvino 1.24)",
+            lambda form: form.interface is not None and form.symbolic,
+            "OpenVINO keeps the conditions of an If as they were in the first run (onnxruntime-openvino 1.24)",
         ),
         _Fault(
-            lambda graph: graph.interface in ("explicit", "standalone"),
-            "OpenVINO computes integers of 64 bits wrongly, so that seeds take other paths (onnxruntime-openvino 1.24)",
+            lambda form: form.interface in ("explicit", "standalone"),
+            "OpenVINO cuts seeds to 32 bits, so that they take other paths (onnxruntime-openvino 1.24)",
         ),
     ),
     "qnn": (
         _Fault(
-            lambda graph: True,
-            "QNN computes integers of 64 bits, and convolutions inside an If, wrongly (onnxruntime-qnn 2.7)",
+            lambda form: form.interface is not None,
+            "QNN cuts seeds to 32 bits, and computes a convolution inside an If wrongly (onnxruntime-qnn 2.7)",
         ),
+    ),
+    "xnnpack": (
+        _Fault(lambda form: form.symbolic, "XNNPACK computes a Gemm of symbolic size wrongly (onnxruntime 1.21)"),
     ),
 }
 
@@ -54,15 +57,15 @@ FAULTS: dict[str, tuple[_Fault, ...]] = {
 def refuse_faults(bundle: Bundle, target: Target | None, provider: str) -> None:
     """Raises a ProviderError where the provider is known to compute this form wrongly without an error."""
     interface = bundle.manifest.interface if target is None else target.interface
-    if interface in (None, "plain"):
-        return
     sizes = {} if target is None else target.sizes
-    symbolic = any(isinstance(d, str) and d not in sizes for tensor in bundle.manifest.inputs for d in tensor.shape)
+    symbolic = [d for tensor in bundle.manifest.inputs for d in tensor.shape if isinstance(d, str) and d not in sizes]
+    form = _Form(None if interface == "plain" else interface, bool(symbolic))
     for fault in FAULTS.get(provider, ()):
-        if fault.hits(_Routed(str(interface), symbolic)):
-            advice = f"rr-export package --target {provider}"
+        if fault.hits(form):
+            fixed = "".join(f" --size {axis}=N" for axis in dict.fromkeys(symbolic))
             raise ProviderError(
-                f"{bundle.path}: expected a form that {provider} computes rightly, got {interface!r}"
-                f"{' with symbolic sizes' if symbolic else ''}; {fault.what}: make the form for it ({advice}), or run "
-                "on another provider"
+                f"{bundle.path}: expected a form that {provider} computes rightly, got "
+                f"{'no If' if form.interface is None else f'interface {form.interface!r}'}"
+                f"{' with symbolic sizes' if symbolic else ''}; {fault.what}: make the form for it "
+                f"(rr-export package --target {provider}{fixed}), or run on another provider"
             )

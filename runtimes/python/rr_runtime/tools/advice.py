@@ -36,7 +36,7 @@ def advise(bundle: Bundle, target: Target | None, provider: str, found: Assignme
     """Returns what is to be said of the nodes and where they run, without timing anything."""
     sites = bundle.manifest.sites
     known = BY_NAME.get(provider)
-    package = _package(bundle, provider)
+    package = package_command(bundle, provider)
     warnings = []
     if target is None and known is not None and known.caution and sites:
         text = f"the bundle has no target {provider!r}, so its own model runs, and {known.caution}"
@@ -55,7 +55,7 @@ def advise(bundle: Bundle, target: Target | None, provider: str, found: Assignme
         warnings.append(
             Warning(
                 "outside",
-                f"site {sites[site].name!r}: {len(names)} nodes of its branches lie outside them ({_some(names)}), and "
+                f"site {sites[site].name!r}: {len(names)} nodes of its branches lie outside them ({some(names)}), and "
                 "are computed in every run",
                 "export again; do not use the tool that moved them",
             )
@@ -75,16 +75,17 @@ def _about_weights(bundle: Bundle, provider: str, found: Assignment) -> list[War
         "xnnpack": "its Conv fails on such weights",
         "qnn": "it leaves such an If to the CPU",
     }[provider]
-    text = f"weights are outside the branches that use them, at {_some(names)}: {why}"
-    return [Warning("weights", text, f"{_package(bundle, provider)} (weights go into the branches)")]
+    text = f"weights are outside the branches that use them, at {some(names)}: {why}"
+    return [Warning("weights", text, f"{package_command(bundle, provider)} (weights go into the branches)")]
 
 
-def _package(bundle: Bundle, provider: str) -> str:
-    """The command that makes a form for the provider, "" where none is declared."""
+def package_command(bundle: Bundle, provider: str) -> str:
+    """Returns the command that makes a form for the provider, "" where none is declared."""
     options = BY_NAME[provider].package if provider in BY_NAME else ""
     return f"rr-export package {bundle.path} OUTPUT {options}" if options else ""
 
 
-def _some(names: Sequence[str]) -> str:
+def some(names: Sequence[str]) -> str:
+    """Returns the first three names in quotes, and how many more there are."""
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return f"{', '.join(map(repr, names[:3]))}{more}"

@@ -52,7 +52,7 @@ def doctor(
     chosen = [name for name in names if not providers or name in providers]
     entries = []
     for number, name in enumerate(chosen):
-        if progress is not None:
+        if progress is not None and name in here:
             progress(name, number, len(chosen))
         entries.append(_entry(name, here, bundle, target))
     return {
@@ -127,6 +127,7 @@ def _entry(name: str, here: dict[str, tuple[str, str]], bundle: Path | None, tar
     entry: dict[str, Any] = {
         "name": name,
         "hardware": known.hardware if known else "",
+        "install": known.install if known else "a build of onnxruntime that has it",
         "kind": None,
         "package": None,
         "version": None,
@@ -135,7 +136,7 @@ def _entry(name: str, here: dict[str, tuple[str, str]], bundle: Path | None, tar
         "bundle": None,
     }
     if name not in here:
-        return entry | {"why": f"not in this onnxruntime; {known.install if known else 'install a build with it'}"}
+        return entry | {"why": "not in this onnxruntime, and no plugin brings it"}
     kind, package = here[name]
     entry |= {"kind": kind, "package": package, "version": _version(package)}
     text = None if bundle is None else str(bundle)

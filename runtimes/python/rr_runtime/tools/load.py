@@ -11,25 +11,24 @@ import numpy as np
 
 from rr_runtime.bundle import open_bundle
 from rr_runtime.errors import RuntimeFailure
-from rr_runtime.session import Session
 from rr_runtime.tools import child
 from rr_runtime.tools.inputs import golden_inputs
 from rr_runtime.tools.machine import resident_bytes
-from rr_runtime.tools.timing import session_options
+from rr_runtime.tools.opening import open_session
 
 
 def load_once(bundle: str, provider: str, target: str | None, threads: int) -> dict[str, Any]:
     """Returns seconds and bytes of the first session and its first run in this process (JSON-ready).
 
-    ``load_s`` is all that `Session` does; ``check_s``, the hashes of the files, is a part of it, timed by itself before,
-    so ``load_s`` reads files that the system has read before. ``resident_load`` and ``resident_run`` are the growths of
-    resident memory, in bytes, until the session is there and until its first run has ended.
+    ``load_s`` is all that `Session` does. ``check_s``, for the hashes of the files, is a part of it, timed by itself
+    before; so ``load_s`` is that of files which the system has read before. ``resident_load`` and ``resident_run`` are
+    the growths of resident memory, in bytes, until the session is there and until its first run has ended.
     """
     before = resident_bytes()
     start = time.perf_counter()
     opened = open_bundle(bundle)
     checked = time.perf_counter()
-    session = Session(bundle, provider=provider, target=target, session_options=session_options(threads))
+    session = open_session(Path(bundle), provider, target, threads=threads)
     loaded = time.perf_counter()
     after_load = resident_bytes()
     feeds = golden_inputs(opened, [opened.manifest.targets.get(session.target)])

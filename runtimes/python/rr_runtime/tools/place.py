@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from rr_runtime.bundle import Bundle, open_bundle
 from rr_runtime.session import Session
 from rr_runtime.targets import Target
-from rr_runtime.tools.advice import Warning, advise
+from rr_runtime.tools.advice import Warning, advise, package_command, some
 from rr_runtime.tools.assignment import Assignment, assignment
 from rr_runtime.tools.choices import Choice, choices, most_probable_routes
 from rr_runtime.tools.inputs import golden_inputs
-from rr_runtime.tools.known import BY_NAME
 from rr_runtime.tools.machine import about_machine
+from rr_runtime.tools.opening import open_session
 from rr_runtime.tools.parts import label
-from rr_runtime.tools.timing import Case, Interval, Tell, interleave, interval_of, session_options
+from rr_runtime.tools.timing import Case, Interval, Tell, interleave, interval_of
 
 PILOT = 5  # rounds that choose the cheapest and the dearest of more than two branches; they are not counted
 CONFIDENCE = 0.95  # for all sites together
@@ -53,7 +53,7 @@ def place(
         RuntimeFailure: a run failed.
         ValueError: the bundle has no such target.
     """
-    session = Session(path, provider=provider, target=target, session_options=session_options(threads))
+    session = open_session(path, provider, target, threads=threads)
     bundle = open_bundle(path)
     chosen = bundle.manifest.targets.get(session.target)
     feeds = golden_inputs(bundle, [chosen])
@@ -160,25 +160,27 @@ def _about_savings(
 ) -> list[Warning]:
     """Sites at which skipping saves nothing that can be measured, although it should."""
     warnings = []
-    options = BY_NAME[provider].package if provider in BY_NAME else ""
-    remedy = f"rr-export package {bundle.path} OUTPUT {options}" if options else "run on another provider"
+    remedy = package_command(bundle, provider) or "run on another provider"
     if target is not None:
         remedy = "package segments or frozen paths, in which a skipped branch is not there"
-    for entry in sites:
-        if entry["verdict"] == SAVES or not _differs(found, entry):
-            continue
-        most = "an unknown time" if entry["saving_ms"] is None else f"at most {entry['saving_ms'][2] * 1e3:.0f} us"
+    quiet = [entry for entry in sites if entry["verdict"] != SAVES and _differs(found, entry)]
+    moved = {site for _, site in found.outside}
+    for entry in quiet:
+        interval = entry["saving_ms"]
+        most = "" if interval is None else f" (at most {interval[2]:.3f} ms of {entry['dearest_ms']:.3f})"
         text = (
-            f"site {entry['site']!r}: {entry['cheapest']} in place of {entry['dearest']} saves {most}, which is "
-            "not distinguishable from noise"
+            f"site {entry['site']!r}: {entry['cheapest']} in place of {entry['dearest']} saves nothing that is "
+            f"distinguishable from noise{most}"
         )
         if entry["whole"]:
             text += f"; {provider} took its If whole, and may compute both branches"
             warnings.append(Warning("savings", text, remedy))
-        elif any(site == entry["index"] for _, site in found.outside):
+        elif entry["index"] in moved:
             warnings.append(Warning("savings", f"{text}; its branches are computed outside", "export again"))
-        else:
-            warnings.append(Warning("noise", text, "time more rounds with --runs, or larger inputs"))
+    rest = [entry["site"] for entry in quiet if not entry["whole"] and entry["index"] not in moved]
+    if rest:
+        text = f"skipping saves nothing that is distinguishable from noise, at {some(rest)}"
+        warnings.append(Warning("noise", text, "time more rounds with --runs, or larger inputs"))
     return warnings
 
 

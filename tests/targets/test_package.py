@@ -1,0 +1,168 @@
+"""Packaging: what it is asked for, what it refuses, and what it leaves as it was."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import rr_export as rr
+from rr_export.bundle import BundleError
+from rr_export.errors import PackageError
+from rr_export.targets import TARGETS
+from rr_runtime import ProviderError, Session
+from tests import nets
+
+BATCH = {"batch": 3}
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"target": "tpu"}, ValueError, "target: expected one of cpu, cuda, .*, got 'tpu'"),
+        ({"target": "cpu", "format": "tar"}, ValueError, "format: expected one of onnx, ort, got 'tar'"),
+        ({"target": "cpu", "precision": "int3"}, ValueError, "precision: expected one of float32"),
+        ({"target": "cpu", "name": "default"}, ValueError, "name: expected letters"),
+        ({"target": "cpu", "name": "../up"}, ValueError, "name: expected letters"),
+        ({"target": "cpu", "name": "model"}, ValueError, "name: expected letters"),
+        ({"target": "cpu", "frozen": 0}, ValueError, "frozen: expected a number of paths >= 1"),
+        ({"target": "cpu", "sizes": {"sequence": 3}}, ValueError, r"expected a symbolic axis of the inputs \(batch\)"),
+        ({"target": "cpu", "sizes": {"batch": 0}}, ValueError, "expected a whole number of at least 1, got 0"),
+        ({"target": "qnn"}, PackageError, r"expected fixed shapes, got the symbolic axes batch; pass sizes="),
+        ({"target": "cpu", "precision": "qdq"}, PackageError, "expected a static form for precision 'qdq', got routed"),
+        ({"target": "xnnpack", "precision": "float16"}, PackageError, "expected precision float32, got 'float16'"),
+    ],
+)
+def test_bad_requests_are_refused(
+    options: dict[str, Any], error: type[Exception], message: str, everything_bundle: rr.Bundle
+) -> None:
+    with pytest.raises(error, match=message):
+        rr.package(everything_bundle, **options)
+
+
+def test_the_bundle_stays_as_it_was(everything_bundle: rr.Bundle) -> None:
+    before = everything_bundle.model.graph.num_nodes() if hasattr(everything_bundle.model.graph, "num_nodes") else None
+    made = rr.package(everything_bundle, "qnn", sizes=BATCH)
+    assert everything_bundle.targets == {} and list(made.targets) == ["qnn"]
+    assert made.model is everything_bundle.model and made.path is None
+    assert before == (made.model.graph.num_nodes() if before is not None else None)
+
+
+def test_a_name_is_not_taken_twice(everything_bundle: rr.Bundle) -> None:
+    made = rr.package(everything_bundle, "cuda")
+    with pytest.raises(PackageError, match="expected a new name, got 'cuda', which the bundle has"):
+        rr.package(made, "cuda")
+    assert list(rr.package(made, "cuda", name="cuda-2").targets) == ["cuda", "cuda-2"]
+
+
+def test_export_makes_the_targets_that_are_named(everything_model: nn.Module) -> None:
+    dynamic = {"x": {0: "batch"}}
+    bundle = rr.export(
+        everything_model, (nets.example(),), dynamic_shapes=dynamic, target=list(TARGETS), sizes={"batch": 3}
+    )
+    assert list(bundle.targets) == list(TARGETS)
+    for name, made in bundle.targets.items():
+        assert made.about["provider"] == name
+        assert made.about["form"] == TARGETS[name].form
+        assert made.about.get("interface") == TARGETS[name].interface
+    with pytest.raises(ValueError, match="expected one of cpu"):
+        rr.export(everything_model, (nets.example(),), target="gpu")
+    with pytest.raises(ValueError, match="expected every target once"):
+        rr.export(everything_model, (nets.example(),), target=["cpu", "cpu"])
+    with pytest.raises(ValueError, match="expected a target beside them"):
+        rr.export(everything_model, (nets.example(),), sizes={"batch": 2})
+
+
+def test_a_fixed_size_is_enforced(everything_bundle: rr.Bundle, tmp_path: Path) -> None:
+    folder = rr.package(everything_bundle, "qnn", sizes=BATCH).save(tmp_path / "bundle")
+    session = Session(folder, target="qnn")
+    with pytest.raises(ValueError, match="expected batch of at least 3 and at most 3, got 2"):
+        session.run({"x": np.ones((2, 8), np.float32)})
+    Session(folder).run({"x": np.ones((2, 8), np.float32)})
+
+
+def test_the_provider_chooses_the_target(everything_bundle: rr.Bundle, tmp_path: Path) -> None:
+    folder = rr.package(everything_bundle, "cpu", frozen=3).save(tmp_path / "bundle")
+    assert Session(folder).target == Session(folder, provider="auto").target == "cpu"
+    assert Session(folder, target="default").target == "default"
+    with pytest.raises(ValueError, match=r"target: expected one of default, cpu of .*, got 'qnn'"):
+        Session(folder, target="qnn")
+
+
+def test_targets_go_without_the_routed_model(everything_bundle: rr.Bundle, tmp_path: Path) -> None:
+    made = rr.package(rr.package(everything_bundle, "cuda"), "webgpu")
+    folder = made.save(tmp_path / "device", only=["cuda"])
+    assert made.path is None
+    names = sorted(file.name for file in folder.iterdir())
+    assert "cuda.onnx" in names and "model.onnx" not in names and "webgpu.onnx" not in names
+    session = Session(folder)
+    assert session.target == "cuda" and session.check() == 3
+    with pytest.raises(BundleError, match=r"expected the routed model model\.onnx, got targets only"):
+        rr.load(folder)
+    with pytest.raises(ValueError, match="only: expected targets of the bundle"):
+        made.save(tmp_path / "none", only=["qnn"])
+
+
+def test_targets_need_a_folder(everything_bundle: rr.Bundle, tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="expected a folder for a bundle with targets"):
+        rr.package(everything_bundle, "cuda").save(tmp_path / "model.onnx")
+
+
+def test_a_saved_bundle_comes_back_with_its_targets(everything_bundle: rr.Bundle, tmp_path: Path) -> None:
+    made = rr.package(rr.package(everything_bundle, "qnn", sizes=BATCH), "cpu", frozen=4)
+    loaded = rr.load(made.save(tmp_path / "one"))
+    assert json.dumps({n: t.about for n, t in loaded.targets.items()}) == json.dumps(
+        {n: t.about for n, t in made.targets.items()}
+    )
+    more = rr.package(loaded, "cuda")
+    folder = more.save(tmp_path / "two")
+    assert [Session(folder, target=name).check() for name in more.targets] == [3, 3, 3]
+    with pytest.raises(BundleError, match="expected no such folder"):
+        made.save(tmp_path / "two")
+    made.save(tmp_path / "two", overwrite=True)
+    assert not (tmp_path / "two" / "cuda.onnx").exists()
+
+
+def test_a_damaged_target_is_refused(everything_bundle: rr.Bundle, tmp_path: Path) -> None:
+    folder = rr.package(everything_bundle, "cuda").save(tmp_path / "bundle")
+    file = folder / "cuda.onnx"
+    file.write_bytes(file.read_bytes()[:-1] + b"\0")
+    with pytest.raises(Exception, match=r"cuda\.onnx: expected SHA-256"):
+        Session(folder)
+
+
+def test_a_model_without_sites_has_targets_too(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="expected a model with sites"):
+        bundle = rr.export(nn.Linear(4, 4).eval(), (torch.ones(2, 4),), target=["cpu", "cuda", "qnn"])
+    folder = rr.package(bundle, "cpu", frozen=3, name="frozen").save(tmp_path / "plain")
+    inputs = {"input": np.ones((2, 4), np.float32)}
+    expected = Session(folder, target="default").run(inputs).outputs
+    for name in ("cpu", "cuda", "qnn", "frozen"):
+        session = Session(folder, target=name)
+        result = session.run(inputs)
+        assert result.path is None and result.seed is None
+        for output, array in expected.items():
+            np.testing.assert_array_equal(result.outputs[output], array)
+        with pytest.raises(ValueError, match="seed: expected none"):
+            session.run(inputs, seed=1)
+
+
+@pytest.mark.parametrize(
+    ("provider", "kind", "message"),
+    [
+        ("OpenVINOExecutionProvider", "explicit", "with symbolic sizes; OpenVINO keeps the conditions"),
+        ("XnnpackExecutionProvider", "explicit", "XNNPACK computes a Gemm of symbolic size wrongly"),
+        ("QNNExecutionProvider", "explicit", "QNN cuts seeds to 32 bits"),
+    ],
+)
+def test_what_is_silently_wrong_is_refused(
+    provider: str, kind: str, message: str, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rr_runtime.session.find_provider", lambda name: provider)
+    with pytest.raises(ProviderError, match=f"got interface '{kind}'.*{message}.*rr-export package --target"):
+        Session(saved, provider="any")
