@@ -60,7 +60,7 @@ class TargetFiles:
     """Another form of a bundle's model, made for one execution provider.
 
     Attributes:
-        about: what the manifest says about it (JSON-ready; format: ``runtimes/SPEC.md``, section 10).
+        about: what the manifest says about it (JSON-ready; format: ``runtimes/SPEC.md``, section 9).
         models: its models by file name; bytes where they are in ONNX Runtime's own format, and the list of operators
             that these need.
     """
@@ -251,12 +251,18 @@ def load(path: str | os.PathLike[str]) -> Bundle:
             )
         targets = {name: _read_target(about, source) for name, about in manifest.pop("targets", {}).items()}
         parity = _read_parity(source / PARITY)
-        return Bundle(ir.load(source / MODEL), manifest, golden, targets, parity, source)
+        return Bundle(_read_model(source / MODEL), manifest, golden, targets, parity, source)
     try:
-        model = ir.load(source)
+        model = _read_model(source)
     except (DecodeError, ir.serde.SerdeError) as error:  # such as onnxruntime's own format, which onnxruntime takes
         raise BundleError(f"{source}: expected a bundle folder or an .onnx file, got {error}; name another") from error
     return Bundle(model, json.loads(model.metadata_props[METADATA_KEY]), path=source)
+
+
+def _read_model(file: Path) -> ir.Model:
+    model = ir.load(file)
+    model.graph.sort()  # tools leave nodes of bodies before what they read: onnxruntime takes that, onnx_ir does not
+    return model
 
 
 def _read_parity(file: Path) -> dict[str, Any] | None:
@@ -271,7 +277,7 @@ def _read_parity(file: Path) -> dict[str, Any] | None:
 def _read_target(about: dict[str, Any], source: Path) -> TargetFiles:
     names = sorted(target_files(about))
     return TargetFiles(
-        about, {n: ir.load(source / n) if n.endswith(".onnx") else (source / n).read_bytes() for n in names}
+        about, {n: _read_model(source / n) if n.endswith(".onnx") else (source / n).read_bytes() for n in names}
     )
 
 

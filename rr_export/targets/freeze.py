@@ -19,6 +19,7 @@ from rr_export.lowering import SCOPE_KEY
 from rr_export.lowering.sink import MIDDLE_KEY, SITE_KEY
 from rr_export.passes import simplify
 from rr_export.plan import Plan
+from rr_export.targets.marks import mark_sites
 from rr_export.targets.reroute import forget_routing
 
 
@@ -33,6 +34,7 @@ def freeze(bundle: Bundle, path: Sequence[int]) -> Bundle:
         path: S routes; -1 at sites that this path does not reach, and only there.
 
     Raises:
+        PackageError: a site has lost its ``If``.
         ValueError: the path has another length, a route that the site has not, or -1 at a site that it reaches.
     """
     taken = check_path(bundle.plan, path)
@@ -40,7 +42,9 @@ def freeze(bundle: Bundle, path: Sequence[int]) -> Bundle:
     manifest = copy.deepcopy(bundle.manifest)
     manifest |= {"interface": "plain", "sites": [], "idle": [], "frozen": {"path": list(taken), "sites": names}}
     golden = [replace(case, seed=None, path=None, taken=()) for case in bundle.golden if case.taken == taken]
-    return Bundle(freeze_model(bundle.model.clone(), taken), manifest, golden)
+    model = bundle.model.clone()
+    mark_sites(model, bundle.plan, bundle.manifest.get("idle", ()))
+    return Bundle(freeze_model(model, taken), manifest, golden)
 
 
 def check_path(plan: Plan, path: Sequence[int]) -> tuple[int, ...]:

@@ -19,6 +19,7 @@ from rr_export.passes import copy_shared_weights, place_weights
 from rr_export.plan import Plan
 from rr_export.targets.freeze import freeze_model
 from rr_export.targets.frozen_paths import FrozenLaw, Metric, choose_paths
+from rr_export.targets.marks import mark_sites
 from rr_export.targets.profile import Target, find_target
 from rr_export.targets.reroute import GATES, reroute
 from rr_export.targets.sizes import check_sizes, fix_sizes, fixed_rows, symbolic_axes
@@ -86,6 +87,7 @@ def package(
     _check(bundle, profile, frozen, sizes, precision, name, format)
     feeds = _calibration(bundle, calibration, sizes) if precision == "qdq" else []
     model = bundle.model.clone()
+    mark_sites(model, bundle.plan, bundle.manifest.get("idle", ()))
     fix_sizes(model, sizes)
     if frozen is not None:
         form = _frozen(model, bundle, name, choose_paths(bundle.plan, frozen, best=best), sizes)

@@ -17,7 +17,7 @@ from rr_export.lowering.sink import MIDDLE_KEY, SITE_KEY
 from rr_export.plan import Plan
 from rr_export.targets.reroute import forget_routing
 
-Step = dict[str, Any]  # of a program, JSON-ready (runtimes/SPEC.md, section 10)
+Step = dict[str, Any]  # of a program, JSON-ready (runtimes/SPEC.md, section 9)
 
 
 def split(model: ir.Model, plan: Plan, prefix: str) -> tuple[list[Step], dict[str, ir.Model]]:

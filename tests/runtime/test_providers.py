@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+import subprocess
+import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,7 +19,8 @@ import pytest
 
 import rr_runtime
 from rr_runtime import BundleError, ProviderError, RuntimeFailure, Session
-from rr_runtime.providers import PROBE, create_session, find_provider, short_name
+from rr_runtime.provider_options import options_of
+from rr_runtime.providers import PROBE, create_session, find_provider, nodes_on, short_name
 
 from . import handmade
 
@@ -22,6 +28,7 @@ from . import handmade
 BUILT = onnxruntime.get_available_providers()
 ABSENT = next(p for p in ("CUDAExecutionProvider", "CoreMLExecutionProvider", "QNNExecutionProvider") if p not in BUILT)
 SHORT = short_name(ABSENT)
+PROVIDERS = sys.modules["rr_runtime.providers"]  # the package has a function of this name
 
 
 @pytest.fixture
@@ -118,7 +125,8 @@ def test_provider_is_checked_before_the_file_is_opened(tmp_path: Path) -> None:
 @pytest.mark.parametrize("interface", ["explicit", "standalone"])
 def test_silent_fall_back_is_refused(bundles: dict[str, Path], interface: str) -> None:
     message = (
-        rf"model\.onnx: expected a session on {SHORT}, got a session on cpu; check its driver .*, or pass one of .*cpu"
+        rf"model\.onnx: expected a session on {SHORT} with .*, got a session on cpu; "
+        r"check its driver, libraries and options .*, or pass one of .*cpu"
     )
     with pytest.raises(ProviderError, match=message):
         Session(bundles[interface], provider=SHORT)
@@ -126,7 +134,9 @@ def test_silent_fall_back_is_refused(bundles: dict[str, Path], interface: str) -
 
 def test_failing_provider_is_blamed(pretended: None, bundles: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnxruntime, "InferenceSession", FailingSession)
-    message = rf"model\.onnx: expected a session on {SHORT}, got RuntimeError: libdriver\.so: .* file; check its driver"
+    message = (
+        rf"model\.onnx: expected a session on {SHORT} .*, got RuntimeError: libdriver\.so: .* file; check its driver"
+    )
     with pytest.raises(ProviderError, match=message):
         Session(bundles["explicit"], provider=SHORT)
 
@@ -142,7 +152,7 @@ def test_damaged_file_is_blamed_on_every_provider(tmp_path: Path, monkeypatch: p
 
 def test_run_does_not_fall_back(bundles: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     session = Session(bundles["explicit"])
-    inner = session._session
+    inner: Any = session._engine._session  # type: ignore[attr-defined]
     working = inner._sess
 
     class Failing:
@@ -171,6 +181,129 @@ def test_cpu_stands_behind_the_asked_provider(bundles: dict[str, Path], monkeypa
 
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [ABSENT, *BUILT])
     monkeypatch.setattr(onnxruntime, "InferenceSession", Recording)
+    monkeypatch.setattr(PROVIDERS, "nodes_on", lambda *_: None)
     assert Session(bundles["explicit"], provider=SHORT).provider == SHORT
     assert Session(bundles["explicit"]).provider == "cpu"
     assert asked == [[ABSENT, "CPUExecutionProvider"], ["CPUExecutionProvider"]]
+
+
+def test_options_reach_the_provider(pretended: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    class Recording(onnxruntime.InferenceSession):  # type: ignore[misc]
+        def __init__(self, model: Any, options: Any = None, *, provider_options: Any, **rest: Any) -> None:
+            asked.append(provider_options)
+            super().__init__(model, options, providers=["CPUExecutionProvider"])
+
+        def get_providers(self) -> list[str]:
+            return [ABSENT]
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Recording)
+    monkeypatch.setattr(PROVIDERS, "nodes_on", lambda *_: None)
+    create_session(PROBE, ABSENT, None, reseed=False, provider_options={"device_id": "1"})
+    assert asked == [[options_of(ABSENT, None) | {"device_id": "1"}, {}]]
+
+
+def test_nodes_are_counted() -> None:
+    """A CPU session says nothing of itself where nobody asked onnxruntime to record, and all where it was asked."""
+    assert nodes_on(create_session(PROBE, "CPUExecutionProvider", None, reseed=False), "CPUExecutionProvider") is None
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    session = create_session(PROBE, "CPUExecutionProvider", options, reseed=False)
+    told = hasattr(session, "get_provider_graph_assignment_info")
+    assert nodes_on(session, "CPUExecutionProvider") == (1 if told else None)
+    assert nodes_on(session, ABSENT) == (0 if told else None)
+
+
+class Everywhere(onnxruntime.InferenceSession):  # type: ignore[misc]
+    """A session that says to be on the absent provider, and has no node there unless `takes` says so."""
+
+    takes: Callable[[Any], int]
+
+    def __init__(self, model: Any, options: Any = None, **_: Any) -> None:
+        super().__init__(model, options, providers=["CPUExecutionProvider"])
+        self.model = model
+
+    def get_providers(self) -> list[str]:
+        return [ABSENT, "CPUExecutionProvider"]
+
+    def get_provider_graph_assignment_info(self) -> list[Any]:
+        count = type(self).takes(self.model)
+        parts = [("CPUExecutionProvider", 5 - count), (ABSENT, count)]
+        return [SimpleNamespace(ep_name=name, get_nodes=lambda n=n: [None] * n) for name, n in parts]
+
+
+def test_provider_that_takes_nothing_at_all_is_refused(
+    pretended: None, bundles: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As QNN does where its backend does not load: the session is there, and every node is on the CPU."""
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Everywhere)
+    monkeypatch.setattr(Everywhere, "takes", staticmethod(lambda model: 0), raising=False)
+    message = (
+        rf"model\.onnx: expected a session on {SHORT} with .*backend_type=cpu, got a session without a single node"
+    )
+    with pytest.raises(ProviderError, match=message):
+        create_session(
+            bundles["explicit"] / "model.onnx", ABSENT, None, reseed=False, provider_options={"backend_type": "cpu"}
+        )
+    assert SHORT not in rr_runtime.providers()
+
+
+def test_provider_that_takes_nothing_of_a_file_is_told(
+    pretended: None, bundles: dict[str, Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Everywhere)
+    monkeypatch.setattr(Everywhere, "takes", staticmethod(lambda model: int(model == PROBE)), raising=False)
+    with caplog.at_level(logging.WARNING, "rr_runtime"):
+        create_session(bundles["explicit"] / "model.onnx", ABSENT, None, reseed=False)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{bundles['explicit'] / 'model.onnx'}: {SHORT} takes no node of it; all run on cpu"
+    ]
+    caplog.clear()
+    monkeypatch.setattr(Everywhere, "takes", staticmethod(lambda model: 3), raising=False)
+    create_session(bundles["explicit"] / "model.onnx", ABSENT, None, reseed=False)
+    assert not caplog.records
+
+
+ENGINES = {"openvino": "openvino", "qnn": "qnn", "webgpu": "webgpu", "ggml": "ggml", "xnnpack": "xnnpack"}
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_engine_is_found_and_takes_nodes(engine: str) -> None:
+    """The real engine, where `make setup-<name>` has set it up."""
+    run = REPOSITORY / ".providers" / engine / "run"
+    if not run.exists():
+        pytest.skip(f"not set up; run: make setup-{engine}")
+    program = f"""
+import sys
+sys.path.insert(0, {str(REPOSITORY / "runtimes/python")!r})
+import numpy as np
+from rr_runtime import providers
+from rr_runtime.providers import PROBE, create_session, find_provider, nodes_on
+provider = find_provider({ENGINES[engine]!r})
+session = create_session(PROBE, provider, None, reseed=False)
+result = session.run(None, {{"x": np.array([[5, 6]], np.float32)}})[0]
+print(providers()[-1], {ENGINES[engine]!r} in providers(), nodes_on(session, provider) in (1, None), result.round())
+"""
+    done = subprocess.run([run, "-c", program], capture_output=True, text=True, timeout=120)
+    assert done.stdout == "cpu True True [[23. 34.]]\n", done.stderr[-2000:]
+
+
+def test_backend_that_does_not_load_is_refused() -> None:
+    """QNN without its CPU library makes a session and leaves every node to the CPU."""
+    run = REPOSITORY / ".providers" / "qnn" / "run"
+    if not run.exists():
+        pytest.skip("not set up; run: make setup-qnn")
+    program = f"""
+import sys
+sys.path.insert(0, {str(REPOSITORY / "runtimes/python")!r})
+from rr_runtime import ProviderError
+from rr_runtime.providers import PROBE, create_session, find_provider
+try:
+    create_session(PROBE, find_provider("qnn"), None, reseed=False, provider_options={{"backend_type": "cpu"}})
+except ProviderError as error:
+    print(error)
+"""
+    done = subprocess.run([run, "-c", program], capture_output=True, text=True, timeout=120)
+    assert "qnn with backend_type=cpu, soc_model=69, got a session without a single node on it" in done.stdout

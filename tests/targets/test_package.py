@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 import torch
+from onnxruntime.quantization import quantize_dynamic
 from torch import nn
 
 import rr_export as rr
@@ -166,3 +168,30 @@ def test_what_is_silently_wrong_is_refused(
     monkeypatch.setattr("rr_runtime.session.find_provider", lambda name: provider)
     with pytest.raises(ProviderError, match=f"got interface '{kind}'.*{message}.*rr-export package --target"):
         Session(saved, provider="any")
+
+
+def test_bug_a_file_whose_nodes_a_tool_left_unsorted_is_packaged(everything_bundle: rr.Bundle, tmp_path: Path) -> None:
+    file = everything_bundle.save(tmp_path / "model.onnx")
+    everything_bundle.path = None
+    quantize_dynamic(file, tmp_path / "int8.onnx", extra_options={"EnableSubgraph": True})
+    bundle = rr.package(rr.package(rr.load(tmp_path / "int8.onnx"), "cuda"), "qnn", sizes=BATCH)
+    folder = bundle.save(tmp_path / "bundle")
+    inputs = {"x": nets.example().numpy()}
+    for path in list(bundle.plan.paths())[::7]:
+        expected = Session(folder, target="default").run(inputs, path=path).outputs
+        for name in bundle.targets:
+            got = Session(folder, target=name).run(inputs, path=path).outputs
+            np.testing.assert_allclose(got["y"], expected["y"], rtol=1e-6, atol=1e-6)
+
+
+def test_bug_a_site_that_lost_its_if_is_told(everything_bundle: rr.Bundle) -> None:
+    bundle = rr.Bundle(everything_bundle.model.clone(), everything_bundle.manifest, everything_bundle.golden)
+    for node in ir.traversal.RecursiveGraphIterator(bundle.model.graph):
+        node.metadata_props.clear()
+        for value in node.outputs:
+            if value.name and value.name.startswith("rr/first>="):
+                value.name = "renamed"
+    assert rr.package(everything_bundle, "cuda").targets
+    for make in (lambda: rr.package(bundle, "cuda"), lambda: rr.freeze(bundle, bundle.plan.most_probable())):
+        with pytest.raises(PackageError, match=r"site 'first': expected its If nodes .*, got 0 of 1"):
+            make()

@@ -144,9 +144,9 @@ def nodes_on(session: onnxruntime.InferenceSession, provider: str) -> int | None
 
 
 def _present() -> list[str]:
-    """Onnxruntime's names of the providers that it was built with or that plugins bring; built ones may not work."""
-    built = [str(name) for name in onnxruntime.get_available_providers() if name != REMOTE]
-    return [name for name in installed_plugins() if name not in built] + built
+    """All providers that plugins bring or that onnxruntime was built with, by its names; they may not work."""
+    plugins = installed_plugins()  # once registered, they are listed among those that it was built with
+    return plugins + [p for p in onnxruntime.get_available_providers() if p != REMOTE and p not in plugins]
 
 
 def _register(provider: str) -> None:

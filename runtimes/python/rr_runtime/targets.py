@@ -1,4 +1,4 @@
-"""Reads the targets of a bundle: other forms of its model, each for one execution provider (SPEC.md, section 10)."""
+"""Reads the targets of a bundle: other forms of its model, each for one execution provider (SPEC.md, section 9)."""
 
 from __future__ import annotations
 

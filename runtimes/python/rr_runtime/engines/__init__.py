@@ -7,6 +7,7 @@ from rr_runtime.engines.engine import Engine, Opening
 from rr_runtime.engines.frozen import Frozen
 from rr_runtime.engines.graph import Graph
 from rr_runtime.engines.segments import Segments
+from rr_runtime.errors import ProviderError
 from rr_runtime.targets import Target
 
 __all__ = ["Engine", "Opening", "open_engine"]
@@ -23,8 +24,14 @@ def open_engine(bundle: Bundle, target: Target | None, opening: Opening, *, load
 
     Raises:
         BundleError: a file does not say what the manifest says.
-        ProviderError: the provider does not work.
+        ProviderError: the provider does not work, or CUDA graphs are asked for where the form is not static paths.
     """
+    if opening.captures and (target is None or target.form != "frozen"):
+        got = "default" if target is None else repr(target.name)
+        raise ProviderError(
+            f"{bundle.path}: expected a frozen target for CUDA graphs, got {got}; package one "
+            "(rr-export package --target cuda --frozen N), or leave enable_cuda_graph away"
+        )
     if target is None:
         assert bundle.model is not None
         return Graph(bundle, bundle.model, bundle.manifest.interface, opening)

@@ -53,6 +53,12 @@ class Opening:
     options: onnxruntime.SessionOptions | None
     provider_options: Mapping[str, str] | None
 
+    @property
+    def captures(self) -> bool:
+        """Whether the caller asks for CUDA graphs."""
+        asked = (self.provider_options or {}).get("enable_cuda_graph", "0")
+        return self.provider == "CUDAExecutionProvider" and asked.lower() in ("1", "true")
+
     def open(self, model: Path, *, reseed: bool = False, spinning: bool = True) -> Any:
         """Returns an onnxruntime session on a file; ``spinning`` False: its threads do not wait actively.
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from rr_runtime.bundle import Bundle
 from rr_runtime.draws import draws
+from rr_runtime.engines.captured import Captured
 from rr_runtime.engines.engine import Arrays, Opening, Taken, compare, fixed
 from rr_runtime.routes import Router
 from rr_runtime.targets import FrozenPath, Target
@@ -22,6 +23,7 @@ class Frozen:
     A run first decides its own path, as every other form does. If it is packaged, and draw number S is below its
     ``keep``, it is taken: so as many runs as possible take the path that the routed file takes with the same seed (a
     maximal coupling; Lindvall, Lectures on the Coupling Method, 1992, chapter I.5). Else draw number S + 1 chooses.
+    With the CUDA provider's option `enable_cuda_graph` each loaded path is one CUDA graph, run by one thread at a time.
 
     Args:
         bundle: the bundle.
@@ -101,6 +103,7 @@ class Frozen:
             if session is None:
                 file = self._bundle.path / chosen.model
                 session = self._opening.open(file, spinning=False)
+                session = Captured(session) if self._opening.captures else session
                 manifest, sizes = self._bundle.manifest, self._target.sizes
                 compare(str(file), "input", fixed(manifest.inputs, sizes), session.get_inputs())
                 compare(str(file), "output", fixed(manifest.outputs, sizes), session.get_outputs())

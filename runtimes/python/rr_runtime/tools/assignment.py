@@ -206,12 +206,20 @@ def _places(
 
 
 def _recorded(file: Path, session: Any, places: Sequence[Place]) -> list[Assigned]:
-    parts = {place.name: place.part for place in places}
+    parts = _parts_by_name(places)
     return [
         Assigned(file.name, node.name, node.op_type, short_name(group.ep_name), parts.get(node.name))
         for group in session.get_provider_graph_assignment_info()
         for node in group.get_nodes()
     ]
+
+
+def _parts_by_name(places: Sequence[Place]) -> dict[str, Part]:
+    """The branches around every node whose name says which it is (other tools leave names away, or repeat them)."""
+    found: dict[str, set[Part]] = {}
+    for place in places:
+        found.setdefault(place.name, set()).add(place.part)
+    return {name: next(iter(parts)) for name, parts in found.items() if name and len(parts) == 1}
 
 
 def _run_everything(bundle: Bundle, target: Target | None, watching: Watching, feeds: Arrays) -> None:
@@ -240,7 +248,7 @@ def _run_everything(bundle: Bundle, target: Target | None, watching: Watching, f
 
 def _profiled(file: Path, session: Any, places: Sequence[Place]) -> list[Assigned]:
     """The nodes that ran, each once; the profile ends."""
-    parts = {place.name: place.part for place in places}
+    parts = _parts_by_name(places)
     found = {}
     for event in json.loads(Path(session.end_profiling()).read_text()):
         name = event.get("name", "")

@@ -70,10 +70,10 @@ def read_graph(file: Path) -> Graph:
 
 
 def _model(data: mmap.mmap) -> Graph:
-    for number, start, end in _fields(data, 0, len(data)):
-        if number == MODEL_GRAPH:
-            return _graph(data, start, end)
-    raise ValueError("a file without a graph")
+    graphs = [_graph(data, a, b) for number, a, b in _fields(data, 0, len(data)) if number == MODEL_GRAPH]
+    if not graphs:
+        raise ValueError("a file without a graph")
+    return graphs[-1]  # as protocol buffers have it, the last one counts
 
 
 def _graph(data: mmap.mmap, start: int, end: int) -> Graph:
