@@ -1,10 +1,12 @@
-"""The benchmarks and ``bench`` give figures of the right form; sizes are held, times are not."""
+"""The benchmarks give figures of the right form; sizes are held, times are not."""
 
 from __future__ import annotations
 
 import itertools
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +15,11 @@ from click.testing import CliRunner
 from rich.console import Console
 from rich.table import Table
 
-import rr_export as rr
-from benchmarks import cost, latency, sites, size
+from benchmarks import cost, cuda, latency, sites, size
 from benchmarks.__main__ import BENCHMARKS, main
 from benchmarks.models import Size
 from benchmarks.table import Row, Section
-from rr_export.errors import BundleError
-from rr_export.timing import Spread, bench_bundle, interleave, paired_ratio, spread_of
-from tests import nets
+from rr_runtime.tools.timing import Spread, interleave, paired_ratio, spread_of
 
 TINY = Size(width=32, hidden=64, heads=2, layers=3, tokens=4)
 
@@ -101,21 +100,24 @@ def test_rounds_call_every_case_and_ratios_are_paired() -> None:
     assert spread_of(np.array([4.0, 1.0, 2.0, 3.0, 5.0])) == Spread(2.0, 3.0, 4.0)
 
 
-@pytest.mark.parametrize("interface", ["explicit", "host", "standalone"])
-def test_bench_times_the_paths_of_a_bundle(interface: str, tmp_path: Path) -> None:
-    bundle = rr.export(nets.everything(), (nets.example(),), interface=interface)
-    folder = bundle.save(tmp_path / "bundle")
-    table = bench_bundle(folder, runs=10, threads=1, provider="cpu", progress=None)
-    text = text_of(table)
-    names = ["as the file decides"]
-    if interface != "standalone":
-        names = ["fresh random path", "most probable path", "first branch at every site", "last branch at every site"]
-    assert table.row_count == len(names)
-    assert all(name in text for name in names)
-    assert "onnxruntime" in text and "1 thread" in text
+def test_a_device_is_measured_without_torch(tmp_path: Path) -> None:
+    """On the CPU: the same program that runs where CUDA is."""
+    folder = cuda.make_bundle(tmp_path / "bundle", TINY, batch=2, kept=(3, 1))
+    source = Path(__file__).parents[1]
+    script = str(source / "benchmarks" / "on_device.py")
+    code = (
+        f"import runpy, sys; sys.modules['torch'] = None; sys.argv = {[script, str(folder), 'cpu', '3']!r}; "
+        f"runpy.run_path({script!r}, run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout.splitlines()[-1])
+    section = cuda.section_of(found, "cpu")
+    assert [row.target for row in section.rows] == [1.03, None, 1.03, None, 0.0]
+    assert {row.what.split(" layers")[0] for row in section.rows[:-1]} == {"3 of 3", "1 of 3"}
+    assert section.rows[-1].value.median == 0
+    assert all(row.value.low > 0 for row in section.rows[:-1])
 
 
-def test_bench_wants_golden_cases(tmp_path: Path) -> None:
-    file = rr.export(nets.layers(2), (nets.example(),)).save(tmp_path / "model.onnx")
-    with pytest.raises(BundleError, match=r"expected a bundle folder with golden cases.*got a single file.*folder"):
-        bench_bundle(file, runs=10, threads=1, provider="cpu", progress=None)
+def test_without_a_device_nothing_is_claimed(tmp_path: Path) -> None:
+    done = CliRunner().invoke(cuda.main, ["--python", str(tmp_path / "absent")])
+    assert done.exit_code == 0 and "not measured" in done.output and "setup-cuda" in done.output

@@ -183,19 +183,20 @@ def _keep_weights(model: ir.Model, before: Mapping[str | None, ir.TensorProtocol
     before:  w float16 -> Cast -> Max
     after:   w float32 -> Max
     """
-    for node in list(ir.traversal.RecursiveGraphIterator(model.graph)):
-        weight = node.inputs[0] if node.op_type == "Cast" else None
-        tensor = before.get(weight.name) if weight is not None and weight.is_initializer() else None
-        made, graph = node.outputs[0], node.graph
-        if tensor is None or made.dtype not in (None, tensor.dtype) or CAST not in (node.name or ""):
+    for node in [n for n in ir.traversal.RecursiveGraphIterator(model.graph) if n.op_type == "Cast"]:
+        weight, made, graph = node.inputs[0], node.outputs[0], node.graph
+        if weight is None or not weight.is_initializer() or CAST not in (node.name or ""):
             continue
-        assert isinstance(graph, ir.Graph)
-        value = ir.Value(name=made.name, type=ir.TensorType(tensor.dtype), shape=tensor.shape, const_value=tensor)
+        tensor = before.get(weight.name)
+        if tensor is None or made.dtype not in (None, tensor.dtype):
+            continue
+        assert isinstance(graph, ir.Graph) and weight.graph is not None and weight.name is not None
+        kind, shape = ir.TensorType(tensor.dtype), ir.Shape(tensor.shape.numpy())
+        value = ir.Value(name=made.name, type=kind, shape=shape, const_value=tensor)
         ir.convenience.replace_all_uses_with(made, value)
         graph.remove(node, safe=True)
         graph.register_initializer(value)
-        assert weight is not None
-        if not weight.uses() and weight.graph is not None and weight.name:
+        if not weight.uses():
             del weight.graph.initializers[weight.name]
 
 
