@@ -25,6 +25,7 @@ from torch.utils import _pytree as pytree
 
 from rr_export.errors import CaptureError
 from rr_export.plan import Plan
+from rr_export.quiet import only_errors
 from rr_export.run import Choice, identity, plan_with_calls, recording_with, sites_of
 from rr_export.signature import Bounds, Request, bind_request, dotted, name_graph, suggested_bounds
 
@@ -85,7 +86,7 @@ def capture(
     """
     kwargs = dict(kwargs or {})
     _check_request(model, args, kwargs, opset)
-    with warnings.catch_warnings(), _quiet(_CHATTY), torch.no_grad():
+    with warnings.catch_warnings(), only_errors(_CHATTY), torch.no_grad():
         # torch 2.13 warns from inside its own exporter about its own deprecations
         warnings.simplefilter("ignore")
         program, recorder = _export_within_bounds(model, args, kwargs, dynamic_shapes)
@@ -97,18 +98,6 @@ def capture(
     name_graph(graph.model, signature)
     _name_weights(graph.model, program, model)
     return Captured(graph.model, recorder.plan(), tuple(recorder.calls), request.bounds())
-
-
-@contextmanager
-def _quiet(name: str) -> Iterator[None]:
-    """Only errors of this logger are shown inside the block."""
-    chatty = logging.getLogger(name)
-    before = chatty.level
-    chatty.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        chatty.setLevel(before)
 
 
 def trace_plan(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None) -> Plan:

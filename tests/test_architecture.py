@@ -22,7 +22,7 @@ RUNTIME = Path(rr_runtime.__file__).parent
 
 # A layer imports itself and the layers before it. `rr_export` is the package's own __init__.py.
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "policies", "site", "paths", "plan", "manifest"}),
+    frozenset({"errors", "quiet", "policies", "site", "paths", "plan", "manifest"}),
     frozenset({"run", "sites", "wrap", "signature", "capture"}),
     frozenset({"lowering"}),
     frozenset({"passes"}),
@@ -31,7 +31,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"routing"}),
     frozenset({"targets"}),
     frozenset({"export"}),
-    frozenset({"lint", "inspection", "timing", "report"}),
+    frozenset({"lint", "inspection", "report"}),
     frozenset({"parity"}),
     frozenset({"tools"}),
     frozenset({"rr_export"}),
