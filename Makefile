@@ -6,9 +6,10 @@ PROJECTS := pyproject.toml runtimes/python/pyproject.toml
 
 # The execution providers that this machine can have beside the CPU's; providers/<name>.sh says what each is.
 PROVIDERS := openvino qnn webgpu xnnpack ggml aarch64 xnnpack-aarch64
-SETUPS := $(PROVIDERS:%=setup-%)
+SETUPS := $(PROVIDERS:%=setup-%) setup-cuda
 
-.PHONY: help install demo test test-slow test-lowest test-survival survival bench setup $(SETUPS) lint clean
+.PHONY: help install demo test test-slow test-lowest test-survival survival test-providers conformance bench bench-cuda
+.PHONY: setup $(SETUPS) lint clean
 
 help:
 	@echo "make demo       install, then export, verify and run a routed sentence encoder"
@@ -17,10 +18,14 @@ help:
 	@echo "make test-lowest  rr-runtime with the oldest versions that it promises"
 	@echo "make test-survival  every tool of the survival matrix on every file, as docs/survival.md says"
 	@echo "make survival   make docs/survival.md and docs/survival.json again"
+	@echo "make test-providers  the conformance suite on every engine that was set up"
+	@echo "make conformance  make docs/conformance.md and docs/conformance.json again, on every engine that was set up"
 	@echo "make bench      the benchmarks"
+	@echo "make bench-cuda  routed over static on a GPU; says \"not measured\" where there is none"
 	@echo "make setup-NAME  an engine to run files on, in .providers/NAME, about 10 s and 300 MB each; NAME is one of"
 	@echo "                $(PROVIDERS)"
 	@echo "make setup      all of these"
+	@echo "make setup-cuda  what to carry to a machine with a GPU, 250 MB in pieces"
 	@echo "make lint       ruff and mypy"
 	@echo "make install    only install, into $(VENV)"
 	@echo "make clean      remove $(VENV) and everything else that the targets made"
@@ -47,10 +52,19 @@ test-survival: $(STAMP)
 survival: $(STAMP)
 	$(VENV)/bin/python -m survival
 
+test-providers: $(STAMP)
+	$(VENV)/bin/python -m pytest -m providers
+
+conformance: $(STAMP)
+	$(VENV)/bin/python -m tests.conformance
+
 bench: $(STAMP)
 	$(VENV)/bin/python -m benchmarks
 
-setup: $(SETUPS)
+bench-cuda: $(STAMP) setup-cuda
+	$(VENV)/bin/python -m benchmarks.cuda
+
+setup: $(PROVIDERS:%=setup-%)
 
 $(SETUPS): setup-%:
 	providers/$*.sh

@@ -1,7 +1,7 @@
 # What every set-up script sources first: where its environment goes, what is missing, and when nothing is to be done.
 #
 # A set-up script is providers/<name>.sh. It fills .providers/<name>/ and ends with an executable .providers/<name>/run
-# that acts like `python` there: `.providers/<name>/run script.py args`, from any folder, with PYTHONPATH passed through.
+# that acts like `python` there: `.providers/<name>/run script.py args`, from any folder; PYTHONPATH is passed on.
 # Packages come from wherever this machine's pip and apt are set to take them.
 
 set -euo pipefail

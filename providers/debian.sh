@@ -6,7 +6,8 @@ unpack() {
     shift 2
     need mmdebstrap mmdebstrap
     [ -n "$(apt-get indextargets --format '$(SITE)')" ] || update mmdebstrap
-    mirror=$(apt-get indextargets --format '$(SITE)' "Created-By: Packages" | grep -v security | sort -u | head -n 1)
+    mirror=$(apt-get indextargets --format '$(SITE)' "Created-By: Packages" |
+        grep -v security | sort -u | head -n 1) || true
     [ -n "$mirror" ] || fail "expected a Debian mirror in apt's configuration, found none"
     mmdebstrap --quiet --variant=extract --architectures="$architecture" --include="$(IFS=,; echo "$*")" \
         "$suite" "$FOLDER/root" "$mirror" >&2 || fail "mmdebstrap could not unpack $* of $suite; see above"

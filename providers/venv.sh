@@ -23,7 +23,9 @@ install() {
 
 # quieten: what engines print to standard output goes to standard error, and only Python's own output stays there.
 quieten() {
-    cat >"$("$FOLDER/venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/sitecustomize.py" <<'END'
+    local site
+    site=$("$FOLDER/venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+    cat >"$site/sitecustomize.py" <<'END'
 """Leaves standard output to Python: what libraries write there goes to standard error."""
 
 import os

@@ -14,7 +14,8 @@ quieten
 update chromium-common
 (
     mkdir "$FOLDER/package" && cd "$FOLDER/package"
-    apt-get -o APT::Sandbox::User=root download -qq chromium-common >&2 || fail "apt-get could not download chromium-common; see above"
+    apt-get -o APT::Sandbox::User=root download -qq chromium-common >&2 ||
+        fail "apt-get could not download chromium-common; see above"
     dpkg-deb -x ./*.deb .
     mkdir "$FOLDER/vulkan"
     cp usr/lib/chromium/{libvk_swiftshader.so,libvulkan.so.1,vk_swiftshader_icd.json} "$FOLDER/vulkan/"
