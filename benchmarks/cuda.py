@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
+import onnx_ir as ir
 import torch
 from rich.console import Console
 
 import rr_export as rr
 from benchmarks.models import Size, encoder_layers, routed_skips
-from benchmarks.on_device import ROUTED, STATIC
+from benchmarks.on_device import RECIPE, ROUTED, STATIC, WEIGHTS, weight
 from benchmarks.table import Row, Section
+from rr_export.weights import INLINE_BELOW, initializers
 from rr_runtime.tools.timing import Spread
 
 WIDE = Size(width=1024, hidden=4096, heads=16, layers=12, tokens=128)
@@ -34,10 +38,34 @@ def make_bundle(folder: Path, size: Size = WIDE, *, batch: int = BATCH, kept: tu
     torch.manual_seed(1)
     x = torch.randn(batch, size.tokens, size.width)
     bundle = rr.export(routed_skips(layers, head), (x,))
+    for value in initializers(bundle.model):
+        tensor = value.const_value
+        if tensor is not None and tensor.nbytes >= INLINE_BELOW and tensor.dtype == ir.DataType.FLOAT:
+            array = weight(value.name or "", tensor.size).reshape(tensor.shape.numpy())
+            value.const_value = ir.tensor(array, name=value.name)
+    bundle.golden = [replace(case, outputs={}) for case in bundle.golden]  # the eager model had other weights
     wanted = [tuple(int(i * k // size.layers < (i + 1) * k // size.layers) for i in range(size.layers)) for k in kept]
     bundle = rr.package(bundle, "cuda", name=ROUTED)
     bundle = rr.package(bundle, "cuda", name=STATIC, frozen=len(wanted), best=lambda path: float(path in wanted))
     return bundle.save(folder)
+
+
+def carry(folder: Path) -> Path:
+    """Returns the folder with all that a machine with CUDA and onnxruntime needs: a few MB, as weights are made there.
+
+    There: ``PYTHONPATH=FOLDER python FOLDER/on_device.py FOLDER/bundle cuda 200``.
+    """
+    place = make_bundle(folder / "bundle")
+    rows = [
+        {"name": value.name, "count": value.const_value.size, "offset": value.const_value.offset}
+        for value in initializers(ir.load(place / "model.onnx"))
+        if isinstance(value.const_value, ir.ExternalTensor)
+    ]
+    (place / RECIPE).write_text(json.dumps(rows))
+    (place / WEIGHTS).unlink()
+    shutil.copytree(SOURCES / "runtimes" / "python" / "rr_runtime", folder / "rr_runtime")
+    shutil.copy(SOURCES / "benchmarks" / "on_device.py", folder)
+    return folder
 
 
 def section_of(found: dict[str, Any], device: str) -> Section:
@@ -58,10 +86,14 @@ def section_of(found: dict[str, Any], device: str) -> Section:
 @click.command()
 @click.option("--python", type=click.Path(path_type=Path), default=ENVIRONMENT, help="What runs Python with CUDA.")
 @click.option("--runs", type=click.IntRange(min=2), default=200, show_default=True)
+@click.option("--carry", "carried", type=click.Path(path_type=Path), help="Only write what to carry to a GPU here.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures to this file, too.")
-def main(python: Path, runs: int, json_file: Path | None) -> None:
+def main(python: Path, runs: int, carried: Path | None, json_file: Path | None) -> None:
     """Measure an encoder of width 1024, batch 8, on CUDA; without a CUDA device it says "not measured"."""
     console = Console()
+    if carried is not None:
+        console.print(f"{carry(carried)}: carry it, and .providers/cuda, to the machine; see on_device.py")
+        return
     if not python.exists():
         console.print(f"not measured: expected {python}, got none; make setup-cuda")
         sys.exit(0)

@@ -1,13 +1,15 @@
 """Times a bundle's routed target against its static paths on one provider; needs onnxruntime, numpy and rr_runtime.
 
-``python benchmarks/on_device.py FOLDER PROVIDER RUNS`` prints one line of JSON. It runs with the Python that has the
-provider, which need not have torch: everything else comes with the folder.
+``python on_device.py FOLDER PROVIDER RUNS`` prints one line of JSON. It runs with the Python that has the provider,
+which need not have torch: everything else comes with the folder. Its weights are random, and are made here where they
+were not carried.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+import zlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,23 @@ from rr_runtime.tools.place import place
 from rr_runtime.tools.timing import Case, caption, interleave, paired_ratio
 
 ROUTED, STATIC = "cuda", "static"  # names of the targets
+WEIGHTS, RECIPE = "model.onnx.data", "weights.json"
+
+
+def weight(name: str, count: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Returns the random weights of a tensor, float32 [count], always the same for one name."""
+    return np.random.default_rng(zlib.crc32(name.encode())).standard_normal(count, dtype=np.float32) * np.float32(0.02)
+
+
+def fill_weights(folder: Path) -> None:
+    """The file of weights is there, made by its recipe if it was not; the bundle's hash says whether it is right."""
+    if (folder / WEIGHTS).exists() or not (folder / RECIPE).exists():
+        return
+    rows = json.loads((folder / RECIPE).read_text())
+    with (folder / WEIGHTS).open("wb") as out:
+        for row in sorted(rows, key=lambda row: row["offset"]):
+            out.write(b"\0" * (row["offset"] - out.tell()))
+            out.write(weight(row["name"], row["count"]).tobytes())
 
 
 def measure(folder: Path, provider: str, runs: int) -> dict[str, Any]:
@@ -27,6 +46,7 @@ def measure(folder: Path, provider: str, runs: int) -> dict[str, Any]:
     Raises:
         RuntimeFailure: the provider does not work here, or outputs differ.
     """
+    fill_weights(folder)
     routed = Session(folder, provider=provider, target=ROUTED, threads=1)
     paths = [list(row.path) for row in routed.manifest.targets[STATIC].paths]
     static = {name: _open(folder, provider, len(paths)) for name in ("static", "static again")}

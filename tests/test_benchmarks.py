@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import math
@@ -116,6 +117,16 @@ def test_a_device_is_measured_without_torch(tmp_path: Path) -> None:
     assert {row.what.split(" layers")[0] for row in section.rows[:-1]} == {"3 of 3", "1 of 3"}
     assert section.rows[-1].value.median == 0
     assert all(row.value.low > 0 for row in section.rows[:-1])
+
+
+def test_what_is_carried_makes_its_weights_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda, "make_bundle", functools.partial(cuda.make_bundle, size=TINY, batch=2, kept=(3, 1)))
+    folder = cuda.carry(tmp_path / "carried")
+    assert not (folder / "bundle" / "model.onnx.data").exists()
+    command = [sys.executable, str(folder / "on_device.py"), str(folder / "bundle"), "cpu", "2"]
+    done = subprocess.run(command, env={"PYTHONPATH": str(folder)}, capture_output=True, text=True, check=True)
+    assert len(json.loads(done.stdout.splitlines()[-1])["ratios"]) == 2
+    assert (folder / "bundle" / "model.onnx.data").stat().st_size > 0
 
 
 def test_without_a_device_nothing_is_claimed(tmp_path: Path) -> None:
