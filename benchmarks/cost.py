@@ -30,7 +30,7 @@ from benchmarks.models import (
     routed_skips,
 )
 from benchmarks.table import Row, Section
-from rr_export.timing import Tell, caption, spread_of
+from rr_runtime.tools.timing import Tell, caption, spread_of
 
 TARGET = 1.7
 SIDES = ("routed", "stock")

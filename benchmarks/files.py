@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import rr_export as rr
 from rr_export.lowering import PATH, SEED
-from rr_export.timing import Case, session_options
+from rr_runtime.tools.timing import Case, session_options
 
 OPSET = 20
 CLOCK = "CPU time"  # of the one thread that computes: other processes do not count

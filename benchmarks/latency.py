@@ -14,7 +14,7 @@ import rr_export as rr
 from benchmarks.files import CLOCK, open_file, routed_case, save_routed, save_stock, stock_case
 from benchmarks.models import DenseSkips, Size, encoder_layers, example, on_path, routed_skips
 from benchmarks.table import Row, Section
-from rr_export.timing import Case, Tell, caption, interleave, paired_ratio
+from rr_runtime.tools.timing import Case, Tell, caption, interleave, paired_ratio
 
 NARROW = Size(width=128, hidden=512, heads=4, layers=12, tokens=64)
 WIDE = Size(width=384, hidden=1536, heads=12, layers=12, tokens=64)

@@ -13,7 +13,7 @@ import rr_export as rr
 from benchmarks.files import OPSET
 from benchmarks.models import EncoderLayer, Size, encoder_layers, example, mlp_groups, routed_branches, routed_skips
 from benchmarks.table import Row, Section
-from rr_export.timing import Spread, Tell
+from rr_runtime.tools.timing import Spread, Tell
 
 TARGET = 1.02
 SMALL = Size(width=128, hidden=512, heads=4, layers=12, tokens=64)

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
-from rr_export.timing import Spread
+from rr_runtime.tools.timing import Spread
 
 
 @dataclass(frozen=True)

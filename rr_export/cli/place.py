@@ -17,7 +17,7 @@ from rr_export.tools.place import place_view
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--provider", default="cpu", show_default=True, help="Execution provider.")
 @click.option("--target", help="Which form of the model (default: the one that fits the provider).")
-@click.option("--runs", type=click.IntRange(min=0), default=30, show_default=True, help="Timed rounds; 0: none.")
+@click.option("--runs", type=click.IntRange(min=0), default=50, show_default=True, help="Timed rounds; 0: none.")
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
 @click.option("--python", type=click.Path(path_type=Path), help="The Python of another environment, where it runs.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, with every node.")

@@ -16,7 +16,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from rr_export.targets.masks import wide_borders
-from rr_export.targets.qdq import Arrays, quantize_static_model
+from rr_export.targets.qdq import Arrays, find_scheme, quantize_static_model
 from rr_export.targets.split import Step
 from rr_export.weights import inlined
 
@@ -26,7 +26,12 @@ Run = tuple[Arrays, Sequence[int]]  # the model's inputs, and the path taken
 
 
 def quantize_segments(
-    program: Sequence[Step], models: Mapping[str, ir.Model], feeds: Sequence[Run], provider: str
+    program: Sequence[Step],
+    models: Mapping[str, ir.Model],
+    feeds: Sequence[Run],
+    provider: str,
+    *,
+    activation_bits: int = 8,
 ) -> dict[str, ir.Model]:
     """Returns the segments in QDQ form, by file name; those with nothing to quantise are returned themselves.
 
@@ -35,17 +40,22 @@ def quantize_segments(
         models: the float32 segments by file name.
         feeds: inputs of the whole model, each with the path taken on it: together they must take every branch.
         provider: the short name of the execution provider.
+        activation_bits: 8, or 16 for qnn.
 
     Raises:
-        ValueError: no feed takes some branch, or a path does not say which branch to take.
+        ValueError: no feed takes some branch, a path does not say which branch to take, or the provider does not take
+            that many bits.
         PackageError: as for :func:`quantize_static_model`.
     """
+    find_scheme(provider, activation_bits)
     recorded = record_inputs(program, models, feeds)
     masks = wide_borders(program, models)
     made = {}
     for name, model in models.items():
         inputs = {value.name or "" for value in model.graph.inputs}
-        made[name] = quantize_static_model(model, recorded[name], provider, masks=masks & inputs)
+        made[name] = quantize_static_model(
+            model, recorded[name], provider, activation_bits=activation_bits, masks=masks & inputs
+        )
     return made
 
 

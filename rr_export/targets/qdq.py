@@ -29,6 +29,7 @@ from rr_export.targets.quiet import quiet_tools
 from rr_export.weights import inlined, weight_bytes
 
 logger = logging.getLogger(__name__)
+NEWEST = 21  # the opset that 16-bit integers bring
 Arrays = Mapping[str, NDArray[Any]]
 
 
@@ -37,63 +38,92 @@ class Scheme:
     """How an execution provider wants its integers.
 
     Attributes:
-        activations: the type of what flows: "QUInt8" or "QInt8".
-        weights: the type of weights, quantised per tensor.
+        activations: the type of what flows: "QUInt8", "QInt8" or "QUInt16".
+        weights: the type of weights.
+        why: the reason for them.
+        per_channel: weights have a range for each output channel, not one for the tensor.
         narrow: weights use 7 of their 8 bits.
         operators: those that are quantised; None: all that the quantiser knows.
         keep_relu: Relu and Clip stay; else the range of the integers does their work where it can.
-        why: the reason.
+        for_qnn: by onnxruntime's own recipe for QNN.
     """
 
     activations: str
     weights: str
-    narrow: bool
-    operators: tuple[str, ...] | None
-    keep_relu: bool
     why: str
+    per_channel: bool = False
+    narrow: bool = False
+    operators: tuple[str, ...] | None = None
+    keep_relu: bool = False
+    for_qnn: bool = False
 
 
 SCHEMES: Mapping[str, Scheme] = {
-    "qnn": Scheme("QUInt8", "QUInt8", False, None, False, "the defaults of onnxruntime's own recipe for QNN"),
+    "qnn": Scheme("QUInt8", "QUInt8", "the recipe's defaults", for_qnn=True),
     "nnapi": Scheme(
         "QUInt8",
         "QUInt8",
-        False,
+        "it refuses signed activations, and turns signed weights of a whole tensor into unsigned ones",
         # what it knows as a group of DequantizeLinear, operator and QuantizeLinear; others would be cut off by theirs
-        (
+        operators=(
             *("Add", "AveragePool", "Concat", "Conv", "Gemm", "MatMul", "Mul", "Reshape", "Resize", "Softmax"),
             *("Transpose", "Clip", "Relu"),
         ),
-        False,
-        "it refuses signed activations, and turns signed weights of a whole tensor into unsigned ones",
     ),
-    "xnnpack": Scheme("QUInt8", "QUInt8", False, None, False, "it wants both signed or both not, its Softmax unsigned"),
+    "xnnpack": Scheme("QUInt8", "QUInt8", "it wants both signed or both not, and its Softmax unsigned"),
 }
-# 7 bits: where the CPU has no VNNI, sums of two products of 8 bits overflow 16
-ANY = Scheme("QUInt8", "QInt8", True, None, True, "runs without overflow on every CPU")
+QNN_16 = Scheme("QUInt16", "QInt8", "transformers lose too much with 8 bits", per_channel=True, for_qnn=True)
+ANY = Scheme(
+    "QUInt8",
+    "QInt8",
+    "right on every CPU: without VNNI, sums of two products of 8 bits overflow 16",
+    narrow=True,
+    keep_relu=True,
+)
+
+
+def find_scheme(provider: str, activation_bits: int) -> Scheme:
+    """Returns how the provider wants its integers.
+
+    Raises:
+        ValueError: it does not take that many bits.
+    """
+    if activation_bits == 8:
+        return SCHEMES.get(provider, ANY)
+    if activation_bits == 16 and provider == "qnn":
+        return QNN_16
+    allowed = "8 or 16" if provider == "qnn" else "8"
+    raise ValueError(f"activation_bits: expected {allowed} for {provider}, got {activation_bits!r}; pass 8")
 
 
 def quantize_static_model(
-    model: ir.Model, feeds: Sequence[Arrays], provider: str, *, masks: Collection[str] = ()
+    model: ir.Model,
+    feeds: Sequence[Arrays],
+    provider: str,
+    *,
+    activation_bits: int = 8,
+    masks: Collection[str] = (),
 ) -> ir.Model:
     """Returns the model in QDQ form, its inputs, outputs, opset and metadata as they were.
 
     Nodes that read or write masks, or other values beyond ``WIDEST``, stay float32. A model without anything to
-    quantise is returned itself. Nothing is left on disk, and equal arguments give equal
-    models.
+    quantise is returned itself. Nothing is left on disk, and equal arguments give equal models.
 
     Args:
         model: a static model (a segment or a frozen path); it stays as it is.
         feeds: its inputs, which show the quantiser the range of every value; all runs count alike.
         provider: the short name of the execution provider; ``SCHEMES`` says what each wants.
+        activation_bits: 8, or 16 for qnn: what flows has 16 bits and weights 8, one range per output channel, which
+            transformers need. The opset is 21 then, the first with integers of 16 bits.
         masks: inputs that may carry a mask, even if no feed shows one.
 
     Raises:
-        ValueError: there are no feeds.
+        ValueError: there are no feeds, or the provider does not take that many bits.
         PackageError: the weights are too large, or onnxruntime changed the model's inputs or outputs.
     """
     if not feeds:
         raise ValueError(f"{model.graph.name}: expected feeds to calibrate with, got none; pass at least one")
+    scheme = find_scheme(provider, activation_bits)
     if weight_bytes(model) > EXTERNAL_ABOVE:
         raise PackageError(
             f"{model.graph.name}: expected weights of at most {EXTERNAL_ABOVE} bytes for the quantiser, got "
@@ -102,7 +132,7 @@ def quantize_static_model(
     source = inlined(model).clone()
     ir_passes.NameFixPass()(source)  # nodes are excluded by their names
     with tempfile.TemporaryDirectory(prefix="rr_export.") as folder, quiet_tools():
-        found = _quantized(ir.to_proto(source), _Feeds(feeds), provider, masks, Path(folder))
+        found = _quantized(ir.to_proto(source), _Feeds(feeds), scheme, masks, Path(folder))
     if not any(node.op_type == "QuantizeLinear" for node in found.graph.node):
         return model
     made = ir.from_proto(found)
@@ -112,7 +142,7 @@ def quantize_static_model(
     made.metadata_props.clear()
     made.metadata_props.update(model.metadata_props)
     ir_passes.RemoveUnusedOpsetsPass()(made)
-    _check_border(model, made)
+    _check_border(model, made, opset=21 if activation_bits == 16 else None)
     return made
 
 
@@ -133,15 +163,15 @@ class _Feeds:
 
 
 def _quantized(
-    proto: onnx.ModelProto, feeds: _Feeds, provider: str, masks: Collection[str], folder: Path
+    proto: onnx.ModelProto, feeds: _Feeds, scheme: Scheme, masks: Collection[str], folder: Path
 ) -> onnx.ModelProto:
     """Returns the model as onnxruntime's quantiser writes it."""
     from onnxruntime.quantization import CalibrationMethod, create_calibrator, quantize_static
     from onnxruntime.quantization.calibrate import TensorData, save_tensors_data
 
-    source, target, cache = _prepared(proto, provider, folder), folder / "quantised.onnx", folder / "ranges.json"
-    config = _config(source, feeds, provider)
+    source, target, cache = _prepared(proto, scheme, folder), folder / "quantised.onnx", folder / "ranges.json"
     prepared = onnx.load(source)
+    config = _config(prepared, feeds, scheme)
     if not any(node.op_type in config.op_types_to_quantize for node in prepared.graph.node):
         return prepared
     calibrator = create_calibrator(
@@ -177,7 +207,7 @@ def _quantized(
     return onnx.load(target)
 
 
-def _prepared(proto: onnx.ModelProto, provider: str, folder: Path) -> Path:
+def _prepared(proto: onnx.ModelProto, scheme: Scheme, folder: Path) -> Path:
     """Returns the model after the quantiser's own preparation: shapes inferred, biases and norms merged."""
     from onnxruntime.quantization.execution_providers.qnn import qnn_preprocess_model
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -185,32 +215,41 @@ def _prepared(proto: onnx.ModelProto, provider: str, folder: Path) -> Path:
     source, fused, prepared = folder / "source.onnx", folder / "fused.onnx", folder / "prepared.onnx"
     del proto.metadata_props[:]  # with any, onnxruntime 1.32's part for QNN fails
     onnx.save(proto, source)  # of a model in memory, onnxruntime 1.32 loses large weights
-    if provider == "qnn" and qnn_preprocess_model(source, fused):
+    if scheme.for_qnn and qnn_preprocess_model(source, fused):
         source = fused
     quant_pre_process(source, prepared, skip_symbolic_shape=True)  # the exporter has inferred them
     return prepared
 
 
-def _config(source: Path, feeds: _Feeds, provider: str) -> Any:
-    """Returns onnxruntime's configuration for the provider."""
+def _config(model: onnx.ModelProto, feeds: _Feeds, scheme: Scheme) -> Any:
+    """Returns onnxruntime's configuration for the scheme."""
     from onnxruntime.quantization import QuantFormat, QuantType, StaticQuantConfig
     from onnxruntime.quantization.execution_providers.qnn import get_qnn_qdq_config
     from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
-    scheme = SCHEMES.get(provider, ANY)
     types = {"activation_type": QuantType[scheme.activations], "weight_type": QuantType[scheme.weights]}
-    if provider == "qnn":
-        config = get_qnn_qdq_config(source, feeds, **types)
+    if scheme.for_qnn:
+        # weights of norms that have a range per channel, or a sign, put their norm on the CPU
+        norms = {n.input[1] for n in model.graph.node if n.op_type.endswith("Normalization") and len(n.input) > 1}
+        plain = {
+            w.name: [{"quant_type": QuantType.QUInt8, "symmetric": False}]
+            for w in model.graph.initializer
+            if w.name in norms
+        }
+        config = get_qnn_qdq_config(
+            model, feeds, per_channel=scheme.per_channel, init_overrides=plain if scheme.per_channel else None, **types
+        )
         config.op_types_to_quantize.sort()
+        config.extra_options.pop("UseQDQContribOps", None)  # opset 21 has 16 bits; the quantiser raises it
         return config
     operators = scheme.operators or sorted({*QDQRegistry, *QLinearOpsRegistry})
-    options = {"QDQKeepRemovableActivations": scheme.keep_relu}
     return StaticQuantConfig(
         feeds,
         quant_format=QuantFormat.QDQ,
         op_types_to_quantize=list(operators),
+        per_channel=scheme.per_channel,
         reduce_range=scheme.narrow,
-        extra_options=options,
+        extra_options={"QDQKeepRemovableActivations": scheme.keep_relu},
         **types,
     )
 
@@ -229,8 +268,14 @@ def _wide_tensors(model: onnx.ModelProto, ranges: Mapping[str, Sequence[Any]], m
     return wide | {name for name, ends in ranges.items() if not is_narrow(np.asarray(ends, np.float64))}
 
 
-def _check_border(before: ir.Model, after: ir.Model) -> None:
-    """Raises a PackageError where inputs or outputs have other names, types or ranks, or the opset another number."""
+def _check_border(before: ir.Model, after: ir.Model, *, opset: int | None = None) -> None:
+    """Raises a PackageError where inputs or outputs have other names, types or ranks, or the opset is another.
+
+    Args:
+        before: the model before the quantiser.
+        after: the model after it.
+        opset: the opset that is needed; None: that of the model.
+    """
     for side in ("inputs", "outputs"):
         old, new = (
             [(v.name, v.dtype, None if v.shape is None else len(v.shape)) for v in getattr(model.graph, side)]
@@ -241,8 +286,9 @@ def _check_border(before: ir.Model, after: ir.Model) -> None:
                 f"{before.graph.name}: expected the {side} {old} after onnxruntime's quantiser, got {new}; package it "
                 "in float32"
             )
-    if before.opset_imports.get("") != after.opset_imports.get(""):
+    wanted = max(opset or 0, before.opset_imports.get("", 0))
+    if after.opset_imports.get("") != wanted:
         raise PackageError(
-            f"{before.graph.name}: expected opset {before.opset_imports.get('')} after onnxruntime's quantiser, got "
+            f"{before.graph.name}: expected opset {wanted} after onnxruntime's quantiser, got "
             f"{after.opset_imports.get('')}; export with opset 20"
         )

@@ -17,7 +17,7 @@ from rr_export.targets.freeze import freeze_model
 from rr_export.targets.qdq import SCHEMES, quantize_static_model
 from rr_export.targets.split import split
 from rr_runtime import Session
-from tests.targets.cases import EIGHT_BITS, NAMES, Case, Form, case, worst_share
+from tests.targets.cases import EIGHT_BITS, NAMES, SIXTEEN_BITS, Case, Form, case, worst_share
 
 PROVIDERS = (*SCHEMES, "cpu")
 
@@ -55,6 +55,26 @@ def test_every_path_is_near(name: str, provider: str, tmp_path: Path) -> None:
             assert [(v.name, v.dtype, v.shape) for v in old] == [(v.name, v.dtype, v.shape) for v in new]
         assert (model.ir_version, model.opset_imports) == (before[file].ir_version, {"": 20})
         assert types_of(model) == {ir.DataType.UINT8}
+
+
+@pytest.mark.parametrize("name", ["conv", "attention"])
+def test_sixteen_bits_between_layers_are_nearer(name: str, tmp_path: Path) -> None:
+    of = case(name)
+    program, models = segments(of)
+    made = quantize_segments(program, models, of.feeds, "qnn", activation_bits=16)
+    assert worst_share(of, ({"form": "segments", "program": program}, made), tmp_path) < SIXTEEN_BITS
+    changed = [model for model in made.values() if types_of(model)]
+    assert len(changed) >= len(models) - 1
+    assert all(model.opset_imports == {"": 21} and types_of(model) == {ir.DataType.UINT16} for model in changed)
+    norms = [n for m in changed for n in m.graph if n.op_type == "LayerNormalization"]
+    assert all(n.inputs[1].producer().inputs[0].const_value.dtype == ir.DataType.UINT8 for n in norms)
+
+
+def test_bits_that_a_provider_does_not_take_are_refused() -> None:
+    of = case("conv")
+    for provider, bits, allowed in (("nnapi", 16, "8"), ("qnn", 4, "8 or 16")):
+        with pytest.raises(ValueError, match=f"activation_bits: expected {allowed} for {provider}, got {bits}; pass 8"):
+            quantize_segments(*segments(of), of.feeds, provider, activation_bits=bits)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -206,20 +207,40 @@ def _places(
 
 
 def _recorded(file: Path, session: Any, places: Sequence[Place]) -> list[Assigned]:
-    parts = _parts_by_name(places)
-    return [
-        Assigned(file.name, node.name, node.op_type, short_name(group.ep_name), parts.get(node.name))
+    told = [
+        (node.name, node.op_type, short_name(group.ep_name))
         for group in session.get_provider_graph_assignment_info()
         for node in group.get_nodes()
     ]
+    parts = parts_in_order([name for name, _, _ in told], places)
+    return [Assigned(file.name, *node, part) for node, part in zip(told, parts, strict=True)]
 
 
-def _parts_by_name(places: Sequence[Place]) -> dict[str, Part]:
-    """The branches around every node whose name says which it is (other tools leave names away, or repeat them)."""
-    found: dict[str, set[Part]] = {}
+def parts_in_order(names: Sequence[str], places: Sequence[Place]) -> list[Part | None]:
+    """Returns the branches around every node, None where they are not known.
+
+    onnxruntime's optimisations make names that are unique in one graph only (``gemm_input_reshape``), other tools leave
+    names away. Nodes are listed graph by graph: a name that several graphs have belongs to the graph of the node before
+    it, if that has such a node that was not yet seen, or else of the node after it.
+    """
+    candidates: dict[str, list[Part]] = {}
     for place in places:
-        found.setdefault(place.name, set()).add(place.part)
-    return {name: next(iter(parts)) for name, parts in found.items() if name and len(parts) == 1}
+        candidates.setdefault(place.name, []).append(place.part)
+    found: list[Part | None] = [_only(candidates.get(name, [])) for name in names]
+    left = {name: list(parts) for name, parts in candidates.items()}
+    for i, name in enumerate(names):
+        if found[i] is not None or not name:
+            continue
+        before = next((part for part in reversed(found[:i]) if part is not None), None)
+        after = next((part for part in found[i + 1 :] if part is not None), None)
+        found[i] = next((part for part in (before, after) if part is not None and part in left.get(name, [])), None)
+        if found[i] is not None:
+            left[name].remove(found[i] or ())
+    return found
+
+
+def _only(parts: Sequence[Part]) -> Part | None:
+    return parts[0] if len(set(parts)) == 1 else None
 
 
 def _run_everything(bundle: Bundle, target: Target | None, watching: Watching, feeds: Arrays) -> None:
@@ -248,14 +269,18 @@ def _run_everything(bundle: Bundle, target: Target | None, watching: Watching, f
 
 def _profiled(file: Path, session: Any, places: Sequence[Place]) -> list[Assigned]:
     """The nodes that ran, each once; the profile ends."""
-    parts = _parts_by_name(places)
-    found = {}
+    found: dict[tuple[str, Part | None], Assigned] = {}
+    run: list[tuple[str, str, str]] = []
     for event in json.loads(Path(session.end_profiling()).read_text()):
         name = event.get("name", "")
         if event.get("cat") == "Node" and name.endswith(_KERNEL):
-            name = name.removesuffix(_KERNEL)
-            told = event["args"]
-            found[name] = Assigned(file.name, name, told["op_name"], short_name(told["provider"]), parts.get(name))
+            about = event["args"]
+            run.append((name.removesuffix(_KERNEL), about["op_name"], short_name(about["provider"])))
+        elif name == "model_run":  # comes at the end of a run
+            parts = parts_in_order([node[0] for node in run], places)
+            for node, part in zip(run, parts, strict=True):
+                found[node[0], part] = Assigned(file.name, *node, part)
+            run = []
     return list(found.values())
 
 
@@ -272,10 +297,12 @@ def _prepared(watching: Watching, file: Path, gates: dict[str, Gate], branches: 
 def _taken_whole(nodes: Sequence[Assigned], places: Sequence[Place]) -> tuple[int, ...]:
     """The sites of which a provider has an ``If`` and onnxruntime none of the nodes inside."""
     told = {node.name: node.provider for node in nodes}
+    count = Counter(place.name for place in places)
     found = set()
     for place in places:
+        inside = [name for name in place.inside if count[name] == 1]  # what a name says of this graph alone
         taken = place.gate is not None and told.get(place.name, "cpu") != "cpu"
-        if place.gate is None or not taken or not place.inside or any(name in told for name in place.inside):
+        if place.gate is None or not taken or not inside or any(name in told for name in inside):
             continue
         found |= {place.gate.site}
         found |= {p.gate.site for p in places if p.gate is not None and p.name in place.inside}

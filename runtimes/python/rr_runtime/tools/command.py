@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     found.add_argument("path", type=Path, metavar="bundle")
     found.add_argument("--provider", required=True)
     found.add_argument("--target", help="which form of the model")
-    found.add_argument("--runs", type=int, default=30, help="timed rounds; 0 times nothing")
+    found.add_argument("--runs", type=int, default=50, help="timed rounds; 0 times nothing")
     found.add_argument("--threads", type=int, default=1)
     found.set_defaults(tool=place)
     found = commands.add_parser("bench", parents=[each], help="what runs cost")

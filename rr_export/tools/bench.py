@@ -1,0 +1,156 @@
+"""The tables of ``rr-export bench``, and the frozen path that it compares with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from rr_export.bundle import load
+from rr_export.tools.warned import machine_line
+
+NOISY = 1.5  # p95 over p50 of one path, above which its noise is no longer small beside that of paths
+LAWS = (("law", "fresh paths"), ("most_probable", "most probable path"), ("frozen", "the same path, frozen"))
+
+
+def freeze_usual(bundle: Path, folder: Path) -> tuple[tuple[int, ...], Path] | None:
+    """Returns the most probable path of a bundle, and a folder with its static file; None where it takes no path.
+
+    Args:
+        bundle: the bundle folder.
+        folder: an empty folder to write to.
+    """
+    from rr_export.targets.freeze import freeze
+
+    loaded = load(bundle)
+    if loaded.manifest["interface"] in ("standalone", "plain"):
+        return None
+    path = tuple(int(route) for route in loaded.plan.most_probable())
+    return path, freeze(loaded, path).save(folder / "frozen")
+
+
+def bench_view(result: Mapping[str, Any]) -> list[RenderableType]:
+    """Returns the law over paths, the cost of every branch, and of loading, for every form on every provider."""
+    sound = [subject for subject in result["subjects"] if not subject["error"]]
+    parts: list[RenderableType] = []
+    if sound:
+        parts.append(_law(result, sound))
+    if any(subject["branches"] for subject in sound):
+        parts.append(_branches(sound))
+    if any(subject["load"] for subject in sound):
+        parts.append(_load(sound))
+    lines = [
+        f"{escape(_name(subject))}: routed over frozen, paired ratio {ratio['median']:.3f} "
+        f"(quartiles {ratio['low']:.3f} to {ratio['high']:.3f})"
+        for subject in sound
+        if (ratio := subject["ratio_to_frozen"])
+    ]
+    lines += [_noise(subject) for subject in sound if _is_noisy(subject)]
+    lines += [
+        f"[red]{escape(subject['name'])} fails:[/] {escape(subject['error'])}"
+        for subject in result["subjects"]
+        if subject["error"]
+    ]
+    if result["fastest"]:
+        lines += _recorded(result["fastest"])
+    return [*parts, Text.from_markup("\n".join([*lines, escape(machine_line(result["machine"]))]))]
+
+
+def _is_noisy(subject: Mapping[str, Any]) -> bool:
+    """Tells whether runs of one and the same path differ as only those of different paths should."""
+    one = subject["most_probable"]
+    return one is not None and bool(one["p95"] > NOISY * one["p50"])
+
+
+def _noise(subject: Mapping[str, Any]) -> str:
+    one = subject["most_probable"]
+    return (
+        f"[yellow]warning:[/] {escape(_name(subject))}: one path alone takes {one['p50']:.3f} ms in half of its runs "
+        f"and over {one['p95']:.3f} ms in a twentieth, so the law over paths holds the noise of a busy machine\n"
+        "  remedy: measure again while nothing else runs"
+    )
+
+
+def _recorded(fastest: Mapping[str, Any]) -> list[str]:
+    """What was recorded, and what was not because it is wrong."""
+    lines = [f"[red]{escape(name)} is not recorded:[/] {escape(why)}" for name, why in fastest["wrong"].items()]
+    if fastest["provider"] is None:
+        return [*lines, "[red]nothing is recorded[/]"]
+    return [*lines, f"recorded for provider='auto': {escape(fastest['provider'])} ({escape(fastest['file'])})"]
+
+
+def _law(result: Mapping[str, Any], subjects: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table(
+        title=escape(f"{result['bundle']}: {result['sites']} sites, milliseconds of a run"),
+        caption=f"{result['runs']} interleaved rounds in random order, {result['threads']} "
+        f"thread{'s' * (result['threads'] > 1)}, seeds from {result['first_seed']}",
+    )
+    table.add_column("runs")
+    for column in ("p50", "p95", "p99", "mean", "its error"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for subject in subjects:
+        table.add_row(f"[bold]{escape(_name(subject))}[/]")
+        for key, words in LAWS:
+            law = subject[key]
+            if law is not None:
+                table.add_row(f"  {words}", *(f"{law[name]:.3f}" for name in ("p50", "p95", "p99", "mean", "error")))
+        table.add_section()
+    return table
+
+
+def _name(subject: Mapping[str, Any]) -> str:
+    return f"{subject['target']} on {subject['provider']}"
+
+
+def _branches(subjects: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table(
+        title="cost of a branch, milliseconds",
+        caption="median of paired differences around the most probable path, with its 95 % interval",
+    )
+    for column in ("site", "branch", "instead of"):
+        table.add_column(column, overflow="fold")
+    rows: dict[tuple[str, str, str], dict[str, str]] = {}
+    for subject in subjects:
+        if subject["branches"]:
+            table.add_column(escape(_name(subject)), justify="right")
+        for entry in subject["branches"]:
+            row = rows.setdefault((entry["site"], entry["branch"], entry["instead_of"]), {})
+            row[subject["name"]] = _interval(entry["cost_ms"])
+    names = [subject["name"] for subject in subjects if subject["branches"]]
+    for key, row in rows.items():
+        table.add_row(*map(escape, key), *(row.get(name, "-") for name in names))
+    return table
+
+
+def _interval(cost: Sequence[float | None]) -> str:
+    low, median, high = cost
+    bounds = "too few rounds" if low is None or high is None else f"{low:+.3f} to {high:+.3f}"
+    return f"{median:+.3f} ({bounds})"
+
+
+def _load(subjects: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table(
+        title="loading",
+        caption="medians over fresh processes; memory: growth of resident memory, mapped weights included",
+    )
+    table.add_column("form on provider", no_wrap=True)
+    for column in ("open s", "of it hashes", "first run s", "memory MB", "after a run"):
+        table.add_column(column, justify="right")
+    for subject in subjects:
+        found = subject["load"]
+        if not found:
+            continue
+        table.add_row(
+            escape(_name(subject)),
+            *(f"{found[key]:.3f}" for key in ("load_s", "check_s", "first_run_s")),
+            *(
+                "not told" if found[key] is None else f"{found[key] / 1e6:.1f}"
+                for key in ("resident_load", "resident_run")
+            ),
+        )
+    return table

@@ -1,0 +1,208 @@
+"""``rr-export bench``: figures of the right form, the record of the fastest, the plot. No test depends on a time."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import rr_export as rr
+from rr_export.errors import RRExportError
+from rr_export.tools.bench import bench_view
+from rr_export.tools.plot import plot_bench
+from rr_runtime import Session
+from rr_runtime.bundle import open_bundle
+from rr_runtime.fastest import FASTEST, record_provider, recorded_provider
+from rr_runtime.tools import bench as tool
+from tests import nets
+from tests.test_cli import run
+from tests.tools.sabotage import spoil_golden
+
+
+@pytest.fixture(scope="module")
+def done(saved: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any], Path]:
+    """What the command prints, its figures, and where it wrote them."""
+    folder = tmp_path_factory.mktemp("bench")
+    ended = run(
+        folder,
+        "bench",
+        str(saved),
+        "--runs",
+        "12",
+        "--loads",
+        "1",
+        "--seed",
+        "7",
+        "--json",
+        "b.json",
+        "--plot",
+        "b.png",
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "timing: loading cpu" in ended.stderr
+    return ended.stdout, json.loads((folder / "b.json").read_text()), folder
+
+
+def test_figures(saved: Path, done: tuple[str, dict[str, Any], Path]) -> None:
+    _, found, _ = done
+    (subject,) = found["subjects"]
+    assert (found["runs"], found["threads"], found["first_seed"], found["holds"]) == (12, 1, 7, True)
+    assert found["most_probable"] == [max(0, r) for r in rr.load(saved).plan.most_probable()]
+    for key in ("law", "most_probable", "frozen"):
+        law = subject[key]
+        assert len(law["samples_ms"]) == law["samples"] == 12
+        assert 0 < min(law["samples_ms"]) <= law["p50"] <= law["p95"] <= law["p99"] <= max(law["samples_ms"])
+    assert subject["ratio_to_frozen"]["low"] <= subject["ratio_to_frozen"]["median"]
+    sites = open_bundle(saved).manifest.sites
+    assert len(subject["branches"]) == sum(len(site.branches) - 1 for site in sites)
+    for entry in subject["branches"]:
+        low, median, high = entry["cost_ms"]
+        assert low <= median <= high and all(map(math.isfinite, (low, median, high)))
+        assert entry["branch"] != entry["instead_of"]
+    load = subject["load"]
+    assert load["resident_load"] > 0 and load["check_s"] > 0 and load["load_s"] > 0 and load["processes"] == 1
+
+
+def test_tables(done: tuple[str, dict[str, Any], Path]) -> None:
+    text, _, _ = done
+    for words in (
+        "fresh paths",
+        "most probable path",
+        "the same path, frozen",
+        "cost of a branch",
+        "loading",
+        "paired",
+    ):
+        assert words in text
+    assert "onnxruntime" in text and "1 thread" in text
+
+
+def test_plots(done: tuple[str, dict[str, Any], Path]) -> None:
+    _, found, folder = done
+    assert (folder / "b.png").read_bytes().startswith(b"\x89PNG")
+    two = found | {"subjects": [found["subjects"][0], found["subjects"][0] | {"name": "x", "target": "x"}]}
+    plot_bench(two, folder / "b.svg")
+    first = (folder / "b.svg").read_bytes()
+    assert b"<svg" in first
+    with pytest.raises(RRExportError, match="expected figures of one provider"):
+        plot_bench(found | {"subjects": [found["subjects"][0] | {"law": None}]}, folder / "c.svg")
+    done_again = run(folder, "bench", "nothing", "--plot", "b.pdf")
+    assert done_again.returncode == 2 and "ends in .png or .svg" in done_again.stderr
+
+
+def test_without_matplotlib_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    ended = run(tmp_path, "bench", "nothing", "--plot", "b.png")
+    assert ended.returncode == 2 and "pip install 'rr-export[plot]'" in ended.stderr
+
+
+@pytest.mark.parametrize("interface", ["host", "standalone"])
+def test_other_interfaces(interface: str, tmp_path: Path) -> None:
+    folder = rr.export(nets.layers(2), (nets.example(),), interface=interface).save(tmp_path / "bundle")
+    ended = run(tmp_path, "bench", "bundle", "--runs", "10", "--loads", "0", "--json", "b.json")
+    (subject,) = json.loads((tmp_path / "b.json").read_text())["subjects"]
+    assert ended.returncode == 0 and subject["load"] is None and subject["law"]["samples"] == 10
+    assert (subject["frozen"] is None) == (subject["branches"] == []) == (interface == "standalone")
+    assert Session(folder).check() > 0 if interface == "host" else True
+
+
+def test_targets_are_timed_side_by_side(two_layers: Path, tmp_path: Path) -> None:
+    made = rr.package(rr.load(two_layers), target="cuda")
+    made = rr.package(made, target="cpu", frozen=2, name="few")
+    folder = made.save(tmp_path / "bundle")
+    found = tool.bench(folder, targets=["default", "cuda", "few"], runs=10, loads=0)
+    assert found["holds"], [subject["error"] for subject in found["subjects"]]
+    assert [(s["target"], s["form"]) for s in found["subjects"]] == [
+        ("default", "routed"),
+        ("cuda", "routed"),
+        ("few", "frozen"),
+    ]
+    assert len(found["subjects"][1]["branches"]) == 2
+
+
+def test_one_that_fails_is_told_and_the_others_are_timed(two_layers: Path, tmp_path: Path) -> None:
+    ended = run(tmp_path, "bench", str(two_layers), "--provider", "cpu", "--provider", "nnapi", "--runs", "10",
+                "--loads", "0", "--no-frozen")  # fmt: skip
+    assert ended.returncode == 1
+    assert "nnapi fails:" in ended.stdout and "default on cpu" in ended.stdout
+
+
+def test_bad_arguments(two_layers: Path, tmp_path: Path) -> None:
+    ended = run(tmp_path, "bench", str(two_layers), "--runs", "9")
+    assert ended.returncode == 2
+    ended = run(tmp_path, "bench", str(two_layers / "model.onnx"), "--no-frozen")
+    assert ended.returncode == 2 and "got a single file without" in " ".join(ended.stderr.split())
+    ended = run(tmp_path, "bench", str(two_layers), "--record", "--target", "default", "--no-frozen")
+    assert ended.returncode == 2 and "expected no targets beside it" in " ".join(ended.stderr.split())
+
+
+def test_the_fastest_is_recorded(two_layers: Path, tmp_path: Path) -> None:
+    folder = rr.load(two_layers).save(tmp_path / "bundle")
+    assert recorded_provider(folder) is None
+    ended = run(tmp_path, "bench", "bundle", "--runs", "10", "--loads", "0", "--no-frozen", "--record")
+    assert ended.returncode == 0 and "recorded for provider='auto': cpu" in " ".join(ended.stdout.split())
+    assert recorded_provider(folder) == "cpu"
+    assert Session(folder, provider="auto").provider == "cpu"
+
+
+def test_a_wrong_provider_is_not_recorded(two_layers: Path, tmp_path: Path) -> None:
+    folder = spoil_golden(two_layers, tmp_path / "spoilt")
+    ended = run(tmp_path, "bench", "spoilt", "--runs", "10", "--loads", "0", "--no-frozen", "--record")
+    assert ended.returncode == 1 and "nothing is recorded" in ended.stdout
+    assert not (folder / FASTEST).exists()
+
+
+def law(mean: float, error: float) -> dict[str, Any]:
+    return {"mean": mean, "error": error}
+
+
+@pytest.mark.parametrize(("mean", "expected"), [(0.5, "cuda"), (0.99, "cpu"), (2.0, "cpu")])
+def test_the_cpu_stays_unless_another_is_faster_beyond_doubt(
+    mean: float, expected: str, two_layers: Path, tmp_path: Path
+) -> None:
+    folder = rr.load(two_layers).save(tmp_path / "bundle")
+    entries = [{"provider": "cpu", "law": law(1.0, 0.01)}, {"provider": "cuda", "law": law(mean, 0.01)}]
+    assert tool._record(folder, [], entries)["provider"] == expected
+
+
+def test_a_record_holds_for_one_machine_and_one_bundle(
+    two_layers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = rr.load(two_layers).save(tmp_path / "bundle")
+    record_provider(folder, "cpu", mean_ms={"cpu": 1.0})
+    assert recorded_provider(folder) == "cpu"
+    with monkeypatch.context() as context:
+        context.setattr("rr_runtime.fastest.fingerprint", lambda: "another")
+        assert recorded_provider(folder) is None
+        record_provider(folder, "nnapi", mean_ms={})
+        assert recorded_provider(folder) is None  # it is gone, or never was here
+    assert recorded_provider(folder) == "cpu"
+    manifest = (folder / "manifest.json").read_text()
+    (folder / "manifest.json").write_text(manifest + " ")
+    assert recorded_provider(folder) is None
+    (folder / "manifest.json").write_text(manifest)
+    (folder / FASTEST).write_text("{")
+    assert recorded_provider(folder) is None and "measure again" in caplog.text
+    assert recorded_provider(tmp_path / "nothing") is None
+
+
+def test_a_busy_machine_is_told(done: tuple[str, dict[str, Any], Path]) -> None:
+    _, found, _ = done
+    (subject,) = found["subjects"]
+
+    def said(p95: float) -> str:
+        one = subject["most_probable"] | {"p50": 1.0, "p95": p95}
+        return str(bench_view(found | {"subjects": [subject | {"most_probable": one}]})[-1])
+
+    assert "noise of a busy machine" in said(2.0) and "busy" not in said(1.2)
+
+
+def test_nothing_is_shown_of_nothing() -> None:
+    machine = dict.fromkeys(("processor", "architecture", "system", "package", "onnxruntime", "numpy", "python"), "x")
+    subject = {"name": "cpu", "error": "bad", "law": None, "branches": [], "load": None, "ratio_to_frozen": None}
+    result = {"subjects": [subject], "fastest": None, "machine": machine | {"cores": 1}}
+    assert "cpu fails:" in str(bench_view(result)[0])
