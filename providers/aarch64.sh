@@ -15,6 +15,6 @@ install --target "$FOLDER/site" --python-version 3.11 --implementation cp --plat
 rm -rf "$FOLDER/venv"
 write_run <<'END'
 export PYTHONPATH=${PYTHONPATH:+$PYTHONPATH:}$here/site
-exec qemu-aarch64-static -0 "$here/run" -cpu cortex-a72 -L "$here/root" "$here/root/usr/bin/python3.11" "$@"
+exec qemu-aarch64-static -0 "$here/run" -cpu cortex-a72 -L "$here/system" "$here/system/usr/bin/python3.11" "$@"
 END
 finish 1.32.0 CPUExecutionProvider

@@ -9,6 +9,6 @@ need qemu-aarch64-static qemu-user-static
 unpack trixie arm64 python3-onnxruntime
 fake_arm
 write_run <<'END'
-exec qemu-aarch64-static -0 "$here/run" -cpu max -L "$here/root" "$here/root/usr/bin/python3.13" "$@"
+exec qemu-aarch64-static -0 "$here/run" -cpu max -L "$here/system" "$here/system/usr/bin/python3.13" "$@"
 END
 finish 1.21 XnnpackExecutionProvider

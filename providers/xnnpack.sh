@@ -7,9 +7,9 @@ source "$(dirname "$0")/debian.sh"
 begin
 unpack trixie amd64 python3-onnxruntime
 write_run <<'END'
-export PYTHONHOME=$here/root/usr
-export PYTHONPATH=${PYTHONPATH:+$PYTHONPATH:}$here/root/usr/lib/python3/dist-packages
-exec "$here/root/lib64/ld-linux-x86-64.so.2" --argv0 "$here/run" \
-    --library-path "$here/root/usr/lib/x86_64-linux-gnu" "$here/root/usr/bin/python3.13" "$@"
+export PYTHONHOME=$here/system/usr
+export PYTHONPATH=${PYTHONPATH:+$PYTHONPATH:}$here/system/usr/lib/python3/dist-packages
+exec "$here/system/lib64/ld-linux-x86-64.so.2" --argv0 "$here/run" \
+    --library-path "$here/system/usr/lib/x86_64-linux-gnu" "$here/system/usr/bin/python3.13" "$@"
 END
 finish 1.21 XnnpackExecutionProvider

@@ -200,14 +200,16 @@ class Bundle:
         """Writes all files but the parity report's hash; returns size and SHA-256 of each."""
         models: dict[str, ir.Model | bytes] = {} if only else {MODEL: self._stamped()}
         forms = {name: form for name, form in self.targets.items() if not only or name in only}
+        inside: set[str] = set()  # models of engines that read no other file
         for form in forms.values():
             models |= form.models
-        weights = WeightFile(folder / WEIGHTS) if external else None
-        for name, model in models.items():
-            if isinstance(model, ir.Model):
-                model = _serialized(inlined(model) if weights is None else weights.externalized(model))
-            (folder / name).write_bytes(model)
-        filled = weights is not None and weights.close()
+            inside |= set(form.models) if form.about.get("weights_inside") else set()
+        with WeightFile(folder / WEIGHTS) as weights:
+            for name, model in models.items():
+                if isinstance(model, ir.Model):
+                    shared = external and name not in inside
+                    model = _serialized(weights.externalized(model) if shared else inlined(model))
+                (folder / name).write_bytes(model)
         arrays = {
             f"{number}/{side}/{name}": array
             for number, case in enumerate(self.golden)
@@ -215,7 +217,7 @@ class Bundle:
             for name, array in group.items()
         }
         np.savez(folder / GOLDEN, **arrays)  # type: ignore[arg-type]
-        names = [*models, *([WEIGHTS] if filled else []), GOLDEN]
+        names = [*models, *([WEIGHTS] if (folder / WEIGHTS).exists() else []), GOLDEN]
         files = {n: {"sha256": _sha256(folder / n), "bytes": (folder / n).stat().st_size} for n in names}
         golden = [
             {"seed": c.seed, "path": None if c.path is None else list(c.path), "taken": list(c.taken)}

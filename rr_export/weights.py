@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 import onnx_ir as ir
 
@@ -18,13 +19,22 @@ class WeightFile:
     """A file of weights that several models share; equal bytes are stored once, whichever model they come from.
 
     Args:
-        file: the file, which is written while models are externalized.
+        file: the file, which is written while models are externalized, until the block ends.
     """
 
     def __init__(self, file: Path) -> None:
         self._file, self._out = file, file.open("wb")
         self._places: dict[int, tuple[int, ir.TensorProtocol]] = {}  # by identity; the tensors stay alive
         self._contents: dict[bytes, int] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """The file is complete; it is gone where nothing is in it."""
+        self._out.close()
+        if not self._contents:
+            self._file.unlink()
 
     def externalized(self, model: ir.Model) -> ir.Model:
         """Returns a copy of the model whose large tensors are in the file; the model keeps its own."""
@@ -43,13 +53,6 @@ class WeightFile:
                 name=value.name or "",
             )
         return model
-
-    def close(self) -> bool:
-        """The file is complete; returns whether anything is in it, and removes it where nothing is."""
-        self._out.close()
-        if not self._contents:
-            self._file.unlink()
-        return bool(self._contents)
 
     def _offset(self, tensor: ir.TensorProtocol) -> int:
         known = self._places.get(id(tensor))

@@ -20,14 +20,18 @@ def blocks(language: str) -> list[str]:
 def test_the_example_runs_as_printed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (example,) = blocks("python")
+    example, targets = blocks("python")
     assert len([line for line in example.splitlines() if line and not line.startswith(("import", "from"))]) <= 15
     monkeypatch.chdir(tmp_path)
-    exec(compile(example, "README.md", "exec"), {"__name__": "__main__"})
+    names = {"__name__": "__main__"}
+    exec(compile(example, "README.md", "exec"), names)
     printed = capsys.readouterr().out
     assert "16 of 16 paths" in printed and "the same model" in printed
     assert "(8, 2)" in printed
     assert (tmp_path / "out" / "example" / "manifest.json").exists()
+    exec(compile(targets, "README.md", "exec"), names)  # goes on with the model of the first
+    printed = capsys.readouterr().out
+    assert all(f"target {name}" in printed for name in ("cuda", "qnn", "cpu")) and "the same model" in printed
 
 
 def test_the_first_two_commands_are_targets() -> None:

@@ -31,26 +31,30 @@ from rr_export.targets import package as run_package
     type=click.Choice(list(TARGETS)),
     help="What execution provider it is for; repeat for several.",
 )
+@click.option("--form", type=click.Choice(["routed", "segments"]), help="This form, in place of the target's own.")
 @click.option("--frozen", type=click.IntRange(min=1), metavar="N", help="Static files of N paths drawn from the plan.")
 @click.option(
     "--best", metavar="MODULE:FUNCTION", help="With --frozen: the N paths for which FUNCTION(path) is largest."
 )
 @click.option("--size", "sizes", multiple=True, metavar="AXIS=N", help="Fix a symbolic axis; repeat for several.")
-@click.option("--precision", type=click.Choice(["float32", "float16", "qdq"]), default="float32", show_default=True)
+@click.option(
+    "--precision", type=click.Choice(["float32", "float16", "qdq", "qdq16"]), default="float32", show_default=True
+)
 @click.option(
     "--calibration",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     multiple=True,
     metavar="FILE.npz",
-    help="With --precision qdq: one set of inputs, by name; repeat (default: those of the golden cases).",
+    help="With --precision qdq, qdq16: one set of inputs, by name; repeat (default: those of the golden cases).",
 )
-@click.option("--format", "form", type=click.Choice(["onnx", "ort"]), default="onnx", show_default=True)
+@click.option("--format", "file_format", type=click.Choice(["onnx", "ort"]), default="onnx", show_default=True)
 @click.option("--name", help="The target's name in the bundle (default: that of its provider).")
 @click.option("--only", is_flag=True, help="Write the new targets alone, without the routed model: for a device.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier bundle.")
 def package(
-    bundle: Path, output: Path, targets: Sequence[str], frozen: int | None, best: str | None, sizes: Sequence[str],
-    precision: str, calibration: Sequence[Path], form: str, name: str | None, only: bool, overwrite: bool,
+    bundle: Path, output: Path, targets: Sequence[str], form: str | None, frozen: int | None, best: str | None,
+    sizes: Sequence[str], precision: str, calibration: Sequence[Path], file_format: str, name: str | None, only: bool,
+    overwrite: bool,
 ) -> None:  # fmt: skip
     """Give BUNDLE forms of its model that execution providers want, and write it to the folder OUTPUT.
 
@@ -58,8 +62,10 @@ def package(
     """
     if best is not None and frozen is None:
         raise click.UsageError("--best: expected --frozen N beside it, got none; say how many paths")
-    if calibration and precision != "qdq":
-        raise click.UsageError("--calibration: expected --precision qdq beside it, got another; leave it away")
+    if calibration and precision not in ("qdq", "qdq16"):
+        raise click.UsageError("--calibration: expected --precision qdq or qdq16, got another; leave it away")
+    if form is not None and frozen is not None:
+        raise click.UsageError("--form: expected no --frozen beside it, got one; frozen paths are a form of their own")
     if name is not None and len(targets) > 1:
         raise click.UsageError("--name: expected one --target, got several; package them one after the other")
     metric: Callable[[tuple[int, ...]], float] | None = load_function(best) if best is not None else None
@@ -70,13 +76,14 @@ def package(
             made = run_package(
                 made,
                 target,
+                form=form,
                 frozen=frozen,
                 best=metric,
                 sizes=dict(read_size(text) for text in sizes),
                 precision=precision,
                 calibration=[_read_arrays(file) for file in calibration] or None,
                 name=name,
-                format=form,
+                format=file_format,
             )
     new = [name or target for target in targets]
     made.save(output, only=new if only else (), overwrite=overwrite)

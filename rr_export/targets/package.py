@@ -24,14 +24,17 @@ from rr_export.targets.profile import Target, find_target
 from rr_export.targets.reroute import GATES, reroute
 from rr_export.targets.sizes import check_sizes, fix_sizes, fixed_rows, symbolic_axes
 from rr_export.targets.split import split
+from rr_runtime.draws import draws
 
 Arrays = Mapping[str, NDArray[Any]]
 FORMATS = ("onnx", "ort")
-QDQ_PATHS = 64  # paths that each calibration input is run on, more where that many do not reach every branch
+QDQ_PATHS = 128  # paths that each calibration input is run on, more where that many do not reach every branch
 
 # Tolerances of precisions that change values: a share of the standard deviation of each output. They say what a
 # working file keeps; what a file really keeps is for its proof to measure.
-SHARES = {"float32": 0.0, "float16": 0.02, "qdq": 0.3}
+SHARES = {"float32": 0.0, "float16": 0.02, "qdq": 0.3, "qdq16": 0.1}
+ACTIVATION_BITS = {"qdq": 8, "qdq16": 16}
+FORMS = ("routed", "segments")
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ def package(
     bundle: Bundle,
     target: str,
     *,
+    form: str | None = None,
     frozen: int | None = None,
     best: Metric | None = None,
     sizes: Mapping[str, int] | None = None,
@@ -66,13 +70,16 @@ def package(
     Args:
         bundle: a bundle with a routed model.
         target: what it is for: a name in ``TARGETS``, which says what form the model gets.
+        form: "routed" or "segments" in place of the form that the target says; a routed form has the target's
+            interface, or "host" where it has none.
         frozen: instead of that form, static files of this many paths, of which the runtime chooses one per run. Their
             law is as near to the plan's as that many paths allow; the distance stands in the manifest.
         best: take the frozen paths for which this is largest; None: paths drawn from the plan.
         sizes: sizes of symbolic axes to fix, by name; engines that want static shapes need all of them.
-        precision: "float32", "float16" (inside; inputs and outputs stay) or "qdq" (8-bit integers; static forms only).
-        calibration: for "qdq": inputs to calibrate with; each is run on paths that reach every branch. None: the
-            inputs of the golden cases.
+        precision: "float32", "float16" (inside; inputs and outputs stay), "qdq" (8-bit integers; static forms only) or
+            "qdq16" (the same with activations of 16 bits, which transformers need; opset 21).
+        calibration: for "qdq" and "qdq16": inputs to calibrate with; each is run on paths that reach every branch.
+            None: the inputs of the golden cases.
         name: the target's name; None: ``target``.
         format: "onnx", or "ort" for ONNX Runtime's own format, with weights inside each file and the list of operators
             that a reduced build needs.
@@ -81,32 +88,43 @@ def package(
         PackageError: the target does not take such a form, the name is taken, or the model has no such form.
         ValueError: a name, size or number is wrong; raised before any work.
     """
-    profile = find_target(target)
+    profile = _with_form(find_target(target), form)
     sizes = dict(sizes or {})
     name = target if name is None else name
     _check(bundle, profile, frozen, sizes, precision, name, format)
-    feeds = _calibration(bundle, calibration, sizes) if precision == "qdq" else []
+    feeds = _calibration(bundle, calibration, sizes) if precision in ACTIVATION_BITS else []
     model = bundle.model.clone()
     mark_sites(model, bundle.plan, bundle.manifest.get("idle", ()))
     fix_sizes(model, sizes)
     if frozen is not None:
-        form = _frozen(model, bundle, name, choose_paths(bundle.plan, frozen, best=best), sizes)
+        made = _frozen(model, bundle, name, choose_paths(bundle.plan, frozen, best=best), sizes)
     elif profile.form == "segments":
-        form = _segments(model, bundle.plan, name)
+        made = _segments(model, bundle.plan, name)
     else:
-        form = _routed(model, bundle, profile, name, sizes)
-    form = _with_precision(form, precision, profile, bundle.plan, feeds)
-    form = _with_format(form, format, name)
+        made = _routed(model, bundle, profile, name, sizes)
+    made = _with_precision(made, precision, profile, bundle.plan, feeds)
+    made = _with_format(made, format, profile, name)
     tolerances = bundle.manifest["tolerances"]
+    share = max(SHARES[precision], profile.share)
     about = {
         "provider": profile.name,
         "precision": precision,
         **tolerances,
-        **({"share": SHARES[precision]} if SHARES[precision] else {}),
+        **({"share": share} if share else {}),
         **({"sizes": sizes} if sizes else {}),
-        **form.about,
+        **({} if profile.reads_weight_file else {"weights_inside": True}),
+        **made.about,
     }
-    return replace(bundle, targets={**bundle.targets, name: TargetFiles(about, form.models)}, parity=None, path=None)
+    return replace(bundle, targets={**bundle.targets, name: TargetFiles(about, made.models)}, parity=None, path=None)
+
+
+def _with_form(profile: Target, form: str | None) -> Target:
+    """The profile with another form."""
+    if form is None or form == profile.form:
+        return profile
+    if form not in FORMS:
+        raise ValueError(f"form: expected one of {', '.join(FORMS)}, got {form!r}; choose one, or freeze paths")
+    return replace(profile, form=form, interface=None if form == "segments" else profile.interface or "host")
 
 
 def _check(
@@ -131,12 +149,13 @@ def _check(
     check_sizes(bundle.manifest, sizes)
     if name in bundle.targets:
         raise PackageError(f"{where}: expected a new name, got {name!r}, which the bundle has; pass name=... (--name)")
-    if precision == "qdq" and profile.form == "routed" and frozen is None:
+    static = profile.form == "segments" or frozen is not None
+    if precision in ACTIVATION_BITS and not static:
         raise PackageError(
-            f"{where}: expected a static form for precision 'qdq', got routed; freeze paths (frozen=N, --frozen N), or "
-            "use a target of segments"
+            f"{where}: expected a static form for precision {precision!r}, got routed; freeze paths (frozen=N, "
+            "--frozen N), or cut it into segments (form='segments', --form segments)"
         )
-    if precision not in profile.precisions and not (precision == "qdq" and frozen is not None):
+    if precision not in profile.precisions and not (precision in ACTIVATION_BITS and static):
         raise PackageError(
             f"{where}: expected precision {' or '.join(profile.precisions)}, got {precision!r}; choose another"
         )
@@ -203,19 +222,26 @@ def _with_precision(form: Form, precision: str, profile: Target, plan: Plan, fee
         return Form(form.about, {name: to_half(model) for name, model in models.items()})
     if form.about["form"] == "segments":
         runs = [(inputs, path) for inputs in feeds for path in _covering(plan)]
-        return Form(form.about, dict(quantize_segments(form.about["program"], models, runs, profile.name)))
-    quantized = {name: quantize_static_model(model, feeds, profile.name) for name, model in models.items()}
-    return Form(form.about, dict(quantized))
+        bits = ACTIVATION_BITS[precision]
+        made = quantize_segments(form.about["program"], models, runs, profile.name, activation_bits=bits)
+        return Form(form.about, dict(made))
+    return Form(
+        form.about,
+        {
+            name: quantize_static_model(model, feeds, profile.name, activation_bits=ACTIVATION_BITS[precision])
+            for name, model in models.items()
+        },
+    )
 
 
-def _with_format(form: Form, format: str, name: str) -> Form:
+def _with_format(form: Form, format: str, profile: Target, name: str) -> Form:
     """The form in ONNX Runtime's own format, if that is asked for, with the list of operators that it needs."""
     if format == "onnx":
         return form
     models = {file: model for file, model in form.models.items() if isinstance(model, ir.Model)}
     from rr_export.targets.ort_files import to_ort
 
-    made, operators = to_ort(models, "fixed")
+    made, operators = to_ort(models, "fixed" if profile.name == "cpu" else "runtime")
     listed = f"{name}.required_operators.config"
     about = {
         **_renamed(form.about, {file: file.removesuffix(".onnx") + ".ort" for file in models}),
@@ -234,16 +260,15 @@ def _renamed(about: Any, names: Mapping[str, str]) -> Any:
 
 
 def _covering(plan: Plan) -> list[tuple[int, ...]]:
-    """Returns reported paths that reach every branch."""
-    paths = plan.covering() if plan.sites else [()]
-    seen: set[tuple[int, int]] = set()
-    needed: list[tuple[int, ...]] = []
-    for path in paths:
-        pairs = {(site, route) for site, route in enumerate(path) if route >= 0}
-        if not pairs <= seen or not needed:
-            needed.append(path)
-            seen |= pairs
-    return needed + [path for path in paths if path not in needed][: max(0, QDQ_PATHS - len(needed))]
+    """Returns reported paths that reach every branch: all, or a pairwise covering set and paths that seeds draw."""
+    if not plan.sites:
+        return [()]
+    if plan.path_count() <= QDQ_PATHS:
+        return list(plan.paths())
+    seeds = range(QDQ_PATHS)
+    drawn = [tuple(plan.taken(plan.routes(draws(seed, len(plan.sites)))).tolist()) for seed in seeds]
+    covering = plan.covering()
+    return list(dict.fromkeys([*covering, plan.most_probable(), *drawn]))[: max(QDQ_PATHS, len(covering))]
 
 
 def _calibration(bundle: Bundle, calibration: Sequence[Arrays] | None, sizes: Mapping[str, int]) -> list[Arrays]:

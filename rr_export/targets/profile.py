@@ -18,6 +18,9 @@ class Target:
         opset: of the graph.
         static: whether every size must be fixed.
         precisions: what the provider takes; the first is the default, and the only one that changes no value.
+        share: where above 0, the provider computes float32 less exactly: the root mean square of the differences is at
+            most this share of the standard deviation of an output.
+        reads_weight_file: whether it reads weights from the file that all forms share; else they are in each model.
         why: the reason for the form.
         faults: what is known not to work there.
     """
@@ -31,6 +34,8 @@ class Target:
     precisions: tuple[str, ...]
     why: str
     faults: tuple[str, ...] = ()
+    share: float = 0.0
+    reads_weight_file: bool = True
 
 
 _TABLE = (
@@ -43,7 +48,7 @@ _TABLE = (
         static=False,
         precisions=("float32",),
         why="The CPU decides, draws and computes one branch; one file needs no help from the runtime.",
-        faults=("QDQ needs static files: package frozen paths, or the target qnn or nnapi, to have it",),
+        faults=("QDQ needs static files: package frozen paths or segments to have it",),
     ),
     Target(
         name="cuda",
@@ -80,6 +85,7 @@ _TABLE = (
         opset=20,
         static=True,
         precisions=("float32", "qdq"),
+        reads_weight_file=False,
         why="It takes nothing inside an If.",
         faults=("it cannot be run on this project's machines; the form is checked, its results are not",),
     ),
@@ -91,6 +97,7 @@ _TABLE = (
         opset=20,
         static=True,
         precisions=("float32", "float16"),
+        reads_weight_file=False,
         why="It takes the nodes of branches (EnableOnSubgraphs); integers of 64 bits stay outside.",
         faults=("it cannot be run on this project's machines; the form is checked, its results are not",),
     ),
@@ -101,7 +108,8 @@ _TABLE = (
         weights="leaf",
         opset=20,
         static=True,
-        precisions=("float32", "float16", "qdq"),
+        precisions=("float32", "float16", "qdq", "qdq16"),
+        share=0.02,
         why="It computes both branches of an If that it takes, and leaves one whose weights lie outside to the CPU.",
         faults=(
             "a convolution in a branch of an If that it takes is silently wrong; segments have no If",
@@ -110,16 +118,17 @@ _TABLE = (
     ),
     Target(
         name="openvino",
-        form="routed",
-        interface="host",
+        form="segments",
+        interface=None,
         weights="outer",
         opset=20,
-        static=True,
-        precisions=("float32", "float16"),
-        why="It takes an If whole, and computes integers of 64 bits wrongly, without an error: the host draws.",
+        static=False,
+        precisions=("float32", "float16", "qdq"),
+        why="It takes an If whole or not at all: with one operator in a branch that it lacks, the file does not load.",
         faults=(
-            "with a symbolic size it freezes the conditions of an If at the first run; the runtime refuses such files",
-            "its own reader takes no explicit files: their random node draws doubles",
+            "with a symbolic size it keeps the conditions of an If as they were in the first run, without an error",
+            "it computes integers of 64 bits wrongly, without an error: a routed form must be `host` or `gates`",
+            "OpenVINO's own reader takes no explicit files: their random node draws doubles",
         ),
     ),
     Target(

@@ -22,7 +22,8 @@ SEEDS = (*range(40), 2**31, 2**62, 2**63 - 1)
 BATCH = {"batch": nets.example().shape[0]}
 FORMS = {
     "gates": {"target": "cuda"},
-    "host": {"target": "openvino", "sizes": BATCH},
+    "host": {"target": "openvino", "form": "routed", "sizes": BATCH},
+    "openvino": {"target": "openvino"},
     "leaf": {"target": "xnnpack", "sizes": BATCH},
     "segments": {"target": "qnn", "sizes": BATCH},
     "all": {"target": "cpu", "frozen": 128},

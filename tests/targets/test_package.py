@@ -16,6 +16,7 @@ from torch import nn
 import rr_export as rr
 from rr_export.bundle import BundleError
 from rr_export.errors import PackageError
+from rr_export.parity import verify_targets
 from rr_export.targets import TARGETS
 from rr_runtime import ProviderError, Session
 from tests import nets
@@ -27,6 +28,7 @@ BATCH = {"batch": 3}
     ("options", "error", "message"),
     [
         ({"target": "tpu"}, ValueError, "target: expected one of cpu, cuda, .*, got 'tpu'"),
+        ({"target": "cpu", "form": "frozen"}, ValueError, "form: expected one of routed, segments, got 'frozen'"),
         ({"target": "cpu", "format": "tar"}, ValueError, "format: expected one of onnx, ort, got 'tar'"),
         ({"target": "cpu", "precision": "int3"}, ValueError, "precision: expected one of float32"),
         ({"target": "cpu", "name": "default"}, ValueError, "name: expected letters"),
@@ -128,6 +130,32 @@ def test_a_saved_bundle_comes_back_with_its_targets(everything_bundle: rr.Bundle
         made.save(tmp_path / "two")
     made.save(tmp_path / "two", overwrite=True)
     assert not (tmp_path / "two" / "cuda.onnx").exists()
+
+
+def test_another_form_than_the_target_says(everything_bundle: rr.Bundle) -> None:
+    assert rr.package(everything_bundle, "cpu", form="segments").targets["cpu"].about["form"] == "segments"
+    about = rr.package(everything_bundle, "openvino", form="routed").targets["openvino"].about
+    assert (about["form"], about["interface"]) == ("routed", "host")
+
+
+def test_weights_are_inside_where_an_engine_reads_no_other_file(tmp_path: Path) -> None:
+    model = nn.Sequential(rr.LayerChoice(nn.Linear(64, 64), 0.5), nn.Linear(64, 4)).eval()
+    bundle = rr.export(model, (torch.ones(2, 64),), target=["coreml", "cuda"])
+    folder = rr.load(bundle.save(tmp_path / "one")).save(tmp_path / "two")
+    weights = 64 * 64 * 4
+    assert (folder / "coreml.onnx").stat().st_size > weights > (folder / "cuda.onnx").stat().st_size
+    only = bundle.save(tmp_path / "device", only=["coreml"])
+    assert not (only / "model.onnx.data").exists() and Session(only).check() == 3
+
+
+@pytest.mark.parametrize(("precision", "most"), [("qdq", 0.1), ("qdq16", 0.05)])
+def test_segments_in_integers(precision: str, most: float) -> None:
+    torch.manual_seed(0)
+    layers = [rr.LayerChoice(nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 8)), 0.7) for _ in range(4)]
+    bundle = rr.export(nn.Sequential(*layers, nn.Linear(8, 8)).eval(), (torch.randn(16, 8),))
+    made = rr.package(bundle, "qnn", precision=precision)
+    (check,) = verify_targets(made).checks
+    assert check.passed and 0 < check.figures["largest_difference"] < most
 
 
 def test_a_damaged_target_is_refused(everything_bundle: rr.Bundle, tmp_path: Path) -> None:

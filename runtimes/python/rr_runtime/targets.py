@@ -11,7 +11,7 @@ from rr_runtime.errors import BundleError
 from rr_runtime.json_node import DAMAGED, Node
 
 FORMS = ("routed", "segments", "frozen")
-PRECISIONS = ("float32", "float16", "qdq")
+PRECISIONS = ("float32", "float16", "qdq", "qdq16")
 ROUTED_INTERFACES = ("explicit", "host", "gates", "plain")
 DEFAULT = "default"  # the name under which the bundle's own model is asked for
 
@@ -82,7 +82,8 @@ class Target:
         name: what it is asked for by.
         provider: the short name of the execution provider that it is made for.
         form: "routed" (one graph with ``If``), "segments" (static files and a program) or "frozen" (static paths).
-        precision: "float32", "float16" or "qdq" (8-bit integers between QuantizeLinear and DequantizeLinear).
+        precision: "float32", "float16", or 8-bit integers between QuantizeLinear and DequantizeLinear: "qdq", and
+            "qdq16" where activations have 16 bits.
         rtol: the relative tolerance of its floating-point outputs.
         atol: the absolute tolerance.
         share: where above 0, the tolerance instead: a share of the standard deviation of each output.
