@@ -1,0 +1,178 @@
+"""Runs cases on one provider, without torch: ``python -m tests.conformance.worker CASES PROVIDER CELL...``.
+
+A cell is a case, or ``case:target``. Needs the standard library, numpy, onnxruntime and rr_runtime on PYTHONPATH.
+Prints one JSON object per line: first the versions, then one per cell, in order; a cell without a line crashed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from rr_runtime import ProviderError, Session, faults
+from tests.conformance.judging import Judge, Tolerance, Verdict
+from tests.conformance.placement import recording
+
+DEFAULT = "default"
+
+
+def main() -> None:
+    """Prints the versions and then what comes of each cell."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("cases", type=Path, help="the folder of the cases")
+    parser.add_argument("provider", help="the short name of the execution provider")
+    parser.add_argument("cells", nargs="*", help="case or case:target")
+    parser.add_argument("--every", metavar="PROVIDER", help="every case, and its targets made for this provider")
+    parser.add_argument("--rtol", type=float, default=0.0, help="widens the case's relative tolerance")
+    parser.add_argument("--atol", type=float, default=0.0, help="widens the case's absolute tolerance")
+    given = parser.parse_args()
+    out = _own_stdout()
+    print(json.dumps({"versions": versions()}), file=out, flush=True)
+    cells = given.cells or every_cell(given.cases, given.every)
+    for cell in cells:
+        case, _, target = cell.partition(":")
+        wider = Tolerance(given.rtol, given.atol)
+        row = run_cell(given.cases / case, given.provider, target or DEFAULT, wider)
+        print(json.dumps({"cell": f"{case}:{target or DEFAULT}", **row}), file=out, flush=True)
+
+
+def every_cell(cases: Path, provider: str | None) -> list[str]:
+    """Returns the cells of every case: its default file, and its targets that are made for the provider."""
+    cells = []
+    for case in sorted(path.parent.name for path in cases.glob("*/runs.json")):
+        cells.append(case)
+        manifest = cases / case / "manifest.json"
+        entries = json.loads(manifest.read_text()).get("targets", {}) if manifest.is_file() else {}
+        cells += [f"{case}:{name}" for name, entry in entries.items() if entry["provider"] == provider]
+    return cells
+
+
+def versions() -> dict[str, str]:
+    """Returns what runs here."""
+    return {
+        "onnxruntime": onnxruntime.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "system": platform.system(),
+    }
+
+
+def run_cell(folder: Path, provider: str, target: str, wider: Tolerance | None = None) -> dict[str, Any]:
+    """Returns what comes of the runs of one case, JSON-ready.
+
+    Keys: ``error`` (the session cannot be made; else null), ``refused`` (why the runtime refuses the form for a known
+    fault of the provider; it is run all the same, to see whether the fault is still there), ``runs`` (of each its
+    name, largest error and message), ``skipped`` (runs at sizes that the target has not), ``nodes`` (by provider),
+    ``seconds``.
+    """
+    case = json.loads((folder / "runs.json").read_text())
+    entry = _target_entry(folder, target)
+    started = time.perf_counter()
+    verdicts: list[Verdict] = []
+    skipped = 0
+    with recording() as recorder:
+        refused = ""
+        try:
+            try:
+                session = Session(folder / case["model"], provider=provider, target=target)
+            except ProviderError as error:
+                refused = str(error)
+                with _faults_ignored(provider):
+                    session = Session(folder / case["model"], provider=provider, target=target)
+        except Exception as error:  # whatever an engine raises
+            return {
+                "error": f"{type(error).__name__}: {error}",
+                "refused": "",
+                "runs": [],
+                "skipped": 0,
+                "nodes": {},
+                "seconds": 0.0,
+            }
+        tolerance = _tolerance(case, entry).widened(wider)
+        only = [tuple(p["path"]) for p in entry["paths"]] if entry.get("form") == "frozen" else None
+        judge = Judge(session, case["runs"], tolerance, only_paths=only)
+        for run in case["runs"]:
+            if not _fits(session, run, entry.get("sizes", {})):
+                skipped += 1
+                continue
+            verdicts.append(judge.verdict(run))
+        exact = wider is None or not (wider.rtol or wider.atol) or bool(entry.get("share"))
+        if exact and session.manifest.golden and session.manifest.interface != "standalone":
+            verdicts.append(_check(session))
+        nodes = recorder.counts()
+    return {
+        "error": None,
+        "refused": refused,
+        "runs": [asdict(verdict) for verdict in verdicts],
+        "skipped": skipped,
+        "nodes": nodes,
+        "seconds": round(time.perf_counter() - started, 3),
+    }
+
+
+@contextlib.contextmanager
+def _faults_ignored(provider: str) -> Iterator[None]:
+    """In the block the runtime refuses nothing for known faults of the provider."""
+    known = faults.FAULTS.pop(provider, ())
+    try:
+        yield
+    finally:
+        faults.FAULTS[provider] = known
+
+
+def _check(session: Session) -> Verdict:
+    """The recorded runs of the bundle itself, as a run of its own."""
+    try:
+        session.check()
+    except Exception as error:
+        return Verdict("check", 0.0, f"{type(error).__name__}: {error}")
+    return Verdict("check", 0.0)
+
+
+def _target_entry(folder: Path, target: str) -> dict[str, Any]:
+    file = folder / "manifest.json"
+    if target == DEFAULT or not file.is_file():
+        return {}
+    entry: dict[str, Any] = json.loads(file.read_text()).get("targets", {}).get(target, {})
+    return entry
+
+
+def _tolerance(case: dict[str, Any], entry: dict[str, Any]) -> Tolerance:
+    own = Tolerance(case["rtol"], case["atol"])
+    return own.widened(Tolerance(entry["rtol"], entry["atol"], entry.get("share", 0.0))) if entry else own
+
+
+def _fits(session: Session, run: dict[str, Any], sizes: dict[str, int]) -> bool:
+    """Tells whether a run's inputs have the sizes that a target fixes; runs to be refused always do."""
+    if run["kind"] == "refused":
+        return True
+    for tensor in session.manifest.inputs:
+        for size, wanted in zip(run["inputs"][tensor.name]["shape"], tensor.shape, strict=True):
+            if isinstance(wanted, str) and sizes.get(wanted, size) != size:
+                return False
+    return True
+
+
+def _own_stdout() -> Any:
+    """Returns a file on the process's output, which engines that print there do not reach any more."""
+    kept = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    return kept
+
+
+if __name__ == "__main__":
+    main()
