@@ -2,7 +2,8 @@
 
 Held bit for bit: every graph (nodes, names, attributes, weights), inputs, asked and expected paths, whole numbers,
 manifests. Within a tolerance: expected and recorded outputs, which eager torch computes a little differently on other
-processors, and the scales of calibrated forms, which follow from outputs. Left out: producers' versions, and with them sizes and hashes of files.
+processors, and the scales of calibrated forms, which follow from outputs. Left out: producers' versions, and with them
+sizes and hashes of files.
 """
 
 from __future__ import annotations
