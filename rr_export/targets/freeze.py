@@ -21,6 +21,7 @@ from rr_export.passes import simplify
 from rr_export.plan import Plan
 from rr_export.targets.marks import mark_sites
 from rr_export.targets.reroute import forget_routing
+from rr_export.targets.results import make_results
 
 
 def freeze(bundle: Bundle, path: Sequence[int]) -> Bundle:
@@ -72,6 +73,7 @@ def freeze_model(model: ir.Model, path: Sequence[int]) -> ir.Model:
     ir_passes.RemoveUnusedNodesPass()(model)
     ir_passes.NameFixPass()(model)
     simplify(model)
+    make_results(graph, keep_names=True)
     for node in ir.traversal.RecursiveGraphIterator(graph):
         node.metadata_props.pop(SCOPE_KEY, None)
     return model

@@ -7,6 +7,7 @@ it has several solutions, they are drawn to how often the draws that found the p
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -82,10 +83,14 @@ def choose_paths(plan: Plan, count: int, *, best: Metric | None = None) -> Froze
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
         raise ValueError(f"frozen: expected a number of paths >= 1, got {count!r}; pass at least 1")
     if best is not None:
-        paths = sorted(_candidates(plan), key=lambda path: -best(path))[:count]
+        scores = {path: float(best(path)) for path in _candidates(plan)}
+        unclear = [path for path, score in scores.items() if math.isnan(score)]
+        if unclear:
+            raise ValueError(f"best: expected a number for path {list(unclear[0])}, got NaN; mend the metric")
+        paths = sorted(scores, key=lambda path: -scores[path])[:count]
         return _law_of(plan, {path: plan.probability(path) for path in paths})
-    if plan.path_count() <= min(count, ENUMERATED):
-        return _law_of(plan, {path: plan.probability(path) for path in _candidates(plan)})
+    if plan.path_count() <= ENUMERATED and len(possible := _candidates(plan)) <= count:
+        return _law_of(plan, {path: plan.probability(path) for path in possible})
     return _law_of(plan, _drawn(plan, count))
 
 
@@ -94,7 +99,9 @@ def _law_of(plan: Plan, shares: Mapping[Path_, float]) -> FrozenLaw:
     paths = list(shares)
     probabilities = np.array([plan.probability(path) for path in paths])
     laws = [_law_of_site(plan, i) for i in range(len(plan.sites))]
-    weights = _weights(paths, np.array(list(shares.values()), float), laws)
+    everything = bool(np.isclose(probabilities.sum(), 1.0, rtol=0, atol=1e-9))
+    weights = probabilities if everything else _weights(paths, np.array(list(shares.values()), float), laws)
+    weights = weights / weights.sum()
     gaps = [_gap(law, [path[i] for path in paths], weights) for i, law in enumerate(laws)]
     worst = int(np.argmax(gaps)) if gaps else 0
     return FrozenLaw(
@@ -140,8 +147,6 @@ def _weights(
 ) -> NDArray[np.float64]:
     """Returns the weights, float64 [N]."""
     own = shares / shares.sum()
-    if np.isclose(shares.sum(), 1.0, rtol=0, atol=1e-9):  # all paths of the plan: their own law
-        return np.asarray(own)
     rows = [([path[i] == route for path in paths], p) for i, law in enumerate(laws) for route, p in law.items()]
     matrix = np.vstack(
         [np.array([row for row, _ in rows], float), PULL * np.eye(len(paths)), 1e3 * np.ones(len(paths))]
@@ -150,7 +155,7 @@ def _weights(
     least = LEAST * own
     above, _ = nnls(matrix, wanted - matrix @ least)
     found = least + above
-    return np.asarray(found / found.sum())
+    return np.asarray(found)
 
 
 def _gap(law: dict[int, float], routes: Sequence[int], weights: NDArray[np.float64]) -> float:

@@ -22,9 +22,11 @@ from rr_export.targets.frozen_paths import FrozenLaw, Metric, choose_paths
 from rr_export.targets.marks import mark_sites
 from rr_export.targets.profile import Target, find_target
 from rr_export.targets.reroute import GATES, reroute
-from rr_export.targets.sizes import check_sizes, fix_sizes, fixed_rows, symbolic_axes
+from rr_export.targets.sizes import check_sizes, fix_sizes, fixed_rows, fixed_shape, symbolic_axes
 from rr_export.targets.split import split
+from rr_runtime.arguments import check_inputs
 from rr_runtime.draws import draws
+from rr_runtime.manifest import Manifest
 
 Arrays = Mapping[str, NDArray[Any]]
 FORMATS = ("onnx", "ort")
@@ -88,7 +90,9 @@ def package(
         PackageError: the target does not take such a form, the name is taken, or the model has no such form.
         ValueError: a name, size or number is wrong; raised before any work.
     """
-    profile = _with_form(find_target(target), form)
+    profile = find_target(target)
+    _check_options(form, frozen, best, precision, calibration)
+    profile = _with_form(profile, form)
     sizes = dict(sizes or {})
     name = target if name is None else name
     _check(bundle, profile, frozen, sizes, precision, name, format)
@@ -104,6 +108,7 @@ def package(
         made = _routed(model, bundle, profile, name, sizes)
     made = _with_precision(made, precision, profile, bundle.plan, feeds)
     made = _with_format(made, format, profile, name)
+    _check_files(bundle, made, name)
     tolerances = bundle.manifest["tolerances"]
     share = max(SHARES[precision], profile.share)
     about = {
@@ -127,6 +132,29 @@ def _with_form(profile: Target, form: str | None) -> Target:
     return replace(profile, form=form, interface=None if form == "segments" else profile.interface or "host")
 
 
+def _check_options(form: str | None, frozen: int | None, best: object, precision: str, calibration: object) -> None:
+    """Raises a ValueError where an option would do nothing."""
+    if form is not None and frozen is not None:
+        raise ValueError(f"form: expected None beside frozen, got {form!r}; frozen paths are a form of their own")
+    if best is not None and frozen is None:
+        raise ValueError("best: expected frozen=N beside it, got none; say how many paths")
+    if calibration is not None and precision not in ACTIVATION_BITS:
+        raise ValueError(
+            f"calibration: expected precision 'qdq' or 'qdq16' beside it, got {precision!r}; leave it away"
+        )
+
+
+def _check_files(bundle: Bundle, made: Form, name: str) -> None:
+    """Raises a PackageError where another target has a file of the same name."""
+    for other, target in bundle.targets.items():
+        for file in target.models:
+            if file in made.models:
+                raise PackageError(
+                    f"name: expected files of their own, got {file!r} of target {other!r} for {name!r}; "
+                    "choose another name"
+                )
+
+
 def _check(
     bundle: Bundle,
     profile: Target,
@@ -141,7 +169,11 @@ def _check(
         raise ValueError(f"format: expected one of {', '.join(FORMATS)}, got {format!r}; choose one")
     if precision not in SHARES:
         raise ValueError(f"precision: expected one of {', '.join(SHARES)}, got {precision!r}; choose one")
-    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*", name) or name in ("default", "model"):
+    if (
+        not isinstance(name, str)
+        or not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*", name)
+        or name in ("default", "model")
+    ):
         raise ValueError(
             f"name: expected letters, digits, '_', '-' and '.', and neither 'default' nor 'model', got {name!r}; "
             "choose another"
@@ -273,26 +305,33 @@ def _covering(plan: Plan) -> list[tuple[int, ...]]:
 
 def _calibration(bundle: Bundle, calibration: Sequence[Arrays] | None, sizes: Mapping[str, int]) -> list[Arrays]:
     """Returns the inputs to calibrate with, in the sizes of the target."""
-    given = list(calibration) if calibration is not None else [bundle.golden[0].inputs] if bundle.golden else []
+    given = calibration if calibration is not None else [bundle.golden[0].inputs] if bundle.golden else []
     if not given:
         raise PackageError(
             "calibration: expected inputs for precision 'qdq', got none, and the bundle has no golden cases; pass "
             "calibration=[{...}] (--calibration FILE.npz)"
         )
+    if isinstance(given, Mapping):
+        raise TypeError(
+            "calibration: expected a list of inputs, each a mapping of names to arrays, got one mapping; "
+            "write calibration=[{...}]"
+        )
     rows = {row["name"]: row["shape"] for row in bundle.manifest["inputs"]}
-    for inputs in given:
-        if set(inputs) != set(rows):
-            raise PackageError(
-                f"calibration: expected the inputs {', '.join(rows)}, got {', '.join(inputs)}; give all of them"
-            )
-    return [{n: _resized(np.asarray(a), rows[n], sizes) for n, a in inputs.items()} for inputs in given]
+    declared = Manifest.parse(bundle.manifest)
+    checked = []
+    for number, inputs in enumerate(given):
+        try:
+            checked.append(check_inputs(inputs, declared.inputs, declared.axes))
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"calibration[{number}]: {error}") from error
+    return [{n: _resized(array, rows[n], sizes) for n, array in inputs.items()} for inputs in checked]
 
 
 def _resized(array: NDArray[Any], shape: Sequence[int | str], sizes: Mapping[str, int]) -> NDArray[Any]:
     """Returns the array with the fixed sizes; elements repeat cyclically."""
-    for axis, size in enumerate(shape):
-        if isinstance(size, str) and size in sizes:
-            array = np.take(array, np.arange(sizes[size]) % array.shape[axis], axis=axis)
+    for axis, size in enumerate(fixed_shape(shape, sizes)):
+        if isinstance(size, int):
+            array = np.take(array, np.arange(size) % array.shape[axis], axis=axis)
     return array
 
 

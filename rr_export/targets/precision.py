@@ -15,6 +15,7 @@ import onnx_ir.passes.common as ir_passes
 from rr_export.lowering import TAKEN
 from rr_export.lowering.sink import SITE_KEY
 from rr_export.targets.quiet import quiet_tools
+from rr_export.targets.results import make_all_results
 from rr_export.weights import initializers, inlined
 
 CAST = "_cast_to_"  # in the names of the Casts that the converter puts around operators without float16
@@ -32,6 +33,8 @@ def to_half(model: ir.Model) -> ir.Model:
     """
     source = inlined(model).clone()
     ir_passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(source)
+    if make_all_results(source):  # the converter leaves what a body hands out float32
+        ir_passes.NameFixPass()(source)
     ir_passes.ShapeInferencePass()(source)
     tensors = {value.name: value.const_value for value in initializers(source)}
     routing = _Routing(source.graph)

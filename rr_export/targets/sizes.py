@@ -8,6 +8,7 @@ from typing import Any
 import onnx_ir as ir
 
 from rr_export.passes import simplify
+from rr_runtime.manifest import symbols
 
 
 def check_sizes(manifest: Mapping[str, Any], sizes: Mapping[str, int]) -> None:
@@ -26,13 +27,13 @@ def check_sizes(manifest: Mapping[str, Any], sizes: Mapping[str, int]) -> None:
 
 
 def symbolic_axes(manifest: Mapping[str, Any]) -> list[str]:
-    """Returns the names of the symbolic axes of the inputs, each once."""
-    return list(dict.fromkeys(d for row in manifest["inputs"] for d in row["shape"] if isinstance(d, str)))
+    """Returns the names of the symbolic sizes of the inputs, each once; those in expressions too."""
+    return list(dict.fromkeys(name for row in manifest["inputs"] for size in row["shape"] for name in symbols(size)))
 
 
 def fixed_rows(rows: Iterable[Mapping[str, Any]], sizes: Mapping[str, int]) -> list[dict[str, Any]]:
     """Returns the manifest's inputs or outputs with the sizes put in, also into expressions of them."""
-    return [{**row, "shape": _fixed(row["shape"], sizes)} for row in rows]
+    return [{**row, "shape": fixed_shape(row["shape"], sizes)} for row in rows]
 
 
 def fix_sizes(model: ir.Model, sizes: Mapping[str, int]) -> bool:
@@ -43,12 +44,13 @@ def fix_sizes(model: ir.Model, sizes: Mapping[str, int]) -> bool:
     values = [*graph.inputs, *(v for node in ir.traversal.RecursiveGraphIterator(graph) for v in node.outputs)]
     for value in values:
         if value.shape is not None:
-            value.shape = ir.Shape(_fixed([d if isinstance(d, int) else d.value for d in value.shape], sizes))
+            value.shape = ir.Shape(fixed_shape([d if isinstance(d, int) else d.value for d in value.shape], sizes))
     simplify(model)
     return True
 
 
-def _fixed(shape: Sequence[int | str | None], sizes: Mapping[str, int]) -> list[int | str | None]:
+def fixed_shape(shape: Sequence[int | str | None], sizes: Mapping[str, int]) -> list[int | str | None]:
+    """Returns the shape with the sizes put in, also into expressions of them."""
     return [_evaluate(size, sizes) for size in shape]
 
 

@@ -16,6 +16,7 @@ import onnx_ir.passes.common as ir_passes
 from rr_export.lowering.sink import MIDDLE_KEY, SITE_KEY
 from rr_export.plan import Plan
 from rr_export.targets.reroute import forget_routing
+from rr_export.targets.results import make_all_results
 
 Step = dict[str, Any]  # of a program, JSON-ready (runtimes/SPEC.md, section 9)
 
@@ -33,6 +34,7 @@ def split(model: ir.Model, plan: Plan, prefix: str) -> tuple[list[Step], dict[st
             node.replace_input_with(0, None)
     ir_passes.RemoveUnusedNodesPass()(model)
     ir_passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    make_all_results(model)
     ir_passes.NameFixPass()(model)
     cutter = _Cutter(plan, model.graph)
     program = cutter.steps(model.graph, {})

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from rr_runtime.bundle import Bundle
 from rr_runtime.errors import ProviderError
+from rr_runtime.manifest import symbols
 from rr_runtime.targets import Target
 
 
@@ -58,7 +59,8 @@ def refuse_faults(bundle: Bundle, target: Target | None, provider: str) -> None:
     """Raises a ProviderError where the provider is known to compute this form wrongly without an error."""
     interface = bundle.manifest.interface if target is None else target.interface
     sizes = {} if target is None else target.sizes
-    symbolic = [d for tensor in bundle.manifest.inputs for d in tensor.shape if isinstance(d, str) and d not in sizes]
+    named = [name for tensor in bundle.manifest.inputs for size in tensor.shape for name in symbols(size)]
+    symbolic = [name for name in named if name not in sizes]
     form = _Form(None if interface == "plain" else interface, bool(symbolic))
     for fault in FAULTS.get(provider, ()):
         if fault.hits(form):

@@ -77,6 +77,11 @@ class Tensor:
         return f"{self.name}: {self.dtype} [{', '.join(map(str, self.shape))}]"
 
 
+def symbols(size: int | str) -> tuple[str, ...]:
+    """Returns the names in a size: none in a number, one in ``batch``, those of an expression such as ``2*s + t``."""
+    return tuple(dict.fromkeys(re.findall(r"[^\W\d]\w*(?!\w*\()", size))) if isinstance(size, str) else ()
+
+
 @dataclass(frozen=True)
 class GoldenCase:
     """A recorded run; its arrays are in golden.npz.

@@ -242,6 +242,8 @@ class Session:
 def _find_target(bundle: Bundle, name: str | None, provider: str) -> Target | None:
     """Returns the target of that name, or, without a name, of the provider's; None for the bundle's own model."""
     targets = bundle.manifest.targets
+    if name is not None and not isinstance(name, str):
+        raise TypeError(f"target: expected a name such as 'default', got {type(name).__name__} {name!r}; pass a string")
     if name is None:
         name = provider if provider in targets else DEFAULT if bundle.model is not None else next(iter(targets))
     if name == DEFAULT and bundle.model is not None:

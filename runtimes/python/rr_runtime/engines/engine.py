@@ -56,8 +56,9 @@ class Opening:
     @property
     def captures(self) -> bool:
         """Whether the caller asks for CUDA graphs."""
-        asked = (self.provider_options or {}).get("enable_cuda_graph", "0")
-        return self.provider == "CUDAExecutionProvider" and asked.lower() in ("1", "true")
+        options = self.provider_options if isinstance(self.provider_options, Mapping) else {}
+        asked = str(options.get("enable_cuda_graph", "0")).lower()
+        return self.provider == "CUDAExecutionProvider" and asked in ("1", "true")
 
     def open(self, model: Path, *, reseed: bool = False, spinning: bool = True) -> Any:
         """Returns an onnxruntime session on a file; ``spinning`` False: its threads do not wait actively.

@@ -51,7 +51,13 @@ class Segments:
         if seed is not None and asked is not None:
             taken = self._router.taken(self._router.latent(draws(seed, self._count), asked))
         self._walk(self._program, values, taken)
-        return {name: values[name] for name in self._outputs}, taken
+        outputs: dict[str, NDArray[Any]] = {}
+        handed = list(feeds.values())  # what a skip passes on must not be the caller's own array
+        for name in self._outputs:
+            value = values[name]
+            outputs[name] = value.copy() if any(np.shares_memory(value, other) for other in handed) else value
+            handed.append(outputs[name])
+        return outputs, taken
 
     def _walk(self, steps: Sequence[Step], values: dict[str, NDArray[Any]], taken: NDArray[np.int64] | None) -> None:
         for step in steps:
