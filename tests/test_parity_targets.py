@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+import onnx_ir.passes.common as ir_passes
 import pytest
 from torch import nn
 
@@ -102,6 +103,52 @@ def move_threshold(target: TargetFiles) -> None:
     target.about["thresholds"][:] = [0.0] * len(target.about["thresholds"])
 
 
+def misstate_site(target: TargetFiles) -> None:
+    target.about["distance"]["site_variation"] = 0.0
+
+
+def state_nothing(target: TargetFiles) -> None:
+    del target.about["distance"]  # type: ignore[attr-defined]
+
+
+def loosen(target: TargetFiles) -> None:
+    target.about["rtol"] = 1e9  # type: ignore[index]
+
+
+def state_a_share(target: TargetFiles) -> None:
+    target.about["share"] = 0.9  # type: ignore[index]
+
+
+def compute_both(target: TargetFiles) -> None:
+    """Every branch is computed, and one taken by Where."""
+    (model,) = target.models.values()
+    assert isinstance(model, ir.Model)
+    while choices := [n for n in model.graph if n.op_type == "If"]:
+        node = choices[0]
+        results = []
+        for name in ("then_branch", "else_branch"):
+            body = node.attributes[name].as_graph()
+            outputs = list(body.outputs)
+            body.outputs.clear()
+            for value in list(body.initializers.values()):
+                del body.initializers[value.name or ""]
+                model.graph.register_initializer(value)
+            nodes = list(body)
+            body.remove(nodes)
+            model.graph.insert_before(node, nodes)
+            results.append(outputs)
+        for old, a, b in zip(node.outputs, *results, strict=True):
+            chosen = ir.node("Where", [node.inputs[0], a, b])
+            model.graph.insert_before(node, chosen)
+            made, label, named = chosen.outputs[0], old.name, old.is_graph_output()
+            made.type, made.shape = old.type, old.shape
+            ir.convenience.replace_all_uses_with(old, made, replace_graph_outputs=True)
+            if named:
+                old.name, made.name = None, label
+        model.graph.remove(node, safe=True)
+    ir_passes.NameFixPass()(model)
+
+
 def never_keep(target: TargetFiles) -> None:
     for row in target.about["paths"]:
         row["keep"] = 0.0
@@ -111,12 +158,17 @@ SABOTAGED: list[tuple[str, Callable[[TargetFiles], None], str]] = [
     ("cuda", perturb_weight, "further apart"),
     ("cuda", swap_gates, "further apart|nearer to"),
     ("cuda", freeze_a_gate, "further apart|nearer to"),
+    ("cuda", compute_both, "If"),
+    ("cuda", loosen, "expected a tolerance of at most"),
+    ("qnn", state_a_share, "expected a tolerance of at most"),
     ("qnn", perturb_weight, "further apart"),
     ("qnn", swap_branches, "further apart|nearer to"),
     ("qnn", swap_parameter_sets, "further apart|nearer to"),
     ("eight", perturb_weight, "further apart"),
     ("eight", swap_frozen_files, "further apart|nearer to"),
     ("eight", misstate_distance, "distance: expected a total variation"),
+    ("eight", misstate_site, "distance: expected a site variation"),
+    ("eight", state_nothing, "got the statement None"),
     ("eight", misstate_weights, "expected probability|expected a total variation"),
     ("eight", move_threshold, "expected probability"),
     ("eight", never_keep, "expected probability"),

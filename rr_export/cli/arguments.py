@@ -97,12 +97,17 @@ def read_path(text: str | None) -> list[int] | None:
         ) from error
 
 
-def read_size(text: str) -> tuple[str, int]:
-    """Returns axis and size of ``AXIS=N``."""
-    name, _, size = text.partition("=")
-    if not size.isdigit() or int(size) < 1:
-        raise click.UsageError(f"--size: expected AXIS=N with N of at least 1, got {text!r}; for instance batch=8")
-    return name, int(size)
+def read_sizes(texts: Sequence[str]) -> dict[str, int]:
+    """Returns the sizes that ``AXIS=N`` texts name, by axis."""
+    sizes: dict[str, int] = {}
+    for text in texts:
+        name, _, size = text.partition("=")
+        if not (size.isascii() and size.isdecimal()) or int(size) < 1:
+            raise click.UsageError(f"--size: expected AXIS=N with N of at least 1, got {text!r}; for instance batch=8")
+        if name in sizes:
+            raise click.UsageError(f"--size: expected every axis once, got {name!r} twice; drop one")
+        sizes[name] = int(size)
+    return sizes
 
 
 def _read_input(text: str) -> tuple[str, NDArray[Any]]:

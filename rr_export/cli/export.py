@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 from rich.markup import escape
 
-from rr_export.cli.arguments import load_case, read_size
+from rr_export.cli.arguments import load_case, read_sizes
 from rr_export.cli.console import out, progress
 from rr_export.targets import TARGETS
 
@@ -50,9 +50,7 @@ def export(
 
     case = load_case(model)
     with progress("exporting"):
-        bundle = run_export(
-            **case, interface=interface, opset=opset, target=targets, sizes=dict(read_size(text) for text in sizes)
-        )
+        bundle = run_export(**case, interface=interface, opset=opset, target=targets, sizes=read_sizes(sizes))
     bundle.save(output, external_data=external_data, overwrite=overwrite)
     out.print(
         f"{escape(str(output))}: {len(bundle.plan.sites)} sites, {bundle.plan.path_count()} paths, "

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from rr_export.bundle import load
-from rr_export.cli.arguments import read_size
+from rr_export.cli.arguments import read_sizes
 from rr_export.cli.console import MISMATCH, out
 
 
@@ -22,7 +22,7 @@ def inspect(bundle: Path, sizes: Sequence[str], as_json: bool) -> None:
     """Print the sites of BUNDLE, its expected cost per run, and whether it keeps the graph contract."""
     from rr_export.inspection import inspect as run_inspect
 
-    found = run_inspect(load(bundle), dict(read_size(s) for s in sizes))
+    found = run_inspect(load(bundle), read_sizes(sizes))
     if as_json:
         click.echo(json.dumps(found.to_json(), indent=1))
     else:

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from rr_export.bundle import Bundle, load
-from rr_export.cli.arguments import load_function, read_path, read_size
+from rr_export.cli.arguments import load_function, read_path, read_sizes
 from rr_export.cli.console import out, progress
 from rr_export.targets import TARGETS, find_target
 from rr_export.targets import freeze as run_freeze
@@ -79,7 +79,7 @@ def package(
                 form=form,
                 frozen=frozen,
                 best=metric,
-                sizes=dict(read_size(text) for text in sizes),
+                sizes=read_sizes(sizes),
                 precision=precision,
                 calibration=[_read_arrays(file) for file in calibration] or None,
                 name=name,
@@ -106,7 +106,7 @@ def _read_arrays(file: Path) -> dict[str, NDArray[Any]]:
     try:
         with np.load(file, allow_pickle=False) as archive:
             return dict(archive)
-    except (OSError, ValueError, TypeError) as error:
+    except Exception as error:  # numpy, zipfile and zlib each have their own
         raise click.UsageError(
             f"--calibration: expected a .npz file, got {file}: {error}; write it with numpy.savez"
         ) from error

@@ -83,10 +83,7 @@ def choose_paths(plan: Plan, count: int, *, best: Metric | None = None) -> Froze
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
         raise ValueError(f"frozen: expected a number of paths >= 1, got {count!r}; pass at least 1")
     if best is not None:
-        scores = {path: float(best(path)) for path in _candidates(plan)}
-        unclear = [path for path, score in scores.items() if math.isnan(score)]
-        if unclear:
-            raise ValueError(f"best: expected a number for path {list(unclear[0])}, got NaN; mend the metric")
+        scores = {path: _score(best, path) for path in _candidates(plan)}
         paths = sorted(scores, key=lambda path: -scores[path])[:count]
         return _law_of(plan, {path: plan.probability(path) for path in paths})
     if plan.path_count() <= ENUMERATED and len(possible := _candidates(plan)) <= count:
@@ -102,7 +99,7 @@ def _law_of(plan: Plan, shares: Mapping[Path_, float]) -> FrozenLaw:
     everything = bool(np.isclose(probabilities.sum(), 1.0, rtol=0, atol=1e-9))
     weights = probabilities if everything else _weights(paths, np.array(list(shares.values()), float), laws)
     weights = weights / weights.sum()
-    gaps = [_gap(law, [path[i] for path in paths], weights) for i, law in enumerate(laws)]
+    gaps = site_variations(plan, paths, weights)
     worst = int(np.argmax(gaps)) if gaps else 0
     return FrozenLaw(
         tuple(paths),
@@ -112,6 +109,24 @@ def _law_of(plan: Plan, shares: Mapping[Path_, float]) -> FrozenLaw:
         plan.sites[worst].name if gaps else "",
         gaps[worst] if gaps else 0.0,
     )
+
+
+def _score(best: Metric, path: Path_) -> float:
+    try:
+        score = float(best(path))
+    except Exception as error:  # the caller's own
+        raise ValueError(
+            f"best: expected a number for path {list(path)}, got {type(error).__name__}: {error}; mend the metric"
+        ) from error
+    if math.isnan(score):
+        raise ValueError(f"best: expected a number for path {list(path)}, got NaN; mend the metric")
+    return score
+
+
+def site_variations(plan: Plan, paths: Sequence[Path_], weights: NDArray[np.float64]) -> list[float]:
+    """Returns for every site the total variation between its law in the plan and in the packaged paths, in [0, 1]."""
+    laws = [_law_of_site(plan, i) for i in range(len(plan.sites))]
+    return [_gap(law, [path[i] for path in paths], weights) for i, law in enumerate(laws)]
 
 
 def _candidates(plan: Plan) -> list[Path_]:

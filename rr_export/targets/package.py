@@ -20,7 +20,7 @@ from rr_export.plan import Plan
 from rr_export.targets.freeze import freeze_model
 from rr_export.targets.frozen_paths import FrozenLaw, Metric, choose_paths
 from rr_export.targets.marks import mark_sites
-from rr_export.targets.profile import Target, find_target
+from rr_export.targets.profile import SHARES, Target, find_target, share_of
 from rr_export.targets.reroute import GATES, reroute
 from rr_export.targets.sizes import check_sizes, fix_sizes, fixed_rows, fixed_shape, symbolic_axes
 from rr_export.targets.split import split
@@ -32,9 +32,6 @@ Arrays = Mapping[str, NDArray[Any]]
 FORMATS = ("onnx", "ort")
 QDQ_PATHS = 128  # paths that each calibration input is run on, more where that many do not reach every branch
 
-# Tolerances of precisions that change values: a share of the standard deviation of each output. They say what a
-# working file keeps; what a file really keeps is for its proof to measure.
-SHARES = {"float32": 0.0, "float16": 0.02, "qdq": 0.3, "qdq16": 0.1}
 ACTIVATION_BITS = {"qdq": 8, "qdq16": 16}
 FORMS = ("routed", "segments")
 
@@ -110,7 +107,7 @@ def package(
     made = _with_format(made, format, profile, name)
     _check_files(bundle, made, name)
     tolerances = bundle.manifest["tolerances"]
-    share = max(SHARES[precision], profile.share)
+    share = share_of(profile.name, precision)
     about = {
         "provider": profile.name,
         "precision": precision,
@@ -305,16 +302,16 @@ def _covering(plan: Plan) -> list[tuple[int, ...]]:
 
 def _calibration(bundle: Bundle, calibration: Sequence[Arrays] | None, sizes: Mapping[str, int]) -> list[Arrays]:
     """Returns the inputs to calibrate with, in the sizes of the target."""
+    if isinstance(calibration, Mapping):
+        raise TypeError(
+            "calibration: expected a list of inputs, each a mapping of names to arrays, got one mapping; "
+            "write calibration=[{...}]"
+        )
     given = calibration if calibration is not None else [bundle.golden[0].inputs] if bundle.golden else []
     if not given:
         raise PackageError(
             "calibration: expected inputs for precision 'qdq', got none, and the bundle has no golden cases; pass "
             "calibration=[{...}] (--calibration FILE.npz)"
-        )
-    if isinstance(given, Mapping):
-        raise TypeError(
-            "calibration: expected a list of inputs, each a mapping of names to arrays, got one mapping; "
-            "write calibration=[{...}]"
         )
     rows = {row["name"]: row["shape"] for row in bundle.manifest["inputs"]}
     declared = Manifest.parse(bundle.manifest)

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+# Tolerances of precisions that change values: a share of the standard deviation of each output. They say what a
+# working file keeps; what a file really keeps is for its proof to measure.
+SHARES = {"float32": 0.0, "float16": 0.02, "qdq": 0.3, "qdq16": 0.1}
+
 
 @dataclass(frozen=True)
 class Target:
@@ -114,6 +118,7 @@ _TABLE = (
         faults=(
             "a convolution in a branch of an If that it takes is silently wrong; segments have no If",
             "it computes float32 in half precision",
+            "integers of the model itself must stay below 2^31: beyond, they are wrong without an error",
         ),
     ),
     Target(
@@ -127,7 +132,8 @@ _TABLE = (
         why="It takes an If whole or not at all: with one operator in a branch that it lacks, the file does not load.",
         faults=(
             "with a symbolic size it keeps the conditions of an If as they were in the first run, without an error",
-            "it computes integers of 64 bits wrongly, without an error: a routed form must be `host` or `gates`",
+            "it computes integers of 64 bits wrongly, without an error: a routed form must be `host` or `gates`, and "
+            "integers of the model itself must stay below 2^31",
             "OpenVINO's own reader takes no explicit files: their random node draws doubles",
         ),
     ),
@@ -147,6 +153,11 @@ _TABLE = (
     ),
 )
 TARGETS = {target.name: target for target in _TABLE}
+
+
+def share_of(name: str, precision: str) -> float:
+    """Returns the tolerance of a target in a precision as a share of the deviation, 0 where values do not change."""
+    return max(SHARES[precision], TARGETS[name].share if name in TARGETS else 0.0)
 
 
 def find_target(name: str) -> Target:

@@ -54,3 +54,25 @@ def test_bug_outputs_are_not_the_callers_arrays(tmp_path: Path) -> None:
     assert not np.shares_memory(skipped, x)
     skipped[:] = 5
     assert (x == 1).all()
+
+
+class Twice(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = rr.LayerChoice(nn.Linear(8, 8), 0.5), rr.LayerChoice(nn.Linear(8, 8), 0.5)
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        return torch.cat([self.first(a), self.second(b)])
+
+
+def test_bug_sizes_in_expressions_follow_their_names(tmp_path: Path) -> None:
+    size = torch.export.Dim("s", min=2, max=64)
+    shapes = {"a": {0: size}, "b": {0: 2 * size}}
+    bundle = rr.export(Twice().eval(), (torch.randn(3, 8), torch.randn(6, 8)), dynamic_shapes=shapes)
+    bundle = rr.package(bundle, "qnn", sizes={"s": 5})
+    with pytest.raises(ValueError, match=r"expected a symbolic axis of the inputs \(s\), got no such"):
+        rr.package(bundle, "qnn", sizes={"s": 5, "2*s": 10}, name="other")
+    session = Session(bundle.save(tmp_path / "bundle"), target="qnn")
+    inputs = {"a": np.ones((5, 8), np.float32), "b": np.ones((10, 8), np.float32)}
+    assert [a.shape for a in session.run(inputs).outputs.values()] == [(15, 8)]
+    assert verify_targets(bundle).passed

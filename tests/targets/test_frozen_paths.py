@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -66,6 +67,21 @@ def test_best_paths_are_those_of_the_metric(plan: Plan) -> None:
     assert sum(sum(path) > least for path in possible) < 5 <= sum(sum(path) >= least for path in possible)
     most = choose_paths(plan, 3, best=plan.probability)
     assert most.paths[0] == plan.most_probable()
+
+
+@pytest.mark.parametrize("metric", [lambda path: float("nan"), lambda path: {}[path], lambda path: "much"])
+def test_a_metric_must_give_numbers(metric: Any, plan: Plan) -> None:
+    with pytest.raises(ValueError, match="best: expected a number for path"):
+        choose_paths(plan, 2, best=metric)
+
+
+def test_bug_all_possible_paths_are_the_plan_though_there_are_impossible_ones() -> None:
+    sites = [
+        rr.OperationChoice([nn.Linear(2, 2), nn.Identity(), nn.ReLU()], rr.Categorical([0.3, 0, 0.7])) for _ in "ab"
+    ]
+    plan = rr.plan_of(nn.Sequential(*sites).eval(), (torch.zeros(1, 2),))
+    law = choose_paths(plan, 4)
+    assert plan.path_count() == 9 and len(law.paths) == 4 and law.total_variation < 1e-12
 
 
 @pytest.mark.parametrize("count", [0, -1, 2.5, True])

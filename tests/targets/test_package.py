@@ -29,6 +29,24 @@ BATCH = {"batch": 3}
     [
         ({"target": "tpu"}, ValueError, "target: expected one of cpu, cuda, .*, got 'tpu'"),
         ({"target": "cpu", "form": "frozen"}, ValueError, "form: expected one of routed, segments, got 'frozen'"),
+        ({"target": "cpu", "form": "routed", "frozen": 2}, ValueError, "form: expected None beside frozen"),
+        ({"target": "cpu", "best": len}, ValueError, "best: expected frozen=N beside it"),
+        (
+            {"target": "cpu", "calibration": []},
+            ValueError,
+            "calibration: expected precision 'qdq' or 'qdq16' beside it",
+        ),
+        ({"target": "cpu", "name": 3}, ValueError, "name: expected letters"),
+        (
+            {"target": "nnapi", "sizes": {"batch": 3}, "precision": "qdq", "calibration": {}},
+            TypeError,
+            "expected a list",
+        ),
+        (
+            {"target": "nnapi", "sizes": BATCH, "precision": "qdq", "calibration": [{"x": np.ones((3, 8))}]},
+            TypeError,
+            r"calibration\[0\]: input 'x': expected float32, got float64",
+        ),
         ({"target": "cpu", "format": "tar"}, ValueError, "format: expected one of onnx, ort, got 'tar'"),
         ({"target": "cpu", "precision": "int3"}, ValueError, "precision: expected one of float32"),
         ({"target": "cpu", "name": "default"}, ValueError, "name: expected letters"),
@@ -62,6 +80,12 @@ def test_a_name_is_not_taken_twice(everything_bundle: rr.Bundle) -> None:
     with pytest.raises(PackageError, match="expected a new name, got 'cuda', which the bundle has"):
         rr.package(made, "cuda")
     assert list(rr.package(made, "cuda", name="cuda-2").targets) == ["cuda", "cuda-2"]
+
+
+def test_bug_a_file_is_not_taken_twice(everything_bundle: rr.Bundle) -> None:
+    made = rr.package(everything_bundle, "cpu", frozen=2, name="a")
+    with pytest.raises(PackageError, match=r"expected files of their own, got 'a\.0\.onnx' of target 'a'"):
+        rr.package(made, "cuda", name="a.0")
 
 
 def test_export_makes_the_targets_that_are_named(everything_model: nn.Module) -> None:

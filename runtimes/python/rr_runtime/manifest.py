@@ -184,6 +184,7 @@ class Manifest:
                 {tensor.name for tensor in inputs},
                 {tensor.name for tensor in outputs},
                 files,
+                {name for tensor in inputs for size in tensor.shape for name in symbols(size)},
             ),
             golden=golden.each(lambda case: _read_golden(case, sites)) if golden is not None else (),
         )

@@ -88,6 +88,12 @@ SETTINGS = (
 )
 
 
+# Options under which a provider computes wrongly without an error.
+REFUSED = {
+    ("WebGpuExecutionProvider", "enableInt64", "1"): "WebGPU has integers of 32 bits: larger ones would be cut off",
+}
+
+
 def options_of(provider: str, given: Mapping[str, str] | None) -> dict[str, str]:
     """Returns the options of a provider on this machine: those of the table, and the given ones over them.
 
@@ -97,7 +103,7 @@ def options_of(provider: str, given: Mapping[str, str] | None) -> dict[str, str]
 
     Raises:
         TypeError: the given options are no mapping of strings to strings.
-        ValueError: options are given for the CPU, which has none.
+        ValueError: options are given for the CPU, which has none, or one is known to make results wrong.
     """
     if given is not None and not _is_strings(given):
         raise TypeError(
@@ -108,6 +114,11 @@ def options_of(provider: str, given: Mapping[str, str] | None) -> dict[str, str]
         raise ValueError(
             f"provider_options: expected none for cpu, got {', '.join(given)}; use threads or session_options"
         )
+    for option, value in (given or {}).items():
+        if (provider, option, value) in REFUSED:
+            raise ValueError(
+                f"provider_options: expected {option} other than {value!r}, got it; {REFUSED[provider, option, value]}"
+            )
     machine = platform.machine().lower()
     chosen = [s for s in SETTINGS if s.provider == provider and (not s.machines or machine in s.machines)]
     return {s.option: s.value for s in chosen} | dict(given or {})

@@ -117,6 +117,7 @@ def read_targets(
     inputs: Collection[str],
     outputs: Collection[str],
     files: Collection[str],
+    axes: Collection[str],
 ) -> Mapping[str, Target]:
     """Returns the targets that the manifest's key ``targets`` describes, by name.
 
@@ -126,13 +127,14 @@ def read_targets(
         inputs: the names of the model's own inputs.
         outputs: the names of the model's own outputs.
         files: the names of the recorded files.
+        axes: the names of the symbolic sizes of the inputs.
 
     Raises:
         BundleError: a key is missing or wrong, a file is not recorded, or a program uses a value before it is there.
     """
     if node is None:
         return MappingProxyType({})
-    reader = _Reader(branches, files)
+    reader = _Reader(branches, files, axes)
     try:
         targets = {name: reader.target(name, entry) for name, entry in node.items()}
         for name, target in targets.items():
@@ -151,13 +153,17 @@ def read_targets(
 class _Reader:
     """What targets may refer to: branches of sites and recorded files."""
 
-    def __init__(self, branches: Sequence[int], files: Collection[str]) -> None:
-        self._branches, self._files = branches, files
+    def __init__(self, branches: Sequence[int], files: Collection[str], axes: Collection[str]) -> None:
+        self._branches, self._files, self._axes = branches, files, axes
 
     def target(self, name: str, node: Node) -> Target:
         form = node.key("form").one_of(*FORMS)
         routed, frozen = form == "routed", form == "frozen"
-        share, sizes = node.optional("share"), node.optional("sizes")
+        share, sizes, operators = node.optional("share"), node.optional("sizes"), node.optional("operators")
+        if sizes is not None and any(axis not in self._axes for axis, _ in sizes.items()):
+            sizes.fail(f"sizes of {', '.join(self._axes) or 'no axis'}")
+        if operators is not None:
+            self._file(operators)
         paths = node.key("paths").each(self._path) if frozen else ()
         if frozen and not paths:
             node.key("paths").fail("at least one path")
@@ -176,7 +182,7 @@ class _Reader:
             rtol=node.key("rtol").number(0.0, 1e9),
             atol=node.key("atol").number(0.0, 1e9),
             share=0.0 if share is None else share.number(0.0, 1.0),
-            sizes=MappingProxyType({n: size.integer(0) for n, size in sizes.items()} if sizes is not None else {}),
+            sizes=MappingProxyType({n: size.integer(1) for n, size in sizes.items()} if sizes is not None else {}),
             interface=node.key("interface").one_of(*ROUTED_INTERFACES) if routed else None,
             model=self._file(node.key("model")) if routed else None,
             program=node.key("program").each(self._step) if form == "segments" else (),

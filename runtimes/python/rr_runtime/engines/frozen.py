@@ -13,6 +13,7 @@ from rr_runtime.bundle import Bundle
 from rr_runtime.draws import draws
 from rr_runtime.engines.captured import Captured
 from rr_runtime.engines.engine import Arrays, Opening, Taken, compare, fixed
+from rr_runtime.errors import BundleError
 from rr_runtime.routes import Router
 from rr_runtime.targets import FrozenPath, Target
 
@@ -44,6 +45,12 @@ class Frozen:
         self._count = len(bundle.manifest.sites)
         self._outputs = [tensor.name for tensor in bundle.manifest.outputs]
         self._paths = np.array([p.path for p in target.paths], np.int64).reshape(len(target.paths), self._count)
+        for row in self._paths:
+            if self._router.taken(row).tolist() != row.tolist():
+                raise BundleError(
+                    f"{bundle.path}: target {target.name!r}: expected -1 at the sites that a path does not reach, and "
+                    f"only there, got {row.tolist()}; package the bundle again"
+                )
         self._index = {p.path: i for i, p in enumerate(target.paths)}
         self._weights = np.array([p.weight for p in target.paths])
         self._thresholds = np.array(target.thresholds, np.float32)
