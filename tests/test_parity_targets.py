@@ -204,3 +204,10 @@ def test_what_is_asked_for_must_be_there(bundle: rr.Bundle, everything_bundle: r
         verify_targets(everything_bundle)
     with pytest.raises(ValueError, match="expected inputs"):
         verify_targets(replace(bundle, golden=(), path=None))
+
+
+def test_tolerances_are_the_callers(bundle: rr.Bundle) -> None:
+    with pytest.raises(ValueError, match="rtol finite and >= 0"):
+        verify_targets(bundle, ["cuda"], rtol=-1)
+    half = rr.package(rr.Bundle(bundle.model, bundle.manifest, bundle.golden), "qnn", sizes=BATCH)
+    assert verify_targets(half, rtol=0, atol=0).checks[0].figures["largest_difference"] == 0

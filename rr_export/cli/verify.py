@@ -64,7 +64,7 @@ def verify(
         raise click.UsageError("--share: expected --against beside it, got none; use --rtol and --atol")
     options = {"rtol": rtol, "atol": atol, "max_paths": max_paths} | ({"share": share} if share else {})
     if targets:
-        report = _prove_targets(file, targets, provider, inputs, max_paths)
+        report = _prove_targets(file, targets, provider, inputs, options)
     elif against:
         report = _prove_rewritten(file, against, inputs, options)
     else:
@@ -99,7 +99,7 @@ def _prove_rewritten(file: Path, bundle: Path, inputs: Sequence[str], options: d
 
 
 def _prove_targets(
-    bundle: Path, targets: Sequence[str], provider: str, inputs: Sequence[str], max_paths: int
+    bundle: Path, targets: Sequence[str], provider: str, inputs: Sequence[str], options: dict[str, Any]
 ) -> Report:
     """The report on targets of a bundle and its own model."""
     from rr_export.parity import verify_targets
@@ -108,9 +108,7 @@ def _prove_targets(
     given = read_inputs(inputs) or None
     with progress("verifying") as tell:
         return _report(
-            lambda: verify_targets(
-                load(bundle), names, provider=provider, inputs=given, max_paths=max_paths, progress=tell
-            )
+            lambda: verify_targets(load(bundle), names, provider=provider, inputs=given, **options, progress=tell)
         )
 
 

@@ -22,6 +22,7 @@ from rr_export.lowering.prelude import DRAWS, INTERFACES, PATH, SEED, TAKEN, dec
 from rr_export.lowering.reach import LATENT
 from rr_export.lowering.sink import conditions, sink
 
+GATE = "rr_gate."  # begins the names of inputs that are conditions
 RESERVED = (SEED, PATH, DRAWS, TAKEN, LATENT)
 
 __all__ = ["DRAWS", "INTERFACES", "PATH", "RESERVED", "SCOPE_KEY", "SEED", "TAKEN", "lower"]
@@ -57,9 +58,9 @@ def lower(captured: Captured, *, interface: str = "explicit") -> ir.Model:
 
 def _check_names(graph: ir.Graph) -> None:
     for value in (*graph.inputs, *graph.outputs):
-        if value.name in RESERVED:
+        if value.name in RESERVED or str(value.name).startswith(GATE):
             raise LoweringError(
-                f"export: expected names other than {', '.join(RESERVED)}, got an input or output called "
+                f"export: expected names other than {', '.join(RESERVED)} and {GATE}..., got an input or output called "
                 f"{value.name!r}; rename it"
             )
 

@@ -24,7 +24,7 @@ from rr_export.lint.decisions import check_defaults
 from rr_export.lint.flow import Flow
 from rr_export.lint.reading import Subject, read
 from rr_export.lowering import DRAWS, PATH, SEED, TAKEN
-from rr_export.parity.compare import Arrays, Comparison
+from rr_export.parity.compare import Arrays, Comparison, check_tolerances
 from rr_export.parity.law import check_law
 from rr_export.parity.laziness import LEVELS, kernels, paths_taking_everything, profiling_options
 from rr_export.parity.nearest import check_nearest
@@ -32,7 +32,6 @@ from rr_export.parity.paths import Progress, check_paths, choose_paths
 from rr_export.parity.report import Check, Report
 from rr_export.parity.streams import check_streams
 from rr_export.parity.subject import Answer, Candidate, File, Original, forcing_feeds
-from rr_export.parity.verify import check_tolerances
 from rr_export.plan import Plan
 from rr_export.routing import Path_, RoutingSlice, cut_at_path, cut_routing
 from rr_runtime.draws import draws

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import platform
 from collections.abc import Callable, Collection, Mapping
@@ -14,6 +13,7 @@ from torch import nn
 
 from rr_export.bundle import Bundle, load
 from rr_export.errors import ParityError
+from rr_export.parity.compare import check_tolerances
 from rr_export.parity.law import check_law
 from rr_export.parity.laziness import check_laziness
 from rr_export.parity.paths import Progress, check_paths
@@ -72,15 +72,6 @@ def verify(
     return report
 
 
-def check_tolerances(rtol: float, atol: float, max_paths: int) -> None:
-    """Raises ValueError unless something is compared, within finite bounds."""
-    if max_paths < 1:
-        raise ValueError(f"verify: expected max_paths of at least 1, got {max_paths}; compare something")
-    for name, tolerance in (("rtol", rtol), ("atol", atol)):
-        if not (math.isfinite(tolerance) and tolerance >= 0):
-            raise ValueError(f"verify: expected {name} finite and >= 0, got {tolerance}; the default is a good start")
-
-
 def verify_points(
     bundle: Bundle,
     folder: Path,
@@ -122,7 +113,9 @@ def verify_points(
     found = [check() for name, check in checks.items() if name in points]
     if "targets" in points:
         for name in bundle.targets:
-            found.append(check_target(bundle, folder, name, eager, max_paths=max_paths, progress=tell))
+            found.append(
+                check_target(bundle, folder, name, eager, rtol=rtol, atol=atol, max_paths=max_paths, progress=tell)
+            )
     return tuple(found)
 
 

@@ -1,8 +1,9 @@
 """Which paths a frozen target holds, and how often it takes each, so that the plan's law is kept as closely as it can.
 
-The law of the target is its weights w. They are chosen so that the law of every site's route is as near to the plan's
-as N paths allow: a non-negative least-squares problem (Lawson and Hanson, Solving Least Squares Problems, 1974). Where
-it has several solutions, they are drawn to how often the draws that found the paths came upon each.
+The law of the target is its weights w. No path gets less than the plan gives it, so the total variation to the plan is
+as small as these paths allow. The rest is given so that the law of every site's route is as near to the plan's as it
+can be: a non-negative least-squares problem (Lawson and Hanson, Solving Least Squares Problems, 1974). Where that has
+several solutions, they are drawn to how often the draws that found the paths came upon each.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ Metric = Callable[[Path_], float]
 ENUMERATED = 2**14  # paths; above, candidates are drawn
 TRIES = 2**16  # draws that look for different paths
 PULL = 1e-3  # how much a path's own share counts beside the laws of the sites
-LEAST = 0.1  # of its own share a path keeps at least: each that is packaged can be taken
+FIRM = 1e3  # how much the sum of the weights counts beside them
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,9 @@ def _law_of(plan: Plan, shares: Mapping[Path_, float]) -> FrozenLaw:
     probabilities = np.array([plan.probability(path) for path in paths])
     laws = [_law_of_site(plan, i) for i in range(len(plan.sites))]
     everything = bool(np.isclose(probabilities.sum(), 1.0, rtol=0, atol=1e-9))
-    weights = probabilities if everything else _weights(paths, np.array(list(shares.values()), float), laws)
+    weights = (
+        probabilities if everything else _weights(paths, probabilities, np.array(list(shares.values()), float), laws)
+    )
     weights = weights / weights.sum()
     gaps = site_variations(plan, paths, weights)
     worst = int(np.argmax(gaps)) if gaps else 0
@@ -158,19 +161,24 @@ def _law_of_site(plan: Plan, index: int) -> dict[int, float]:
 
 
 def _weights(
-    paths: Sequence[Path_], shares: NDArray[np.float64], laws: Sequence[dict[int, float]]
+    paths: Sequence[Path_],
+    probabilities: NDArray[np.float64],
+    shares: NDArray[np.float64],
+    laws: Sequence[dict[int, float]],
 ) -> NDArray[np.float64]:
-    """Returns the weights, float64 [N]."""
-    own = shares / shares.sum()
+    """Returns the weights, float64 [N], none below the path's own probability.
+
+    So the total variation is what the plan gives to all other paths: no law on these paths is nearer. What is left is
+    given so that the laws of the sites come as near as they can.
+    """
+    left = 1.0 - probabilities.sum()
+    own = left * shares / shares.sum()
     rows = [([path[i] == route for path in paths], p) for i, law in enumerate(laws) for route, p in law.items()]
-    matrix = np.vstack(
-        [np.array([row for row, _ in rows], float), PULL * np.eye(len(paths)), 1e3 * np.ones(len(paths))]
-    )
-    wanted = np.concatenate([[p for _, p in rows], PULL * own, [1e3]])
-    least = LEAST * own
-    above, _ = nnls(matrix, wanted - matrix @ least)
-    found = least + above
-    return np.asarray(found)
+    ones = np.ones(len(paths))
+    matrix = np.vstack([np.array([row for row, _ in rows], float), PULL * np.eye(len(paths)), FIRM * ones])
+    wanted = np.concatenate([[p for _, p in rows] - matrix[: len(rows)] @ probabilities, PULL * own, [FIRM * left]])
+    above, _ = nnls(matrix, wanted)
+    return np.asarray(probabilities + above * (left / above.sum() if above.sum() > 0 else 0.0))
 
 
 def _gap(law: dict[int, float], routes: Sequence[int], weights: NDArray[np.float64]) -> float:

@@ -21,7 +21,7 @@ from rr_export.targets.freeze import freeze_model
 from rr_export.targets.frozen_paths import FrozenLaw, Metric, choose_paths
 from rr_export.targets.marks import mark_sites
 from rr_export.targets.profile import SHARES, Target, find_target, share_of
-from rr_export.targets.reroute import GATES, reroute
+from rr_export.targets.reroute import reroute
 from rr_export.targets.sizes import check_sizes, fix_sizes, fixed_rows, fixed_shape, symbolic_axes
 from rr_export.targets.split import split
 from rr_runtime.arguments import check_inputs
@@ -31,6 +31,7 @@ from rr_runtime.manifest import Manifest
 Arrays = Mapping[str, NDArray[Any]]
 FORMATS = ("onnx", "ort")
 QDQ_PATHS = 128  # paths that each calibration input is run on, more where that many do not reach every branch
+QDQ_RUNS = 1024  # of calibration inputs on paths
 
 ACTIVATION_BITS = {"qdq": 8, "qdq16": 16}
 FORMS = ("routed", "segments")
@@ -78,7 +79,7 @@ def package(
         precision: "float32", "float16" (inside; inputs and outputs stay), "qdq" (8-bit integers; static forms only) or
             "qdq16" (the same with activations of 16 bits, which transformers need; opset 21).
         calibration: for "qdq" and "qdq16": inputs to calibrate with; each is run on paths that reach every branch.
-            None: the inputs of the golden cases.
+            Larger ones are cut into pieces of the target's sizes. None: the inputs of the golden cases.
         name: the target's name; None: ``target``.
         format: "onnx", or "ort" for ONNX Runtime's own format, with weights inside each file and the list of operators
             that a reduced build needs.
@@ -90,7 +91,7 @@ def package(
     profile = find_target(target)
     _check_options(form, frozen, best, precision, calibration)
     profile = _with_form(profile, form)
-    sizes = dict(sizes or {})
+    sizes = {} if sizes is None else sizes
     name = target if name is None else name
     _check(bundle, profile, frozen, sizes, precision, name, format)
     feeds = _calibration(bundle, calibration, sizes) if precision in ACTIVATION_BITS else []
@@ -250,7 +251,7 @@ def _with_precision(form: Form, precision: str, profile: Target, plan: Plan, fee
     if precision == "float16":
         return Form(form.about, {name: to_half(model) for name, model in models.items()})
     if form.about["form"] == "segments":
-        runs = [(inputs, path) for inputs in feeds for path in _covering(plan)]
+        runs = _paired(feeds, _covering(plan))
         bits = ACTIVATION_BITS[precision]
         made = quantize_segments(form.about["program"], models, runs, profile.name, activation_bits=bits)
         return Form(form.about, dict(made))
@@ -321,15 +322,28 @@ def _calibration(bundle: Bundle, calibration: Sequence[Arrays] | None, sizes: Ma
             checked.append(check_inputs(inputs, declared.inputs, declared.axes))
         except (TypeError, ValueError) as error:
             raise type(error)(f"calibration[{number}]: {error}") from error
-    return [{n: _resized(array, rows[n], sizes) for n, array in inputs.items()} for inputs in checked]
+    return [piece for inputs in checked for piece in _windows(inputs, rows, sizes)]
 
 
-def _resized(array: NDArray[Any], shape: Sequence[int | str], sizes: Mapping[str, int]) -> NDArray[Any]:
-    """Returns the array with the fixed sizes; elements repeat cyclically."""
-    for axis, size in enumerate(fixed_shape(shape, sizes)):
-        if isinstance(size, int):
-            array = np.take(array, np.arange(size) % array.shape[axis], axis=axis)
-    return array
+def _windows(inputs: Arrays, rows: Mapping[str, Sequence[int | str]], sizes: Mapping[str, int]) -> list[Arrays]:
+    """Returns the inputs cut into pieces of the fixed sizes, all of them; the last piece starts again at the first."""
+    wanted = {name: fixed_shape(shape, sizes) for name, shape in rows.items()}
+    axes = [
+        (name, axis, size) for name, shape in wanted.items() for axis, size in enumerate(shape) if isinstance(size, int)
+    ]
+    pieces = max((-(-inputs[name].shape[axis] // size) for name, axis, size in axes if size), default=1)
+    found: list[Arrays] = []
+    for piece in range(pieces):
+        cut = dict(inputs)
+        for name, axis, size in axes:
+            cut[name] = np.take(cut[name], (piece * size + np.arange(size)) % inputs[name].shape[axis], axis=axis)
+        found.append(cut)
+    return found
 
 
-__all__ = ["GATES", "package"]
+def _paired(feeds: Sequence[Arrays], paths: Sequence[tuple[int, ...]]) -> list[tuple[Arrays, tuple[int, ...]]]:
+    """Returns inputs with paths: all pairs where they are few, else every input and every path at least once."""
+    if len(feeds) * len(paths) <= QDQ_RUNS:
+        return [(inputs, path) for inputs in feeds for path in paths]
+    count = max(QDQ_RUNS, len(feeds), len(paths))
+    return [(feeds[i % len(feeds)], paths[(i + i // len(feeds)) % len(paths)]) for i in range(count)]

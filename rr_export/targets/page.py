@@ -18,9 +18,10 @@ table is `rr_export/targets/profile.py`; this page is made from it by `python -m
 
 def page() -> str:
     """Returns the page."""
+    where = {"leaf": "in the branch", "outer": "around its `If`"}
     rows = [
         f"| `{t.name}` | {t.form}{f', `{t.interface}`' if t.interface else ''} | "
-        f"{'in the branch' if t.weights == 'leaf' else 'around its `If`'} | "
+        f"{'in its file' if t.form == 'segments' else where[t.weights]} | "
         f"{'fixed' if t.static else 'any'} | {', '.join(t.precisions)} | {t.opset} |\n"
         for t in TARGETS.values()
     ]

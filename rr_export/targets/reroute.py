@@ -10,7 +10,7 @@ from __future__ import annotations
 import onnx_ir as ir
 import onnx_ir.passes.common as ir_passes
 
-from rr_export.lowering import DRAWS, RESERVED, TAKEN
+from rr_export.lowering import DRAWS, GATE, RESERVED, TAKEN
 from rr_export.lowering.builder import Builder
 from rr_export.lowering.prelude import decide
 from rr_export.lowering.reach import LATENT
@@ -25,7 +25,7 @@ Key = tuple[int, int]  # a site, and the least route for which its condition is 
 
 def gate_name(site: int, middle: int) -> str:
     """Returns the name of the input that is true where the site's route is >= ``middle``."""
-    return f"rr_gate.{site}.{middle}"
+    return f"{GATE}{site}.{middle}"
 
 
 def reroute(model: ir.Model, plan: Plan, interface: str) -> ir.Model:

@@ -13,6 +13,8 @@ from rr_runtime.manifest import symbols
 
 def check_sizes(manifest: Mapping[str, Any], sizes: Mapping[str, int]) -> None:
     """Raises a ValueError where a size is of no axis of the inputs, below 1, or out of the axis's bounds."""
+    if not isinstance(sizes, Mapping):
+        raise TypeError(f"sizes: expected a mapping of axes to sizes, got {type(sizes).__name__}; pass {{'batch': 1}}")
     axes = symbolic_axes(manifest)
     for name, size in sizes.items():
         where = f"sizes: {name!r}"

@@ -140,3 +140,10 @@ def test_only_so_many_paths_stay_loaded(everything_bundle: rr.Bundle, tmp_path: 
             assert len(session.engine._sessions) <= 2  # type: ignore[attr-defined]
     with pytest.raises(ValueError, match="loaded_paths: expected an integer >= 1"):
         Session(folder, loaded_paths=0)
+
+
+@pytest.mark.parametrize("count", [63, 40])
+def test_no_law_on_the_paths_is_nearer(count: int) -> None:
+    sites = [rr.LayerChoice(nn.Linear(2, 2), 0.5) for _ in range(6)]
+    plan = rr.plan_of(nn.Sequential(*sites).eval(), (torch.zeros(1, 2),))
+    assert choose_paths(plan, count).total_variation == pytest.approx(1 - count / 64)

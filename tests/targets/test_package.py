@@ -247,3 +247,18 @@ def test_bug_a_site_that_lost_its_if_is_told(everything_bundle: rr.Bundle) -> No
     for make in (lambda: rr.package(bundle, "cuda"), lambda: rr.freeze(bundle, bundle.plan.most_probable())):
         with pytest.raises(PackageError, match=r"site 'first': expected its If nodes .*, got 0 of 1"):
             make()
+
+
+@pytest.mark.parametrize(("rows", "size"), [(7, 2), (4, 4), (3, 8)])
+def test_bug_calibration_uses_all_rows(rows: int, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rr_export.targets import calibrate
+
+    seen: list[Any] = []
+    monkeypatch.setattr(calibrate, "quantize_segments", lambda *given, **options: seen.extend(given[2]) or given[1])
+    layers = [rr.LayerChoice(nn.Linear(8, 8), 0.5) for _ in range(3)]
+    bundle = rr.export(nn.Sequential(*layers).eval(), (torch.randn(4, 8),), dynamic_shapes={"input": {0: "batch"}})
+    data = np.arange(rows * 8, dtype=np.float32).reshape(rows, 8)
+    rr.package(bundle, "qnn", sizes={"batch": size}, precision="qdq", calibration=[{"input": data}])
+    assert {tuple(row) for inputs, _ in seen for row in inputs["input"].tolist()} == {tuple(r) for r in data.tolist()}
+    assert all(inputs["input"].shape == (size, 8) for inputs, _ in seen)
+    assert {path for _, path in seen} == set(bundle.plan.paths())

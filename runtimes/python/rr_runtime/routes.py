@@ -46,10 +46,11 @@ class Router:
 
     def taken(self, latent: Routes) -> Routes:
         """Returns the path taken, int64 [S]: the latent route of every reached site, -1 elsewhere."""
-        if self._flat:
-            return latent
-        reached = [any(bool((latent[s] == b).all()) for s, b in calls) for calls in self._calls]
-        return np.where(reached, latent, -1)
+        return latent if self._flat else np.where(self.reached(latent), latent, -1)
+
+    def reached(self, routes: Routes) -> NDArray[np.bool_]:
+        """Returns which sites are reached with these latent routes, or on this path taken, bool [S]."""
+        return np.array([any(bool((routes[s] == b).all()) for s, b in calls) for calls in self._calls], bool)
 
 
 def _padded(site: Site, width: int) -> NDArray[np.float32]:

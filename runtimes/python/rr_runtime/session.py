@@ -38,7 +38,8 @@ class Session:
             loaded twice (its manifest is inside).
         provider: the execution provider, by its short name ("cpu", "cuda", ...) or onnxruntime's. Nodes that it cannot
             run are on the CPU. One that does not work, or is known to compute this file wrongly without an error, is
-            an error. "auto" is the CPU, unless `rr-export bench --record` found another one faster on this machine.
+            an error. "auto" is the CPU, unless `rr-export bench --record` found another one faster on this machine and
+            no target is named.
         target: which form of the model: the name of one of the bundle's targets, or "default" for its own model; None
             takes the target that is called like the provider, where there is none the bundle's own model, and in a
             folder without that its first target.
@@ -72,7 +73,7 @@ class Session:
                 "set session_options.intra_op_num_threads"
             )
         loaded_paths = check_count(loaded_paths, "loaded_paths")
-        self._provider = find_provider((recorded_provider(path) or "cpu") if provider == "auto" else provider)
+        self._provider = find_provider(_recorded(path, target) if provider == "auto" else provider)
         self._bundle: Bundle = open_bundle(path)
         self._target = _find_target(self._bundle, target, short_name(self._provider))
         refuse_faults(self._bundle, self._target, short_name(self._provider))
@@ -237,6 +238,11 @@ class Session:
             raise ValueError(
                 f"{given[0]}: expected none for {self._bundle.path}, got one; a file of interface {interface!r} {why}"
             )
+
+
+def _recorded(path: str | os.PathLike[str], target: str | None) -> str:
+    """Returns the provider that "auto" is: what was measured was the form that the provider itself takes."""
+    return (recorded_provider(path) or "cpu") if target is None else "cpu"
 
 
 def _find_target(bundle: Bundle, name: str | None, provider: str) -> Target | None:

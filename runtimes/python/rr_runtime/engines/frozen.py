@@ -46,7 +46,7 @@ class Frozen:
         self._outputs = [tensor.name for tensor in bundle.manifest.outputs]
         self._paths = np.array([p.path for p in target.paths], np.int64).reshape(len(target.paths), self._count)
         for row in self._paths:
-            if self._router.taken(row).tolist() != row.tolist():
+            if ((row >= 0) != self._router.reached(row)).any():
                 raise BundleError(
                     f"{bundle.path}: target {target.name!r}: expected -1 at the sites that a path does not reach, and "
                     f"only there, got {row.tolist()}; package the bundle again"

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rr_runtime.bundle import Bundle
 from rr_runtime.draws import draws
-from rr_runtime.engines.engine import Arrays, Opening, Taken
+from rr_runtime.engines.engine import ELEMENTS, Arrays, Opening, Taken, compare, fixed
 from rr_runtime.errors import BundleError
 from rr_runtime.routes import Router
 from rr_runtime.targets import Run, Step, Target
@@ -30,8 +30,6 @@ class Segments:
         ProviderError: the provider does not work.
     """
 
-    routed = True
-
     def __init__(self, bundle: Bundle, target: Target, opening: Opening) -> None:
         self.routed = bool(bundle.manifest.sites)
         self._program = target.program
@@ -43,6 +41,7 @@ class Segments:
             if step.model not in self._sessions:
                 self._sessions[step.model] = opening.open(bundle.path / step.model, spinning=False)
             _check(str(bundle.path / step.model), step, self._sessions[step.model])
+        self._check_types(bundle, target)
 
     def run(self, feeds: Arrays, seed: int | None, asked: NDArray[np.int64] | None) -> Taken:
         """Returns the outputs and the path taken."""
@@ -66,9 +65,53 @@ class Segments:
                 values.update(zip(step.outputs, map(np.asarray, made), strict=True))
             else:
                 assert taken is not None
+                if taken[step.site] < 0:
+                    raise BundleError(
+                        f"program: expected a choice at a site that the path {taken.tolist()} reaches, got site "
+                        f"{step.site}; package the bundle again"
+                    )
                 branch = step.branches[int(taken[step.site])]
                 self._walk(branch.steps, values, taken)
                 values.update(zip(step.outputs, [values[name] for name in branch.results], strict=True))
+
+    def _check_types(self, bundle: Bundle, target: Target) -> None:
+        """Raises a BundleError where a value changes its type between files, or is not what the manifest says."""
+        declared = {t.name: t for t in fixed([*bundle.manifest.inputs, *bundle.manifest.outputs], target.sizes)}
+        found: dict[str, str] = {}
+
+        def see(where: str, node: Any) -> None:
+            if node.name in declared:
+                compare(where, "value", [declared[node.name]], [node])
+            if found.setdefault(node.name, node.type) != node.type:
+                raise BundleError(
+                    f"{where}: value {node.name!r}: expected {found[node.name]} as in another file, got {node.type}; "
+                    "package the bundle again"
+                )
+
+        def walk(steps: Sequence[Step]) -> None:
+            for step in steps:
+                if isinstance(step, Run):
+                    session, where = self._sessions[step.model], str(bundle.path / step.model)
+                    for node in (*session.get_inputs(), *session.get_outputs()):
+                        see(where, node)
+                    continue
+                for branch in step.branches:
+                    walk(branch.steps)
+                    for name, result in zip(step.outputs, branch.results, strict=True):
+                        kind = found.get(result) or _kind(declared[result].dtype)
+                        wanted = found.setdefault(name, _kind(declared[name].dtype) if name in declared else kind)
+                        if kind != wanted:
+                            raise BundleError(
+                                f"{bundle.path}: target {target.name!r}: value {name!r}: expected {wanted} of every "
+                                f"branch, got {kind}; package the bundle again"
+                            )
+
+        walk(target.program)
+
+
+def _kind(dtype: str) -> str:
+    """Returns onnxruntime's word for tensors of a dtype."""
+    return f"tensor({ELEMENTS.get(dtype, dtype)})"
 
 
 def _runs(steps: Sequence[Step]) -> Iterable[Run]:
