@@ -21,7 +21,7 @@ help:
 	@echo "make test-providers  the conformance suite on every engine that was set up"
 	@echo "make conformance  make docs/conformance.md and docs/conformance.json again, on every engine that was set up"
 	@echo "make bench      the benchmarks"
-	@echo "make bench-cuda  routed over static on a GPU; says \"not measured\" where there is none"
+	@echo "make bench-cuda  routed over static on a GPU (after make setup-cuda); else it says \"not measured\""
 	@echo "make setup-NAME  an engine to run files on, in .providers/NAME, about 10 s and 300 MB each; NAME is one of"
 	@echo "                $(PROVIDERS)"
 	@echo "make setup      all of these"
@@ -61,7 +61,7 @@ conformance: $(STAMP)
 bench: $(STAMP)
 	$(VENV)/bin/python -m benchmarks
 
-bench-cuda: $(STAMP) setup-cuda
+bench-cuda: $(STAMP)
 	$(VENV)/bin/python -m benchmarks.cuda
 
 setup: $(PROVIDERS:%=setup-%)

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
+from rich.markup import escape
 
 from rr_export.bundle import write_atomically
-from rr_export.cli.console import MISMATCH, out, progress
-from rr_export.tools.bench import bench_view, freeze_usual
+from rr_export.cli.console import MISMATCH, err, out, progress
+from rr_export.tools.bench import bench_view, freeze_usual, why_not_frozen
 from rr_export.tools.measuring import measure
 from rr_export.tools.plot import SUFFIXES, plot_bench, require_matplotlib
 
@@ -53,10 +54,13 @@ def bench(
     arguments += [part for name in targets for part in ("--target", name)]
     arguments += ["--seed", str(seed)] if seed is not None else []
     arguments += ["--record"] if record else []
+    missing = why_not_frozen(bundle) if frozen else None
+    if missing is not None:
+        err.print(f"[yellow]warning:[/] no frozen path is timed: {escape(missing)}", soft_wrap=True)
     with progress("timing") as tell, tempfile.TemporaryDirectory() as scratch:
-        made = freeze_usual(bundle, Path(scratch)) if frozen else None
-        if made is not None:
-            arguments += [f"--usual={','.join(map(str, made[0]))}", "--frozen", str(made[1])]
+        if frozen and missing is None:
+            path, folder = freeze_usual(bundle, Path(scratch))
+            arguments += [f"--usual={','.join(map(str, path))}", "--frozen", str(folder)]
         result = measure(arguments, python=python, progress=tell)
     for part in bench_view(result):
         out.print(part)

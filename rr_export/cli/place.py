@@ -7,10 +7,12 @@ import sys
 from pathlib import Path
 
 import click
+from rich.markup import escape
 
-from rr_export.cli.console import MISMATCH, out, progress
+from rr_export.cli.console import MISMATCH, err, out, progress
 from rr_export.tools.measuring import measure
 from rr_export.tools.place import place_view
+from rr_runtime.tools.opening import Fails
 
 
 @click.command()
@@ -26,13 +28,17 @@ def place(
 ) -> None:
     """Tell which nodes of BUNDLE, inside which branch, run on which provider, and time each site's branches.
 
-    Exits with 1 if nodes of a branch lie outside it, or if a provider has taken a site's If whole and skipping saves
-    nothing there that can be measured.
+    Exits with 1 if nodes of a branch lie outside it, if a provider has taken a site's If whole and skipping saves
+    nothing there that can be measured, or if the form does not run on the provider.
     """
     arguments = ["place", str(bundle), "--provider", provider, "--runs", str(runs), "--threads", str(threads)]
     arguments += ["--target", target] if target else []
     with progress("placing") as tell:
-        result = measure(arguments, python=python, progress=tell)
+        try:
+            result = measure(arguments, python=python, progress=tell)
+        except Fails as error:
+            err.print(f"[bold red]fails:[/] {escape(str(error))}", soft_wrap=True)
+            sys.exit(MISMATCH)
     if as_json:
         click.echo(json.dumps(result, indent=1))
     else:

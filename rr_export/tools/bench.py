@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,26 +13,45 @@ from rich.table import Table
 from rich.text import Text
 
 from rr_export.bundle import load
+from rr_export.errors import PackageError
 from rr_export.tools.warned import machine_line
+from rr_runtime.bundle import open_bundle
 
 NOISY = 1.5  # p95 over p50 of one path, above which its noise is no longer small beside that of paths
 LAWS = (("law", "fresh paths"), ("most_probable", "most probable path"), ("frozen", "the same path, frozen"))
 
 
-def freeze_usual(bundle: Path, folder: Path) -> tuple[tuple[int, ...], Path] | None:
-    """Returns the most probable path of a bundle, and a folder with its static file; None where it takes no path.
+def why_not_frozen(bundle: Path) -> str | None:
+    """Returns why a bundle has no file of one path to compare with, or None where one can be made."""
+    found = open_bundle(bundle)
+    if found.model is None:
+        return "the bundle has targets only, and a static file is made from the routed model; bench the one it is from"
+    if found.manifest.interface in ("standalone", "plain"):
+        return f"a file of interface {found.manifest.interface!r} takes no path"
+    return None
+
+
+def freeze_usual(bundle: Path, folder: Path) -> tuple[tuple[int, ...], Path]:
+    """Returns the most probable path of a routed bundle, and a bundle of its static file.
+
+    It has the targets of the bundle, in the same sizes and precisions, but for those that need other calibration data.
 
     Args:
         bundle: the bundle folder.
         folder: an empty folder to write to.
     """
-    from rr_export.targets.freeze import freeze
+    from rr_export.targets import freeze, package
 
     loaded = load(bundle)
-    if loaded.manifest["interface"] in ("standalone", "plain"):
-        return None
     path = tuple(int(route) for route in loaded.plan.most_probable())
-    return path, freeze(loaded, path).save(folder / "frozen")
+    frozen = freeze(loaded, path)
+    for name, target in loaded.targets.items():
+        about = target.about
+        with contextlib.suppress(PackageError):  # nothing to calibrate with
+            frozen = package(
+                frozen, about["provider"], sizes=about.get("sizes"), precision=about["precision"], name=name
+            )
+    return path, frozen.save(folder / "frozen")
 
 
 def bench_view(result: Mapping[str, Any]) -> list[RenderableType]:
@@ -49,6 +69,11 @@ def bench_view(result: Mapping[str, Any]) -> list[RenderableType]:
         f"(quartiles {ratio['low']:.3f} to {ratio['high']:.3f})"
         for subject in sound
         if (ratio := subject["ratio_to_frozen"])
+    ]
+    lines += [
+        f"[yellow]warning:[/] {escape(_name(subject))}: no frozen path is timed: {escape(subject['frozen_error'])}"
+        for subject in sound
+        if subject["frozen_error"]
     ]
     lines += [_noise(subject) for subject in sound if _is_noisy(subject)]
     lines += [

@@ -14,6 +14,7 @@ import rr_runtime
 from rr_runtime.errors import RuntimeFailure
 from rr_runtime.tools.command import ERROR, HOLDS, MISMATCH, PROGRESS
 from rr_runtime.tools.command import measure as measure_here
+from rr_runtime.tools.opening import Fails
 from rr_runtime.tools.timing import Tell
 
 
@@ -27,7 +28,8 @@ def measure(arguments: Sequence[str], *, python: Path | None = None, progress: T
         progress: told (stage, done, total).
 
     Raises:
-        RuntimeFailure: the bundle or provider is at fault, a run failed, or the other process crashed.
+        Fails: the form that was asked for is there, and does not run.
+        RuntimeFailure: the bundle is at fault, there is no such provider, or the other process crashed.
         ValueError: an argument is wrong.
     """
     if python is None:
@@ -57,7 +59,8 @@ def measure(arguments: Sequence[str], *, python: Path | None = None, progress: T
             return result
         except ValueError:
             pass
-    raise RuntimeFailure(_why(python, code, said))
+    known = code == MISMATCH and any(line.startswith(ERROR) for line in said)
+    raise (Fails if known else RuntimeFailure)(_why(python, code, said))
 
 
 def _follow(process: subprocess.Popen[str], progress: Tell | None) -> list[str]:

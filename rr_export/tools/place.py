@@ -15,6 +15,7 @@ from rr_export.tools.warned import machine_line, warning_lines
 TOLD = {
     "assignment": "nodes as onnxruntime handed them out",
     "profile": "nodes that ran, from the profiles of paths that take every branch",
+    None: "which nodes run where is not told",
 }
 
 
@@ -34,14 +35,15 @@ def _parts(result: Mapping[str, Any]) -> Table:
         title=escape(f"{result['bundle']}: target {result['target']} ({result['form']}) on {result['provider']}"),
         min_width=60,
     )
-    names = sorted(result["counts"], key=lambda name: (name != result["provider"], name))
+    counts = result["counts"]
+    names = sorted(counts or {result["provider"]: 0}, key=lambda name: (name != result["provider"], name))
     table.add_column("nodes in")
     for name in names:
         table.add_column(f"on {name}", justify="right")
     for part in result["parts"]:
         table.add_row(escape(part["part"]), *(str(part["providers"].get(name, 0)) for name in names))
     table.add_section()
-    table.add_row("all", *(str(result["counts"][name]) for name in names))
+    table.add_row("all", *("not told" if counts is None else str(counts[name]) for name in names))
     return table
 
 

@@ -16,6 +16,7 @@ FORMS: Mapping[str, Mapping[str, Any]] = {
     "webgpu": {"target": "webgpu"},
     "xnnpack": {"target": "xnnpack"},
     "qnn": {"target": "qnn"},
+    "qnn-if": {"target": "qnn", "form": "routed", "name": "qnn-if"},  # computed wrongly there: shows the fault
     "nnapi": {"target": "nnapi"},
     "coreml": {"target": "coreml"},
     "cuda-half": {"target": "cuda", "precision": "float16", "name": "cuda-half"},
@@ -56,6 +57,7 @@ TARGETS: Mapping[str, tuple[str, ...]] = {
     "whole": _MAIN,
     "half": _MAIN,
     "images": (*_MAIN, "xnnpack", "nnapi", "coreml", "frozen", "qnn-qdq"),
+    "convs": ("qnn", "qnn-if"),
     "gru": _MAIN,
     "lstm": ("cuda", "qnn"),
     "host": ("cuda", "qnn"),

@@ -204,6 +204,28 @@ class Images(nn.Module):
         return result
 
 
+class Convs(nn.Module):
+    """Two residual blocks of convolutions, each run or skipped."""
+
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.up, self.down = (nn.Conv2d(WIDTH, WIDTH, 3, padding=1) for _ in range(2))
+
+        def forward(self, x: Tensor) -> Tensor:
+            result: Tensor = x + self.down(F.relu(self.up(x)))
+            return result
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.head = nn.Conv2d(2, WIDTH, 3, padding=1), nn.Conv2d(WIDTH, 3, 1)
+        self.first, self.second = (rr.LayerChoice(Convs.Block(), keep) for keep in (0.5, 0.7))
+
+    def forward(self, image: Tensor) -> Tensor:
+        result: Tensor = self.head(self.second(self.first(self.stem(image))))
+        return result
+
+
 class Chain(nn.Module):
     """Three steps of a Markov chain; ``within``: the middle one stands inside a branch, so it is not always reached."""
 

@@ -92,6 +92,7 @@ _ALL = (
     Spec("half", "a model in float16", partial(models.layers, 0.5, 0.7, layer=models.Mlp), (_ROWS.half(),), half=True,
          rtol=4e-3, atol=4e-3, refusals=True),
     Spec("images", "convolutions, a depthwise one, a pool, BatchNorm", models.Images, (numbers(1, 2, 6, 6),)),
+    Spec("convs", "convolutions, run or skipped", models.Convs, (numbers(1, 2, 8, 8),)),
     Spec("gru", "a GRU that is run or skipped", partial(models.layers, 0.5, layer=_GRU), (_TIMES,)),
     Spec("lstm", "an LSTM that is run or skipped", partial(models.layers, 0.5, layer=_LSTM), (_TIMES,)),
     Spec("host", "interface host", _THREE, (_ROWS,), interface="host", fresh=True, refusals=True),

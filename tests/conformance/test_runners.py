@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -402,3 +403,27 @@ def test_command_keeps_what_it_does_not_run(tmp_path: Path, monkeypatch: pytest.
         n: c for n, c in recorded.columns.items() if n != "cpu"
     }
     assert "onnxruntime 9.9" in (tmp_path / "conformance.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda case: case.update(runs=[]), "expected at least one run whose outputs are compared"),
+        (
+            lambda case: case.update(runs=[r for r in case["runs"] if r["kind"] == "refused"]),
+            "expected at least one run",
+        ),
+        (lambda case: case.update(version=99), "expected rr.conformance 1, got rr.conformance 99"),
+        (lambda case: [r.update(seeds=[]) for r in case["runs"] if r["kind"] == "stream"], "something to compare"),
+    ],
+    ids=["no runs", "refusals only", "another version", "an empty stream"],
+)
+def test_a_case_that_compares_nothing_does_not_hold(change: Any, message: str, tmp_path: Path) -> None:
+    folder = tmp_path / "layer"
+    shutil.copytree(CASES / "layer", folder)
+    case = json.loads((folder / "runs.json").read_text())
+    change(case)
+    (folder / "runs.json").write_text(json.dumps(case))
+    found = worker.run_cell(folder, "cpu", "default")
+    assert message in found["error"]
+    assert settle(CPU, "layer:default", found).outcome == FAILS

@@ -59,6 +59,9 @@ def every_cell(cases: Path, provider: str | None) -> list[str]:
     return cells
 
 
+FORMAT, VERSION = "rr.conformance", 1
+
+
 def versions() -> dict[str, str]:
     """Returns what runs here."""
     return {
@@ -104,6 +107,9 @@ def run_cell(folder: Path, provider: str, target: str, wider: Tolerance | None =
         tolerance = _tolerance(case, entry).widened(wider)
         only = [tuple(p["path"]) for p in entry["paths"]] if entry.get("form") == "frozen" else None
         judge = Judge(session, case["runs"], tolerance, only_paths=only)
+        problem = _problem(case, [run for run in case["runs"] if _fits(session, run, entry.get("sizes", {}))])
+        if problem:
+            return {"error": problem, "refused": "", "runs": [], "skipped": 0, "nodes": {}, "seconds": 0.0}
         for run in case["runs"]:
             if not _fits(session, run, entry.get("sizes", {})):
                 skipped += 1
@@ -121,6 +127,18 @@ def run_cell(folder: Path, provider: str, target: str, wider: Tolerance | None =
         "nodes": nodes,
         "seconds": round(time.perf_counter() - started, 3),
     }
+
+
+def _problem(case: dict[str, Any], fitting: list[dict[str, Any]]) -> str:
+    """What keeps a case from proving anything, empty where nothing does."""
+    if (case["format"], case["version"]) != (FORMAT, VERSION):
+        return f"runs.json: expected {FORMAT} {VERSION}, got {case['format']} {case['version']}; make the cases again"
+    for run in case["runs"]:
+        if (run["kind"] == "stream" and not run["seeds"]) or (run["kind"] == "ensemble" and len(run["expected"]) < 1):
+            return f"run {run['name']!r}: expected something to compare, got nothing; make the cases again"
+    if not any(run["kind"] in ("run", "fresh") for run in fitting):
+        return "expected at least one run whose outputs are compared, got none; make the cases again"
+    return ""
 
 
 @contextlib.contextmanager

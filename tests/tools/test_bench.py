@@ -16,11 +16,15 @@ from rr_export.tools.bench import bench_view
 from rr_export.tools.plot import plot_bench
 from rr_runtime import Session
 from rr_runtime.bundle import open_bundle
+from rr_runtime.errors import RuntimeFailure
 from rr_runtime.fastest import FASTEST, record_provider, recorded_provider
 from rr_runtime.tools import bench as tool
+from rr_runtime.tools.assignment import Assigned, Assignment
 from tests import nets
 from tests.test_cli import run
-from tests.tools.sabotage import spoil_golden
+from tests.tools.sabotage import forget_operator, spoil_golden
+
+NODE = Assigned("model.onnx", "Add", "Add", "cpu", ())
 
 
 @pytest.fixture(scope="module")
@@ -125,10 +129,12 @@ def test_targets_are_timed_side_by_side(two_layers: Path, tmp_path: Path) -> Non
 
 
 def test_one_that_fails_is_told_and_the_others_are_timed(two_layers: Path, tmp_path: Path) -> None:
-    ended = run(tmp_path, "bench", str(two_layers), "--provider", "cpu", "--provider", "nnapi", "--runs", "10",
+    folder = rr.package(rr.load(two_layers), target="cpu", name="bad").save(tmp_path / "bundle")
+    forget_operator(folder, "bad.onnx")
+    ended = run(tmp_path, "bench", str(folder), "--target", "default", "--target", "bad", "--runs", "10",
                 "--loads", "0", "--no-frozen")  # fmt: skip
     assert ended.returncode == 1
-    assert "nnapi fails:" in ended.stdout and "default on cpu" in ended.stdout
+    assert "cpu/bad fails:" in ended.stdout and "default on cpu" in ended.stdout
 
 
 def test_bad_arguments(two_layers: Path, tmp_path: Path) -> None:
@@ -156,6 +162,28 @@ def test_a_wrong_provider_is_not_recorded(two_layers: Path, tmp_path: Path) -> N
     assert not (folder / FASTEST).exists()
 
 
+def test_bug_a_provider_without_nodes_is_not_recorded(
+    two_layers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = rr.load(two_layers).save(tmp_path / "bundle")
+    bundle, session = open_bundle(folder), Session(folder)
+    monkeypatch.setattr(Session, "provider", "ggml")
+    monkeypatch.setattr(tool, "assignment", lambda *_: Assignment("profile", True, (NODE,), (), (), (), None))
+    with pytest.raises(RuntimeFailure, match="expected nodes on ggml, got none"):
+        tool._check_has_nodes(bundle, session, {})
+    subject = tool._Subject("ggml", None, frozen=session)
+    tool._drop_frozen_on_cpu(subject, folder, {})
+    assert subject.frozen is None and "expected nodes on ggml" in subject.frozen_error
+    monkeypatch.setattr(tool, "assignment", lambda *_: Assignment(None, True, (), (), (), (), None))
+    tool._check_has_nodes(bundle, session, {})
+
+
+def test_bug_the_cpu_is_timed_beside_what_is_recorded(two_layers: Path, tmp_path: Path) -> None:
+    folder = rr.load(two_layers).save(tmp_path / "bundle")
+    found = tool.bench(folder, providers=[], runs=10, loads=0, record=True)
+    assert [subject["provider"] for subject in found["subjects"]] == ["cpu"] and found["fastest"]["provider"] == "cpu"
+
+
 def law(mean: float, error: float) -> dict[str, Any]:
     return {"mean": mean, "error": error}
 
@@ -166,7 +194,7 @@ def test_the_cpu_stays_unless_another_is_faster_beyond_doubt(
 ) -> None:
     folder = rr.load(two_layers).save(tmp_path / "bundle")
     entries = [{"provider": "cpu", "law": law(1.0, 0.01)}, {"provider": "cuda", "law": law(mean, 0.01)}]
-    assert tool._record(folder, [], entries)["provider"] == expected
+    assert tool._record(folder, [], entries, {})["provider"] == expected
 
 
 def test_a_record_holds_for_one_machine_and_one_bundle(

@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 
 from rr_runtime.errors import BundleError, ProviderError, RuntimeFailure
-from rr_runtime.tools import child, doctor
+from rr_runtime.tools import assignment, child, doctor
 from tests.test_cli import run
 from tests.tools.sabotage import spoil_golden
 
@@ -54,6 +54,32 @@ def test_a_single_file_is_not_compared(saved: Path) -> None:
     assert bundle["opens"] and bundle["golden"] is None and bundle["warnings"][-1]["about"] == "golden"
 
 
+def test_bug_a_single_file_has_nodes_and_no_error(saved: Path, tmp_path: Path) -> None:
+    found = doctor.doctor(saved / "model.onnx", providers=["cpu"])
+    bundle = found["providers"][0]["bundle"]
+    assert found["holds"] and bundle["error"] == "" and bundle["nodes"]["cpu"] > 100
+    done = run(tmp_path, "doctor", str(saved / "model.onnx"), "--provider", "cpu")
+    assert done.returncode == 0 and "not compared" in done.stdout and "fails" not in done.stdout
+
+
+def test_bug_what_an_older_version_does_not_tell_of_a_single_file_is_not_told(
+    saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(assignment, "_tells", lambda: False)
+    bundle = doctor.examine("cpu", str(saved / "model.onnx"), None)["bundle"]
+    assert (bundle["nodes"], bundle["told_by"], bundle["whole"], bundle["holds"]) == (None, None, None, True)
+    assert "how many nodes run on the provider is not told" in bundle["warnings"][0]["text"]
+
+
+def test_bug_an_error_about_nodes_does_not_hold(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeFailure("no")
+
+    monkeypatch.setattr(doctor, "assignment", refuse)
+    bundle = doctor.examine("cpu", str(saved), None)["bundle"]
+    assert (bundle["error"], bundle["holds"], bundle["golden"]) == ("nodes: no", False, 3)
+
+
 def test_a_provider_that_is_built_in_and_does_not_work_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_present", lambda: {"cpu": ("built in", "onnxruntime"), "cuda": ("built in", "x")})
     entries = {entry["name"]: entry for entry in doctor.doctor(None)["providers"]}
@@ -68,8 +94,8 @@ def test_bad_arguments(saved: Path, tmp_path: Path) -> None:
         doctor.doctor(tmp_path / "nothing")
     done = run(tmp_path, "doctor", "--target", "cpu")
     assert done.returncode == 2 and "expected BUNDLE" in done.stderr
-    found = doctor.doctor(saved, providers=["cpu"], target="nothing")
-    assert not found["holds"] and "expected one of default" in found["providers"][0]["bundle"]["error"]
+    with pytest.raises(ValueError, match="expected one of default"):
+        doctor.doctor(saved, providers=["cpu"], target="nothing")
 
 
 def test_a_crash_takes_nothing_with_it() -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
+import rr_export as rr
+from rr_export.tools.place import place_view
 from rr_runtime.bundle import open_bundle
 from rr_runtime.tools import place as tool
+from rr_runtime.tools.advice import advise
 from rr_runtime.tools.assignment import Assigned, Assignment
 from rr_runtime.tools.choices import choices, most_probable_routes
 from tests.test_cli import run
@@ -95,12 +100,42 @@ def test_an_if_taken_whole_that_saves_nothing_has_a_remedy(two_layers: Path) -> 
     bundle = open_bundle(two_layers)
     entry = verdict(two_layers, saving=0.0) | {"whole": True}
     nodes = (Assigned("model.onnx", "If", "If", "qnn", ()),)
-    found = Assignment("assignment", nodes, (0,), (), (), None)
+    found = Assignment("assignment", True, nodes, (0,), (), (), None)
     (warning,) = tool._about_savings(bundle, None, "qnn", found, [entry])
     assert warning.about == "savings" and "qnn took its If whole, and may compute both branches" in warning.text
     assert "--target qnn" in warning.remedy
     entry |= {"verdict": "saves"}
     assert tool._about_savings(bundle, None, "qnn", found, [entry]) == []
+
+
+def test_bug_files_in_onnxruntimes_own_format_do_not_say_their_branches(two_layers: Path, tmp_path: Path) -> None:
+    made = rr.package(rr.load(two_layers), target="cpu", format="ort", name="routed")
+    made = rr.package(made, target="cpu", form="segments", format="ort", name="cut")
+    folder = made.save(tmp_path / "bundle")
+    routed = tool.place(folder, "cpu", target="routed", runs=1)
+    assert routed["told_by"] == "profile" and routed["counts"]["cpu"] > 10
+    assert [part["part"] for part in routed["parts"]] == ["not told"]
+    assert [site["whole"] for site in routed["sites"]] == [None, None]
+    (told,) = [warning for warning in routed["warnings"] if warning["about"] == "told"]
+    assert "in which branches the nodes lie is not told" in told["text"]
+    cut = tool.place(folder, "cpu", target="cut", runs=0)
+    assert {"0: run", "1: run"} <= {part["part"] for part in cut["parts"]} and "not told" not in str(cut["parts"])
+    assert cut["warnings"] == []
+
+
+def test_bug_nothing_told_is_not_none_at_all(two_layers: Path) -> None:
+    nothing = Assignment(None, False, (), (), (), (), None)
+    assert nothing.count() is None
+    warnings = advise(open_bundle(two_layers), None, "xnnpack", nothing)
+    assert [warning.about for warning in warnings] == ["told"]
+    machine = dict.fromkeys(("processor", "architecture", "system", "package", "onnxruntime", "numpy", "python"), "x")
+    result = {"bundle": "b", "target": "t", "form": "routed", "provider": "xnnpack", "told_by": None, "counts": None,
+              "parts": [], "sites": [], "copies": None, "warnings": [], "machine": machine | {"cores": 1}}  # fmt: skip
+    console = Console(width=80, file=io.StringIO(), record=True)
+    for part in place_view(result):
+        console.print(part)
+    text = console.export_text()
+    assert "not told" in text and " 0 " not in text
 
 
 def test_paths_of_every_branch(saved: Path) -> None:
@@ -125,7 +160,6 @@ def test_bad_arguments(two_layers: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("interface", ["standalone"])
 def test_a_file_that_takes_no_path_is_placed_and_not_timed(interface: str, tmp_path: Path) -> None:
-    import rr_export as rr
     from tests import nets
 
     folder = rr.export(nets.layers(2), (nets.example(),), interface=interface).save(tmp_path / "bundle")

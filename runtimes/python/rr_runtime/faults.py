@@ -13,10 +13,11 @@ from rr_runtime.targets import Target
 
 @dataclass(frozen=True)
 class _Form:
-    """What faults depend on: the interface of a graph with ``If`` (None where there is none), and symbolic sizes."""
+    """What faults depend on: the interface of a graph with ``If`` (None: there is none), symbolic sizes, precision."""
 
     interface: str | None
     symbolic: bool
+    precision: str
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,20 @@ FAULTS: dict[str, tuple[_Fault, ...]] = {
     ),
     "qnn": (
         _Fault(
+            lambda form: form.interface in ("explicit", "standalone"),
+            "QNN cuts seeds to 32 bits, so that they take other paths (onnxruntime-qnn 2.7)",
+        ),
+        _Fault(
             lambda form: form.interface is not None,
-            "QNN cuts seeds to 32 bits, and computes a convolution inside an If wrongly (onnxruntime-qnn 2.7)",
+            "QNN computes a convolution inside an If wrongly (onnxruntime-qnn 2.7)",
         ),
     ),
     "xnnpack": (
         _Fault(lambda form: form.symbolic, "XNNPACK computes a Gemm of symbolic size wrongly (onnxruntime 1.21)"),
+        _Fault(
+            lambda form: form.precision == "float16",
+            "XNNPACK computes convolutions in half precision wrongly (onnxruntime 1.21)",
+        ),
     ),
 }
 
@@ -61,7 +70,8 @@ def refuse_faults(bundle: Bundle, target: Target | None, provider: str) -> None:
     sizes = {} if target is None else target.sizes
     named = [name for tensor in bundle.manifest.inputs for size in tensor.shape for name in symbols(size)]
     symbolic = [name for name in named if name not in sizes]
-    form = _Form(None if interface == "plain" else interface, bool(symbolic))
+    precision = "float32" if target is None else target.precision
+    form = _Form(None if interface == "plain" else interface, bool(symbolic), precision)
     for fault in FAULTS.get(provider, ()):
         if fault.hits(form):
             fixed = "".join(f" --size {axis}=N" for axis in dict.fromkeys(symbolic))

@@ -10,6 +10,7 @@ EXCEPTIONS = (
         "a convolution whose weights lie outside its branch does not load; the target xnnpack has them inside",
         "TryGetConstantInput",
     ),
+    Excepted("convs:default", "the same, and it ends the process", "process died|TryGetConstantInput"),
     Excepted("int8:default", "it takes no products that are quantised as they run", NO_NODE),
     Excepted("whole:default", "it computes no whole numbers", NO_NODE),
 )

@@ -41,7 +41,14 @@ def advise(bundle: Bundle, target: Target | None, provider: str, found: Assignme
     if target is None and known is not None and known.caution and sites:
         text = f"the bundle has no target {provider!r}, so its own model runs, and {known.caution}"
         warnings.append(Warning("target", text, package))
-    if provider != "cpu" and not found.count().get(provider):
+    count = found.count()
+    if not found.parts_told or count is None:
+        of = "how many nodes run on the provider" if count is None else "in which branches the nodes lie"
+        why = "the files are in onnxruntime's own format, which does not say it"
+        if found.parts_told:
+            why = "this onnxruntime has no record of it, and there are no golden cases to run"
+        warnings.append(Warning("told", f"{of} is not told: {why}", "look at the same form as .onnx, in a folder"))
+    if provider != "cpu" and count is not None and not count.get(provider):
         remedy = f"{package}, or use provider='cpu'" if target is None and package else "use provider='cpu'"
         warnings.append(Warning("nodes", f"{provider} takes no node: everything runs on the CPU", remedy))
     if found.copies:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +54,10 @@ class Assignment:
     """Who runs the nodes of a form.
 
     Attributes:
-        told_by: "assignment" (all nodes, as onnxruntime has handed them out) or "profile" (older versions: those that
-            ran on paths which together take every branch).
+        told_by: "assignment" (all nodes, as onnxruntime has handed them out), "profile" (those that ran on paths which
+            together take every branch: older versions, and files in onnxruntime's own format), or None: nothing tells.
+        parts_told: whether the files say in which branches their nodes lie; where not, `whole`, `outside` and
+            `weights_above` are empty and say nothing. onnxruntime's own format does not, for a graph with ``If``.
         nodes: the nodes, without those inside an ``If`` that was taken whole.
         whole: the sites whose ``If`` a provider took whole, with its branches.
         outside: nodes that were captured in a branch and lie outside it, with the site.
@@ -63,15 +65,18 @@ class Assignment:
         copies: copies between devices, as (file, node), or None where onnxruntime does not tell.
     """
 
-    told_by: str
+    told_by: str | None
+    parts_told: bool
     nodes: tuple[Assigned, ...]
     whole: tuple[int, ...]
     outside: tuple[tuple[str, int], ...]
     weights_above: tuple[tuple[int, int], ...]
     copies: tuple[tuple[str, str], ...] | None
 
-    def count(self) -> dict[str, int]:
-        """Returns the number of nodes of every provider."""
+    def count(self) -> dict[str, int] | None:
+        """Returns the number of nodes of every provider, None where nothing tells."""
+        if not self.nodes:
+            return None
         names = sorted({node.provider for node in self.nodes})
         return {name: sum(node.provider == name for node in self.nodes) for name in names}
 
@@ -82,11 +87,13 @@ class Watching(Opening):
 
     Attributes:
         scratch: a folder for saved models and profiles.
+        profile: whether runs are profiled.
         sessions: the opened sessions, by file.
         saved: the models as they were prepared, by file, where they can be saved.
     """
 
     scratch: Path = Path()
+    profile: bool = False
     sessions: dict[Path, Any] = field(default_factory=dict)
     saved: dict[Path, Path] = field(default_factory=dict)
 
@@ -109,7 +116,7 @@ class Watching(Opening):
             options.add_session_config_entry(RECORD, "1")
         if self.threads is not None:
             options.intra_op_num_threads = self.threads
-        if not _tells():
+        if self.profile:
             options.enable_profiling = True
             options.profile_file_prefix = str(self.scratch / f"profile-{len(self.sessions)}")
         plain = Opening(self.provider, None, options, self.provider_options)
@@ -117,7 +124,7 @@ class Watching(Opening):
 
 
 def assignment(
-    bundle: Bundle, target: Target | None, provider: str, feeds: Arrays, *, threads: int | None = None
+    bundle: Bundle, target: Target | None, provider: str, feeds: Arrays | None, *, threads: int | None = None
 ) -> Assignment:
     """Returns who runs the nodes of a form of the bundle's model.
 
@@ -125,7 +132,7 @@ def assignment(
         bundle: the bundle.
         target: one of its targets, or None for its own model.
         provider: the execution provider.
-        feeds: the model's own inputs; used where only a profile tells.
+        feeds: the model's own inputs, used where only a profile tells; None: nothing tells there.
         threads: the number of threads inside one operator, or None.
 
     Raises:
@@ -136,20 +143,25 @@ def assignment(
     branches = [len(site.branches) for site in bundle.manifest.sites]
     with tempfile.TemporaryDirectory() as folder:
         watching = Watching(find_provider(provider), threads, None, None, scratch=Path(folder))
-        nodes: list[Assigned] = []
         gates: dict[Path, dict[str, Gate]] = {}
         basic: dict[Path, list[Place]] = {}
         original: list[Place] = []
-        for file, part in files_of(bundle, target).items():
+        files = files_of(bundle, target)
+        for file, part in files.items():
             gates[file], source, basic[file] = _places(file, part, branches, Path(folder))
             original += source
-            if _tells():
-                session = watching.open(file)
-                nodes += _recorded(file, session, basic[file])
-        if not _tells():
+        found = _all_recorded(watching, basic)
+        told_by = None if found is None else "assignment"
+        if found is None and feeds is not None:
+            watching = replace(watching, sessions={}, saved={}, profile=True)
             _run_everything(bundle, target, watching, feeds)
+            told_by, found = "profile", []
             for file, session in watching.sessions.items():
-                nodes += _profiled(file, session, _prepared(watching, file, gates[file], branches) or basic[file])
+                places = basic[file] and _prepared(watching, file, gates[file], branches)
+                found += _profiled(file, session, places or basic[file])
+        parts_told = all(map(_says_branches, files)) or not branches or (target is not None and target.form != "routed")
+        nodes = [node if _says_branches(file) else replace(node, part=files[file] if parts_told else None)
+                 for node in found or [] for file in files if file.name == node.file]  # fmt: skip
         copies = [
             (file.name, place.name)
             for file in watching.saved
@@ -159,7 +171,8 @@ def assignment(
         told = len(watching.saved) == len(watching.sessions) or short_name(watching.provider) == "cpu"
     far = {(p.part[-1][0], p.weights_above) for p in original if p.weights_above and p.part}
     return Assignment(
-        told_by="assignment" if _tells() else "profile",
+        told_by=told_by,
+        parts_told=parts_told,
         nodes=tuple(nodes),
         whole=_taken_whole(nodes, [place for places in basic.values() for place in places]),
         outside=tuple((place.name, place.outside_of) for place in original if place.outside_of is not None),
@@ -184,6 +197,24 @@ def _tells() -> bool:
     return hasattr(onnxruntime.InferenceSession, "get_provider_graph_assignment_info")
 
 
+def _says_branches(file: Path) -> bool:
+    """Tells whether a file keeps the metadata of its nodes: onnxruntime's own format does not."""
+    return file.suffix != ".ort"
+
+
+def _all_recorded(watching: Watching, files: Mapping[Path, Sequence[Place]]) -> list[Assigned] | None:
+    """The nodes of all files, or None where onnxruntime has no record of one: never of files in its own format."""
+    if not _tells() or not all(map(_says_branches, files)):
+        return None
+    nodes = []
+    for file, places in files.items():
+        found = _recorded(file, watching.open(file), places)
+        if places and not found:  # the provider does not take part in recording
+            return None
+        nodes += found
+    return nodes
+
+
 def _places(
     file: Path, part: Part, branches: Sequence[int], scratch: Path
 ) -> tuple[dict[str, Gate], list[Place], list[Place]]:
@@ -191,7 +222,7 @@ def _places(
 
     Providers choose after onnxruntime's basic optimisations, which are the same for all.
     """
-    if file.suffix == ".ort":
+    if not _says_branches(file):
         return {}, [], []
     graph = read_graph(file)
     gates = gates_in(graph)

@@ -19,17 +19,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rr_runtime.arguments import check_path
 from rr_runtime.bundle import Bundle, open_bundle
-from rr_runtime.draws import SEEDS, fresh_seed
+from rr_runtime.draws import SEEDS, check_seed, fresh_seed
 from rr_runtime.errors import RuntimeFailure
 from rr_runtime.fastest import record_provider
+from rr_runtime.providers import find_provider
 from rr_runtime.session import Session
 from rr_runtime.targets import Target
+from rr_runtime.tools.assignment import assignment
 from rr_runtime.tools.choices import choices, most_probable_routes
+from rr_runtime.tools.frozen_path import check_frozen
 from rr_runtime.tools.inputs import golden_inputs
 from rr_runtime.tools.load import load_often
 from rr_runtime.tools.machine import about_machine
-from rr_runtime.tools.opening import open_session
+from rr_runtime.tools.opening import check_least, check_targets, open_session
 from rr_runtime.tools.timing import (
     Case,
     Tell,
@@ -56,6 +60,7 @@ class _Subject:
     session: Session | None = None
     frozen: Session | None = None
     error: str = ""
+    frozen_error: str = ""
     routed: bool = False  # whether it takes seeds and paths
     usual: bool = False  # whether it has the most probable path
     branches: list[tuple[int, int, Route, Route]] = field(default_factory=list)  # site, branch, path, reference
@@ -87,30 +92,39 @@ def bench(
         providers: the execution providers.
         targets: which forms of the model; empty: the one that a session would take on each provider.
         runs: timed rounds, >= 10.
-        threads: threads inside one operator.
-        loads: processes that load it; 0 leaves load time and memory away.
+        threads: threads inside one operator, >= 1.
+        loads: processes that load it, >= 0; 0 leaves load time and memory away.
         usual: the most probable path, S routes; None: the most probable routes.
         frozen: a bundle folder with the static file of that path, or None.
         seed: the first of the seeds, which are consecutive; None takes a fresh one from the operating system.
-        record: write the fastest of the providers beside the bundle, for ``provider="auto"``.
+        record: write the fastest of the providers beside the bundle, for ``provider="auto"``; the CPU is among them.
         progress: told (stage, done, total).
 
     Raises:
         BundleError: the bundle is damaged, or has no golden cases.
+        ProviderError: this onnxruntime has no such provider.
         ValueError: an argument is wrong.
     """
     if runs < 10:
         raise ValueError(f"runs: expected at least 10, got {runs}; the law needs samples")
     if record and targets:
         raise ValueError("record: expected no targets beside it, got some; auto takes the form that fits the provider")
+    check_least(threads, 1, "threads")
+    check_least(loads, 0, "loads")
+    first = fresh_seed() if seed is None else check_seed(seed)
     bundle = open_bundle(path)
-    subjects = [_Subject(p, t) for p in dict.fromkeys(providers) for t in dict.fromkeys(targets or (None,))]
+    check_targets(bundle, targets)
+    for provider in providers:
+        find_provider(provider)
+    routes = _usual_routes(bundle, usual)
+    if frozen is not None:
+        check_frozen(bundle, frozen, routes, golden_inputs(bundle), threads=threads)
+    names = [*providers, *(["cpu"] if record else [])]  # nothing is the fastest of one
+    subjects = [_Subject(p, t) for p in dict.fromkeys(names) for t in dict.fromkeys(targets or (None,))]
     for subject in subjects:
         _open(subject, path, frozen, threads=threads)
     used = [_target_of(bundle, s.session) for s in subjects if s.session is not None]
     feeds = golden_inputs(bundle, used)
-    first = fresh_seed() if seed is None else seed
-    routes = most_probable_routes(bundle.manifest.sites) if usual is None else tuple(max(0, r) for r in usual)
     for number, subject in enumerate(subjects):
         if progress is not None:
             progress(f"loading {subject.name}", number, len(subjects))
@@ -118,10 +132,12 @@ def bench(
         if not subject.error:
             _try(subject, lambda s=subject: _load(s, path, threads=threads, loads=loads))  # type: ignore[misc]
     sound = [s for s in subjects if not s.error]
+    for subject in sound:
+        _drop_frozen_on_cpu(subject, frozen, feeds)
     cases, single, seldom = _cases(sound, feeds, routes, first, runs)
     times = interleave(cases, runs=runs, progress=progress, title="timing", single=single, seldom=seldom)
     entries = [_entry(subject, bundle, times) for subject in subjects]
-    fastest = _record(path, sound, entries) if record else None
+    fastest = _record(path, sound, entries, feeds) if record else None
     return {
         "tool": "bench",
         "bundle": str(path),
@@ -138,11 +154,33 @@ def bench(
     }
 
 
+def _open_frozen(subject: _Subject, frozen: Path, target: str, *, threads: int) -> None:
+    """The same form of the static file is open, or it is kept why not: it does not exist, or does not open there."""
+    try:
+        subject.frozen = open_session(frozen, subject.provider, target, threads=threads)
+    except (RuntimeFailure, ValueError) as error:
+        subject.frozen_error = str(error)
+
+
+def _usual_routes(bundle: Bundle, usual: Sequence[int] | None) -> Route:
+    """The routes of the most probable path, reached or not.
+
+    Raises:
+        ValueError: those that were given are not of the bundle's sites.
+    """
+    if usual is None:
+        return most_probable_routes(bundle.manifest.sites)
+    try:
+        return tuple(max(0, int(route)) for route in check_path(usual, bundle.manifest.sites))
+    except ValueError as error:
+        raise ValueError(f"usual: {error}") from error
+
+
 def _open(subject: _Subject, path: Path, frozen: Path | None, *, threads: int) -> None:
     def opened() -> None:
         session = open_session(path, subject.provider, subject.target, threads=threads)
         if frozen is not None:
-            subject.frozen = open_session(frozen, subject.provider, None, threads=threads)
+            _open_frozen(subject, frozen, session.target, threads=threads)
         subject.session = session
 
     _try(subject, opened)
@@ -250,6 +288,7 @@ def _entry(subject: _Subject, bundle: Bundle, times: Times) -> dict[str, Any]:
         "law": None,
         "most_probable": None,
         "frozen": None,
+        "frozen_error": subject.frozen_error,
         "ratio_to_frozen": None,
         "branches": [],
         "load": subject.load,
@@ -286,10 +325,13 @@ def _entry(subject: _Subject, bundle: Bundle, times: Times) -> dict[str, Any]:
     return entry
 
 
-def _record(path: Path, subjects: Sequence[_Subject], entries: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _record(
+    path: Path, subjects: Sequence[_Subject], entries: Sequence[dict[str, Any]], feeds: Feeds
+) -> dict[str, Any]:
     """The provider of the least mean is recorded; the CPU, unless another is faster beyond doubt, and right.
 
-    Beyond doubt: by more than three standard errors of the difference. Right: the golden cases hold on it.
+    Beyond doubt: by more than three standard errors of the difference. Right: the golden cases hold on it, and it
+    has nodes: where it is known to have none, its times are those of the CPU.
     """
     laws = {entry["provider"]: entry["law"] for entry in entries if entry["law"] is not None}
     wrong = {}
@@ -297,6 +339,7 @@ def _record(path: Path, subjects: Sequence[_Subject], entries: Sequence[dict[str
         assert subject.session is not None
         try:
             subject.session.check()
+            _check_has_nodes(open_bundle(path), subject.session, feeds)
         except RuntimeFailure as error:
             wrong[subject.session.provider] = str(error)
             laws.pop(subject.session.provider, None)
@@ -309,3 +352,29 @@ def _record(path: Path, subjects: Sequence[_Subject], entries: Sequence[dict[str
             best = "cpu"
     file = record_provider(path, best, mean_ms={name: float(law["mean"]) for name, law in laws.items()})
     return {"provider": best, "file": str(file), "wrong": wrong}
+
+
+def _drop_frozen_on_cpu(subject: _Subject, frozen: Path | None, feeds: Feeds) -> None:
+    """A static file of which the provider has no node is not timed: it would be compared with the CPU."""
+    if frozen is None or subject.frozen is None:
+        return
+    try:
+        _check_has_nodes(open_bundle(frozen), subject.frozen, feeds)
+    except RuntimeFailure as error:
+        subject.frozen, subject.frozen_error = None, str(error)
+
+
+def _check_has_nodes(bundle: Bundle, session: Session, feeds: Feeds) -> None:
+    """The session's provider has nodes, or nothing tells.
+
+    Raises:
+        RuntimeFailure: it has none.
+    """
+    if session.provider == "cpu":
+        return
+    count = assignment(bundle, _target_of(bundle, session), session.provider, feeds).count()
+    if count is not None and not count.get(session.provider):
+        raise RuntimeFailure(
+            f"{bundle.path}: expected nodes on {session.provider}, got none: everything runs on the CPU; package a "
+            "form for it"
+        )

@@ -14,6 +14,7 @@ from typing import Any
 from rr_runtime.errors import RuntimeFailure
 from rr_runtime.tools.bench import bench
 from rr_runtime.tools.doctor import doctor
+from rr_runtime.tools.opening import Fails
 from rr_runtime.tools.place import place
 from rr_runtime.tools.timing import Tell
 
@@ -30,7 +31,8 @@ def measure(arguments: Sequence[str], progress: Tell | None = None) -> dict[str,
         progress: told (stage, done, total).
 
     Raises:
-        RuntimeFailure: the bundle or provider is at fault, or a run failed.
+        Fails: the form that was asked for is there, and does not run.
+        RuntimeFailure: the bundle is at fault, or there is no such provider.
         ValueError: an argument is wrong.
     """
     options = vars(_parser().parse_args(arguments))
@@ -46,10 +48,17 @@ def run_command(arguments: Sequence[str]) -> int:
     logging.basicConfig(level=logging.ERROR)
     try:
         result = measure(arguments)
-    except (RuntimeFailure, ValueError, TypeError, OSError) as error:
+        text = json.dumps(result, allow_nan=False)
+    except Fails as error:
+        print(f"{ERROR}{error}", file=sys.stderr)
+        return MISMATCH
+    except (RuntimeFailure, ValueError, TypeError) as error:
         print(f"{ERROR}{error}", file=sys.stderr)
         return USAGE
-    print(f"\n{json.dumps(result)}", flush=True)
+    except (OSError, RuntimeError, MemoryError) as error:  # the machine's own
+        print(f"{ERROR}{type(error).__name__}: {error}", file=sys.stderr)
+        return USAGE
+    print(f"\n{text}", flush=True)
     return HOLDS if result["holds"] else MISMATCH
 
 
@@ -99,4 +108,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _routes(text: str) -> list[int]:
-    return [int(part) for part in text.split(",")]
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected integers joined by commas, got {text!r}; for instance 1,0,-1"
+        ) from None

@@ -22,6 +22,7 @@ from rr_runtime.tools.assignment import assignment, quiet_options
 from rr_runtime.tools.inputs import golden_inputs
 from rr_runtime.tools.known import BY_NAME, KNOWN
 from rr_runtime.tools.machine import about_machine, distribution
+from rr_runtime.tools.opening import check_targets
 from rr_runtime.tools.timing import Tell
 
 BUILT_IN, PLUGIN = "built in", "plugin"
@@ -41,9 +42,12 @@ def doctor(
     Raises:
         BundleError: the bundle is damaged.
         ProviderError: a name in ``providers`` is of no provider.
+        ValueError: the bundle has no such target, or a target is named without a bundle.
     """
     if bundle is not None:
-        open_bundle(bundle)  # one error now, not one for each provider
+        check_targets(open_bundle(bundle), [target])  # one error now, not one for each provider
+    elif target is not None:
+        raise ValueError(f"target: expected a bundle beside it, got {target!r} alone; name the bundle")
     here = _present()
     names = [known.name for known in KNOWN] + sorted(name for name in here if name not in BY_NAME)
     for name in providers:
@@ -83,7 +87,7 @@ def _examine_bundle(provider: str, path: Path, asked: str | None) -> dict[str, A
         "opens": False,
         "nodes": None,
         "told_by": None,
-        "whole": [],
+        "whole": None,
         "golden": None,
         "error": "",
         "warnings": [],
@@ -112,12 +116,14 @@ def _examine_bundle(provider: str, path: Path, asked: str | None) -> dict[str, A
             found["error"] = str(error)
     del session
     try:
-        placed = assignment(bundle, target, provider, golden_inputs(bundle, [target]))
+        feeds = golden_inputs(bundle, [target]) if bundle.manifest.golden and path.is_dir() else None
+        placed = assignment(bundle, target, provider, feeds)
         found |= {"nodes": placed.count(), "told_by": placed.told_by}
-        found["whole"] = [bundle.manifest.sites[site].name for site in placed.whole]
+        names = [bundle.manifest.sites[site].name for site in placed.whole]
+        found["whole"] = names if placed.parts_told and placed.nodes else None
         warnings = advise(bundle, target, provider, placed) + warnings
     except RuntimeFailure as error:
-        found["error"] = found["error"] or f"nodes: {error}"
+        found |= {"error": found["error"] or f"nodes: {error}", "holds": False}
     found["warnings"] = [warning.to_json() for warning in warnings]
     return found
 

@@ -1,15 +1,51 @@
-"""Opens sessions for timing: with as many threads as asked for, which do not wait actively for each other."""
+"""Opens sessions for timing: with as many threads as asked for, which do not wait actively for each other.
+
+What was asked for is checked before: what is not there is bad input; what is there and fails is a result.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
+from rr_runtime.bundle import Bundle
+from rr_runtime.errors import RuntimeFailure
 from rr_runtime.providers import find_provider, short_name
 from rr_runtime.session import Session
+from rr_runtime.targets import DEFAULT
 from rr_runtime.tools.timing import session_options
 
 # Providers that have threads of their own, and the option that says how many; the others take the session's.
 THREADS = {"openvino": "num_of_threads"}
+
+
+class Fails(RuntimeFailure):
+    """What was asked for is there, and does not run."""
+
+
+def check_targets(bundle: Bundle, names: Iterable[str | None]) -> None:
+    """The bundle has all of these forms (None: whichever a session takes).
+
+    Raises:
+        ValueError: it does not.
+    """
+    known = [DEFAULT] * (bundle.model is not None) + list(bundle.manifest.targets)
+    for name in names:
+        if name is not None and name not in known:
+            raise ValueError(
+                f"target: expected one of {', '.join(known)} of {bundle.path}, got {name!r}; package it, or name "
+                "another"
+            )
+
+
+def check_least(value: int, least: int, name: str) -> None:
+    """The number is at least so much.
+
+    Raises:
+        ValueError: it is less.
+    """
+    if value < least:
+        raise ValueError(f"{name}: expected an integer >= {least}, got {value}; pass at least {least}")
 
 
 def open_session(path: Path, provider: str, target: str | None, *, threads: int) -> Session:

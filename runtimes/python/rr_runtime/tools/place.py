@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rr_runtime.bundle import Bundle, open_bundle
+from rr_runtime.errors import RuntimeFailure
+from rr_runtime.providers import find_provider
 from rr_runtime.session import Session
 from rr_runtime.targets import Target
 from rr_runtime.tools.advice import Warning, advise, package_command, some
@@ -19,7 +21,7 @@ from rr_runtime.tools.assignment import Assignment, assignment
 from rr_runtime.tools.choices import Choice, choices, most_probable_routes
 from rr_runtime.tools.inputs import golden_inputs
 from rr_runtime.tools.machine import about_machine
-from rr_runtime.tools.opening import open_session
+from rr_runtime.tools.opening import Fails, check_least, check_targets, open_session
 from rr_runtime.tools.parts import label
 from rr_runtime.tools.timing import Case, Interval, Tell, interleave, interval_of
 
@@ -43,29 +45,43 @@ def place(
         path: a bundle folder with golden cases.
         provider: the execution provider.
         target: which form of the model; None: the one that a session would take.
-        runs: timed rounds; 0 times nothing.
-        threads: threads inside one operator.
+        runs: timed rounds, >= 0; 0 times nothing.
+        threads: threads inside one operator, >= 1.
         progress: told (stage, done, total).
 
     Raises:
         BundleError: the bundle is damaged, or has no golden cases.
-        ProviderError: the provider does not work.
-        RuntimeFailure: a run failed.
-        ValueError: the bundle has no such target.
+        ProviderError: this onnxruntime has no such provider.
+        Fails: the form does not run on the provider.
+        ValueError: an argument is wrong.
     """
-    session = open_session(path, provider, target, threads=threads)
+    check_least(runs, 0, "runs")
+    check_least(threads, 1, "threads")
     bundle = open_bundle(path)
+    check_targets(bundle, [target])
+    find_provider(provider)
+    golden_inputs(bundle)
+    try:
+        return _placed(bundle, provider, target, runs=runs, threads=threads, progress=progress)
+    except RuntimeFailure as error:
+        raise Fails(str(error)) from error
+
+
+def _placed(
+    bundle: Bundle, provider: str, target: str | None, *, runs: int, threads: int, progress: Tell | None
+) -> dict[str, Any]:
+    session = open_session(bundle.path, provider, target, threads=threads)
     chosen = bundle.manifest.targets.get(session.target)
     feeds = golden_inputs(bundle, [chosen])
     found = assignment(bundle, chosen, session.provider, feeds, threads=threads)
     warnings = advise(bundle, chosen, session.provider, found)
     sites = _time_sites(session, bundle, chosen, feeds, runs=runs, progress=progress) if runs else []
     for entry in sites:
-        entry["whole"] = entry["index"] in found.whole
+        entry["whole"] = entry["index"] in found.whole if found.parts_told and found.nodes else None
     warnings += _about_savings(bundle, chosen, session.provider, found, sites)
     return {
         "tool": "place",
-        "bundle": str(path),
+        "bundle": str(bundle.path),
         "machine": about_machine(),
         "provider": session.provider,
         "target": session.target,
