@@ -126,7 +126,8 @@ def _method() -> str:
     return (
         "## How it is made\n\n"
         "`python -m tests.conformance.make` writes `tests/conformance/cases` from eager torch: each case is a bundle "
-        "folder and `runs.json`, which holds all arrays as numbers, so that any language runs it with a JSON parser. "
+        "folder and `runs.json`, which holds all arrays as numbers, so that any language runs it with a JSON parser: "
+        "[the format](../tests/conformance/README.md). "
         "`worker.py` runs cases on one provider, without torch, in a process that may crash; `runners/` has an adapter "
         "per provider with its exceptions. `make setup-NAME` makes the environment of a runner, "
         "`python -m pytest -m providers` runs all that are set up."
