@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import rr_export as rr
-from rr_export import lowering
+from rr_export.lowering import prelude
 from rr_export.lowering.builder import Builder
 from rr_export.lowering.reach import path_taken
 from rr_export.lowering.routes import decode_routes
@@ -290,7 +290,7 @@ def lowered_routing(plan: Plan, interface: str) -> onnx.ModelProto:
         draws = builder.graph_input("rr_draws", np.int64, (len(plan.sites),))
         routes = decode_routes(builder, plan, draws, None)
     else:
-        routes = lowering._routing(builder, plan, interface)
+        routes = prelude.latent_routes(builder, plan, interface)
     graph.outputs.append(path_taken(builder, plan, routes, "rr_path_taken"))
     graph.extend(builder.nodes)
     model: onnx.ModelProto = ir.to_proto(ir.Model(graph, ir_version=10))

@@ -22,14 +22,14 @@ def decide(builder: Builder, plan: Plan, interface: str) -> ir.Value:
     Raises:
         LoweringError: a standalone file has no numeric input.
     """
-    taken = path_taken(builder, plan, _routing(builder, plan, interface), TAKEN)
+    taken = path_taken(builder, plan, latent_routes(builder, plan, interface), TAKEN)
     if interface != "standalone":
         builder.graph.outputs.append(taken)
     return taken
 
 
-def _routing(builder: Builder, plan: Plan, interface: str) -> ir.Value:
-    """The latent routes, int64 [S], from the inputs that this interface has."""
+def latent_routes(builder: Builder, plan: Plan, interface: str) -> ir.Value:
+    """Returns the latent routes, int64 [S], from the inputs that this interface has."""
     count = len(plan.sites)
     if interface == "standalone":
         draws = splitmix_draws(builder, free_bits(builder, _numeric_value(builder)), DRAWS, count)
