@@ -9,47 +9,45 @@ it back where it belongs.
 from __future__ import annotations
 
 import ast
+import contextlib
 import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import onnx_ir as ir
 import torch
 import torch.fx.traceback
 from torch import nn
-from torch.fx.experimental.symbolic_shapes import statically_known_true
 from torch.utils import _pytree as pytree
 
 from rr_export.errors import CaptureError
 from rr_export.plan import Plan
+from rr_export.python.eager import OwnCode
+from rr_export.python.interpreter import Interpreter
+from rr_export.python.program import (
+    Program,
+    asked_route,
+    conclude,
+    decided_calls,
+    decides,
+    replaying,
+    survey,
+)
+from rr_export.python.tracing import Notes
 from rr_export.quiet import only_errors
-from rr_export.run import Choice, identity, plan_with_calls, recording_with, sites_of
-from rr_export.signature import Bounds, Request, bind_request, dotted, name_graph, suggested_bounds
+from rr_export.recorder import SCOPE_KEY, Call, DenseRecorder
+from rr_export.run import Choice, recording_with, remember_code
+from rr_export.signature import Bounds, bind_request, dotted, name_graph, suggested_bounds
 
 logger = logging.getLogger(__name__)
 
 # torch 2.13 warns at every export that torchvision, which nobody asked for, is not installed
 _CHATTY = "torch.onnx._internal.exporter._registration"
 
-SCOPE_KEY = "rr.scope"
 _SCOPE_MARK = "@rr:"
 OPSETS = range(18, 22)
-
-
-@dataclass(frozen=True)
-class Call:
-    """One call of a site during capture.
-
-    Attributes:
-        site: index of the site.
-        enclosing: (call, branch) pairs around it, outermost first.
-    """
-
-    site: int
-    enclosing: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -62,12 +60,27 @@ class Captured:
         plan: the sites with their policies and the calls that this capture saw.
         calls: the call log.
         axes: least and largest size of the dynamic axes that the model bounds, by name.
+        program: what the model's own code decides, if it does.
     """
 
     model: ir.Model
     plan: Plan
     calls: tuple[Call, ...]
     axes: Mapping[str, Bounds]
+    program: Program | None = None
+
+    def names(self, call: int) -> tuple[str, ...]:
+        """Returns what to call a call, and then its branches."""
+        made = self.calls[call]
+        if made.names:
+            return made.names
+        site = self.plan.sites[made.site]
+        return site.name, *site.branches
+
+    def firsts(self, call: int) -> tuple[int, ...]:
+        """Returns the least route of every branch of a call that a site decides."""
+        made = self.calls[call]
+        return made.firsts or tuple(range(self.plan.sites[made.site].policy.branches))
 
 
 def capture(
@@ -86,10 +99,11 @@ def capture(
     """
     kwargs = dict(kwargs or {})
     _check_request(model, args, kwargs, opset)
+    notes = survey_notes(model, args, kwargs)
     with warnings.catch_warnings(), only_errors(_CHATTY), torch.no_grad():
         # torch 2.13 warns from inside its own exporter about its own deprecations
         warnings.simplefilter("ignore")
-        program, recorder = _export_within_bounds(model, args, kwargs, dynamic_shapes)
+        program, recorder, tracing = _export_within_bounds(model, args, kwargs, dynamic_shapes, notes)
         request = recorder.request
         signature = request.resolve(program, recorder.fixed_axes)
         _tag_scopes(program)
@@ -97,14 +111,44 @@ def capture(
     _read_scopes(graph.model)
     name_graph(graph.model, signature)
     _name_weights(graph.model, program, model)
-    return Captured(graph.model, recorder.plan(), tuple(recorder.calls), request.bounds())
+    if tracing is None:
+        return Captured(graph.model, recorder.plan(), tuple(recorder.calls), request.bounds())
+    decided = conclude(tracing)
+    _name_routes(graph.model, decided)
+    return Captured(graph.model, decided.plan, tuple(decided_calls(tracing, decided)), request.bounds(), decided)
+
+
+def survey_notes(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Notes | None:
+    """Returns what a run of the model's own code on real numbers finds out; None where it decides nothing."""
+    if not decides(model, args, kwargs):
+        remember_code(model, None)
+        return None
+    recorder = DenseRecorder(model, bind_request(model, args, kwargs, None), markers=False)
+    tracing = survey(model, args, kwargs, recorder)
+    remember_code(model, OwnCode(conclude(tracing)))
+    return tracing.notes
+
+
+def _name_routes(model: ir.Model, program: Program) -> None:
+    """The markers of conditions say which route of which site they ask, now that the routes are known."""
+    for node in model.graph:
+        if node.domain == "rr" and node.op_type == "AtLeast":
+            site, middle = asked_route(program, node.attributes["decision"].as_int(), node.attributes["cut"].as_float())
+            node.attributes["site"] = ir.AttrInt64("site", site)
+            node.attributes["middle"] = ir.AttrInt64("middle", middle)
 
 
 def trace_plan(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None) -> Plan:
     """Returns the plan of ``model`` with the calls that one trace with these arguments makes."""
-    recorder = _DenseRecorder(model, bind_request(model, args, dict(kwargs or {}), None), markers=False)
+    kwargs = dict(kwargs or {})
+    recorder = DenseRecorder(model, bind_request(model, args, kwargs, None), markers=False)
+    if decides(model, args, kwargs):
+        program = conclude(survey(model, args, kwargs, recorder))
+        remember_code(model, OwnCode(program))
+        return program.plan
+    remember_code(model, None)
     with recording_with(recorder), torch.no_grad():
-        model(*args, **dict(kwargs or {}))
+        model(*args, **kwargs)
     return recorder.plan()
 
 
@@ -135,31 +179,37 @@ def _check_request(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, An
 
 
 def _export_within_bounds(
-    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], dynamic_shapes: Any
-) -> tuple[torch.export.ExportedProgram, _DenseRecorder]:
+    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], dynamic_shapes: Any, notes: Notes | None
+) -> tuple[torch.export.ExportedProgram, DenseRecorder, Interpreter | None]:
     """Exports with axes free of bounds; then again within those that the model turns out to have, if any."""
+
+    def export(bounds: Mapping[str, Bounds] | None) -> tuple[torch.export.ExportedProgram, DenseRecorder, Any]:
+        recorder = DenseRecorder(model, bind_request(model, args, kwargs, dynamic_shapes, bounds), markers=True)
+        tracing = None if notes is None else Interpreter(model, recorder, notes.again())
+        return _export_program(model, args, kwargs, recorder, tracing), recorder, tracing
+
     request = bind_request(model, args, kwargs, dynamic_shapes)
-    recorder = _DenseRecorder(model, request, markers=True)
     try:
-        return _export_program(model, args, kwargs, recorder), recorder
+        return export(None)
     except CaptureError as error:
         bounds = suggested_bounds(str(error.__cause__))
         if not bounds or not bounds.keys() <= request.dims.keys():
             raise
         logger.info("the model bounds its dynamic axes: %s", bounds)
-        recorder = _DenseRecorder(model, bind_request(model, args, kwargs, dynamic_shapes, bounds), markers=True)
-        return _export_program(model, args, kwargs, recorder), recorder
+        return export(bounds)
 
 
 def _export_program(
     model: nn.Module,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
-    recorder: _DenseRecorder,
+    recorder: DenseRecorder,
+    tracing: Interpreter | None,
 ) -> torch.export.ExportedProgram:
     watch = model.register_forward_pre_hook(recorder.watch_inputs, with_kwargs=True, prepend=True)
+    code = contextlib.nullcontext() if tracing is None else replaying(tracing)
     try:
-        with recording_with(recorder), torch.fx.traceback.preserve_node_meta():
+        with recording_with(recorder), torch.fx.traceback.preserve_node_meta(), code:
             program = torch.export.export(model, args, kwargs, dynamic_shapes=recorder.request.shapes, strict=False)
     except CaptureError:
         raise
@@ -226,188 +276,3 @@ def _read_scopes(model: ir.Model) -> None:
             node.metadata_props[SCOPE_KEY] = marks[-1].removeprefix(_SCOPE_MARK) if marks else ""
 
 
-@dataclass
-class _DenseRecorder:
-    """Runs every branch of every called site, and watches what the branches do."""
-
-    root: nn.Module
-    request: Request
-    markers: bool
-    calls: list[Call] = field(default_factory=list)
-    fixed_axes: dict[tuple[str, int], str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.sites = sites_of(self.root)
-        self.names = list(self.sites)
-        self.index = {identity(site): i for i, site in enumerate(self.sites.values())}
-        self.stack: list[tuple[int, int]] = []
-        self.inputs: list[tuple[str, torch.Tensor]] = []
-        self.aliases: list[tuple[str, torch.Tensor, int]] = []
-
-    def plan(self) -> Plan:
-        """The plan of the sites with the calls seen."""
-        calls: list[list[tuple[tuple[int, int], ...]]] = [[] for _ in self.sites]
-        for call in self.calls:
-            enclosing = tuple((self.calls[c].site, k) for c, k in call.enclosing)
-            if enclosing not in calls[call.site]:
-                calls[call.site].append(enclosing)
-        return plan_with_calls(self.sites, calls)
-
-    def watch_inputs(self, module: nn.Module, args: Any, kwargs: Any) -> None:
-        """Forward pre-hook of the root: remembers the inputs whose axes are to stay dynamic."""
-        self.inputs = [
-            (self.request.input_name(path), leaf)
-            for path, leaf in pytree.tree_leaves_with_path((args, kwargs))
-            if isinstance(leaf, torch.Tensor)
-        ]
-
-    def call_site(self, site: Choice, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Returns the joined outputs of all branches, and logs the call."""
-        index = self.index.get(identity(site))
-        if index is None:
-            raise CaptureError(
-                f"{type(site).__name__}: expected a site inside the exported module, got one that is not registered "
-                "there; make it an attribute of a module, or put it into an nn.ModuleList"
-            )
-        number = len(self.calls)
-        self.calls.append(Call(index, tuple(self.stack)))
-        self.check_aliases()
-        # from the last to the first: a skip (branch 0) hands on what the layer (branch 1) was seen to return
-        order = reversed(range(site.policy.branches))
-        outputs = [self._run_branch(site, index, number, k, args, kwargs) for k in order][::-1]
-        leaves = [pytree.tree_leaves_with_path(output) for output in outputs]
-        self._check_agreement(site, index, outputs, leaves)
-        if not self.markers:
-            return outputs[0]
-        tensors = [i for i, (_, leaf) in enumerate(leaves[0]) if isinstance(leaf, torch.Tensor)]
-        first = [leaves[0][i][1] for i in tensors]
-        if not first:
-            return outputs[0]
-        route = torch.onnx.ops.symbolic("rr::Route", (), attrs={"site": index}, dtype=torch.int64, shape=(), version=1)
-        joined = torch.onnx.ops.symbolic_multi_out(
-            "rr::Select",
-            (route, *(branch[i][1] for branch in leaves for i in tensors)),
-            attrs={"call": number},
-            dtypes=[t.dtype for t in first],
-            shapes=[t.shape for t in first],
-            version=1,
-        )
-        for branch in leaves:
-            self._watch_aliases(index, args, kwargs, [branch[i][1] for i in tensors], joined)
-        flat = [leaf for _, leaf in leaves[0]]
-        for i, value in zip(tensors, joined, strict=True):
-            flat[i] = value
-        return pytree.tree_unflatten(flat, pytree.tree_structure(outputs[0]))
-
-    def _run_branch(
-        self, site: Choice, index: int, number: int, k: int, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
-        watched = [(dotted(p), t) for p, t in pytree.tree_leaves_with_path((args, kwargs)) if torch.is_tensor(t)]
-        watched = [(f"its input {name!r}", t) for name, t in watched]
-        watched += [(f"parameter {name!r}", t) for name, t in self.root.named_parameters()]
-        watched += [(f"buffer {name!r}", t) for name, t in self.root.named_buffers()]
-        before = [t._version for _, t in watched]
-        with self._inside(number, k):
-            output = site.branch(k, *args, **kwargs)
-        where = f"site {self.names[index]!r}, branch {site.branch_names[k]!r}"
-        for (name, tensor), version in zip(watched, before, strict=True):
-            if tensor._version != version:
-                raise CaptureError(
-                    f"{where}: expected a branch that changes nothing, got one that changes {name} in place; "
-                    "use the operation that returns a new tensor"
-                )
-        for name, tensor in self.inputs:
-            for axis, size in enumerate(tensor.shape):
-                if isinstance(size, torch.SymInt) and size.node.maybe_as_int() is not None:
-                    self.fixed_axes.setdefault((name, axis), where)
-        return output
-
-    @contextmanager
-    def _inside(self, call: int, branch: int) -> Iterator[None]:
-        self.stack.append((call, branch))
-        tag = "/".join(f"{c}:{k}" for c, k in self.stack)
-        try:
-            with torch.fx.traceback.annotate({SCOPE_KEY: tag}):
-                yield
-        finally:
-            self.stack.pop()
-
-    def _check_agreement(
-        self,
-        site: Choice,
-        index: int,
-        outputs: Sequence[Any],
-        leaves: Sequence[Sequence[tuple[Any, Any]]],
-    ) -> None:
-        """Raises unless all branches return the same structure, dtypes and shapes."""
-        first = site.branch_names[0]
-        for k in range(1, len(outputs)):
-            where = f"site {self.names[index]!r}, branches {first!r} and {site.branch_names[k]!r}"
-            specs = [pytree.tree_structure(outputs[j]) for j in (0, k)]
-            if specs[0] != specs[1]:
-                raise CaptureError(
-                    f"{where}: expected outputs of one structure, got {_shown(outputs[0])} and {_shown(outputs[k])}; "
-                    "make the branches return the same nesting"
-                )
-            for (path, a), (_, b) in zip(leaves[0], leaves[k], strict=True):
-                at = f"{where}, output {dotted(path)!r}" if path else where
-                if not isinstance(a, torch.Tensor) or not isinstance(b, torch.Tensor):
-                    same = type(a) is type(b) and not isinstance(a, torch.Tensor) and statically_known_true(a == b)
-                    if not same:
-                        raise CaptureError(
-                            f"{at}: expected tensors, or equal constants, got {_shown(a)} and {_shown(b)}; "
-                            "return tensors"
-                        )
-                    continue
-                if a.dtype != b.dtype:
-                    raise CaptureError(f"{at}: expected one dtype, got {a.dtype} and {b.dtype}; cast one of them")
-                if a.dim() != b.dim() or not all(
-                    statically_known_true(m == n) for m, n in zip(a.shape, b.shape, strict=True)
-                ):
-                    raise CaptureError(
-                        f"{at}: expected one shape, got {list(a.shape)} and {list(b.shape)}; make the branches "
-                        "return the same shape for every size of the dynamic axes"
-                    )
-
-    def _watch_aliases(
-        self,
-        index: int,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        operands: Sequence[torch.Tensor],
-        joined: Sequence[torch.Tensor],
-    ) -> None:
-        """Remembers values that a branch hands on: eagerly the result is that memory, so neither may change later.
-
-        These are the site's inputs and the model's own tensors, views of them, and what a branch returns twice.
-        """
-        given = [t for t in pytree.tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)]
-        shared = {_memory(t) for t in (*given, *self.root.parameters(), *self.root.buffers())}
-        own = [_memory(operand) for operand in operands]
-        for operand, memory, result in zip(operands, own, joined, strict=True):
-            if memory in shared or own.count(memory) > 1:
-                self.aliases += [(self.names[index], t, t._version) for t in (operand, result)]
-
-    def check_aliases(self) -> None:
-        """Raises if a value that a site handed on was changed in place afterwards."""
-        for name, tensor, version in self.aliases:
-            if tensor._version != version:
-                raise CaptureError(
-                    f"site {name!r}: expected its result to stay as it is, got an in-place change after the "
-                    "site, which eagerly also changes what a branch handed on; use the operation "
-                    "that returns a new tensor"
-                )
-
-
-def _memory(tensor: torch.Tensor) -> int:
-    return int(tensor.untyped_storage()._cdata)
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, torch.Tensor):
-        return f"a tensor {str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
-    if isinstance(value, tuple | list):
-        return f"a {type(value).__name__} of {len(value)}"
-    if isinstance(value, dict):
-        return f"a dict with {sorted(map(str, value))}"
-    return f"{type(value).__name__} {value!r}"

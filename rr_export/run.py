@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from types import FrameType
@@ -66,6 +66,47 @@ class Choice(nn.Module):
             return self.branch(route, *args, **kwargs)
 
 
+class Code(Protocol):
+    """The decisions that a model's own code makes.
+
+    Attributes:
+        sites: what stands for them in a run, by their names, in site order after the sites of the module tree.
+    """
+
+    sites: dict[str, CodeSite]
+
+    def following(self, root: nn.Module, run: CodeRun) -> AbstractContextManager[None]:
+        """Inside the block the code's draws decide as ``run`` says, and it is told what was reached."""
+
+
+@dataclass
+class CodeSite:
+    """A decision of a model's own code, as a site.
+
+    Attributes:
+        policy: the law of its route.
+        branch_names: of its routes.
+        kind: "python".
+    """
+
+    policy: Policy
+    branch_names: tuple[str, ...]
+    kind: str = "python"
+
+
+class CodeRun(Protocol):
+    """What a model's own code sees of a run."""
+
+    def route_of(self, site: CodeSite) -> int | None:
+        """Returns the route that the site is to take; None: what it draws itself."""
+
+    def took(self, site: CodeSite, route: int, *, reached: bool) -> None:
+        """Writes down which route a site took, and whether anything depended on it."""
+
+    def route_of_module(self, site: Choice) -> int:
+        """Returns the route of a site of the module tree."""
+
+
 class Recorder(Protocol):
     """What replaces the choice while a model is captured: it is handed every call of every site."""
 
@@ -73,7 +114,7 @@ class Recorder(Protocol):
         """Returns the outputs of the site for this call."""
 
 
-def identity(site: nn.Module) -> int:
+def identity(site: object) -> int:
     """Returns what tells a site from others: while tracing, torch hands out stand-ins that share its ``__dict__``."""
     return id(vars(site))
 
@@ -81,6 +122,23 @@ def identity(site: nn.Module) -> int:
 def sites_of(root: nn.Module) -> dict[str, Choice]:
     """Returns the sites below ``root`` by their first names, in site order."""
     return {name or ROOT_SITE: m for name, m in root.named_modules() if isinstance(m, Choice)}
+
+
+_codes: weakref.WeakKeyDictionary[nn.Module, Code] = weakref.WeakKeyDictionary()
+
+
+def remember_code(root: nn.Module, code: Code | None) -> None:
+    """From now on runs of ``root`` have the decisions of its own code too (None: it has none)."""
+    if code is None:
+        _codes.pop(root, None)
+    else:
+        _codes[root] = code
+
+
+def all_sites(root: nn.Module) -> dict[str, Choice | CodeSite]:
+    """Returns the sites below ``root``, then the known decisions of its own code, by name in site order."""
+    code = _codes.get(root)
+    return {**sites_of(root), **(code.sites if code is not None else {})}
 
 
 def tree_plan(root: nn.Module) -> Plan:
@@ -104,7 +162,7 @@ def tree_plan(root: nn.Module) -> Plan:
     return plan_with_calls(modules, calls)
 
 
-def plan_with_calls(modules: dict[str, Choice], calls: Sequence[Sequence[tuple[tuple[int, int], ...]]]) -> Plan:
+def plan_with_calls(modules: Mapping[str, Choice | CodeSite], calls: Sequence[Sequence[tuple[tuple[int, int], ...]]]) -> Plan:
     """Returns the plan of these sites, where ``calls[i]`` holds the enclosing (site, branch) pairs per call."""
     return Plan(
         [
@@ -138,7 +196,7 @@ class Record:
 class _Directive:
     """What one ``forced``, ``seeded`` or ``recorded`` block says about the sites of its model."""
 
-    sites: tuple[Choice, ...]
+    sites: tuple[Choice | CodeSite, ...]
     routes: NDArray[np.int64] | None
     draws: NDArray[np.float32] | None
     record: Record
@@ -147,7 +205,7 @@ class _Directive:
     def __post_init__(self) -> None:
         self.positions.update({identity(site): i for i, site in enumerate(self.sites)})
 
-    def position(self, site: Choice) -> int | None:
+    def position(self, site: Choice | CodeSite) -> int | None:
         return self.positions.get(identity(site))
 
 
@@ -156,19 +214,37 @@ class _Run:
     """One outermost forward of ``root``."""
 
     root: nn.Module
-    sites: tuple[Choice, ...]
+    sites: tuple[Choice | CodeSite, ...]
     routes: NDArray[np.int64]
     directives: tuple[_Directive, ...]
     parent: _Run | None
     frame: FrameType | None
     reached: set[int] = field(default_factory=set)
     depth: int = 1
+    own: frozenset[int] = frozenset()  # positions of sites that nobody told anything: the code draws them itself
+    code: ExitStack = field(default_factory=ExitStack)
 
     def __post_init__(self) -> None:
         self.positions = {identity(site): i for i, site in enumerate(self.sites)}
 
-    def index(self, site: Choice) -> int | None:
+    def index(self, site: Choice | CodeSite) -> int | None:
         return self.positions.get(identity(site))
+
+    def route_of(self, site: CodeSite) -> int | None:
+        """Returns the route that the site is to take; None: what it draws itself."""
+        index = self.positions[identity(site)]
+        return None if index in self.own else int(self.routes[index])
+
+    def route_of_module(self, site: Choice) -> int:
+        """Returns the route of a site of the module tree."""
+        return int(self.routes[self.positions[identity(site)]])
+
+    def took(self, site: CodeSite, route: int, *, reached: bool) -> None:
+        """Writes down which route a site took, and whether anything depended on it."""
+        index = self.positions[identity(site)]
+        self.routes[index] = route
+        if reached:
+            self.reached.add(index)
 
     def report(self, directive: _Directive) -> None:
         """Adds this run to the directive's record, if it holds all its sites."""
@@ -185,7 +261,7 @@ _recorder: ContextVar[Recorder | None] = ContextVar("rr_recorder", default=None)
 _plans: weakref.WeakKeyDictionary[nn.Module, tuple[tuple[tuple[str, int], ...], Plan]] = weakref.WeakKeyDictionary()
 
 
-def _plan_for_run(root: nn.Module, sites: dict[str, Choice]) -> Plan:
+def _plan_for_run(root: nn.Module, sites: dict[str, Choice | CodeSite]) -> Plan:
     """The plan of ``root``, made anew only when its sites or their policies changed."""
     key = tuple((name, id(site.policy)) for name, site in sites.items())  # the plan keeps the policies alive
     known = _plans.get(root)
@@ -196,15 +272,15 @@ def _plan_for_run(root: nn.Module, sites: dict[str, Choice]) -> Plan:
     return known[1]
 
 
-def _open(root: nn.Module, frame: FrameType | None, named: dict[str, Choice] | None = None) -> _Run:
+def _open(root: nn.Module, frame: FrameType | None, named: dict[str, Choice | CodeSite] | None = None) -> _Run:
     """Makes a run of ``root`` current: all its latent routes are drawn here, in chain order."""
-    named = sites_of(root) if named is None else named
+    named = all_sites(root) if named is None else named
     plan = _plan_for_run(root, named)
     sites = tuple(named.values())
     directives = _directives.get()
     forced = np.full(len(sites), -1, dtype=np.int64)
     draws = np.zeros(len(sites), dtype=np.float32)
-    free = []
+    free, own = [], set()
     for i, site in enumerate(sites):
         told = [(d, p) for d in reversed(directives) if (p := d.position(site)) is not None]
         forced[i] = next((d.routes[p] for d, p in told if d.routes is not None and d.routes[p] >= 0), -1)
@@ -213,17 +289,22 @@ def _open(root: nn.Module, frame: FrameType | None, named: dict[str, Choice] | N
             draws[i] = draw
         elif forced[i] < 0:
             free.append(i)
+            if isinstance(site, CodeSite) and all(d.routes is None for d, _ in told):
+                own.add(i)
     if free and active_tracer(()) is None:  # under a tracer the sites refuse to be called
         # all sites at once, whichever is forced: how much of the generator a run uses does not depend on the path
         draws[free] = torch.rand(len(sites), dtype=torch.float32, device="cpu").numpy()[free]
-    run = _Run(root, sites, plan.routes(draws, forced), directives, _run.get(), frame)
+    run = _Run(root, sites, plan.routes(draws, forced), directives, _run.get(), frame, own=frozenset(own))
     _run.set(run)
+    if frame is not None and root in _codes and any(d.position(s) is not None for d in directives for s in sites):
+        run.code.enter_context(_codes[root].following(root, run))
     return run
 
 
 def _close(run: _Run, *, finished: bool) -> None:
     """Makes the enclosing run current again, and reports the finished one to the blocks that asked."""
     _run.set(run.parent)
+    run.code.close()
     for directive in run.directives if finished else ():
         run.report(directive)
 
@@ -233,7 +314,7 @@ def free_routes(root: nn.Module, runs: int) -> NDArray[np.int64]:
 
     The runs are opened as every forward opens them; no branch is computed.
     """
-    found, named = [], sites_of(root)
+    found, named = [], all_sites(root)
     for _ in range(runs):
         run = _open(root, None, named)
         _run.set(run.parent)
@@ -369,7 +450,7 @@ def recording_with(recorder: Recorder) -> Iterator[None]:
 def _directed(
     model: nn.Module, tell: Callable[[Plan], tuple[NDArray[np.int64] | None, NDArray[np.float32] | None]]
 ) -> Iterator[Record]:
-    named = sites_of(model)
+    named = all_sites(model)
     routes, draws = tell(_plan_for_run(model, named))
     open_runs_at(model)
     directive = _Directive(tuple(named.values()), routes, draws, Record())

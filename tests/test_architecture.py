@@ -23,7 +23,7 @@ RUNTIME = Path(rr_runtime.__file__).parent
 # A layer imports itself and the layers before it. `rr_export` is the package's own __init__.py.
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "quiet", "policies", "site", "paths", "plan", "manifest"}),
-    frozenset({"run", "sites", "wrap", "signature", "capture"}),
+    frozenset({"run", "sites", "wrap", "signature", "recorder", "python", "capture"}),
     frozenset({"lowering"}),
     frozenset({"passes"}),
     frozenset({"weights"}),
@@ -39,7 +39,7 @@ LAYERS: tuple[frozenset[str], ...] = (
 )
 IMPORT_TORCH = frozenset(
     {
-        *("run", "sites", "wrap", "signature", "capture"),
+        *("run", "sites", "wrap", "signature", "recorder", "python", "capture"),
         "lowering",
         "parity",
         # Glue, which is handed modules and tensors by its callers:

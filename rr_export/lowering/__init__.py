@@ -17,10 +17,10 @@ import onnx_ir.passes.common as ir_passes
 from rr_export.capture import SCOPE_KEY, Captured
 from rr_export.errors import LoweringError
 from rr_export.lowering.builder import Builder
-from rr_export.lowering.placement import place
+from rr_export.lowering.placement import MARKERS, place
 from rr_export.lowering.prelude import DRAWS, INTERFACES, PATH, SEED, TAKEN, decide
 from rr_export.lowering.reach import LATENT
-from rr_export.lowering.sink import conditions, sink
+from rr_export.lowering.sink import AT_LEAST, at_least, conditions, sink
 
 GATE = "rr_gate."  # begins the names of inputs that are conditions
 RESERVED = (SEED, PATH, DRAWS, TAKEN, LATENT)
@@ -41,15 +41,16 @@ def lower(captured: Captured, *, interface: str = "explicit") -> ir.Model:
         raise ValueError(f"interface: expected one of {', '.join(INTERFACES)}, got {interface!r}; choose one")
     model, plan = captured.model, captured.plan
     ir_passes.InlinePass()(model)
-    if plan.sites:
-        _check_names(model.graph)
+    if captured.calls:
+        if plan.sites:
+            _check_names(model.graph)
         _check_deterministic(model.graph)
         placement = place(model.graph, captured)
         builder = Builder(model.graph)
-        taken = decide(builder, plan, interface)
-        used = sorted({captured.calls[call].site for call in placement.selects})
-        keys = [(i, m) for i in used for m in range(1, plan.sites[i].policy.branches)]
-        gates = conditions(builder, plan, keys, taken)
+        decided = [call for call in placement.selects if captured.calls[call].site >= 0]
+        used = {(captured.calls[call].site, m) for call in decided for m in captured.firsts(call)[1:]}
+        used |= {at_least(n) for n in placement.scopes if n.domain == MARKERS and n.op_type == AT_LEAST}
+        gates = conditions(builder, plan, sorted(used), decide(builder, plan, interface)) if plan.sites else {}
         sink(model.graph, captured, placement, builder.nodes, gates)
     _strip(model)
     ir_passes.NameFixPass()(model)

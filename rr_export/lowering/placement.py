@@ -154,10 +154,10 @@ def _holds(outer: Scope, inner: Scope) -> bool:
 def _leak(node: ir.Node, scope: Scope, needed: Scope, captured: Captured) -> LoweringError:
     depth = len(_common([scope, needed]))
     call, branch = scope[depth]
-    site = captured.plan.sites[captured.calls[call].site]
+    name, *branches = captured.names(call)
     value = node.outputs[0]
     return LoweringError(
-        f"site {site.name!r}, branch {site.branches[branch]!r}: expected values to leave the branch only as its "
+        f"site {name!r}, branch {branches[branch]!r}: expected values to leave the branch only as its "
         f"result, got {value.name!r} ({node.op_type}, {value.dtype} {value.shape}) used outside it; return the value "
         "from the branch, and keep no caches, lists or hooks across its border"
     )

@@ -19,7 +19,14 @@ from rr_export.plan import Plan
 # on every If of a site: the site's index, the call's number, and the least route of then_branch
 SITE_KEY, CALL_KEY, MIDDLE_KEY = "rr.site", "rr.call", "rr.middle"
 
+AT_LEAST = "AtLeast"  # the marker of a condition on a route, which the graph computes with
+
 Gates = Mapping[tuple[int, int], ir.Value]
+
+
+def at_least(marker: ir.Node) -> tuple[int, int]:
+    """Returns (site, m) of a marker for ``route of the site >= m``."""
+    return marker.attributes["site"].as_int(), marker.attributes["middle"].as_int()
 
 
 def conditions(builder: Builder, plan: Plan, keys: Sequence[tuple[int, int]], taken: ir.Value) -> Gates:
@@ -96,22 +103,32 @@ class _Sinker:
                 nodes.append(node)
             elif node.op_type == "Select":
                 nodes.extend(self._choose(node, scope))
+            elif node.op_type == AT_LEAST:
+                nodes.append(self._asked(node))
         return nodes
+
+    def _asked(self, marker: ir.Node) -> ir.Node:
+        """The node that gives bool [] where a marker asks whether a route is at least some number."""
+        gate = self.gates[at_least(marker)]
+        node = ir.node("Squeeze", [gate], name=f"{gate.name}/scalar", metadata_props=dict(marker.metadata_props))
+        result = node.outputs[0]
+        result.name, result.type, result.shape = f"{gate.name}/scalar", ir.TensorType(ir.DataType.BOOL), ir.Shape([])
+        ir.convenience.replace_all_uses_with(marker.outputs[0], result)
+        return node
 
     def _choose(self, select: ir.Node, scope: Scope) -> list[ir.Node]:
         """The tree of ``If`` for one Select; its outputs take the place of the Select's."""
         call = select.attributes["call"].as_int()
-        index = self.captured.calls[call].site
-        site = self.captured.plan.sites[index]
         live = self.placement.outputs[call]
-        earlier = sum(c.site == index for c in self.captured.calls[:call])
-        name = f"{site.name}#{earlier}" if earlier else site.name
+        title, *branches = self.captured.names(call)
+        earlier = sum(self.captured.names(c)[0] == title for c in range(call))
+        name = f"{title}#{earlier}" if earlier else title
         leaves = []
-        for k, branch in enumerate(site.branches):
+        for k, branch in enumerate(branches):
             nodes = self._body((*scope, (call, k)))  # first: it replaces the Selects that the operands may come from
             operands = [select.inputs[1 + k * len(select.outputs) + j] for j in live]
             leaves.append(self._leaf(f"{name}/{branch}", nodes, operands))
-        nodes, results = self._tree(leaves, 0, call, name)
+        nodes, results = self._tree(leaves, 0, call, name, select.inputs[0])
         names = [f"{name}/out" if len(live) == 1 else f"{name}/out.{j}" for j in live]
         for j, result, label in zip(live, results, names, strict=True):
             result.name = select.outputs[j].name if select.outputs[j].is_graph_output() else label
@@ -136,39 +153,49 @@ class _Sinker:
         return ir.Graph([], results, nodes=nodes, name=name)
 
     def _tree(
-        self, leaves: list[ir.Graph], first: int, call: int, name: str
+        self, leaves: list[ir.Graph], first: int, call: int, name: str, decided: ir.Value | None
     ) -> tuple[list[ir.Node], Sequence[ir.Value]]:
-        """Nodes and results that choose among ``leaves``, the routes from ``first`` on."""
+        """Nodes and results that choose among ``leaves``, the branches from ``first`` on."""
         if len(leaves) == 1:
             nodes = list(leaves[0])
             results = list(leaves[0].outputs)
             leaves[0].outputs.clear()
             leaves[0].remove(nodes)
             return nodes, results
-        site = self.captured.calls[call].site
         half = len(leaves) // 2
         middle = first + half
-        low = self._graph(leaves[:half], first, call, name)
-        high = self._graph(leaves[half:], middle, call, name)
+        low = self._graph(leaves[:half], first, call, name, decided)
+        high = self._graph(leaves[half:], middle, call, name, decided)
         span = f"{name}[{first}:{first + len(leaves)}]" if first or len(leaves) < self._branches(call) else name
+        condition, marks = self._condition(call, middle, decided)
         node = ir.node(
             "If",
-            [self.gates[site, middle]],
+            [condition],
             {"then_branch": high, "else_branch": low},
             num_outputs=len(low.outputs),
             name=span,
-            metadata_props={SITE_KEY: str(site), CALL_KEY: str(call), MIDDLE_KEY: str(middle)},
+            metadata_props=marks,
         )
         for j, (result, like) in enumerate(zip(node.outputs, low.outputs, strict=True)):
             result.name = f"{span}/{j}"
             result.type, result.shape = like.type, like.shape
         return [node], node.outputs
 
-    def _graph(self, leaves: list[ir.Graph], first: int, call: int, name: str) -> ir.Graph:
+    def _condition(self, call: int, middle: int, decided: ir.Value | None) -> tuple[ir.Value | None, dict[str, str]]:
+        """What the If asks whose then_branch begins with branch ``middle``, and how it is marked."""
+        site = self.captured.calls[call].site
+        if site < 0:
+            return decided, {CALL_KEY: str(call)}
+        route = self.captured.firsts(call)[middle]
+        return self.gates[site, route], {SITE_KEY: str(site), CALL_KEY: str(call), MIDDLE_KEY: str(route)}
+
+    def _graph(
+        self, leaves: list[ir.Graph], first: int, call: int, name: str, decided: ir.Value | None
+    ) -> ir.Graph:
         if len(leaves) == 1:
             return leaves[0]
-        nodes, results = self._tree(leaves, first, call, name)
+        nodes, results = self._tree(leaves, first, call, name, decided)
         return ir.Graph([], list(results), nodes=nodes, name=f"{name}[{first}:{first + len(leaves)}]")
 
     def _branches(self, call: int) -> int:
-        return self.captured.plan.sites[self.captured.calls[call].site].policy.branches
+        return len(self.captured.names(call)) - 1

@@ -1,0 +1,1 @@
+"""Routing that is written as ordinary Python: a model's own code, run so that every decision goes all its ways."""

@@ -1,0 +1,273 @@
+"""The original model on a path: its random functions give numbers that decide as they are told to.
+
+The model's code runs as it was written. Every random function, and every number that is read out of a tensor to decide,
+is met in the order that the survey saw; a call that it did not see there is an error, not a guess.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from rr_export.errors import RunError
+from rr_export.python import diagram as dd
+from rr_export.python.decisions import Decision
+from rr_export.python.program import Program, modules_of
+from rr_export.python.source import is_library_code
+from rr_export.python.sources import IN_PLACE, Asked, Law, intercepted, reading
+from rr_export.run import CodeRun, CodeSite
+
+_following: ContextVar[Any] = ContextVar("rr_python_following", default=None)
+forced_gates: ContextVar[dict[int, bool] | None] = ContextVar("rr_python_gates", default=None)
+
+
+@dataclass
+class OwnCode:
+    """The decisions of a model's own code.
+
+    Attributes:
+        program: what the survey found.
+        sites: what stands for its draws in a run, by name.
+    """
+
+    program: Program
+    sites: dict[str, CodeSite] = field(init=False)
+
+    def __post_init__(self) -> None:
+        plan = self.program.plan
+        self.sites = {
+            plan.sites[i].name: CodeSite(plan.sites[i].policy, plan.sites[i].branches) for i in self.program.draws
+        }
+
+    def site(self, decision: int) -> CodeSite | None:
+        """Returns what stands for a draw; None: nothing depends on it."""
+        index = self.program.sites.get(decision)
+        return None if index is None else self.sites.get(self.program.plan.sites[index].name)
+
+    @contextmanager
+    def following(self, root: nn.Module, run: CodeRun) -> Iterator[None]:
+        """Inside the block the code's draws decide as ``run`` says."""
+        walk = _Walk(self, run)
+        token = _following.set(walk)
+        with (
+            intercepted(walk.draw, modules_of(root), inside=lambda: _following.get() is walk),
+            _Conditions(walk),
+        ):
+            try:
+                yield
+                walk.finish()
+            finally:
+                _following.reset(token)
+
+
+class _Walk:
+    """The decisions of one run, in order."""
+
+    def __init__(self, code: OwnCode, run: CodeRun) -> None:
+        self.code, self.run = code, run
+        self.decisions = code.program.decisions
+        self.positions: dict[int, float] = {}
+        self.next = 0
+
+    def expect(self) -> int | None:
+        """Returns the next decision that is made after those so far."""
+        for number in range(self.next, len(self.decisions)):
+            decision = self.decisions[number]
+            if decision.kind == "site":
+                assert decision.site is not None
+                self.positions[number] = float(self.run.route_of_module(decision.site))
+            elif self.holds(decision.made):
+                return number
+        return None
+
+    def holds(self, diagram: dd.Diagram) -> bool:
+        """Whether something holds after the decisions so far."""
+        try:
+            return bool(dd.at(diagram, self.positions))
+        except KeyError:
+            return False
+
+    def draw(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Returns what a random function gives in this run."""
+        read = reading(function)
+        assert read is not None
+        asked = read(lambda t: t.detach().cpu().numpy(), *args, **kwargs)
+        if asked.laws is None:
+            return function(*args, **kwargs)
+        numbers = [self._meet("draw") for _ in asked.laws]
+        sites = [self.code.site(n) for n in numbers]
+        routes = [None if s is None else self.run.route_of(s) for s in sites]
+        if all(r is None for r in routes):
+            result = function(*args, **kwargs)
+            for number, law, value in zip(numbers, asked.laws, _values(result, asked), strict=True):
+                self.positions[number] = _position(law, value, self.decisions[number])
+            return result
+        values = []
+        for number, law, site, route in zip(numbers, asked.laws, sites, routes, strict=True):
+            position = _drawn_position(law) if site is None or route is None else self._middle(number, law, route)
+            self.positions[number] = position
+            values.append(_number(law, position, self.decisions[number]))
+        result = asked.make(values)
+        return args[0].copy_(result) if function in IN_PLACE else result
+
+    def _meet(self, kind: str) -> int:
+        number = self.expect()
+        frame = sys._getframe(2)
+        if number is None or self.decisions[number].kind != kind:
+            expected = "no more decisions" if number is None else f"a decision at {self.decisions[number].line}"
+            raise RunError(
+                f"model: expected {expected}, got a draw from {frame.f_code.co_name}; the model's code "
+                "does not run as it did when it was traced: call rr.plan_of(model, args) with these arguments"
+            )
+        self.next = number + 1
+        return number
+
+    def _middle(self, number: int, law: Law, route: int) -> float:
+        """A position in the interval of a route that the law can have."""
+        decision = self.decisions[number]
+        discrete = _outcomes(law, decision)
+        edges = [0.0, *sorted(decision.cuts), float(discrete) if discrete else 1.0]
+        low, high = edges[route], edges[route + 1]
+        if not discrete:
+            return (low + high) / 2
+        weights = _weights(law, decision)[int(low) : int(high)]
+        return low + float(np.argmax(weights))
+
+    def condition(self, natural: bool, line: int, file: str) -> bool:
+        """Returns how a condition on the input goes in this run."""
+        number = self.expect()
+        if number is None:
+            return natural
+        decision = self.decisions[number]
+        if decision.kind != "gate" or (decision.line.file, decision.line.number) != (file, line):
+            return natural
+        self.next = number + 1
+        outcome = (forced_gates.get() or {}).get(number, natural)
+        self.positions[number] = float(outcome)
+        return outcome
+
+    def awaits_gate(self) -> bool:
+        """Whether the next decision is a condition on the input."""
+        number = self.expect()
+        return number is not None and self.decisions[number].kind == "gate"
+
+    def finish(self) -> None:
+        """Tells the run which sites were reached, after all of the code has run."""
+        for number, decision in enumerate(self.decisions):
+            site = self.code.site(number)
+            if site is None or number not in self.positions:
+                continue
+            cuts = sorted(decision.cuts)
+            route = sum(cut <= self.positions[number] for cut in cuts)
+            self.run.took(site, route, reached=self.holds(decision.asked))
+
+
+def _compared(decision: Decision) -> bool:
+    """Whether a uniform draw is compared once with what depends on another decision: it has two outcomes then."""
+    return isinstance(decision.law, dd.Node) and bool(decision.laws()[0].values == (0, 1))
+
+
+def _outcomes(law: Law, decision: Decision) -> int:
+    if law.probabilities is not None:
+        return len(law.probabilities)
+    return 2 if _compared(decision) else 0
+
+
+def _weights(law: Law, decision: Decision) -> Sequence[float]:
+    return law.probabilities if law.probabilities is not None else (1.0,) * _outcomes(law, decision)
+
+
+def _number(law: Law, position: float, decision: Decision) -> Any:
+    """The number that lies at a position of a law."""
+    if law.probabilities is not None:
+        return law.values[int(position)]
+    if _compared(decision):
+        # what it is compared with lies strictly inside: either end decides
+        end = 0.0 if position < 1 else 1.0 - 2.0**-24
+        return law.offset + law.scale * end
+    return law.offset + law.scale * position
+
+
+def _drawn_position(law: Law) -> float:
+    if law.probabilities is None:
+        return float(torch.rand((), dtype=torch.float64))
+    return float(np.searchsorted(np.cumsum(law.probabilities)[:-1], float(torch.rand((), dtype=torch.float64)), "right"))
+
+
+def _values(result: Any, asked: Asked) -> list[Any]:
+    if isinstance(result, torch.Tensor | np.ndarray):
+        return list(result.reshape(-1).tolist())
+    return list(result) if asked.like == "list" else [result]
+
+
+def _position(law: Law, value: Any, decision: Decision) -> float:
+    if law.probabilities is None:
+        return (float(value) - law.offset) / law.scale
+    same = [i for i, v in enumerate(law.values) if v is value] or [i for i, v in enumerate(law.values) if v == value]
+    return float(same[0])
+
+
+class _Conditions(TorchFunctionMode):
+    """Meets the numbers that the author's code reads out of tensors to decide."""
+
+    def __init__(self, walk: _Walk) -> None:
+        super().__init__()
+        self.walk = walk
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if func is torch.Tensor.__bool__ and self.walk.awaits_gate():
+            frame = _author()
+            return self.walk.condition(result, frame.f_lineno, frame.f_code.co_filename)
+        if func is torch.Tensor.item and isinstance(result, float | int) and self.walk.awaits_gate():
+            return _Read(result) if not isinstance(result, bool) else result
+        return result
+
+
+def _author() -> Any:
+    frame = sys._getframe(2)
+    while frame.f_back is not None and (
+        is_library_code(frame.f_code) or str(frame.f_globals.get("__name__", "")).startswith("rr_export")
+    ):
+        frame = frame.f_back
+    return frame
+
+
+class _Read(float):
+    """A number that was read out of a tensor; comparing it may be a condition on the input."""
+
+    def _condition(self, natural: bool) -> bool:
+        walk, frame = _following.get(), sys._getframe(2)
+        if walk is None or not isinstance(natural, bool):
+            return natural
+        return bool(walk.condition(natural, frame.f_lineno, frame.f_code.co_filename))
+
+    def __lt__(self, other: Any) -> Any:
+        return self._condition(float.__lt__(self, other))
+
+    def __le__(self, other: Any) -> Any:
+        return self._condition(float.__le__(self, other))
+
+    def __gt__(self, other: Any) -> Any:
+        return self._condition(float.__gt__(self, other))
+
+    def __ge__(self, other: Any) -> Any:
+        return self._condition(float.__ge__(self, other))
+
+    def __eq__(self, other: object) -> Any:
+        return self._condition(float.__eq__(self, other))
+
+    def __ne__(self, other: object) -> Any:
+        return self._condition(float.__ne__(self, other))
+
+    __hash__ = float.__hash__
+

@@ -1,0 +1,659 @@
+"""A small interpreter of Python: statements, functions, and how control flows on after a decision.
+
+How a function goes on is one more of its names, ``<flow>``: next, continue, break or return. So a decision that returns on
+one side only needs nothing special: the flow varies after it, and what follows runs where it is ``next``. Where just one
+side goes on and nothing else shares what follows, that is run inside the branch, so that a skip or an early exit is one
+``If``.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import inspect
+import operator
+import types
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from rr_export.errors import CaptureError
+from rr_export.python import diagram as dd
+from rr_export.python.expressions import BINARY, IN_PLACE, Closure, Expressions, Frame
+from rr_export.python.heap import MISSING, Scope
+from rr_export.python.joining import FLOW, RESULT
+from rr_export.python.source import Source, source_of, wants_interpreter
+from rr_export.python.values import Varying, call_plain, plain, settled
+
+NEXT, CONTINUE, BREAK, RETURN = "next", "continue", "break", "return"
+MOST_TURNS = 64  # a while loop that decides may turn so often
+
+
+@dataclass
+class Block:
+    """Statements of which one is running."""
+
+    statements: Sequence[ast.stmt]
+    position: int
+
+
+@dataclass
+class Loop:
+    """A loop that is running.
+
+    Attributes:
+        node: the statement.
+        turn: prepares the next turn, and returns whether there is one; it may vary.
+        turns: how many there were.
+    """
+
+    node: ast.For | ast.While
+    turn: Callable[[], Any]
+    turns: int = 0
+
+
+class Interpreter(Expressions):
+    """Runs functions."""
+
+    # Functions
+
+    def call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Returns what a call gives, interpreted where the function's source is at hand."""
+        if hasattr(function, "__rr_forward__"):
+            return function(*args, **kwargs)
+        if isinstance(function, types.MethodType):
+            inner = function.__func__
+            if isinstance(inner, Closure) or (isinstance(inner, types.FunctionType) and wants_interpreter(inner)):
+                return self.call(inner, (function.__self__, *args), kwargs)
+        if isinstance(function, functools.partial):
+            return self.call(function.func, (*function.args, *args), {**function.keywords, **kwargs})
+        if isinstance(function, types.FunctionType):
+            if wants_interpreter(function):
+                return self.run_function(function, args, kwargs)
+            if getattr(function, "__module__", "") not in _KNOWN and self._is_author(function):
+                self._without_source(function)
+        if not isinstance(function, nn.Module | type | Closure) and hasattr(type(function), "__call__"):
+            method = type(function).__call__
+            if isinstance(method, types.FunctionType) and wants_interpreter(method):
+                return self.run_function(method, (function, *args), kwargs)
+        return self.call_native(function, args, kwargs)
+
+    def _is_author(self, function: types.FunctionType) -> bool:
+        return function.__code__.co_filename.startswith("<") and not function.__code__.co_filename.startswith("<frozen")
+
+    def _without_source(self, function: types.FunctionType) -> None:
+        from rr_export.python.source import _names_a_draw
+
+        if _names_a_draw(function.__code__):
+            self.refuse(
+                "functions whose source is available",
+                f"{function.__name__!r} without it ({function.__code__.co_filename})",
+                "put it into a file",
+            )
+
+    def run_function(self, function: types.FunctionType, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Returns what a plain Python function gives."""
+        source = source_of(function)
+        assert source is not None
+        bound = inspect.signature(function, follow_wrapped=False).bind(*args, **kwargs)
+        bound.apply_defaults()
+        cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
+        return self.run_source(source, dict(bound.arguments), None, cells, function.__globals__)
+
+    def run_source(
+        self, source: Source, variables: dict[str, Any], parent: Frame | None, cells: dict[str, Any], space: dict[str, Any]
+    ) -> Any:
+        """Returns what a function with this source gives for these arguments."""
+        name = getattr(source.node, "name", "<lambda>")
+        scope = Scope({**variables, FLOW: NEXT}, name)
+        self.push(Frame(source, scope, parent, cells, space, source.node))
+        try:
+            if isinstance(source.node, ast.Lambda):
+                return self.eval(source.node.body)
+            self.block(source.node.body)
+            flow = self.flow
+            if isinstance(flow, Varying):
+                self.where_flow(NEXT, self._fall_off)
+            elif flow == NEXT:
+                self._fall_off()
+            return self.read(scope.variables[RESULT])
+        finally:
+            self.pop()
+
+    def _fall_off(self) -> None:
+        self.frame.scope.variables.update({RESULT: None, FLOW: RETURN})
+
+    # Flow
+
+    @property
+    def flow(self) -> Any:
+        """How the current function goes on."""
+        return settled(self.frame.scope.variables[FLOW])
+
+    @flow.setter
+    def flow(self, value: Any) -> None:
+        self.frame.scope.variables[FLOW] = value
+
+    def where_flow(self, wanted: str | tuple[str, ...], go_on: Callable[[], None]) -> None:
+        """Runs ``go_on`` where the flow is as wanted; elsewhere nothing happens."""
+        flow, among = self.flow, (wanted,) if isinstance(wanted, str) else wanted
+        if not isinstance(flow, Varying):
+            if flow in among:
+                go_on()
+            return
+        holds = call_plain(lambda f: f in among, flow)
+        with self.sharing():
+            self.branch(self.as_condition(holds), lambda outcome: go_on() if outcome else None)
+
+    @contextmanager
+    def sharing(self) -> Iterator[None]:
+        """Inside, other branches go on too after the next join."""
+        frame = self.frame
+        frame.shared += 1
+        try:
+            yield
+        finally:
+            frame.shared -= 1
+
+    def block(self, statements: Sequence[ast.stmt]) -> None:
+        """Runs statements until the flow is not ``next``."""
+        here = Block(statements, 0)
+        self.frame.pending.append(here)
+        depth = len(self.frame.pending)
+        try:
+            self._run_block(here)
+        finally:
+            del self.frame.pending[depth - 1 :]
+
+    def _run_block(self, block: Block) -> None:
+        while block.position < len(block.statements):
+            self.execute(block.statements[block.position])
+            block.position += 1
+            flow = self.flow
+            if isinstance(flow, Varying):
+                rest = block.statements[block.position :]
+                if rest:
+                    self.where_flow(NEXT, lambda: self.block(rest))
+                return
+            if flow != NEXT:
+                return
+
+    def execute(self, node: ast.stmt) -> None:
+        """Runs one statement."""
+        outer, self.frame.node = self.frame.node, node
+        try:
+            getattr(self, f"_exec_{type(node).__name__}")(node)
+        finally:
+            self.frame.node = outer
+
+    # Branches and loops
+
+    def _exec_If(self, node: ast.If) -> None:
+        condition = self.as_condition(self.eval(node.test))
+        if isinstance(condition, bool):
+            self.block(node.body if condition else node.orelse)
+            return
+        sides = {True: node.body, False: node.orelse}
+        ends = {outcome: not _may_go_on(side) for outcome, side in sides.items()}
+        if ends[True] != ends[False] and not self.frame.shared:
+            kinds = _ends(sides[ends[True]])
+            if len(kinds) == 1:
+                self._absorb(condition, sides, ends[True], kinds.pop())
+                return
+        with self.sharing():
+            self.branch(condition, lambda outcome: self.block(sides[outcome]))
+
+    def _absorb(self, condition: Any, sides: dict[bool, list[ast.stmt]], ending: bool, end: str) -> None:
+        """Runs what follows inside the only side that goes on, up to where the other one ended."""
+        pending = list(self.frame.pending)
+
+        def arm(outcome: bool) -> None:
+            if outcome is ending:
+                with self.sharing():
+                    self.block(sides[outcome])
+                return
+            self.block(sides[outcome])
+            self._follow(pending, end)
+
+        self.branch(condition, arm)
+
+    def _follow(self, pending: list[Any], end: str) -> None:
+        """Runs what follows in the pending blocks and loops, from the innermost out, up to ``end``."""
+        frame = self.frame
+        outer = frame.pending
+        try:
+            for depth in reversed(range(len(pending))):
+                here, frame.pending = pending[depth], pending[:depth]
+                if isinstance(here, Block):
+                    rest = here.statements[here.position + 1 :]
+                    self.where_flow(NEXT, lambda rest=rest: self.block(rest))
+                    continue
+                if end != CONTINUE:
+                    self._after_turn(here)
+                if end != RETURN:
+                    self._replace_flow(NEXT, end)
+                    return
+            self.where_flow(NEXT, self._fall_off)
+        finally:
+            frame.pending = outer
+
+    def _replace_flow(self, old: str, new: str) -> None:
+        flow = self.flow
+        replaced = functools.partial(_replaced, old, new)
+        self.flow = plain(dd.apply(replaced, flow.diagram)) if isinstance(flow, Varying) else replaced(flow)
+
+    def _exec_For(self, node: ast.For) -> None:
+        iterable = self.eval(node.iter)
+        if isinstance(iterable, Varying):
+            self._loop(Loop(node, self._varying_turn(node, iterable)))
+            return
+        items = iter(iterable)
+
+        def turn() -> bool:
+            item = next(items, MISSING)
+            if item is MISSING:
+                return False
+            self.assign(node.target, self.read(item))
+            return True
+
+        self._loop(Loop(node, turn))
+
+    def _varying_turn(self, node: ast.For, iterable: Varying) -> Callable[[], Any]:
+        """The turns over a sequence that varies: the n-th one is there where it is longer than n."""
+        sequences = plain(dd.apply(tuple, iterable.diagram))
+        count = 0
+
+        def turn() -> Any:
+            nonlocal count
+            number, count = count, count + 1
+            there = settled(call_plain(lambda s: len(s) > number, sequences))
+
+            def bind(outcome: bool) -> bool:
+                if outcome:
+                    self.assign(node.target, self.item(settled(sequences), number))
+                return outcome
+
+            return bind(there) if isinstance(there, bool) else (there, bind)
+
+        return turn
+
+    def _exec_While(self, node: ast.While) -> None:
+        self._loop(Loop(node, lambda: self.eval(node.test)))
+
+    def _loop(self, loop: Loop) -> None:
+        self.frame.pending.append(loop)
+        depth = len(self.frame.pending)
+        try:
+            self._turns(loop)
+        finally:
+            del self.frame.pending[depth - 1 :]
+
+    def _turns(self, loop: Loop) -> None:
+        """Runs the turns of a loop that are left, and its else."""
+        decided = len(self.decisions)
+        while True:
+            loop.turns += 1
+            if isinstance(loop.node, ast.While) and loop.turns > MOST_TURNS and len(self.decisions) > decided:
+                self.refuse(
+                    f"a loop with a bound of at most {MOST_TURNS} turns",
+                    "one whose end depends on decisions alone: it is unbounded",
+                    "count the turns in its condition, such as `while n < 8 and ...`, or use for and break",
+                )
+            there = loop.turn()
+            bind = None
+            if isinstance(there, tuple):
+                there, bind = there
+            condition = self.as_condition(there)
+            if not isinstance(condition, bool):
+                self._turn_maybe(loop, condition, bind)
+                return
+            if not condition:
+                self._otherwise(loop)
+                return
+            self.block(loop.node.body)
+            if self._ended(loop):
+                return
+
+    def _turn_maybe(self, loop: Loop, condition: Any, bind: Callable[[bool], Any] | None) -> None:
+        """Runs the rest of a loop in the branch where it turns once more."""
+
+        def arm(outcome: bool) -> None:
+            if not outcome:
+                self._otherwise(loop)
+                return
+            if bind is not None:
+                bind(True)
+            self.block(loop.node.body)
+            if not self._ended(loop):
+                self._turns(loop)
+
+        with self.sharing():
+            self.branch(condition, arm)
+
+    def _ended(self, loop: Loop) -> bool:
+        """After a turn: whether the loop is over; turns that only some branches still make are made here."""
+        flow = self.flow
+        if isinstance(flow, Varying):
+            self._after_turn(loop)
+            return True
+        if flow in (NEXT, CONTINUE):
+            self.flow = NEXT
+            return False
+        if flow == BREAK:
+            self.flow = NEXT
+        return True
+
+    def _after_turn(self, loop: Loop) -> None:
+        """Makes the turns that are left where the flow says so; then the loop is over everywhere."""
+
+        def go_on() -> None:
+            self.flow = NEXT
+            self.frame.pending.append(loop)
+            depth = len(self.frame.pending)
+            try:
+                self._turns(loop)
+            finally:
+                del self.frame.pending[depth - 1 :]
+
+        self.where_flow((NEXT, CONTINUE), go_on)
+        self._replace_flow(BREAK, NEXT)
+
+    def _otherwise(self, loop: Loop) -> None:
+        """The loop's else."""
+        if loop.node.orelse:
+            self.block(loop.node.orelse)
+
+    def _exec_Break(self, node: ast.Break) -> None:
+        self.flow = BREAK
+
+    def _exec_Continue(self, node: ast.Continue) -> None:
+        self.flow = CONTINUE
+
+    def _exec_Return(self, node: ast.Return) -> None:
+        value = None if node.value is None else self.eval(node.value)
+        self.frame.scope.variables.update({RESULT: value, FLOW: RETURN})
+
+    def _exec_Match(self, node: ast.Match) -> None:
+        """Cases of values, names and alternatives, as a chain of conditions."""
+        subject = self.eval(node.subject)
+        self._cases(subject, list(node.cases))
+
+    def _cases(self, subject: Any, cases: list[ast.match_case]) -> None:
+        if not cases:
+            return
+        first, *rest = cases
+        condition = self.as_condition(self._matches(first.pattern, subject))
+
+        def arm(outcome: bool) -> None:
+            if outcome and first.guard is not None:
+                guard = self.as_condition(self.eval(first.guard))
+                self.branch(guard, lambda holds: self.block(first.body) if holds else self._cases(subject, rest))
+            elif outcome:
+                self.block(first.body)
+            else:
+                self._cases(subject, rest)
+
+        if isinstance(condition, bool):
+            arm(condition)
+            return
+        with self.sharing():
+            self.branch(condition, arm)
+
+    def _matches(self, pattern: ast.pattern, subject: Any) -> Any:
+        if isinstance(pattern, ast.MatchValue):
+            return self.binary(operator.eq, subject, self.eval(pattern.value))
+        if isinstance(pattern, ast.MatchSingleton):
+            return call_plain(operator.is_, subject, pattern.value) if isinstance(subject, Varying) else (
+                subject is pattern.value
+            )
+        if isinstance(pattern, ast.MatchOr):
+            found: Any = False
+            for one in pattern.patterns:
+                matched = self._matches(one, subject)
+                found = call_plain(operator.or_, found, matched)
+            return found
+        assert isinstance(pattern, ast.MatchAs)
+        matched = True if pattern.pattern is None else self._matches(pattern.pattern, subject)
+        if pattern.name is not None:
+            self.frame.scope.variables[pattern.name] = subject
+        return matched
+
+    # Other statements
+
+    def _exec_Pass(self, node: ast.Pass) -> None:
+        pass
+
+    def _exec_Global(self, node: ast.Global) -> None:
+        pass
+
+    def _exec_Nonlocal(self, node: ast.Nonlocal) -> None:
+        pass
+
+    def _exec_Expr(self, node: ast.Expr) -> None:
+        self.eval(node.value)
+
+    def _exec_Assign(self, node: ast.Assign) -> None:
+        value = self.eval(node.value)
+        for target in node.targets:
+            self.assign(target, value)
+
+    def _exec_AnnAssign(self, node: ast.AnnAssign) -> None:
+        if node.value is not None:
+            self.assign(node.target, self.eval(node.value))
+
+    def _exec_AugAssign(self, node: ast.AugAssign) -> None:
+        load = ast.copy_location(_loading(node.target), node.target)
+        left, right = self.eval(load), self.eval(node.value)
+        kind = type(node.op)
+        if self.varies((left, right)) or not isinstance(left, torch.Tensor) or not self.depth:
+            function = BINARY[kind] if self.varies((left, right)) else IN_PLACE[kind]
+            self.assign(node.target, self.binary(function, left, right))
+            return
+        self._refuse_shared(left)
+        result = BINARY[kind](left, right)
+        if result.shape != left.shape or result.dtype != left.dtype:
+            result = result.expand_as(left).to(left.dtype)
+        self.assign(node.target, result)
+
+    def _refuse_shared(self, tensor: torch.Tensor) -> None:
+        """Raises if something else may see an in-place change of a tensor that is made in a branch."""
+        memory = tensor.untyped_storage()._cdata
+        others = [t for t in (*self.inputs, *self.root.parameters(), *self.root.buffers())]
+        for frame in self.stack:
+            others += [v for v in frame.scope.variables.values() if isinstance(v, torch.Tensor) and v is not tensor]
+        names = sum(v is tensor for f in self.stack for v in f.scope.variables.values())
+        if names > 1 or any(t.untyped_storage()._cdata == memory for t in others):
+            self.refuse(
+                "branches that change nothing in place",
+                "an in-place change of a value that is also used elsewhere, such as an input",
+                "write x = x + y instead of x += y",
+            )
+
+    def assign(self, target: ast.expr, value: Any) -> None:
+        """Binds a target."""
+        if isinstance(target, ast.Name):
+            self._bind(target.id, value)
+        elif isinstance(target, ast.Attribute):
+            setattr(self.eval(target.value), target.attr, value)
+        elif isinstance(target, ast.Subscript):
+            owner, key = self.eval(target.value), self.eval(target.slice)
+            if isinstance(owner, torch.Tensor) and self.depth:
+                self.refuse("branches that change nothing in place", "an assignment into a tensor", "use torch.where")
+            if self.varies(key):
+                self.refuse("an entry that is the same on every path", "one that varies", "assign in branches")
+            owner[key] = value
+        elif isinstance(target, ast.Tuple | ast.List):
+            self._unpack(target, value)
+        else:
+            assert isinstance(target, ast.Starred)
+            self.assign(target.value, value)
+
+    def _unpack(self, target: ast.Tuple | ast.List, value: Any) -> None:
+        if isinstance(value, Varying):
+            count = len(target.elts)
+            value = [self.lift(operator.getitem, (value, i), {}) for i in range(count)]
+        items = list(value)
+        stars = [i for i, t in enumerate(target.elts) if isinstance(t, ast.Starred)]
+        if stars:
+            first, last = stars[0], len(target.elts) - stars[0] - 1
+            items = [*items[:first], items[first : len(items) - last], *items[len(items) - last :]]
+        if len(items) != len(target.elts):
+            raise ValueError(f"expected {len(target.elts)} values to unpack, got {len(items)}")
+        for one, item in zip(target.elts, items, strict=True):
+            self.assign(one, self.read(item))
+
+    def _bind(self, name: str, value: Any) -> None:
+        owner = self.frame.owner(name)
+        if owner is not None:
+            owner.scope.variables[name] = value
+        elif name in self.frame.cells:
+            self.frame.cells[name].cell_contents = value
+        else:
+            if self.depth:
+                self.refuse(
+                    "branches that only compute",
+                    f"a side effect that would be lost: the global {name!r} is set",
+                    "return the value, or keep it in an attribute that every branch sets",
+                )
+            self.frame.space[name] = value
+
+    def _exec_Delete(self, node: ast.Delete) -> None:
+        for target in node.targets:
+            if isinstance(target, ast.Name):
+                owner = self.frame.owner(target.id)
+                (self.frame.space if owner is None else owner.scope.variables).pop(target.id)
+            elif isinstance(target, ast.Attribute):
+                delattr(self.eval(target.value), target.attr)
+            elif isinstance(target, ast.Subscript):
+                del self.eval(target.value)[self.eval(target.slice)]
+
+    def _exec_FunctionDef(self, node: ast.FunctionDef) -> None:
+        made: Any = self.closure(node)
+        for decorator in reversed(node.decorator_list):
+            made = self.call(self.eval(decorator), (made,), {})
+        self._bind(node.name, made)
+
+    def _exec_With(self, node: ast.With) -> None:
+        self._with(list(node.items), node.body)
+
+    def _with(self, items: list[ast.withitem], body: list[ast.stmt]) -> None:
+        if not items:
+            with self.sharing():  # what follows the statement does not belong in it
+                self.block(body)
+            return
+        with self.eval(items[0].context_expr) as value:
+            if items[0].optional_vars is not None:
+                self.assign(items[0].optional_vars, value)
+            self._with(items[1:], body)
+
+    def _exec_Try(self, node: ast.Try) -> None:
+        try:
+            try:
+                with self.sharing():
+                    self.block(node.body)
+            except CaptureError:
+                raise
+            except Exception as error:
+                handler = next((h for h in node.handlers if self._catches(h, error)), None)
+                if handler is None:
+                    raise
+                if handler.name:
+                    self.frame.scope.variables[handler.name] = error
+                self.block(handler.body)
+            else:
+                self.where_flow(NEXT, lambda: self.block(node.orelse))
+        finally:
+            if node.finalbody:
+                variables = self.frame.scope.variables
+                flow, result = variables[FLOW], variables.get(RESULT, MISSING)
+                variables[FLOW] = NEXT
+                with self.sharing():
+                    self.block(node.finalbody)
+                if variables[FLOW] == NEXT:
+                    variables[FLOW] = flow
+                    if result is not MISSING:
+                        variables[RESULT] = result
+
+    def _catches(self, handler: ast.ExceptHandler, error: Exception) -> bool:
+        return handler.type is None or isinstance(error, self.eval(handler.type))
+
+    def _exec_Raise(self, node: ast.Raise) -> None:
+        error = self.eval(node.exc) if node.exc is not None else RuntimeError("raise")
+        if self.depth:
+            self.refuse(
+                "branches that compute",
+                f"one that raises {getattr(error, '__name__', type(error).__name__)}: a side effect that would be lost",
+                "a graph cannot raise: remove it, or check before exporting",
+            )
+        raise error from (self.eval(node.cause) if node.cause is not None else None)
+
+    def _exec_Assert(self, node: ast.Assert) -> None:
+        test = self.eval(node.test)
+        condition = self.as_condition(test)
+        if not isinstance(condition, bool):
+            self.refuse("an assertion that does not depend on decisions or inputs", "one that does", "remove it")
+        if not condition:
+            raise AssertionError(self.eval(node.msg) if node.msg is not None else "")
+
+    def _exec_Import(self, node: ast.Import) -> None:
+        for name in node.names:
+            module = __import__(name.name)
+            if name.asname:
+                for part in name.name.split(".")[1:]:
+                    module = getattr(module, part)
+            self._bind((name.asname or name.name).partition(".")[0], module)
+
+    def _exec_ImportFrom(self, node: ast.ImportFrom) -> None:
+        names = [a.name for a in node.names]
+        module = __import__(node.module or "", self.frame.space, None, names, node.level)
+        for alias in node.names:
+            self._bind(alias.asname or alias.name, getattr(module, alias.name))
+
+
+_KNOWN = ("torch", "numpy")
+
+
+def _loading(target: ast.expr) -> Any:
+    """The target of an assignment, as an expression that is read."""
+    copied = ast.parse(ast.unparse(target), mode="eval").body
+    for inner in ast.walk(copied):
+        ast.copy_location(inner, target)
+    return copied
+
+
+def _may_go_on(statements: Sequence[ast.stmt]) -> bool:
+    """Whether the statement after these may run."""
+    for statement in statements:
+        if isinstance(statement, ast.Return | ast.Break | ast.Continue | ast.Raise):
+            return False
+        if isinstance(statement, ast.If) and not (_may_go_on(statement.body) or _may_go_on(statement.orelse)):
+            return False
+        if isinstance(statement, ast.With) and not _may_go_on(statement.body):
+            return False
+    return True
+
+
+def _ends(statements: Sequence[ast.stmt]) -> set[str]:
+    """How statements that do not go on may end: return, break, continue."""
+    names = {ast.Return: RETURN, ast.Break: BREAK, ast.Continue: CONTINUE}
+    return {names[type(n)] for s in statements for n in _of_this_loop(s) if type(n) in names}  # type: ignore[index]
+
+
+def _replaced(old: str, new: str, flow: str) -> str:
+    return new if flow == old else flow
+
+
+def _of_this_loop(node: ast.AST) -> Iterator[ast.AST]:
+    yield node
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef | ast.Lambda):
+            continue
+        if isinstance(child, ast.For | ast.While):
+            yield from (n for n in ast.walk(child) if isinstance(n, ast.Return))
+            continue
+        yield from _of_this_loop(child)
+

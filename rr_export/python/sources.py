@@ -1,0 +1,365 @@
+"""The random functions of torch, Python and numpy: what each draws, and how its result is made of the draws.
+
+Every function is read once, by :func:`reading`, into :class:`Asked`: the law of each number that it draws, and how the
+numbers become what the function returns. While a model is traced the numbers become decisions; while the original model
+runs on a path, or on the draws of a seed, they become numbers that decide that way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import math
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.overrides import TorchFunctionMode
+
+MOST_NUMBERS = 256  # one call may draw so many numbers that choose; more is noise
+
+
+@dataclass(frozen=True)
+class Law:
+    """What one number is drawn from.
+
+    Attributes:
+        probabilities: of its outcomes; None: uniform in [offset, offset + scale).
+        values: the outcomes.
+    """
+
+    probabilities: tuple[float, ...] | None = None
+    values: tuple[Any, ...] = ()
+    scale: float = 1.0
+    offset: float = 0.0
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One call of a random function.
+
+    Attributes:
+        laws: of the numbers that it draws, in order; or None: the numbers are not used to choose.
+        shape: of the result; None: one plain value.
+        make: from the numbers to what the function returns.
+        why: where ``laws`` is None, what the call is.
+    """
+
+    laws: tuple[Law, ...] | None
+    shape: tuple[int, ...] | None
+    make: Callable[[list[Any]], Any]
+    like: str = "python"
+    why: str = ""
+
+
+class GeneratorGivenError(Exception):
+    """A generator was passed explicitly."""
+
+
+Numbers = Callable[[torch.Tensor], NDArray[Any]]  # the numbers of a tensor; raises where there are none
+
+
+def _uniform(count: int, low: float = 0.0, high: float = 1.0) -> tuple[Law, ...]:
+    return (Law(scale=float(high) - float(low), offset=float(low)),) * count
+
+
+def _outcomes(weights: Sequence[float] | NDArray[Any], values: Sequence[Any] | None = None) -> Law:
+    numbers = np.asarray(weights, dtype=np.float64)
+    if not numbers.size or not np.isfinite(numbers).all() or (numbers < 0).any() or numbers.sum() <= 0:
+        raise ValueError(f"probabilities {numbers.tolist()} are none")
+    return Law(tuple((numbers / numbers.sum()).tolist()), tuple(range(len(numbers)) if values is None else values))
+
+
+def _coin(p: float) -> Law:
+    return _outcomes([1 - float(p), float(p)])
+
+
+def _noise(why: str) -> Asked:
+    return Asked(None, None, lambda numbers: None, why=why)
+
+
+def _size(args: Sequence[Any]) -> tuple[int, ...]:
+    flat = args[0] if len(args) == 1 and isinstance(args[0], tuple | list | torch.Size) else args
+    return tuple(int(n) for n in flat)
+
+
+def _tensor(shape: Sequence[int], dtype: torch.dtype | None, laws: Sequence[Law]) -> Asked:
+    """A call of torch that returns a tensor of this shape."""
+    if len(laws) > MOST_NUMBERS:
+        return _noise(f"{len(laws)} numbers at once")
+    return Asked(
+        tuple(laws), tuple(shape), lambda numbers: torch.tensor(numbers, dtype=dtype).reshape(tuple(shape)), "torch"
+    )
+
+
+def _wrapped(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Refuses a generator, whatever the function."""
+
+    def read(numbers: Numbers, *args: Any, generator: Any = None, **kwargs: Any) -> Asked:
+        if generator is not None or any(isinstance(a, torch.Generator) for a in args):
+            raise GeneratorGivenError
+        return function(numbers, *args, **kwargs)  # type: ignore[no-any-return]
+
+    return read
+
+
+def _rand(numbers: Numbers, *size: Any, dtype: torch.dtype | None = None, **_: Any) -> Asked:
+    shape = _size(size if size else (_.get("size", ()),))
+    return _tensor(shape, dtype, _uniform(math.prod(shape)))
+
+
+def _rand_like(numbers: Numbers, like: torch.Tensor, **_: Any) -> Asked:
+    return _tensor(_static(like), like.dtype, _uniform(math.prod(_static(like))))
+
+
+def _static(like: Any) -> tuple[int, ...]:
+    sizes = tuple(like.shape)
+    if not all(isinstance(s, int) for s in sizes):
+        return (MOST_NUMBERS + 1,)  # as many as the input has rows: noise
+    return sizes
+
+
+def _uniform_(numbers: Numbers, like: torch.Tensor, *bounds: Any, **named: Any) -> Asked:
+    low = named.get("from", bounds[0] if bounds else 0.0)
+    high = named.get("to", bounds[1] if len(bounds) > 1 else 1.0)
+    return _tensor(_static(like), like.dtype, _uniform(math.prod(_static(like)), low, high))
+
+
+def _bernoulli(numbers: Numbers, given: Any, p: Any = None, **_: Any) -> Asked:
+    if p is not None:
+        return _bernoulli_(numbers, given, p)
+    weights = numbers(given) if isinstance(given, torch.Tensor) else np.asarray(given)
+    if weights.size > MOST_NUMBERS:
+        return _noise(f"{weights.size} numbers at once")
+    dtype = given.dtype if isinstance(given, torch.Tensor) else None
+    return _tensor(weights.shape, dtype, [_coin(w) for w in weights.reshape(-1)])
+
+
+def _bernoulli_(numbers: Numbers, like: torch.Tensor, p: Any = 0.5, **_: Any) -> Asked:
+    shape = _static(like)
+    if math.prod(shape) > MOST_NUMBERS:
+        return _noise(f"{math.prod(shape)} numbers at once")
+    weights = numbers(p) if isinstance(p, torch.Tensor) else np.asarray(p)
+    return _tensor(shape, like.dtype, [_coin(w) for w in np.broadcast_to(weights, shape).reshape(-1)])
+
+
+def _randint(numbers: Numbers, *args: Any, **named: Any) -> Asked:
+    given = list(args)
+    size = named.get("size")
+    if size is None:
+        size = given.pop()
+    given = [g for g in given if g is not None]
+    low = int(given[0]) if len(given) == 2 else int(named.get("low", 0))
+    high = int(given[-1]) if given else int(named["high"])
+    law = _outcomes([1.0] * (high - low), range(low, high))
+    shape = _size((size,))
+    return _tensor(shape, named.get("dtype") or torch.int64, [law] * math.prod(shape))
+
+
+def _multinomial(numbers: Numbers, weights: Any, num_samples: int = 1, replacement: bool = False, **_: Any) -> Asked:
+    table = numbers(weights) if isinstance(weights, torch.Tensor) else np.asarray(weights)
+    rows = table.reshape(-1, table.shape[-1])
+    if num_samples > 1 and not replacement:
+        return _noise("several samples without replacement")
+    laws = [_outcomes(row) for row in rows for _ in range(num_samples)]
+    return _tensor((*table.shape[:-1], num_samples), torch.int64, laws)
+
+
+TORCH: dict[Any, Callable[..., Asked]] = {
+    torch.rand: _rand,
+    torch.rand_like: _rand_like,
+    torch.Tensor.uniform_: _uniform_,
+    torch.bernoulli: _bernoulli,
+    torch.Tensor.bernoulli: _bernoulli,
+    torch.Tensor.bernoulli_: _bernoulli_,
+    torch.randint: _randint,
+    torch.multinomial: _multinomial,
+    torch.Tensor.multinomial: _multinomial,
+}
+IN_PLACE = (torch.Tensor.uniform_, torch.Tensor.bernoulli_)
+for _noisy in (
+    *(torch.randn, torch.randn_like, torch.normal, torch.randperm, torch.randint_like, torch.poisson, torch.binomial),
+    *(torch.dropout, torch.feature_dropout, torch.alpha_dropout, torch.feature_alpha_dropout, torch.rrelu),
+    *(torch.Tensor.normal_, torch.Tensor.random_, torch.Tensor.exponential_, torch.Tensor.geometric_),
+    *(torch.Tensor.cauchy_, torch.Tensor.log_normal_),
+):
+    TORCH[_noisy] = lambda numbers, *args, _name=_noisy.__name__, **kwargs: _noise(_name)
+
+
+def _value(law: Law) -> Asked:
+    return Asked((law,), None, lambda numbers: numbers[0])
+
+
+def _choices(population: Any, weights: Any = None, *, cum_weights: Any = None, k: int = 1) -> Asked:
+    values = list(population)
+    if cum_weights is not None:
+        weights = np.diff(np.asarray(cum_weights, dtype=np.float64), prepend=0)
+    law = _outcomes([1.0] * len(values) if weights is None else weights, values)
+    return Asked((law,) * k, (k,), lambda numbers: list(numbers), "list")
+
+
+def _range(start: int, stop: int | None = None, step: int = 1) -> Asked:
+    values = range(start) if stop is None else range(start, stop, step)
+    return _value(_outcomes([1.0] * len(values), values))
+
+
+PYTHON: dict[str, Callable[..., Asked]] = {
+    "random": lambda: _value(Law()),
+    "uniform": lambda a, b: _value(Law(scale=float(b) - float(a), offset=float(a))),
+    "randint": lambda a, b: _range(a, b + 1),
+    "randrange": _range,
+    "choice": lambda seq: _value(_outcomes([1.0] * len(seq), list(seq))),
+    "choices": _choices,
+}
+PYTHON |= {
+    name: (lambda n: lambda *args, **kwargs: _noise(f"random.{n}"))(name)
+    for name in (
+        *("shuffle", "sample", "gauss", "normalvariate", "expovariate", "betavariate", "gammavariate", "triangular"),
+        *("getrandbits", "randbytes", "lognormvariate", "vonmisesvariate", "paretovariate", "weibullvariate"),
+    )
+}
+
+
+def _array(shape: Any, laws: Callable[[int], Sequence[Law]], dtype: Any) -> Asked:
+    """A call of numpy: one plain number, or an array."""
+    if shape is None or shape == ():
+        return Asked(tuple(laws(1)), None, lambda numbers: dtype(numbers[0]), "numpy")
+    sizes = (int(shape),) if isinstance(shape, int | np.integer) else tuple(int(n) for n in shape)
+    if math.prod(sizes) > MOST_NUMBERS:
+        return _noise(f"{math.prod(sizes)} numbers at once")
+    return Asked(
+        tuple(laws(math.prod(sizes))), sizes, lambda numbers: np.array(numbers, dtype=dtype).reshape(sizes), "numpy"
+    )
+
+
+def _np_uniform(low: float = 0.0, high: float = 1.0, size: Any = None) -> Asked:
+    return _array(size, lambda n: _uniform(n, low, high), np.float64)
+
+
+def _np_randint(low: int, high: int | None = None, size: Any = None, dtype: Any = int) -> Asked:
+    values = range(low) if high is None else range(low, high)
+    return _array(size, lambda n: [_outcomes([1.0] * len(values), values)] * n, np.int64)
+
+
+def _np_choice(a: Any, size: Any = None, replace: bool = True, p: Any = None) -> Asked:
+    values = list(range(a)) if isinstance(a, int | np.integer) else list(a)
+    law = _outcomes([1.0] * len(values) if p is None else p, values)
+    if size is None:
+        return _value(law)
+    if not replace:
+        return _noise("a choice without replacement")
+    return _array(size, lambda n: [law] * n, None)
+
+
+def _np_binomial(n: int, p: float, size: Any = None) -> Asked:
+    weights = [math.comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(n + 1)]
+    return _array(size, lambda count: [_outcomes(weights)] * count, np.int64)
+
+
+NUMPY: dict[str, Callable[..., Asked]] = {
+    "rand": lambda *shape: _np_uniform(size=shape or None),
+    **dict.fromkeys(("random", "random_sample", "ranf", "sample"), lambda size=None: _np_uniform(size=size)),
+    "uniform": _np_uniform,
+    "randint": _np_randint,
+    "choice": _np_choice,
+    "binomial": _np_binomial,
+}
+NUMPY |= {
+    name: (lambda n: lambda *args, **kwargs: _noise(f"numpy.random.{n}"))(name)
+    for name in (
+        *("randn", "normal", "standard_normal", "shuffle", "permutation", "bytes", "beta", "gamma", "poisson"),
+        *("exponential", "geometric", "multinomial", "dirichlet", "laplace", "logistic", "random_integers"),
+    )
+    if hasattr(np.random, name)
+}
+
+_HOMES: tuple[tuple[Any, dict[str, Callable[..., Asked]]], ...] = ((random, PYTHON), (np.random, NUMPY))
+_ORIGINALS = {getattr(home, name): (table, name) for home, table in _HOMES for name in table}
+_GENERATORS = (random.Random, np.random.Generator, np.random.RandomState)
+
+
+def reading(function: Any) -> Callable[..., Asked] | None:
+    """Returns how to read a call of a random function, as ``(numbers of a tensor, *args, **kwargs) -> Asked``."""
+    try:
+        if function in TORCH:
+            return _wrapped(TORCH[function])
+        if function in _ORIGINALS:
+            table, name = _ORIGINALS[function]
+            return lambda numbers, *args, **kwargs: table[name](*args, **kwargs)
+    except TypeError:  # not hashable
+        return None
+    return None
+
+
+def own_generator(function: Any) -> bool:
+    """Returns whether a function is a method of a generator other than the global ones."""
+    owner = getattr(function, "__self__", None)
+    return isinstance(owner, _GENERATORS) and not inspect.isclass(owner) and function not in _ORIGINALS
+
+
+Handler = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
+
+
+class _TorchSources(TorchFunctionMode):
+    def __init__(self, handle: Handler, after: Callable[[Any, Any, Any, Any], None] | None) -> None:
+        super().__init__()
+        self.handle, self.after = handle, after
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func in TORCH:
+            return self.handle(func, args, kwargs)
+        result = func(*args, **kwargs)
+        if self.after is not None:
+            self.after(func, args, kwargs, result)
+        return result
+
+
+@contextlib.contextmanager
+def intercepted(
+    handle: Handler,
+    modules: Sequence[Any] = (),
+    after: Callable[[Any, Any, Any, Any], None] | None = None,
+    inside: Callable[[], bool] = lambda: True,
+) -> Iterator[None]:
+    """Hands every call of a random function of this thread to ``handle`` inside the block.
+
+    Args:
+        handle: gets the function, its arguments and its keywords, and returns the result.
+        modules: Python modules in whose globals the functions are looked for too (``from random import random``).
+        after: is told of every other call of a function of torch.
+        inside: whether the call belongs to the block (other threads and tasks see the functions as they were).
+    """
+    places: list[tuple[dict[str, Any], str, Any]] = []
+    for space in [*(vars(home) for home, _ in _HOMES), *(vars(m) for m in modules)]:
+        for name, value in list(space.items()):
+            with contextlib.suppress(TypeError):
+                if value in _ORIGINALS:
+                    places.append((space, name, value))
+
+    def stand_in(original: Any) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return handle(original, args, kwargs) if inside() else original(*args, **kwargs)
+
+        call.__rr_original__ = original  # type: ignore[attr-defined]
+        return call
+
+    for space, name, original in places:
+        space[name] = stand_in(original)
+    try:
+        with _TorchSources(handle, after):
+            yield
+    finally:
+        for space, name, original in places:
+            space[name] = original
+
+
+def original_of(function: Any) -> Any:
+    """Returns the random function that a stand-in stands for; other functions as they are."""
+    return getattr(function, "__rr_original__", function)
+
+

@@ -1,0 +1,480 @@
+"""Python values while every decision goes all its ways: varying ones, draws, and what must not be read.
+
+They take part in arithmetic and comparisons as the values that they stand for do; what needs one definite value
+(``bool``, an index, a loop's length) asks the tracer to go all ways, or is refused.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, NoReturn, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rr_export.python import diagram as dd
+
+BINARY = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and_", "or_", "xor", "lshift", "rshift", "matmul")
+COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne")
+UNARY = ("neg", "pos", "abs", "invert")
+
+
+class Tracer(Protocol):
+    """What runs the model so that every decision goes all its ways."""
+
+    guard: dd.Diagram
+
+    def lift(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Returns what ``function`` gives, called once for every combination of values that its arguments can have."""
+
+    def constant(self, tensor: torch.Tensor) -> NDArray[Any] | None:
+        """Returns the numbers of a tensor that is the same in every run, None where it depends on the input."""
+
+    def refuse(self, expected: str, got: str, do: str) -> NoReturn:
+        """Raises a CaptureError that names the line."""
+
+
+active: ContextVar[Tracer | None] = ContextVar("rr_python_tracer", default=None)
+
+
+def tracer() -> Tracer:
+    """Returns what is tracing now."""
+    found = active.get()
+    assert found is not None, "a value of a trace is used after it"
+    return found
+
+
+def refuse_one(value: Any, use: str) -> NoReturn:
+    """Raises: native code wants one definite value of something that depends on a decision."""
+    tracer().refuse(
+        "a value that is the same on every path",
+        f"one that depends on a decision, used {use} by code that is not converted",
+        "use it in the model's own code, as a condition or an index",
+    )
+
+
+class _Operators:
+    """Operators that go through :func:`operate`."""
+
+    def __bool__(self) -> bool:
+        refuse_one(self, "as a condition")
+
+    def __index__(self) -> int:
+        refuse_one(self, "as an index")
+
+    def __int__(self) -> int:
+        refuse_one(self, "as an integer")
+
+    def __float__(self) -> float:
+        refuse_one(self, "as a number")
+
+    def __iter__(self) -> Iterator[Any]:
+        refuse_one(self, "as a sequence")
+
+    def __len__(self) -> int:
+        refuse_one(self, "as a sequence")
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _install(name: str, dunder: str, reflected: str | None) -> None:
+    function = getattr(operator, name)
+
+    def forward(self: Any, *other: Any) -> Any:
+        return operate(function, self, *other)
+
+    setattr(_Operators, dunder, forward)
+    if reflected is not None:
+        setattr(_Operators, reflected, lambda self, other: operate(function, other, self))
+
+
+for _name in BINARY:
+    _stem = _name.rstrip("_")
+    _install(_name, f"__{_stem}__", f"__r{_stem}__")
+for _name in (*COMPARISONS, *UNARY):
+    _install(_name, f"__{_name}__", None)
+
+
+@dataclass(eq=False)
+class Varying(_Operators):
+    """A Python value that depends on decisions."""
+
+    diagram: dd.Diagram
+
+    @classmethod
+    def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return operate_torch(function, args, kwargs or {})
+
+    def item(self) -> Any:
+        """Returns itself, as a number does."""
+        return self
+
+
+@dataclass(eq=False)
+class Uniform(_Operators):
+    """The number ``scale * u + offset`` of a draw u, uniform in [0, 1)."""
+
+    decision: int
+    scale: float = 1.0
+    offset: float = 0.0
+
+    @classmethod
+    def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return operate_torch(function, args, kwargs or {})
+
+    def item(self) -> Any:
+        """Returns itself, as a number does."""
+        return self
+
+    def below(self, number: float) -> dd.Diagram:
+        """Returns where this is less than ``number``, up to single points."""
+        cut = (number - self.offset) / self.scale
+        low, high = (dd.TRUE, dd.FALSE) if self.scale > 0 else (dd.FALSE, dd.TRUE)
+        if not 0 < cut < 1:
+            return low if cut >= 1 else high
+        return dd.node(self.decision, (cut,), (low, high))
+
+    def rounded(self, function: Callable[[float], int]) -> Varying | int:
+        """Returns ``floor``, ``ceil``, ``trunc`` or ``round`` of this."""
+        least, most = sorted((self.offset, self.offset + self.scale))
+        halves = range(math.floor(2 * least), math.ceil(2 * most) + 1)
+        cuts = sorted(c for c in ((h / 2 - self.offset) / self.scale for h in halves) if 0 < c < 1)
+        edges = [0.0, *cuts, 1.0]
+        middles = [(a + b) / 2 for a, b in zip(edges, edges[1:], strict=False)]
+        return plain(dd.node(self.decision, cuts, [dd.Leaf(function(self.scale * m + self.offset)) for m in middles]))
+
+
+ROUNDINGS: dict[Any, Callable[[float], int]] = {
+    int: math.trunc,
+    math.floor: math.floor,
+    math.ceil: math.ceil,
+    math.trunc: math.trunc,
+    round: round,
+}
+
+
+class Drawn(_Operators):
+    """An array of draws, and of what was made of them element by element."""
+
+    def __init__(self, values: NDArray[Any], like: str) -> None:
+        self.values, self.like = values, like  # like: "torch" or "numpy"
+
+    @classmethod
+    def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return operate_torch(function, args, kwargs or {})
+
+    def __getitem__(self, key: Any) -> Any:
+        found = self.values[key]
+        return Drawn(found, self.like) if isinstance(found, np.ndarray) else Drawn(boxed(found), self.like)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[i] for i in range(len(self.values)))
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("shape", "ndim", "size") and self.like == "numpy":
+            return getattr(self.values, name)
+        if name in ("T", "mT"):
+            return Drawn(self.values.T, self.like)
+        if name == "shape":
+            return torch.Size(self.values.shape)
+        if name in ("device", "dtype"):
+            return torch.device("cpu") if name == "device" else torch.get_default_dtype()
+        if name in METHODS:
+            return lambda *args, **kwargs: METHODS[name](self, *args, **kwargs)
+        tracer().refuse(
+            "a draw that chooses", f"one that is used as a number, by .{name}", "make the number an input of the model"
+        )
+
+    def item(self) -> Any:
+        """Returns the only element."""
+        if self.values.size != 1:
+            refuse_one(self, "as one number")
+        return self.values.reshape(-1)[0]
+
+
+def _same(drawn: Drawn, *args: Any, **kwargs: Any) -> Drawn:
+    return drawn
+
+
+def _rounded(drawn: Drawn, *args: Any) -> Drawn:
+    return elementwise(lambda v: call_plain(int, v), drawn)
+
+
+def _to(drawn: Drawn, *args: Any, **kwargs: Any) -> Drawn:
+    dtype = next((a for a in (*args, *kwargs.values()) if isinstance(a, torch.dtype)), None)
+    if dtype is None or dtype.is_floating_point:
+        return drawn
+    return _truth(drawn) if dtype == torch.bool else _rounded(drawn)
+
+
+def _truth(drawn: Drawn) -> Drawn:
+    return elementwise(truth, drawn)
+
+
+def _reduce(function: Callable[[Any, Any], Any], start: Any) -> Callable[..., Any]:
+    def reduce(drawn: Drawn, *args: Any, **kwargs: Any) -> Any:
+        if args or kwargs:
+            refuse_one(drawn, "along an axis")
+        total = start
+        for value in drawn.values.reshape(-1):
+            total = function(total, value)
+        return Drawn(boxed(total), drawn.like)
+
+    return reduce
+
+
+def _reshaped(drawn: Drawn, *shape: Any) -> Drawn:
+    flat = shape[0] if len(shape) == 1 and isinstance(shape[0], tuple | list | torch.Size) else shape
+    return Drawn(drawn.values.reshape(flat), drawn.like)
+
+
+METHODS: dict[str, Callable[..., Any]] = {
+    **dict.fromkeys(
+        ("float", "double", "half", "cpu", "detach", "clone", "numpy", "contiguous", "type_as", "copy", "requires_grad_"),
+        _same,
+    ),
+    **dict.fromkeys(("long", "int", "short"), _rounded),
+    "to": _to,
+    "type": _to,
+    "astype": lambda drawn, kind: _truth(drawn) if kind in (bool, np.bool_) else drawn,
+    "bool": _truth,
+    "tolist": lambda drawn: drawn.values.tolist() if drawn.values.ndim else drawn.item(),
+    "squeeze": lambda drawn, *axis: Drawn(drawn.values.squeeze(*axis), drawn.like),
+    "unsqueeze": lambda drawn, axis: Drawn(np.expand_dims(drawn.values, axis), drawn.like),
+    "flatten": lambda drawn: Drawn(drawn.values.reshape(-1), drawn.like),
+    "view": _reshaped,
+    "reshape": _reshaped,
+    "numel": lambda drawn: drawn.values.size,
+    "dim": lambda drawn: drawn.values.ndim,
+    "any": _reduce(lambda a, b: operate(operator.or_, a, truth(b)), False),
+    "all": _reduce(lambda a, b: operate(operator.and_, a, truth(b)), True),
+    "sum": _reduce(lambda a, b: operate(operator.add, a, b), 0),
+    "unbind": lambda drawn: tuple(drawn),
+    "floor": lambda drawn: elementwise(lambda v: call_plain(math.floor, v), drawn),
+    "floor_": lambda drawn: _in_place(drawn, lambda v: call_plain(math.floor, v)),
+    "ceil": lambda drawn: elementwise(lambda v: call_plain(math.ceil, v), drawn),
+    "round": lambda drawn: elementwise(lambda v: call_plain(round, v), drawn),
+    "trunc": lambda drawn: elementwise(lambda v: call_plain(math.trunc, v), drawn),
+    "logical_not": lambda drawn: elementwise(lambda v: operate(operator.eq, truth(v), False), drawn),
+    **{n: (lambda f: lambda drawn, other: operate(f, drawn, other))(getattr(operator, n)) for n in COMPARISONS},
+    "add": lambda drawn, other: operate(operator.add, drawn, other),
+    "sub": lambda drawn, other: operate(operator.sub, drawn, other),
+    "mul": lambda drawn, other: operate(operator.mul, drawn, other),
+    "div": lambda drawn, other: operate(operator.truediv, drawn, other),
+    "div_": lambda drawn, other: _in_place(drawn, lambda v: operate(operator.truediv, v, other)),
+    "mul_": lambda drawn, other: _in_place(drawn, lambda v: operate(operator.mul, v, other)),
+    "logical_and": lambda drawn, other: operate(operator.and_, _truth(drawn), other),
+    "logical_or": lambda drawn, other: operate(operator.or_, _truth(drawn), other),
+}
+
+
+def _in_place(drawn: Drawn, function: Callable[[Any], Any]) -> Drawn:
+    drawn.values = elementwise(function, drawn).values
+    return drawn
+
+
+@dataclass(frozen=True)
+class Poison:
+    """What a name or an entry holds after branches left things there that cannot be one value; reading it is refused."""
+
+    expected: str
+    got: str
+    do: str
+
+
+@dataclass(frozen=True)
+class Unbound:
+    """A name that one branch has not set."""
+
+    name: str
+
+
+def plain(diagram: dd.Diagram) -> Any:
+    """Returns the value itself where it does not vary, else a :class:`Varying`."""
+    return diagram.value if isinstance(diagram, dd.Leaf) else Varying(diagram)
+
+
+def boxed(value: Any) -> NDArray[Any]:
+    """Returns a 0-dimensional array of objects that holds ``value``."""
+    array = np.empty((), dtype=object)
+    array[()] = value
+    return array
+
+
+def is_symbolic(value: Any) -> bool:
+    """Returns whether a value depends on a decision."""
+    return isinstance(value, Varying | Uniform | Drawn)
+
+
+def settled(value: Any) -> Any:
+    """Returns the value as it is under the decisions that are made here."""
+    return plain(dd.given(value.diagram, tracer().guard)) if isinstance(value, Varying) else value
+
+
+def diagram_of(value: Any) -> dd.Diagram:
+    """Returns the diagram of a value that may vary."""
+    if isinstance(value, Drawn):
+        value = value.item()
+    if isinstance(value, Uniform):
+        tracer().refuse(
+            "a draw that chooses", "one that is used as a number", "compare it, or make the number an input of the model"
+        )
+    return value.diagram if isinstance(value, Varying) else dd.Leaf(value)
+
+
+def truth(value: Any) -> Any:
+    """Returns ``bool(value)``, which may vary."""
+    if isinstance(value, Drawn):
+        value = value.item()
+    if isinstance(value, Uniform):
+        return value.below(0) if value.offset < 0 else True  # zero itself has no probability
+    return plain(dd.apply(bool, diagram_of(value)))
+
+
+def elementwise(function: Callable[..., Any], *operands: Any) -> Drawn:
+    """Returns the array of what ``function`` gives for the elements, broadcast as numpy does."""
+    like = next(o.like for o in operands if isinstance(o, Drawn))
+    arrays = np.broadcast_arrays(*(o.values if isinstance(o, Drawn) else _array(o) for o in operands))
+    found = np.empty(arrays[0].shape, dtype=object)
+    for index in np.ndindex(found.shape):
+        found[index] = function(*(a[index] for a in arrays))
+    return Drawn(found, like)
+
+
+def _array(value: Any) -> NDArray[Any]:
+    if isinstance(value, torch.Tensor):
+        numbers = tracer().constant(value)
+        assert numbers is not None
+        value = numbers
+    if isinstance(value, np.ndarray | np.generic | list | tuple):
+        numbers = np.asarray(value)
+        found = np.empty(numbers.shape, dtype=object)
+        for index in np.ndindex(found.shape):
+            found[index] = numbers[index].item() if hasattr(numbers[index], "item") else numbers[index]
+        return found
+    return boxed(value)
+
+
+def _needs_graph(operands: Any) -> bool:
+    """Whether an operand is a tensor that depends on the input."""
+    tensors = [o for o in torch.utils._pytree.tree_leaves(operands) if isinstance(o, torch.Tensor)]
+    return any(tracer().constant(t) is None for t in tensors)
+
+
+def operate(function: Callable[..., Any], *operands: Any) -> Any:
+    """Returns ``function`` of values of which some depend on decisions."""
+    if any(isinstance(o, Uniform | Drawn) for o in operands) and function in _COMPARES and _needs_graph(operands):
+        tracer().refuse(
+            "a probability that is the same in every run",
+            "one that depends on the input",
+            "compute the probability from parameters only, or decide by the input alone (a condition without a draw)",
+        )
+    if any(isinstance(o, torch.Tensor) for o in operands) and (
+        not any(isinstance(o, Drawn | Uniform) for o in operands) or _needs_graph(operands)
+    ):
+        return tracer().lift(function, operands, {})
+    if any(isinstance(o, Drawn) for o in operands):
+        return elementwise(lambda *values: operate(function, *values), *operands)
+    if any(isinstance(o, torch.Tensor) for o in operands):
+        return operate(function, *(_array(o).item() if isinstance(o, torch.Tensor) else o for o in operands))
+    if any(isinstance(o, Uniform) for o in operands):
+        return _operate_uniform(function, *operands)
+    return plain(dd.apply(function, *(_settled_diagram(o) for o in operands)))
+
+
+def _settled_diagram(value: Any) -> dd.Diagram:
+    return dd.given(diagram_of(value), tracer().guard)
+
+
+_COMPARES = tuple(getattr(operator, n) for n in COMPARISONS)
+_FLIPPED = {operator.lt: operator.gt, operator.le: operator.ge, operator.gt: operator.lt, operator.ge: operator.le}
+
+
+def _operate_uniform(function: Callable[..., Any], *operands: Any) -> Any:
+    """Affine arithmetic with numbers, and comparisons."""
+    values = [settled(o) for o in operands]
+    if len(values) == 2 and isinstance(values[0], Uniform) ^ isinstance(values[1], Uniform):
+        first = isinstance(values[0], Uniform)
+        draw, other = values if first else values[::-1]
+        if function in _FLIPPED:
+            return _compare(function if first else _FLIPPED[function], draw, other)
+        if isinstance(other, bool | int | float) and not isinstance(draw, Varying):
+            changed = _affine(function, draw, float(other), first)
+            if changed is not None:
+                return changed
+    if len(values) == 1 and function is operator.neg:
+        return Uniform(values[0].decision, -values[0].scale, -values[0].offset)
+    tracer().refuse(
+        "a draw that chooses",
+        f"one that is used as a number, by {getattr(function, '__name__', function)}",
+        "compare it with a number, or make it an input of the model",
+    )
+
+
+def _affine(function: Callable[..., Any], draw: Uniform, other: float, first: bool) -> Uniform | None:
+    scale, offset = draw.scale, draw.offset
+    if function is operator.add:
+        return Uniform(draw.decision, scale, offset + other)
+    if function is operator.sub:
+        return Uniform(draw.decision, scale if first else -scale, offset - other if first else other - offset)
+    if function is operator.mul and other:
+        return Uniform(draw.decision, scale * other, offset * other)
+    if function is operator.truediv and first and other:
+        return Uniform(draw.decision, scale / other, offset / other)
+    return None
+
+
+def _compare(function: Callable[..., Any], draw: Uniform, other: Any) -> Any:
+    below = function in (operator.lt, operator.le)
+    if isinstance(other, Varying):
+        return tracer().compare_varying(draw, other, below)  # type: ignore[attr-defined]
+    if not isinstance(other, bool | int | float | np.number):
+        tracer().refuse("a draw compared with a number", f"one compared with {type(other).__name__}", "give a number")
+    found = draw.below(float(other))
+    return plain(found if below else dd.apply(operator.not_, found))
+
+
+def call_plain(function: Callable[..., Any], *operands: Any) -> Any:
+    """Returns a pure function of plain values of which some depend on decisions."""
+    values = [o.item() if isinstance(o, Drawn) and o.values.size == 1 else o for o in operands]
+    if len(values) == 1 and isinstance(values[0], Uniform):
+        if function is float:
+            return values[0]
+        if function is bool:
+            return truth(values[0])
+        if function in ROUNDINGS:
+            return values[0].rounded(ROUNDINGS[function])
+    return operate(function, *values)
+
+
+_BY_TORCH_NAME = {
+    **{n: getattr(operator, n) for n in (*COMPARISONS, "add", "sub", "mul", "neg", "truediv")},
+    "div": operator.truediv,
+    "rsub": lambda a, b: operator.sub(b, a),
+    "greater": operator.gt,
+    "greater_equal": operator.ge,
+    "less": operator.lt,
+    "less_equal": operator.le,
+}
+
+
+def operate_torch(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Returns what a function of torch gives where an argument is a draw or varies."""
+    name = getattr(function, "__name__", "").strip("_")
+    first = args[0] if args else None
+    if name in _BY_TORCH_NAME and not kwargs and any(isinstance(a, Drawn | Uniform) for a in args):
+        operator_ = _BY_TORCH_NAME[name]
+        if operator_ in _COMPARES or not _needs_graph(args):
+            return operate(operator_, *args)
+    name = getattr(function, "__name__", "")
+    if isinstance(first, Drawn) and name in METHODS and not kwargs.get("dim") and not _needs_graph(args[1:]):
+        return METHODS[name](first, *args[1:], **kwargs)
+    return tracer().lift(function, args, kwargs)

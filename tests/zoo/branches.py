@@ -1,0 +1,549 @@
+"""Decisions in every form of a branch."""
+
+from __future__ import annotations
+
+import functools
+import random
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tests.zoo.parts import WIDTH, case, linears
+
+
+class Two(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(WIDTH, WIDTH)
+        self.second = nn.Linear(WIDTH, WIDTH)
+
+
+class OneDrawElif(Two):
+    def forward(self, x: Tensor) -> Tensor:
+        r = torch.rand(())
+        if r < 0.3:
+            x = self.first(x)
+        elif r < 0.6:
+            x = self.second(x)
+        else:
+            x = x * 2
+        return x + 1
+
+
+class OneDrawElifNoElse(Two):
+    def forward(self, x: Tensor) -> Tensor:
+        r = random.random()
+        y = x.cos()
+        if r > 0.8:
+            y = self.first(x)
+        elif r > 0.4:
+            y = self.second(y)
+        return y
+
+
+class TwoDrawsElif(Two):
+    def forward(self, x: Tensor) -> Tensor:
+        if torch.rand(()) < 0.3:
+            return self.first(x)
+        elif torch.rand(()) < 0.5:
+            return self.second(x)
+        else:
+            return x
+
+
+class NestedDraw(Two):
+    def forward(self, x: Tensor) -> Tensor:
+        if torch.rand(()) < 0.6:
+            x = self.first(x)
+            if torch.rand(()) < 0.4:
+                x = self.second(x)
+        return x
+
+
+class NestedInBoth(Two):
+    def forward(self, x: Tensor) -> Tensor:
+        if torch.rand(()) < 0.6:
+            if torch.rand(()) < 0.4:
+                x = self.first(x)
+                x = x.relu()
+            else:
+                x = self.second(x)
+        else:
+            if torch.rand(()) < 0.2:
+                x = x.exp()
+        return x
+
+
+class NestedDeep(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = linears(3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if random.random() < 0.9:
+            x = self.layers[0](x)
+            if random.random() < 0.8:
+                x = self.layers[1](x)
+                if random.random() < 0.7:
+                    x = self.layers[2](x)
+                x = x.tanh()
+            x = x + 1
+        return x
+
+
+class EarlyReturn(Two):
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        if torch.rand(()) < 0.25:
+            return x
+        x = F.relu(x)
+        if torch.rand(()) < 0.25:
+            return x
+        return self.second(x)
+
+
+class EarlyReturnNested(Two):
+    def forward(self, x: Tensor) -> Tensor:
+        if torch.rand(()) < 0.5:
+            x = self.first(x)
+            if torch.rand(()) < 0.5:
+                return x.sigmoid()
+        return self.second(x)
+
+
+class Ternary(Two):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.first(x) if torch.rand(()) < 0.5 else self.second(x)
+
+
+class TernaryChain(Two):
+    def forward(self, x: Tensor) -> Tensor:
+        r = torch.rand(()).item()
+        return self.first(x) if r < 0.2 else self.second(x) if r < 0.5 else x
+
+
+class TernaryModule(Two):
+    def forward(self, x: Tensor) -> Tensor:
+        layer = self.first if torch.rand(1).item() < 0.3 else self.second
+        return layer(x)
+
+
+class TernaryInCall(Two):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(self.first(x) if random.random() < 0.5 else x)
+
+
+class TernaryNumber(Two):
+    def forward(self, x: Tensor) -> Tensor:
+        scale = 2.0 if torch.rand(()) < 0.5 else -1.0
+        return self.first(x) * scale
+
+
+# The second coin is thrown where the first says yes: three paths, two outcomes.
+class And(Two):
+    def forward(self, x: Tensor) -> Tensor:
+        if torch.rand(()) < 0.8 and torch.rand(()) < 0.7:
+            x = self.first(x)
+        return x
+
+
+class Or(Two):
+    def forward(self, x: Tensor) -> Tensor:
+        if random.random() < 0.2 or random.random() < 0.3:
+            return self.second(x)
+        return x
+
+
+class Not(Two):
+    def forward(self, x: Tensor) -> Tensor:
+        skip = torch.rand(()) < 0.4
+        if not skip:
+            x = self.first(x)
+        return x
+
+
+# Four paths, three outcomes.
+class AndOrNot(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = linears(2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        a = bool(torch.rand(()) < 0.5)
+        b = bool(torch.rand(()) < 0.5)
+        if a and not b:
+            x = self.layers[0](x)
+        if not (a or b):
+            x = self.layers[1](x)
+        return x
+
+
+class AndSetting(nn.Module):
+    def __init__(self, enabled: bool = True, threshold: float = 0.3) -> None:
+        super().__init__()
+        self.enabled, self.threshold = enabled, threshold
+        self.layer = nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.enabled and not self.training and torch.rand(()) > self.threshold:
+            x = self.layer(x)
+        return x
+
+
+class ChainedComparison(Two):
+    def forward(self, x: Tensor) -> Tensor:
+        if 0.2 < random.random() < 0.6:
+            return self.first(x)
+        return self.second(x)
+
+
+class HelperMethod(Two):
+    def keep(self, p: float) -> bool:
+        return torch.rand(()).item() < p
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.keep(0.7):
+            x = self.first(x)
+        if self.keep(0.4):
+            x = self.second(x)
+        return x
+
+
+class HelperReturnsEarly(Two):
+    def _mix(self, x: Tensor, p: float) -> Tensor:
+        if torch.rand(()) < p:
+            return x
+        x = self.first(x)
+        return x.relu()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(self._mix(x + 1, p=0.3))
+
+
+class HelperNested(Two):
+    def inner(self, x: Tensor) -> Tensor:
+        if random.random() < 0.5:
+            return self.first(x)
+        return x
+
+    def outer(self, x: Tensor) -> Tensor:
+        if random.random() < 0.5:
+            return -x
+        return self.inner(x) * 3
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.outer(x)
+
+
+class Closure(Two):
+    def forward(self, x: Tensor) -> Tensor:
+        bias = 0.5
+
+        def step(layer: nn.Module, y: Tensor) -> Tensor:
+            if torch.rand(()) < 0.5:
+                return layer(y) + bias
+            return y
+
+        return step(self.second, step(self.first, x))
+
+
+class ClosureNonlocal(Two):
+    def forward(self, x: Tensor) -> Tensor:
+        def apply(layer: nn.Module) -> None:
+            nonlocal x
+            if random.random() < 0.5:
+                x = layer(x)
+
+        apply(self.first)
+        apply(self.second)
+        return x
+
+
+class Lambda(Two):
+    def forward(self, x: Tensor) -> Tensor:
+        maybe = lambda layer, y: layer(y) if torch.rand(()) < 0.5 else y  # noqa: E731
+        return maybe(self.second, maybe(self.first, x))
+
+
+class LambdaChosen(Two):
+    def forward(self, x: Tensor) -> Tensor:
+        ops: list[Callable[[Tensor], Tensor]] = [lambda t: self.first(t), lambda t: t.abs(), torch.sin]
+        return random.choice(ops)(x)
+
+
+class PartialApplied(Two):
+    def run(self, layer: nn.Module, x: Tensor, p: float) -> Tensor:
+        return layer(x) if torch.rand(()) < p else x
+
+    def forward(self, x: Tensor) -> Tensor:
+        step = functools.partial(self.run, self.first, p=0.8)
+        return step(x)
+
+
+def logged(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    @functools.wraps(forward)
+    def wrapper(self: nn.Module, *args: Any, **kwargs: Any) -> Tensor:
+        return forward(self, *args, **kwargs) * 1.5
+
+    return wrapper
+
+
+class Decorated(Two):
+    @logged
+    def forward(self, x: Tensor) -> Tensor:
+        if torch.rand(()) < 0.5:
+            x = self.first(x)
+        return x
+
+
+def sometimes(p: float) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:
+    def decorate(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        @functools.wraps(forward)
+        def wrapper(self: nn.Module, x: Tensor) -> Tensor:
+            return forward(self, x) if random.random() < p else x
+
+        return wrapper
+
+    return decorate
+
+
+class DecoratorDraws(Two):
+    @sometimes(0.4)
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(self.first(x))
+
+
+class DecoratedNoGrad(Two):
+    @torch.no_grad()
+    def forward(self, x: Tensor) -> Tensor:
+        if torch.rand(()) < 0.5:
+            return self.first(x)
+        return self.second(x)
+
+
+class Property(Two):
+    @property
+    def active(self) -> bool:
+        return random.random() < 0.6
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.active:
+            x = self.first(x)
+        return x
+
+
+def drop_layer(x: Tensor, layer: nn.Module, p: float = 0.3, training: bool = True) -> Tensor:
+    if not training or torch.rand(()) >= p:
+        return layer(x)
+    return x
+
+
+class ModuleLevelFunction(Two):
+    def forward(self, x: Tensor) -> Tensor:
+        x = drop_layer(x, self.first)
+        return drop_layer(x, self.second, p=0.6)
+
+
+class StaticMethod(Two):
+    @staticmethod
+    def coin(p: float) -> bool:
+        return bool(torch.rand(1) < p)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if StaticMethod.coin(0.5):
+            return self.first(x)
+        return self.second(x)
+
+
+class Super(OneDrawElif):
+    def forward(self, x: Tensor) -> Tensor:
+        y = super().forward(x)
+        if torch.rand(()) < 0.5:
+            y = y.tanh()
+        return y
+
+
+class Child(nn.Module):
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p, self.layer = p, nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if torch.rand(()) < self.p:
+            return x
+        return self.layer(x)
+
+
+class Children(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = Child(0.2), Child(0.6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.a(x).sin()
+        if random.random() < 0.5:
+            x = self.b(x) + 1
+        return x
+
+
+class Match(Two):
+    def forward(self, x: Tensor) -> Tensor:
+        match random.randrange(3):
+            case 0:
+                return self.first(x)
+            case 1:
+                return self.second(x)
+            case _:
+                return x
+
+
+class TryFinally(Two):
+    def forward(self, x: Tensor) -> Tensor:
+        try:
+            if torch.rand(()) < 0.5:
+                x = self.first(x)
+        finally:
+            x = x + 1
+        return x
+
+
+class WithNoGrad(Two):
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            if torch.rand(()) < 0.5:
+                x = self.first(x)
+        return self.second(x)
+
+
+class WithReturn(Two):
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            if torch.rand(()) < 0.5:
+                return self.first(x)
+            x = x.sigmoid()
+        return self.second(x)
+
+
+class Walrus(Two):
+    def forward(self, x: Tensor) -> Tensor:
+        if (r := torch.rand(()).item()) < 0.2:
+            return self.first(x)
+        if r < 0.6:
+            return self.second(x)
+        return x
+
+
+class Swapped(Two):
+    def forward(self, x: Tensor) -> Tensor:
+        a, b = self.first, self.second
+        if torch.rand(()) < 0.5:
+            a, b = b, a
+        return b(a(x).relu())
+
+
+class Augmented(Two):
+    def forward(self, x: Tensor) -> Tensor:
+        scale, shift = 1.0, 0
+        if torch.rand(()) < 0.5:
+            scale *= 2
+            shift -= 1
+        y = self.first(x) * scale
+        if torch.rand(()) < 0.5:
+            shift += 2
+        return y + shift
+
+
+class FromDict(Two):
+    def forward(self, x: Tensor) -> Tensor:
+        table = {True: self.first, False: self.second}
+        return table[bool(torch.rand(()) < 0.3)](x)
+
+
+class FromList(Two):
+    def forward(self, x: Tensor) -> Tensor:
+        return [self.first, self.second][int(random.random() < 0.3)](x)
+
+
+class ByName(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        for k in range(3):
+            setattr(self, f"conv{k}", nn.Conv1d(1, 1, 3, padding=1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        k = random.randint(0, 2)
+        return getattr(self, f"conv{k}")(x[:, None])[:, 0]
+
+
+# Local names of a branch that nothing reads afterwards.
+class LocalsOfBranch(Two):
+    def forward(self, x: Tensor) -> Tensor:
+        if torch.rand(()) < 0.5:
+            hidden = self.first(x)
+            gate = hidden.sigmoid()
+            x = hidden * gate
+        else:
+            hidden = self.second(x)
+            x = hidden.clamp(min=0)
+        return x
+
+
+# Sides that have no tensor in common: a constant, and what depends on the input.
+class ConstantSide(Two):
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.zeros_like(x) if torch.rand(()) < 0.5 else self.first(x)
+        return y + x
+
+
+CASES = [
+    case("branches/one_draw_elif", OneDrawElif, 3, default=True),
+    case("branches/one_draw_elif_no_else", OneDrawElifNoElse, 3),
+    case("branches/two_draws_elif", TwoDrawsElif, 3),
+    case("branches/nested_draw", NestedDraw, 3),
+    case("branches/nested_in_both", NestedInBoth, 4),
+    case("branches/nested_deep", NestedDeep, 4),
+    case("branches/early_return", EarlyReturn, 3, default=True),
+    case("branches/early_return_nested", EarlyReturnNested, 3),
+    case("branches/ternary", Ternary, 2),
+    case("branches/ternary_chain", TernaryChain, 3),
+    case("branches/ternary_module", TernaryModule, 2),
+    case("branches/ternary_in_call", TernaryInCall, 2),
+    case("branches/ternary_number", TernaryNumber, 2),
+    case("branches/and", And, 3),
+    case("branches/or", Or, 3),
+    case("branches/not", Not, 2),
+    case("branches/and_or_not", AndOrNot, 4, default=True),
+    case("branches/and_setting", AndSetting, 2),
+    case("branches/chained_comparison", ChainedComparison, 2),
+    case("branches/helper_method", HelperMethod, 4),
+    case("branches/helper_returns_early", HelperReturnsEarly, 2),
+    case("branches/helper_nested", HelperNested, 3),
+    case("branches/closure", Closure, 4),
+    case("branches/closure_nonlocal", ClosureNonlocal, 4),
+    case("branches/lambda", Lambda, 4),
+    case("branches/lambda_chosen", LambdaChosen, 3),
+    case("branches/partial_applied", PartialApplied, 2),
+    case("branches/decorated", Decorated, 2),
+    case("branches/decorator_draws", DecoratorDraws, 2),
+    case("branches/decorated_no_grad", DecoratedNoGrad, 2),
+    case("branches/property", Property, 2),
+    case("branches/module_level_function", ModuleLevelFunction, 4),
+    case("branches/static_method", StaticMethod, 2),
+    case("branches/super", Super, 6),
+    case("branches/children", Children, 6),
+    case("branches/match", Match, 3),
+    case("branches/try_finally", TryFinally, 2),
+    case("branches/with_no_grad", WithNoGrad, 2),
+    case("branches/with_return", WithReturn, 2),
+    case("branches/walrus", Walrus, 3),
+    case("branches/swapped", Swapped, 2),
+    case("branches/augmented", Augmented, 4),
+    case("branches/from_dict", FromDict, 2),
+    case("branches/from_list", FromList, 2),
+    case("branches/by_name", ByName, 3),
+    case("branches/locals_of_branch", LocalsOfBranch, 2),
+    case("branches/constant_side", ConstantSide, 2),
+]

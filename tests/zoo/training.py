@@ -1,0 +1,778 @@
+"""Routing of the training time that users keep at inference: stochastic depth, drop path, layer drop.
+
+The models of Hugging Face are theirs, unchanged, built from tiny random configurations; they return tuples
+(``return_dict=False``). The modules of torchvision and timm are copies, as torchvision's wheels want torch with CUDA.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tests.zoo.case import Case
+
+KEEP = {"keep_training_routes": True}
+
+
+def seeded(make: Callable[[], nn.Module], *shapes: tuple[int, ...]) -> Callable[[], tuple[nn.Module, tuple[Any, ...]]]:
+    """A model in evaluation mode and inputs of these shapes, the same every time."""
+
+    def build() -> tuple[nn.Module, tuple[Any, ...]]:
+        torch.manual_seed(0)
+        return make().eval(), tuple(torch.randn(shape) for shape in shapes)
+
+    return build
+
+
+# torchvision.ops.stochastic_depth (0.28), without its logging.
+
+
+def stochastic_depth(input: Tensor, p: float, mode: str, training: bool = True) -> Tensor:
+    if p < 0.0 or p > 1.0:
+        raise ValueError(f"drop probability has to be between 0 and 1, but got {p}")
+    if mode not in ["batch", "row"]:
+        raise ValueError(f"mode has to be either 'batch' or 'row', but got {mode}")
+    if not training or p == 0.0:
+        return input
+
+    survival_rate = 1.0 - p
+    if mode == "row":
+        size = [input.shape[0]] + [1] * (input.ndim - 1)
+    else:
+        size = [1] * input.ndim
+    noise = torch.empty(size, dtype=input.dtype, device=input.device)
+    noise = noise.bernoulli_(survival_rate)
+    if survival_rate > 0.0:
+        noise.div_(survival_rate)
+    return input * noise
+
+
+class StochasticDepth(nn.Module):
+    def __init__(self, p: float, mode: str) -> None:
+        super().__init__()
+        self.p = p
+        self.mode = mode
+
+    def forward(self, input: Tensor) -> Tensor:
+        return stochastic_depth(input, self.p, self.mode, self.training)
+
+
+class ConvBlock(nn.Module):
+    """The residual block of torchvision's EfficientNet and ConvNeXt, with what else reads ``training`` in them."""
+
+    def __init__(self, width: int, p: float, mode: str) -> None:
+        super().__init__()
+        self.block = nn.Sequential(nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.SiLU())
+        self.stochastic_depth = StochasticDepth(p, mode)
+
+    def forward(self, input: Tensor) -> Tensor:
+        result = self.block(input)
+        result = self.stochastic_depth(result)
+        result += input
+        return result
+
+
+class ConvNet(nn.Module):
+    def __init__(self, rates: tuple[float, ...], mode: str) -> None:
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(3, 4, 1), *[ConvBlock(4, rate, mode) for rate in rates])
+        self.classifier = nn.Sequential(nn.Dropout(0.2), nn.Linear(4, 5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.features(x)
+        return self.classifier(x.mean([2, 3]))
+
+
+class SwinBlock(nn.Module):
+    """One module that is called twice, as in torchvision's Swin: two decisions."""
+
+    def __init__(self, width: int, p: float) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width)
+        self.attn = nn.Linear(width, width)
+        self.stochastic_depth = StochasticDepth(p, "row")
+        self.norm2 = nn.LayerNorm(width)
+        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Dropout(0.1), nn.Linear(2 * width, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.stochastic_depth(self.attn(self.norm1(x)))
+        x = x + self.stochastic_depth(self.mlp(self.norm2(x)))
+        return x
+
+
+class FunctionalDepth(nn.Module):
+    """The function, called with ``self.training`` by the user."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(6, 6) for _ in range(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = x + stochastic_depth(torch.relu(layer(x)), 0.4, "batch", self.training)
+        return x
+
+
+# timm.layers.drop (1.0.31), and what it was before bernoulli_ (timm 0.4, copied into many other projects).
+
+
+def drop_path(x: Tensor, drop_prob: float = 0.0, training: bool = False, scale_by_keep: bool = True) -> Tensor:
+    if drop_prob == 0.0 or not training:
+        return x
+    keep_prob = 1 - drop_prob
+    shape = (x.shape[0],) + (1,) * (x.ndim - 1)
+    random_tensor = x.new_empty(shape).bernoulli_(keep_prob)
+    if keep_prob > 0.0 and scale_by_keep:
+        random_tensor.div_(keep_prob)
+    return x * random_tensor
+
+
+class DropPath(nn.Module):
+    def __init__(self, drop_prob: float = 0.0, scale_by_keep: bool = True) -> None:
+        super().__init__()
+        self.drop_prob = drop_prob
+        self.scale_by_keep = scale_by_keep
+
+    def forward(self, x: Tensor) -> Tensor:
+        return drop_path(x, self.drop_prob, self.training, self.scale_by_keep)
+
+
+class OldDropPath(nn.Module):
+    def __init__(self, drop_prob: float = 0.0) -> None:
+        super().__init__()
+        self.drop_prob = drop_prob
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.drop_prob == 0.0 or not self.training:
+            return x
+        keep_prob = 1 - self.drop_prob
+        shape = (x.shape[0],) + (1,) * (x.ndim - 1)
+        random_tensor = keep_prob + torch.rand(shape, dtype=x.dtype, device=x.device)
+        random_tensor.floor_()
+        return x.div(keep_prob) * random_tensor
+
+
+class LayerScale(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.full((width,), 0.5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.gamma
+
+
+class VitBlock(nn.Module):
+    """timm's ``vision_transformer.Block``."""
+
+    def __init__(self, width: int, rate: float, drop: Callable[[float], nn.Module] = DropPath) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width)
+        self.attn = nn.MultiheadAttention(width, 2, dropout=0.1, batch_first=True)
+        self.ls1 = LayerScale(width)
+        self.drop_path1 = drop(rate) if rate > 0.0 else nn.Identity()
+        self.norm2 = nn.LayerNorm(width)
+        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Dropout(0.1), nn.Linear(2 * width, width))
+        self.ls2 = LayerScale(width)
+        self.drop_path2 = drop(rate) if rate > 0.0 else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm1(x)
+        x = x + self.drop_path1(self.ls1(self.attn(y, y, y, need_weights=False)[0]))
+        x = x + self.drop_path2(self.ls2(self.mlp(self.norm2(x))))
+        return x
+
+
+class Vit(nn.Module):
+    """Rates that grow with depth, from 0, as everybody sets them."""
+
+    def __init__(self, depth: int = 3, rate: float = 0.3, drop: Callable[[float], nn.Module] = DropPath) -> None:
+        super().__init__()
+        rates = [x.item() for x in torch.linspace(0, rate, depth)]
+        self.blocks = nn.Sequential(*[VitBlock(8, r, drop) for r in rates])
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.blocks(x)[:, 0])
+
+
+# fairseq.modules.LayerDropModuleList, of the paper of layer drop.
+
+
+class LayerDropModuleList(nn.ModuleList):
+    def __init__(self, p: float, modules: list[nn.Module]) -> None:
+        super().__init__(modules)
+        self.p = p
+
+    def __iter__(self) -> Any:
+        dropout_probs = torch.empty(len(self)).uniform_()
+        for i, m in enumerate(super().__iter__()):
+            if not self.training or (dropout_probs[i] > self.p):
+                yield m
+
+
+class FairseqEncoder(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = LayerDropModuleList(0.3, [nn.Sequential(nn.Linear(6, 6), nn.Tanh()) for _ in range(3)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = layer(x) + 0.5 * x
+        return F.dropout(x, 0.1, self.training)
+
+
+# Hugging Face: module, class, settings of its configuration, inputs, paths.
+
+IDS = torch.arange(3, 11).reshape(2, 4)
+ALL = torch.ones(2, 4, dtype=torch.int64)
+
+
+def states(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(1))
+
+
+class Embedded(nn.Module):
+    """Gives ``x`` by its keyword."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model(inputs_embeds=x)[0]
+
+
+def hugging(
+    path: str, config: str, settings: Mapping[str, Any], inputs: tuple[Any, ...], embedded: bool = False
+) -> Callable[[], tuple[nn.Module, tuple[Any, ...]]]:
+    """The class ``path`` of transformers, with weights large enough for every layer to matter."""
+
+    def build() -> tuple[nn.Module, tuple[Any, ...]]:
+        package, name = path.rsplit(".", 1)
+        module = importlib.import_module(f"transformers.models.{package}")
+        transformers = importlib.import_module("transformers")
+        torch.manual_seed(0)
+        shared = {"return_dict": False, "use_cache": False, "attn_implementation": "eager"}
+        model = getattr(module, name)(getattr(transformers, config)(**(shared | dict(settings))))
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.normal_(1.0 if parameter.ndim == 1 else 0.0, 0.4)
+        return (Embedded(model) if embedded else model).eval(), inputs
+
+    return build
+
+
+BART = {
+    "vocab_size": 16,
+    "d_model": 8,
+    "encoder_layers": 2,
+    "decoder_layers": 2,
+    "encoder_attention_heads": 2,
+    "decoder_attention_heads": 2,
+    "encoder_ffn_dim": 16,
+    "decoder_ffn_dim": 16,
+    "max_position_embeddings": 16,
+    "encoder_layerdrop": 0.3,
+    "decoder_layerdrop": 0.3,
+    "pad_token_id": 1,
+    "bos_token_id": 0,
+    "eos_token_id": 2,
+    "decoder_start_token_id": 2,
+}
+SPEECH = {
+    "vocab_size": 16,
+    "hidden_size": 8,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 2,
+    "intermediate_size": 16,
+    "num_conv_pos_embeddings": 4,
+    "num_conv_pos_embedding_groups": 2,
+    "layerdrop": 0.3,
+}
+CONFORMER = SPEECH | {"hidden_act": "gelu", "conv_depthwise_kernel_size": 3}
+WAV = (states(2, 6, 8),)
+CODES = (IDS, ALL, states(2, 3, 8), torch.ones(2, 3, dtype=torch.int64))
+
+# name: class, configuration, its settings, inputs, paths
+HUGGING: dict[str, tuple[str, str, Mapping[str, Any], tuple[Any, ...], int]] = {
+    # `to_drop = False`, set in the branch of the coin, tested afterwards
+    "bart_encoder": ("bart.modeling_bart.BartEncoder", "BartConfig", BART, (IDS, ALL), 4),
+    "mbart_encoder": ("mbart.modeling_mbart.MBartEncoder", "MBartConfig", BART, (IDS, ALL), 4),
+    "marian_encoder": ("marian.modeling_marian.MarianEncoder", "MarianConfig", BART, (IDS, ALL), 4),
+    "pegasus_encoder": ("pegasus.modeling_pegasus.PegasusEncoder", "PegasusConfig", BART, (IDS, ALL), 4),
+    "plbart_encoder": ("plbart.modeling_plbart.PLBartEncoder", "PLBartConfig", BART, (IDS, ALL), 4),
+    "blenderbot_encoder": ("blenderbot.modeling_blenderbot.BlenderbotEncoder", "BlenderbotConfig", BART, (IDS, ALL), 4),
+    "blenderbot_small_encoder": (
+        "blenderbot_small.modeling_blenderbot_small.BlenderbotSmallEncoder",
+        "BlenderbotSmallConfig",
+        BART,
+        (IDS, ALL),
+        4,
+    ),
+    "m2m_100_encoder": ("m2m_100.modeling_m2m_100.M2M100Encoder", "M2M100Config", BART, (IDS, ALL), 4),
+    "mvp_encoder": ("mvp.modeling_mvp.MvpEncoder", "MvpConfig", BART, (IDS, ALL), 4),
+    "fsmt_encoder": (
+        "fsmt.modeling_fsmt.FSMTEncoder",
+        "FSMTConfig",
+        {k: v for k, v in BART.items() if k != "vocab_size"}
+        | {"langs": ["en", "de"], "src_vocab_size": 16, "tgt_vocab_size": 16},
+        (IDS, ALL),
+        4,
+    ),
+    "bigbird_pegasus_encoder": (
+        "bigbird_pegasus.modeling_bigbird_pegasus.BigBirdPegasusEncoder",
+        "BigBirdPegasusConfig",
+        BART | {"attention_type": "original_full"},
+        (IDS, ALL),
+        4,
+    ),
+    "nllb_moe_encoder": (
+        "nllb_moe.modeling_nllb_moe.NllbMoeEncoder",
+        "NllbMoeConfig",
+        BART | {"num_experts": 2, "encoder_sparse_step": 0, "decoder_sparse_step": 0},
+        (IDS, ALL),
+        4,
+    ),
+    "whisper_encoder": (
+        "whisper.modeling_whisper.WhisperEncoder",
+        "WhisperConfig",
+        BART | {"num_mel_bins": 4, "max_source_positions": 5, "max_target_positions": 8},
+        (states(2, 4, 10),),
+        4,
+    ),
+    "speech_to_text_encoder": (
+        "speech_to_text.modeling_speech_to_text.Speech2TextEncoder",
+        "Speech2TextConfig",
+        BART
+        | {
+            "input_feat_per_channel": 4,
+            "conv_channels": 8,
+            "max_source_positions": 16,
+            "max_target_positions": 16,
+        },
+        (states(2, 16, 4), torch.ones(2, 16, dtype=torch.int64)),
+        4,
+    ),
+    "qwen2_audio_encoder": (
+        "qwen2_audio.modeling_qwen2_audio.Qwen2AudioEncoder",
+        "Qwen2AudioEncoderConfig",
+        {
+            "num_mel_bins": 4,
+            "encoder_layers": 2,
+            "encoder_attention_heads": 2,
+            "encoder_ffn_dim": 16,
+            "encoder_layerdrop": 0.3,
+            "d_model": 8,
+            "max_source_positions": 6,
+        },
+        (states(2, 4, 12),),
+        4,
+    ),
+    "time_series_transformer_encoder": (
+        "time_series_transformer.modeling_time_series_transformer.TimeSeriesTransformerEncoder",
+        "TimeSeriesTransformerConfig",
+        BART | {"prediction_length": 4, "context_length": 6, "lags_sequence": [1]},
+        (torch.ones(2, 6, dtype=torch.int64), states(2, 6, 3)),
+        4,
+    ),
+    "parakeet_encoder": (
+        "parakeet.modeling_parakeet.ParakeetEncoder",
+        "ParakeetEncoderConfig",
+        {
+            "hidden_size": 8,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "intermediate_size": 16,
+            "layerdrop": 0.3,
+            "num_mel_bins": 8,
+            "subsampling_conv_channels": 4,
+            "conv_kernel_size": 3,
+            "max_position_embeddings": 32,
+        },
+        (states(2, 16, 8),),
+        4,
+    ),
+    "lasr_encoder": (
+        "lasr.modeling_lasr.LasrEncoder",
+        "LasrEncoderConfig",
+        {
+            "hidden_size": 8,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "intermediate_size": 16,
+            "layerdrop": 0.3,
+            "num_mel_bins": 8,
+            "subsampling_conv_channels": 4,
+            "conv_kernel_size": 3,
+            "max_position_embeddings": 32,
+        },
+        (states(2, 24, 8),),
+        4,
+    ),
+    "table_transformer_encoder": (
+        "table_transformer.modeling_table_transformer.TableTransformerEncoder",
+        "TableTransformerConfig",
+        BART | {"use_timm_backbone": False, "backbone": None, "backbone_config": {"model_type": "resnet"}},
+        (states(2, 4, 8), ALL, states(2, 4, 8)),
+        4,
+    ),
+    # `continue` in the branch of the coin
+    "bart_decoder": ("bart.modeling_bart.BartDecoder", "BartConfig", BART, CODES, 4),
+    "mbart_decoder": ("mbart.modeling_mbart.MBartDecoder", "MBartConfig", BART, CODES, 4),
+    "pegasus_decoder": ("pegasus.modeling_pegasus.PegasusDecoder", "PegasusConfig", BART, CODES, 4),
+    "trocr_decoder": (
+        "trocr.modeling_trocr.TrOCRDecoder",
+        "TrOCRConfig",
+        BART | {"cross_attention_hidden_size": 8, "is_decoder": True},
+        CODES,
+        4,
+    ),
+    "opt_decoder": (
+        "opt.modeling_opt.OPTDecoder",
+        "OPTConfig",
+        {
+            "vocab_size": 16,
+            "hidden_size": 8,
+            "num_hidden_layers": 3,
+            "num_attention_heads": 2,
+            "ffn_dim": 16,
+            "max_position_embeddings": 16,
+            "word_embed_proj_dim": 8,
+            "layerdrop": 0.3,
+        },
+        (IDS, ALL),
+        8,
+    ),
+    "xglm": (
+        "xglm.modeling_xglm.XGLMModel",
+        "XGLMConfig",
+        {
+            "vocab_size": 16,
+            "d_model": 8,
+            "num_layers": 3,
+            "attention_heads": 2,
+            "ffn_dim": 16,
+            "max_position_embeddings": 16,
+            "layerdrop": 0.3,
+        },
+        (IDS, ALL),
+        8,
+    ),
+    "biogpt": (
+        "biogpt.modeling_biogpt.BioGptModel",
+        "BioGptConfig",
+        {
+            "vocab_size": 16,
+            "hidden_size": 8,
+            "num_hidden_layers": 3,
+            "num_attention_heads": 2,
+            "intermediate_size": 16,
+            "max_position_embeddings": 16,
+            "layerdrop": 0.3,
+        },
+        (IDS, ALL),
+        8,
+    ),
+    "kosmos2_text": (
+        "kosmos2.modeling_kosmos2.Kosmos2TextTransformer",
+        "Kosmos2TextConfig",
+        {
+            "vocab_size": 16,
+            "embed_dim": 8,
+            "layers": 2,
+            "attention_heads": 2,
+            "ffn_dim": 16,
+            "max_position_embeddings": 16,
+            "layerdrop": 0.3,
+        },
+        (IDS, ALL),
+        4,
+    ),
+    "flaubert": (
+        "flaubert.modeling_flaubert.FlaubertModel",
+        "FlaubertConfig",
+        {
+            "vocab_size": 16,
+            "emb_dim": 8,
+            "n_layers": 2,
+            "n_heads": 2,
+            "max_position_embeddings": 16,
+            "layerdrop": 0.3,
+        },
+        (IDS, ALL),
+        4,
+    ),
+    "whisper_decoder": (
+        "whisper.modeling_whisper.WhisperDecoder",
+        "WhisperConfig",
+        BART | {"num_mel_bins": 4, "max_source_positions": 5, "max_target_positions": 8},
+        (IDS, ALL, states(2, 5, 8)),
+        4,
+    ),
+    # `random.uniform(0, 1)`, drawn in evaluation mode too
+    "musicgen_decoder": (
+        "musicgen.modeling_musicgen.MusicgenDecoder",
+        "MusicgenDecoderConfig",
+        {
+            "vocab_size": 16,
+            "hidden_size": 8,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "ffn_dim": 16,
+            "num_codebooks": 2,
+            "max_position_embeddings": 16,
+            "layerdrop": 0.3,
+        },
+        (IDS, ALL[:1], states(1, 3, 8), torch.ones(1, 3, dtype=torch.int64)),
+        4,
+    ),
+    # `np.random.uniform(0, 1)`, drawn in evaluation mode too; a local of another type in the branch that skips
+    "vits_encoder": (
+        "vits.modeling_vits.VitsEncoder",
+        "VitsConfig",
+        {
+            "vocab_size": 16,
+            "hidden_size": 8,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "ffn_dim": 16,
+            "layerdrop": 0.3,
+        },
+        (states(2, 4, 8), torch.ones(2, 4, 1)),
+        4,
+    ),
+    # `skip_the_layer = draw < p`, then `if not skip_the_layer or synced_gpus:`
+    "wav2vec2_encoder": ("wav2vec2.modeling_wav2vec2.Wav2Vec2Encoder", "Wav2Vec2Config", SPEECH, WAV, 8),
+    "wav2vec2_stable_encoder": (
+        "wav2vec2.modeling_wav2vec2.Wav2Vec2EncoderStableLayerNorm",
+        "Wav2Vec2Config",
+        SPEECH,
+        WAV,
+        8,
+    ),
+    "hubert_encoder": ("hubert.modeling_hubert.HubertEncoder", "HubertConfig", SPEECH, WAV, 8),
+    "unispeech_encoder": ("unispeech.modeling_unispeech.UniSpeechEncoder", "UniSpeechConfig", SPEECH, WAV, 8),
+    "unispeech_sat_encoder": (
+        "unispeech_sat.modeling_unispeech_sat.UniSpeechSatEncoder",
+        "UniSpeechSatConfig",
+        SPEECH,
+        WAV,
+        8,
+    ),
+    "data2vec_audio_encoder": (
+        "data2vec.modeling_data2vec_audio.Data2VecAudioEncoder",
+        "Data2VecAudioConfig",
+        SPEECH | {"conv_pos_kernel_size": 3},
+        WAV,
+        8,
+    ),
+    "sew_encoder": ("sew.modeling_sew.SEWEncoder", "SEWConfig", SPEECH | {"squeeze_factor": 2}, WAV, 8),
+    "wav2vec2_conformer_encoder": (
+        "wav2vec2_conformer.modeling_wav2vec2_conformer.Wav2Vec2ConformerEncoder",
+        "Wav2Vec2ConformerConfig",
+        CONFORMER,
+        WAV,
+        8,
+    ),
+    "wav2vec2_bert_encoder": (
+        "wav2vec2_bert.modeling_wav2vec2_bert.Wav2Vec2BertEncoder",
+        "Wav2Vec2BertConfig",
+        CONFORMER,
+        WAV,
+        8,
+    ),
+    "seamless_m4t_speech_encoder": (
+        "seamless_m4t.modeling_seamless_m4t.SeamlessM4TConformerEncoder",
+        "SeamlessM4TConfig",
+        {
+            "hidden_size": 8,
+            "speech_encoder_layers": 2,
+            "speech_encoder_attention_heads": 2,
+            "speech_encoder_intermediate_size": 16,
+            "speech_encoder_layerdrop": 0.3,
+            "conv_depthwise_kernel_size": 3,
+            "max_source_positions": 32,
+        },
+        WAV,
+        4,
+    ),
+    "speecht5_encoder": (
+        "speecht5.modeling_speecht5.SpeechT5Encoder",
+        "SpeechT5Config",
+        {
+            "hidden_size": 8,
+            "encoder_layers": 2,
+            "encoder_attention_heads": 2,
+            "encoder_ffn_dim": 16,
+            "encoder_layerdrop": 0.3,
+            "encoder_max_relative_position": 4,
+        },
+        WAV,
+        4,
+    ),
+    # the first layer, which makes the position bias of all, is never skipped
+    "wavlm_encoder": ("wavlm.modeling_wavlm.WavLMEncoder", "WavLMConfig", SPEECH, WAV, 4),
+    # `np.random.random()`, `if not self.training or (draw > p)`; a skipped layer does not halve the length: see below
+    "wav2vec2_adapter": (
+        "wav2vec2.modeling_wav2vec2.Wav2Vec2Adapter",
+        "Wav2Vec2Config",
+        SPEECH | {"num_adapter_layers": 2, "adapter_stride": 1},
+        WAV,
+        4,
+    ),
+    # stochastic depth of vision models, on a batch of 1
+    "convnext": (
+        "convnext.modeling_convnext.ConvNextModel",
+        "ConvNextConfig",
+        {
+            "num_channels": 3,
+            "patch_size": 2,
+            "hidden_sizes": [4, 8],
+            "depths": [1, 2],
+            "num_stages": 2,
+            "drop_path_rate": 0.3,
+            "return_dict": True,
+        },
+        (states(1, 3, 8, 8),),
+        4,
+    ),
+    "swin": (
+        "swin.modeling_swin.SwinModel",
+        "SwinConfig",
+        {
+            "image_size": 8,
+            "patch_size": 2,
+            "embed_dim": 8,
+            "depths": [1, 2],
+            "num_heads": [2, 2],
+            "window_size": 2,
+            "drop_path_rate": 0.3,
+            "return_dict": True,
+        },
+        (states(1, 3, 8, 8),),
+        4,
+    ),
+    "beit": (
+        "beit.modeling_beit.BeitModel",
+        "BeitConfig",
+        {
+            "image_size": 8,
+            "patch_size": 4,
+            "hidden_size": 8,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "intermediate_size": 16,
+            "drop_path_rate": 0.3,
+        },
+        (states(1, 3, 8, 8),),
+        4,
+    ),
+    "segformer": (
+        "segformer.modeling_segformer.SegformerModel",
+        "SegformerConfig",
+        {
+            "num_encoder_blocks": 2,
+            "depths": [1, 1],
+            "sr_ratios": [2, 1],
+            "hidden_sizes": [4, 8],
+            "patch_sizes": [3, 3],
+            "strides": [2, 2],
+            "num_attention_heads": [1, 2],
+            "mlp_ratios": [2, 2],
+            "drop_path_rate": 0.3,
+        },
+        (states(1, 3, 8, 8),),
+        4,
+    ),
+}
+
+SERIES = BART | {"prediction_length": 4, "context_length": 6, "lags_sequence": [1]}
+INFORMER = "informer.modeling_informer.InformerEncoder"
+AUTOFORMER = "autoformer.modeling_autoformer.AutoformerEncoder"
+ADAPTER = "wav2vec2.modeling_wav2vec2.Wav2Vec2Adapter"
+FULL = SERIES | {"attention_type": "full"}
+
+CASES: list[Case] = [
+    Case(
+        "training/stochastic_depth_batch", seeded(lambda: ConvNet((0.3, 0.4), "batch"), (2, 3, 4, 4)), 4, options=KEEP
+    ),
+    Case(
+        "training/stochastic_depth_row", seeded(lambda: ConvNet((0.0, 0.2, 0.4), "row"), (1, 3, 4, 4)), 4, options=KEEP
+    ),
+    Case(
+        "training/stochastic_depth_swin",
+        seeded(lambda: nn.Sequential(SwinBlock(8, 0.3), SwinBlock(8, 0.4)), (1, 4, 8)),
+        16,
+        options=KEEP,
+    ),
+    Case("training/stochastic_depth_function", seeded(FunctionalDepth, (2, 6)), 8, options=KEEP),
+    Case("training/drop_path", seeded(Vit, (1, 4, 8)), 16, options=KEEP),
+    Case(
+        "training/drop_path_unscaled",
+        seeded(lambda: Vit(2, 0.3, lambda rate: DropPath(rate, False)), (1, 4, 8)),
+        4,
+        options=KEEP,
+    ),
+    Case("training/drop_path_floor", seeded(lambda: Vit(2, 0.3, OldDropPath), (1, 4, 8)), 4, options=KEEP),
+    Case("training/layer_drop_list", seeded(FairseqEncoder, (2, 6)), 8, options=KEEP),
+    *[
+        Case(f"training/{name}", hugging(path, config, settings, inputs), paths, options=KEEP)
+        for name, (path, config, settings, inputs, paths) in HUGGING.items()
+    ],
+    Case(
+        "training/informer_encoder",
+        hugging(INFORMER, "InformerConfig", FULL | {"distil": False}, (states(2, 6, 3),), True),
+        4,
+        options=KEEP,
+    ),
+    Case(
+        "training/autoformer_encoder",
+        hugging(AUTOFORMER, "AutoformerConfig", SERIES | {"moving_average": 3}, (states(2, 6, 3),), True),
+        4,
+        options=KEEP,
+    ),
+    # A layer that changes the length cannot be skipped: it runs, and gives another shape than the skip.
+    Case(
+        "training/wav2vec2_adapter_stride",
+        hugging(ADAPTER, "Wav2Vec2Config", SPEECH | {"num_adapter_layers": 2, "adapter_stride": 2}, WAV),
+        0,
+        refuses=r"modeling_wav2vec2\.py:\d+.*shape",
+        options=KEEP,
+    ),
+    Case(
+        "training/informer_encoder_distil",
+        hugging(INFORMER, "InformerConfig", FULL | {"distil": True}, (states(2, 6, 3),), True),
+        0,
+        refuses=r"modeling_informer\.py:\d+.*shape",
+        options=KEEP,
+    ),
+    # transformers 5.23 sets the states to None where it drops a layer, and fails in training.
+    Case(
+        "training/pegasus_x_encoder",
+        hugging(
+            "pegasus_x.modeling_pegasus_x.PegasusXEncoder",
+            "PegasusXConfig",
+            BART | {"block_size": 2, "num_global_tokens": 2, "stagger_local_blocks": True},
+            (IDS, ALL),
+        ),
+        0,
+        refuses=r"modeling_pegasus_x\.py:\d+.*type",
+        options=KEEP,
+    ),
+    # One decision for each row of the batch: no branch can be skipped for all.
+    Case(
+        "training/drop_path_rows",
+        seeded(Vit, (2, 4, 8)),
+        0,
+        refuses=r"training\.py:\d+.*(batch|row|number)",
+        options=KEEP,
+    ),
+    # Not asked for: the models as they are in evaluation mode, without a decision.
+    Case("training/stochastic_depth_eval", seeded(lambda: ConvNet((0.3, 0.4), "batch"), (2, 3, 4, 4)), 1),
+    Case("training/bart_encoder_eval", hugging("bart.modeling_bart.BartEncoder", "BartConfig", BART, (IDS, ALL)), 1),
+]
