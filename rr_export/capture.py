@@ -12,7 +12,7 @@ import ast
 import contextlib
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,11 +31,9 @@ from rr_export.python.program import (
     asked_route,
     conclude,
     decided_calls,
-    decides,
     replaying,
     survey,
 )
-from rr_export.python.tracing import Notes
 from rr_export.quiet import only_errors
 from rr_export.recorder import SCOPE_KEY, Call, DenseRecorder
 from rr_export.run import Choice, recording_with, remember_code
@@ -69,6 +67,11 @@ class Captured:
     axes: Mapping[str, Bounds]
     program: Program | None = None
 
+    @property
+    def training_routes(self) -> tuple[str, ...]:
+        """The paths of the modules whose training routes are kept."""
+        return () if self.program is None else self.program.training
+
     def names(self, call: int) -> tuple[str, ...]:
         """Returns what to call a call, and then its branches."""
         made = self.calls[call]
@@ -90,8 +93,9 @@ def capture(
     *,
     dynamic_shapes: Any = None,
     opset: int = 20,
+    keep_training_routes: bool = False,
 ) -> Captured:
-    """Returns ``model`` as one flat graph in which every site is a marker.
+    """Returns ``model`` as one flat graph in which every site, and every decision of its own code, is a marker.
 
     Raises:
         CaptureError: the model cannot be captured faithfully; the text names the site and the branch.
@@ -99,11 +103,12 @@ def capture(
     """
     kwargs = dict(kwargs or {})
     _check_request(model, args, kwargs, opset)
-    notes = survey_notes(model, args, kwargs)
+    surveyed = survey(model, args, kwargs, training=None if keep_training_routes else ())
+    remember_code(model, None if surveyed is None else OwnCode(conclude(surveyed)))
     with warnings.catch_warnings(), only_errors(_CHATTY), torch.no_grad():
         # torch 2.13 warns from inside its own exporter about its own deprecations
         warnings.simplefilter("ignore")
-        program, recorder, tracing = _export_within_bounds(model, args, kwargs, dynamic_shapes, notes)
+        program, recorder, tracing = _export_within_bounds(model, args, kwargs, dynamic_shapes, surveyed)
         request = recorder.request
         signature = request.resolve(program, recorder.fixed_axes)
         _tag_scopes(program)
@@ -118,17 +123,6 @@ def capture(
     return Captured(graph.model, decided.plan, tuple(decided_calls(tracing, decided)), request.bounds(), decided)
 
 
-def survey_notes(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Notes | None:
-    """Returns what a run of the model's own code on real numbers finds out; None where it decides nothing."""
-    if not decides(model, args, kwargs):
-        remember_code(model, None)
-        return None
-    recorder = DenseRecorder(model, bind_request(model, args, kwargs, None), markers=False)
-    tracing = survey(model, args, kwargs, recorder)
-    remember_code(model, OwnCode(conclude(tracing)))
-    return tracing.notes
-
-
 def _name_routes(model: ir.Model, program: Program) -> None:
     """The markers of conditions say which route of which site they ask, now that the routes are known."""
     for node in model.graph:
@@ -138,15 +132,29 @@ def _name_routes(model: ir.Model, program: Program) -> None:
             node.attributes["middle"] = ir.AttrInt64("middle", middle)
 
 
-def trace_plan(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None) -> Plan:
-    """Returns the plan of ``model`` with the calls that one trace with these arguments makes."""
+def trace_plan(
+    model: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    training: Collection[str] | None = (),
+) -> Plan:
+    """Returns the plan of ``model`` with the calls that one trace with these arguments makes.
+
+    Args:
+        model: the model.
+        args: its arguments.
+        kwargs: its keyword arguments.
+        training: paths of modules whose training routes are kept; None: all that have any.
+    """
     kwargs = dict(kwargs or {})
-    recorder = DenseRecorder(model, bind_request(model, args, kwargs, None), markers=False)
-    if decides(model, args, kwargs):
-        program = conclude(survey(model, args, kwargs, recorder))
+    surveyed = survey(model, args, kwargs, training=training)
+    if surveyed is not None:
+        program = conclude(surveyed)
         remember_code(model, OwnCode(program))
         return program.plan
     remember_code(model, None)
+    recorder = DenseRecorder(model, bind_request(model, args, kwargs, None), markers=False)
     with recording_with(recorder), torch.no_grad():
         model(*args, **kwargs)
     return recorder.plan()
@@ -179,13 +187,15 @@ def _check_request(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, An
 
 
 def _export_within_bounds(
-    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], dynamic_shapes: Any, notes: Notes | None
+    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], dynamic_shapes: Any, surveyed: Interpreter | None
 ) -> tuple[torch.export.ExportedProgram, DenseRecorder, Interpreter | None]:
     """Exports with axes free of bounds; then again within those that the model turns out to have, if any."""
 
     def export(bounds: Mapping[str, Bounds] | None) -> tuple[torch.export.ExportedProgram, DenseRecorder, Any]:
         recorder = DenseRecorder(model, bind_request(model, args, kwargs, dynamic_shapes, bounds), markers=True)
-        tracing = None if notes is None else Interpreter(model, recorder, notes.again())
+        tracing = None
+        if surveyed is not None:
+            tracing = Interpreter(model, recorder, surveyed.notes.again(), surveyed.training)
         return _export_program(model, args, kwargs, recorder, tracing), recorder, tracing
 
     request = bind_request(model, args, kwargs, dynamic_shapes)

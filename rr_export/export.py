@@ -37,6 +37,7 @@ def export(
     interface: str = "explicit",
     target: str | Sequence[str] = (),
     sizes: Mapping[str, int] | None = None,
+    keep_training_routes: bool = False,
 ) -> Bundle:
     """Returns the model as a bundle whose every routing decision is an explicit ``If``.
 
@@ -53,6 +54,8 @@ def export(
             several of "cpu", "cuda", "xnnpack", "nnapi", "coreml", "qnn", "openvino", "webgpu" (see
             :func:`rr_export.package`, which adds more, and other precisions).
         sizes: sizes of named axes to fix in these forms; engines that want static shapes need all of them.
+        keep_training_routes: modules that decide at random in training only (layer drop, stochastic depth) do so in
+            the exported model too; everything else, such as dropout, stays in evaluation mode.
 
     Raises:
         PackageError: the model has no form for a target.
@@ -67,7 +70,9 @@ def export(
         raise ValueError(f"target: expected every target once, got {', '.join(targets)}; name each once")
     if sizes and not targets:
         raise ValueError("sizes: expected a target beside them, got none; the routed model keeps its named axes")
-    captured = capture(model, args, kwargs, dynamic_shapes=dynamic_shapes, opset=opset)
+    captured = capture(
+        model, args, kwargs, dynamic_shapes=dynamic_shapes, opset=opset, keep_training_routes=keep_training_routes
+    )
     if not captured.plan.sites:
         warnings.warn(
             f"export: expected a model with sites, got {type(model).__name__} without any; it is exported as it is, "
@@ -89,6 +94,7 @@ def export(
         atol=1e-5,
         idle=idle,
         axes=captured.axes,
+        training_routes=captured.training_routes,
     )
     bundle = Bundle(lowered, manifest, _golden(model, args, dict(kwargs or {}), captured.plan))
     for name in targets:

@@ -25,6 +25,7 @@ def write_manifest(
     atol: float,
     idle: Sequence[str] = (),
     axes: Mapping[str, tuple[int | None, int | None]] | None = None,
+    training_routes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Returns the manifest as a JSON-ready dictionary.
 
@@ -39,6 +40,7 @@ def write_manifest(
         atol: absolute tolerance.
         idle: names of sites that are called, but whose results nobody reads: they have no ``If``.
         axes: least and largest size of dynamic axes that the model bounds.
+        training_routes: paths of the modules that decide as in training.
     """
     chains = {site: number for number, chain in enumerate(plan.chains) for site in chain}
     return {
@@ -61,6 +63,7 @@ def write_manifest(
         "outputs": [{"name": n, "dtype": d, "shape": list(s)} for n, d, s in outputs],
         "idle": list(idle),
         "axes": {name: list(bounds) for name, bounds in (axes or {}).items()},
+        "training_routes": list(training_routes),
         "tolerances": {"rtol": rtol, "atol": atol},
         "producer": dict(producer),
     }

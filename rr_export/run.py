@@ -71,12 +71,20 @@ class Code(Protocol):
 
     Attributes:
         sites: what stands for them in a run, by their names, in site order after the sites of the module tree.
+        plan: of all sites, those of the module tree first.
     """
 
     sites: dict[str, CodeSite]
+    plan: Plan
 
-    def following(self, root: nn.Module, run: CodeRun) -> AbstractContextManager[None]:
-        """Inside the block the code's draws decide as ``run`` says, and it is told what was reached."""
+    def following(self, root: nn.Module, run: CodeRun, given: Any) -> AbstractContextManager[None]:
+        """Inside the block the code's draws decide as ``run`` says, and it is told what was reached.
+
+        Args:
+            root: the model.
+            run: of its code.
+            given: its arguments.
+        """
 
 
 @dataclass
@@ -100,8 +108,8 @@ class CodeRun(Protocol):
     def route_of(self, site: CodeSite) -> int | None:
         """Returns the route that the site is to take; None: what it draws itself."""
 
-    def took(self, site: CodeSite, route: int, *, reached: bool) -> None:
-        """Writes down which route a site took, and whether anything depended on it."""
+    def took(self, site: CodeSite, route: int) -> None:
+        """Writes down which route a site took."""
 
     def route_of_module(self, site: Choice) -> int:
         """Returns the route of a site of the module tree."""
@@ -216,12 +224,15 @@ class _Run:
     root: nn.Module
     sites: tuple[Choice | CodeSite, ...]
     routes: NDArray[np.int64]
+    asked: NDArray[np.int64]  # the forced routes, -1 elsewhere
+    draws: NDArray[np.float32]
     directives: tuple[_Directive, ...]
     parent: _Run | None
     frame: FrameType | None
+    own: frozenset[int] = frozenset()  # positions of sites that nobody told anything: the code draws them itself
     reached: set[int] = field(default_factory=set)
     depth: int = 1
-    own: frozenset[int] = frozenset()  # positions of sites that nobody told anything: the code draws them itself
+    drawn: dict[int, int] = field(default_factory=dict)  # what the code drew itself
     code: ExitStack = field(default_factory=ExitStack)
 
     def __post_init__(self) -> None:
@@ -239,12 +250,20 @@ class _Run:
         """Returns the route of a site of the module tree."""
         return int(self.routes[self.positions[identity(site)]])
 
-    def took(self, site: CodeSite, route: int, *, reached: bool) -> None:
-        """Writes down which route a site took, and whether anything depended on it."""
-        index = self.positions[identity(site)]
-        self.routes[index] = route
-        if reached:
-            self.reached.add(index)
+    def took(self, site: CodeSite, route: int) -> None:
+        """Writes down which route a site took."""
+        self.drawn[self.positions[identity(site)]] = route
+
+    def finish(self, plan: Plan) -> None:
+        """After the model's own code ran: sites that it did not come to are drawn too, after those that it drew.
+
+        Conditions on the input are left open, as in ``plan``: a site behind one counts as reached.
+        """
+        known = self.asked.copy()
+        for index, route in self.drawn.items():
+            known[index] = route
+        self.routes = plan.routes(self.draws, known)
+        self.reached = set(np.flatnonzero(plan.reach(self.routes)).tolist())
 
     def report(self, directive: _Directive) -> None:
         """Adds this run to the directive's record, if it holds all its sites."""
@@ -272,7 +291,9 @@ def _plan_for_run(root: nn.Module, sites: dict[str, Choice | CodeSite]) -> Plan:
     return known[1]
 
 
-def _open(root: nn.Module, frame: FrameType | None, named: dict[str, Choice | CodeSite] | None = None) -> _Run:
+def _open(
+    root: nn.Module, frame: FrameType | None, named: dict[str, Choice | CodeSite] | None = None, given: Any = ()
+) -> _Run:
     """Makes a run of ``root`` current: all its latent routes are drawn here, in chain order."""
     named = all_sites(root) if named is None else named
     plan = _plan_for_run(root, named)
@@ -294,10 +315,12 @@ def _open(root: nn.Module, frame: FrameType | None, named: dict[str, Choice | Co
     if free and active_tracer(()) is None:  # under a tracer the sites refuse to be called
         # all sites at once, whichever is forced: how much of the generator a run uses does not depend on the path
         draws[free] = torch.rand(len(sites), dtype=torch.float32, device="cpu").numpy()[free]
-    run = _Run(root, sites, plan.routes(draws, forced), directives, _run.get(), frame, own=frozenset(own))
+    routes = plan.routes(draws, forced)
+    run = _Run(root, sites, routes, forced, draws, directives, _run.get(), frame, frozenset(own))
     _run.set(run)
     if frame is not None and root in _codes and any(d.position(s) is not None for d in directives for s in sites):
-        run.code.enter_context(_codes[root].following(root, run))
+        run.code.callback(run.finish, _codes[root].plan)
+        run.code.enter_context(_codes[root].following(root, run, given))
     return run
 
 
@@ -331,7 +354,7 @@ def _alive(run: _Run) -> bool:
 
 
 @_outside_compiled_code
-def _enter_root(root: nn.Module, args: Any) -> None:
+def _enter_root(root: nn.Module, args: Any, kwargs: Any) -> None:
     if _recorder.get() is not None:
         return
     run = _run.get()
@@ -342,7 +365,7 @@ def _enter_root(root: nn.Module, args: Any) -> None:
         if run.root is root:
             run.depth += 1
         return
-    _open(root, _calling_frame())
+    _open(root, _calling_frame(), given=(args, kwargs))
 
 
 def _calling_frame() -> FrameType | None:
@@ -366,7 +389,7 @@ def _leave_root(root: nn.Module, args: Any, output: Any) -> None:
 def open_runs_at(root: nn.Module) -> None:
     """Makes ``root`` open a run at every outermost forward from now on (idempotent; survives copies)."""
     if _enter_root not in root._forward_pre_hooks.values():
-        root.register_forward_pre_hook(_enter_root, prepend=True)
+        root.register_forward_pre_hook(_enter_root, prepend=True, with_kwargs=True)
         root.register_forward_hook(_leave_root, always_call=True)
 
 

@@ -2,7 +2,7 @@
 
 A decision has an axis: [0, 1) for a uniform draw, [0, K) for one of K outcomes (outcome r is [r, r + 1)). A diagram is
 a leaf, or a node that asks one decision in which interval it fell. Decisions are asked in the order of their numbers,
-and no node has equal neighbours, so equal functions are equal diagrams (Bryant 1986, with the intervals of Strehl and
+and no node has equal neighbours, so equal functions are one and the same diagram (Bryant 1986, with the intervals of Strehl and
 Thiele 2000).
 """
 
@@ -10,32 +10,63 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
+from weakref import WeakValueDictionary
 
 
-@dataclass(frozen=True)
+def _key(value: Any) -> Any:
+    """What two values share that are one: the same object, or equal ones of one plain type."""
+    if isinstance(value, bool | int | float | complex | str | bytes | range):
+        return type(value), value
+    if type(value) is tuple:
+        return tuple, tuple(map(_key, value))
+    return object, id(value)
+
+
 class Leaf:
-    """A value whatever was decided; leaves are equal when their values have one type and are equal or the same."""
+    """A value whatever was decided; one object for values of one plain type that are equal, or that are the same."""
 
+    __slots__ = ("__weakref__", "value")
     value: Any
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Leaf) and same(self.value, other.value)
+    def __new__(cls, value: Any) -> Leaf:
+        """Returns the leaf of this value."""
+        key = _key(value)
+        found = _known_leaves.get(key)
+        if found is None:
+            found = super().__new__(cls)
+            found.value = value
+            _known_leaves[key] = found
+        return found
 
-    def __hash__(self) -> int:
-        return hash(type(self.value))
+    def __repr__(self) -> str:
+        return f"Leaf({self.value!r})"
 
 
-@dataclass(frozen=True)
 class Node:
-    """Child i holds where the decision lies in [cuts[i - 1], cuts[i])."""
+    """Child i holds where the decision lies in [cuts[i - 1], cuts[i]); one object for equal nodes."""
 
+    __slots__ = ("__weakref__", "children", "cuts", "decision")
     decision: int
     cuts: tuple[float, ...]
     children: tuple[Diagram, ...]
 
+    def __new__(cls, decision: int, cuts: tuple[float, ...], children: tuple[Diagram, ...]) -> Node:
+        """Returns the node with these children."""
+        key = (decision, cuts, tuple(map(id, children)))
+        found = _known_nodes.get(key)
+        if found is None:
+            found = super().__new__(cls)
+            found.decision, found.cuts, found.children = decision, cuts, children
+            _known_nodes[key] = found
+        return found
 
+    def __repr__(self) -> str:
+        return f"Node({self.decision}, {self.cuts}, {self.children})"
+
+
+_known_leaves: WeakValueDictionary[Any, Leaf] = WeakValueDictionary()
+_known_nodes: WeakValueDictionary[Any, Node] = WeakValueDictionary()
 Diagram = Leaf | Node
 Span = tuple[float, float]  # least and first-not-included position of an interval; infinite at the ends of the axis
 TRUE, FALSE = Leaf(True), Leaf(False)
@@ -44,15 +75,7 @@ _INFINITE = float("inf")
 
 def same(a: Any, b: Any) -> bool:
     """Returns whether two values are one: the same object, or equal ones of one plain type."""
-    if a is b:
-        return True
-    if type(a) is not type(b):
-        return False
-    if isinstance(a, bool | int | float | complex | str | bytes | range):
-        return bool(a == b)
-    if isinstance(a, tuple):
-        return len(a) == len(b) and all(map(same, a, b))
-    return False
+    return bool(_key(a) == _key(b))
 
 
 def node(decision: int, cuts: Sequence[float], children: Sequence[Diagram]) -> Diagram:
@@ -60,7 +83,7 @@ def node(decision: int, cuts: Sequence[float], children: Sequence[Diagram]) -> D
     kept_cuts: list[float] = []
     kept = [children[0]]
     for cut, child in zip(cuts, children[1:], strict=True):
-        if child != kept[-1]:
+        if child is not kept[-1]:
             kept_cuts.append(cut)
             kept.append(child)
     return Node(decision, tuple(kept_cuts), tuple(kept)) if kept_cuts else kept[0]
@@ -131,9 +154,9 @@ def given(diagram: Diagram, guard: Diagram) -> Diagram:
 
 
 def _given(diagram: Diagram, guard: Diagram) -> Diagram | None:
-    if guard == FALSE:
+    if guard is FALSE:
         return None
-    if guard == TRUE or isinstance(diagram, Leaf):
+    if guard is TRUE or isinstance(diagram, Leaf):
         return diagram
     decision, cuts, parts = _parts((diagram, guard))
     children = [_given(*part) for part in parts]
@@ -145,11 +168,18 @@ def _given(diagram: Diagram, guard: Diagram) -> Diagram | None:
 
 def leaves(diagram: Diagram) -> list[Any]:
     """Returns the different values, in the order of the diagram's intervals."""
-    found: list[Leaf] = []
-    for _, leaf in paths(diagram):
-        if leaf not in found:
-            found.append(leaf)
-    return [leaf.value for leaf in found]
+    found: dict[int, Any] = {}
+    seen: set[int] = set()
+    todo: list[Diagram] = [diagram]
+    while todo:
+        here = todo.pop()
+        if id(here) not in seen:
+            seen.add(id(here))
+            if isinstance(here, Leaf):
+                found[id(here)] = here.value
+            else:
+                todo.extend(reversed(here.children))
+    return list(found.values())
 
 
 def paths(diagram: Diagram) -> Iterator[tuple[dict[int, Span], Leaf]]:

@@ -16,14 +16,17 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.overrides import TorchFunctionMode
 
 from rr_export.errors import RunError
+from rr_export.plan import Plan
 from rr_export.python import diagram as dd
 from rr_export.python.decisions import Decision
-from rr_export.python.program import Program, modules_of
+from rr_export.python.detect import modules_of
+from rr_export.python.program import Program
 from rr_export.python.source import is_library_code
-from rr_export.python.sources import IN_PLACE, Asked, Law, intercepted, reading
+from rr_export.python.sources import IN_PLACE, Asked, Law, called_in_place, intercepted, reading
+from rr_export.python.training import routed_in_training
+from rr_export.python.varied import Varied
 from rr_export.run import CodeRun, CodeSite
 
 _following: ContextVar[Any] = ContextVar("rr_python_following", default=None)
@@ -53,14 +56,19 @@ class OwnCode:
         index = self.program.sites.get(decision)
         return None if index is None else self.sites.get(self.program.plan.sites[index].name)
 
+    @property
+    def plan(self) -> Plan:
+        """All sites."""
+        return self.program.plan
+
     @contextmanager
-    def following(self, root: nn.Module, run: CodeRun) -> Iterator[None]:
+    def following(self, root: nn.Module, run: CodeRun, given: Any) -> Iterator[None]:
         """Inside the block the code's draws decide as ``run`` says."""
-        walk = _Walk(self, run)
+        walk = _Walk(self, run, Varied(given))
         token = _following.set(walk)
         with (
-            intercepted(walk.draw, modules_of(root), inside=lambda: _following.get() is walk),
-            _Conditions(walk),
+            intercepted(walk.draw, modules_of(root), walk.told, inside=lambda: _following.get() is walk),
+            routed_in_training(root, self.program.training),
         ):
             try:
                 yield
@@ -72,8 +80,8 @@ class OwnCode:
 class _Walk:
     """The decisions of one run, in order."""
 
-    def __init__(self, code: OwnCode, run: CodeRun) -> None:
-        self.code, self.run = code, run
+    def __init__(self, code: OwnCode, run: CodeRun, varied: Varied) -> None:
+        self.code, self.run, self.varied = code, run, varied
         self.decisions = code.program.decisions
         self.positions: dict[int, float] = {}
         self.next = 0
@@ -99,7 +107,8 @@ class _Walk:
     def draw(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Returns what a random function gives in this run."""
         read = reading(function)
-        assert read is not None
+        if read is None:
+            return called_in_place(function, args, kwargs)
         asked = read(lambda t: t.detach().cpu().numpy(), *args, **kwargs)
         if asked.laws is None:
             return function(*args, **kwargs)
@@ -155,20 +164,26 @@ class _Walk:
         self.positions[number] = float(outcome)
         return outcome
 
-    def awaits_gate(self) -> bool:
-        """Whether the next decision is a condition on the input."""
+    def told(self, function: Any, args: Any, kwargs: Any, result: Any) -> Any:
+        """After a function of torch: returns its result, or how a condition on the input goes in this run."""
+        self.varied.told(args, kwargs, result)
+        if function not in _READS or args[0] not in self.varied or not self._awaits_gate():
+            return result
+        if isinstance(result, bool):
+            frame = _author()
+            return self.condition(result, frame.f_lineno, frame.f_code.co_filename)
+        return _ReadFloat(result) if isinstance(result, float) else _ReadInt(result)
+
+    def _awaits_gate(self) -> bool:
         number = self.expect()
         return number is not None and self.decisions[number].kind == "gate"
 
     def finish(self) -> None:
-        """Tells the run which sites were reached, after all of the code has run."""
+        """Tells the run what was drawn, after all of the code has run."""
         for number, decision in enumerate(self.decisions):
             site = self.code.site(number)
-            if site is None or number not in self.positions:
-                continue
-            cuts = sorted(decision.cuts)
-            route = sum(cut <= self.positions[number] for cut in cuts)
-            self.run.took(site, route, reached=self.holds(decision.asked))
+            if site is not None and number in self.positions:
+                self.run.took(site, sum(cut <= self.positions[number] for cut in decision.cuts))
 
 
 def _compared(decision: Decision) -> bool:
@@ -216,25 +231,8 @@ def _position(law: Law, value: Any, decision: Decision) -> float:
     return float(same[0])
 
 
-class _Conditions(TorchFunctionMode):
-    """Meets the numbers that the author's code reads out of tensors to decide."""
-
-    def __init__(self, walk: _Walk) -> None:
-        super().__init__()
-        self.walk = walk
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        if func is torch.Tensor.__bool__ and self.walk.awaits_gate():
-            frame = _author()
-            return self.walk.condition(result, frame.f_lineno, frame.f_code.co_filename)
-        if func is torch.Tensor.item and isinstance(result, float | int) and self.walk.awaits_gate():
-            return _Read(result) if not isinstance(result, bool) else result
-        return result
-
-
 def _author() -> Any:
-    frame = sys._getframe(2)
+    frame = sys._getframe(1)
     while frame.f_back is not None and (
         is_library_code(frame.f_code) or str(frame.f_globals.get("__name__", "")).startswith("rr_export")
     ):
@@ -242,32 +240,25 @@ def _author() -> Any:
     return frame
 
 
-class _Read(float):
+_READS = (torch.Tensor.__bool__, torch.Tensor.item)
+
+
+def _condition(natural: Any) -> Any:
+    walk, frame = _following.get(), sys._getframe(2)
+    if walk is None or not isinstance(natural, bool):
+        return natural
+    return walk.condition(natural, frame.f_lineno, frame.f_code.co_filename)
+
+
+class _ReadFloat(float):
     """A number that was read out of a tensor; comparing it may be a condition on the input."""
 
-    def _condition(self, natural: bool) -> bool:
-        walk, frame = _following.get(), sys._getframe(2)
-        if walk is None or not isinstance(natural, bool):
-            return natural
-        return bool(walk.condition(natural, frame.f_lineno, frame.f_code.co_filename))
 
-    def __lt__(self, other: Any) -> Any:
-        return self._condition(float.__lt__(self, other))
+class _ReadInt(int):
+    """As above."""
 
-    def __le__(self, other: Any) -> Any:
-        return self._condition(float.__le__(self, other))
 
-    def __gt__(self, other: Any) -> Any:
-        return self._condition(float.__gt__(self, other))
-
-    def __ge__(self, other: Any) -> Any:
-        return self._condition(float.__ge__(self, other))
-
-    def __eq__(self, other: object) -> Any:
-        return self._condition(float.__eq__(self, other))
-
-    def __ne__(self, other: object) -> Any:
-        return self._condition(float.__ne__(self, other))
-
-    __hash__ = float.__hash__
-
+for _class, _base in ((_ReadFloat, float), (_ReadInt, int)):
+    for _name in ("__lt__", "__le__", "__gt__", "__ge__", "__eq__", "__ne__"):
+        setattr(_class, _name, lambda self, other, _compare=getattr(_base, _name): _condition(_compare(self, other)))
+    _class.__hash__ = _base.__hash__  # type: ignore[method-assign]

@@ -7,7 +7,7 @@ import builtins
 import inspect
 import operator
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,9 +19,11 @@ from rr_export.python.tracing import Tracing
 from rr_export.python.values import (
     Drawn,
     Poison,
+    Sifted,
     Uniform,
     Varying,
     call_plain,
+    is_plain,
     is_symbolic,
     operate,
     settled,
@@ -153,13 +155,16 @@ class Expressions(Tracing):
             raise NameError(f"name {name!r} is not defined") from None
 
     def _eval_Attribute(self, node: ast.Attribute) -> Any:
-        owner = self.eval(node.value)
+        return self.attribute(self.eval(node.value), node.attr)
+
+    def attribute(self, owner: Any, name: str) -> Any:
+        """Returns ``owner.name``."""
         if isinstance(owner, Varying):
-            return self.lift(getattr, (owner, node.attr), {})
-        descriptor = inspect.getattr_static(type(owner), node.attr, None) if not isinstance(owner, type) else None
+            return self.lift(getattr, (owner, name), {})
+        descriptor = inspect.getattr_static(type(owner), name, None) if not isinstance(owner, type) else None
         if isinstance(descriptor, property) and descriptor.fget is not None:
             return self.read(self.call(descriptor.fget, (owner,), {}))
-        return self.read(getattr(owner, node.attr))
+        return self.read(getattr(owner, name))
 
     def _eval_Subscript(self, node: ast.Subscript) -> Any:
         owner, key = self.eval(node.value), self.eval(node.slice)
@@ -167,13 +172,27 @@ class Expressions(Tracing):
 
     def item(self, owner: Any, key: Any) -> Any:
         """Returns ``owner[key]``."""
+        owner = owner.whole() if isinstance(owner, Sifted) else owner
         if isinstance(key, Drawn):
             key = key.item()
+        key = self._sliced(key)
         if isinstance(owner, Drawn) and not is_symbolic(key):
             return owner[key]
         if self.varies((owner, key)):
             return self.lift(operator.getitem, (owner, key), {})
         return owner[key]
+
+    def _sliced(self, key: Any) -> Any:
+        """A key with slices whose bounds vary, as a key that varies."""
+        if isinstance(key, tuple):
+            parts = tuple(map(self._sliced, key))
+            if any(isinstance(part, Varying) for part in parts):
+                return call_plain(lambda *values: values, *parts)
+            return parts
+        if isinstance(key, slice):
+            bounds = [b.item() if isinstance(b, Drawn) else b for b in (key.start, key.stop, key.step)]
+            return call_plain(slice, *bounds) if any(map(is_symbolic, bounds)) else key
+        return key
 
     def _eval_Slice(self, node: ast.Slice) -> Any:
         return slice(*(None if part is None else self.eval(part) for part in (node.lower, node.upper, node.step)))
@@ -285,9 +304,11 @@ class Expressions(Tracing):
             return self._bool(nodes[1:], wanted) if condition is wanted else first
 
         def arm(outcome: bool) -> Any:
-            if outcome is wanted:
-                return self._bool(nodes[1:], wanted)
-            return first if isinstance(first, Varying) else not wanted
+            if outcome is not wanted:
+                return settled(first) if isinstance(first, Varying) else not wanted
+            value = self._bool(nodes[1:], wanted)
+            is_condition = isinstance(value, torch.Tensor) and value.dtype == torch.bool and value.numel() == 1
+            return self.holds(value) if is_condition else value
 
         return self.read(self.branch(condition, arm))
 
@@ -300,7 +321,11 @@ class Expressions(Tracing):
     def _eval_Call(self, node: ast.Call) -> Any:
         if isinstance(node.func, ast.Name) and node.func.id == "super" and not node.args:
             return self._super()
-        function = self.eval(node.func)
+        owner = self.eval(node.func.value) if isinstance(node.func, ast.Attribute) else None
+        if isinstance(node.func, ast.Attribute):
+            function: Any = node.func.attr if isinstance(owner, Varying) else self.attribute(owner, node.func.attr)
+        else:
+            function = self.eval(node.func)
         args = self._elements(node.args)
         kwargs: dict[str, Any] = {}
         for keyword in node.keywords:
@@ -308,6 +333,8 @@ class Expressions(Tracing):
                 kwargs.update(self.eval(keyword.value))
             else:
                 kwargs[keyword.arg] = self.eval(keyword.value)
+        if isinstance(owner, Varying):
+            return self.read(self.call_method(owner, function, tuple(args), kwargs))
         return self.read(self.call(function, tuple(args), kwargs))
 
     def _super(self) -> Any:
@@ -319,18 +346,18 @@ class Expressions(Tracing):
         return super(frame.cells["__class__"].cell_contents, frame.scope.variables[first])
 
     def _eval_ListComp(self, node: ast.ListComp) -> Any:
-        return self._comprehended(node, lambda: self.eval(node.elt))
+        return self._comprehended(node, lambda: self.eval(node.elt), list)
 
     def _eval_GeneratorExp(self, node: ast.GeneratorExp) -> Any:
-        return iter(self._comprehended(node, lambda: self.eval(node.elt)))
+        return self._comprehended(node, lambda: self.eval(node.elt), iter)
 
     def _eval_SetComp(self, node: ast.SetComp) -> Any:
-        return set(self._comprehended(node, lambda: self.eval(node.elt)))
+        return self._comprehended(node, lambda: self.eval(node.elt), set)
 
     def _eval_DictComp(self, node: ast.DictComp) -> Any:
-        return dict(self._comprehended(node, lambda: (self.eval(node.key), self.eval(node.value))))
+        return self._comprehended(node, lambda: (self.eval(node.key), self.eval(node.value)), dict)
 
-    def _comprehended(self, node: Any, element: Callable[[], Any]) -> list[Any]:
+    def _comprehended(self, node: Any, element: Callable[[], Any], make: Callable[[list[Any]], Any]) -> Any:
         """The elements, with the names of the comprehension bound in a scope of their own."""
         names = {n.id for g in node.generators for n in ast.walk(g.target) if isinstance(n, ast.Name)}
         outer = self.frame
@@ -338,40 +365,77 @@ class Expressions(Tracing):
         scope = Scope({}, outer.scope.function)
         self.push(Frame(source, scope, outer, outer.cells, outer.space, node))
         try:
-            found: list[Any] = []
-            self._generate(node.generators, element, found)
-            return found
+            found: list[tuple[Any, Any]] = []
+            self._generate(node.generators, element, found, True)
         finally:
             self.pop()
+        if all(there is True for there, _ in found):
+            return make([value for _, value in found])
+        if make is list or make is iter:
+            return Sifted(found)
+        return call_plain(make, Sifted(found).whole())
 
-    def _generate(self, generators: list[ast.comprehension], element: Callable[[], Any], found: list[Any]) -> None:
+    def _generate(
+        self, generators: list[ast.comprehension], element: Callable[[], Any], found: list[tuple[Any, Any]], there: Any
+    ) -> None:
+        """Adds the elements, each with whether it is there."""
         if not generators:
-            found.append(element())
+            self._add_element(element, found, there)
             return
         first, *rest = generators
-        for item in self.iterate(self.eval(first.iter)):
+        for held, item in self.elements(self.eval(first.iter)):
             self.assign(first.target, item)
-            for test in first.ifs:
-                condition = self.as_condition(self.eval(test))
-                if not isinstance(condition, bool):
-                    self.refuse(
-                        "a list whose length is the same on every path",
-                        "one that a decision filters",
-                        "write a loop that skips the element with continue",
-                    )
-                if not condition:
-                    break
-            else:
-                self._generate(rest, element, found)
+            kept = self._all_of([there, held], first.ifs)
+            if kept is not False:
+                self._generate(rest, element, found, kept)
 
-    def iterate(self, iterable: Any) -> Any:
-        """Returns what to loop over where the length does not vary."""
+    def _all_of(self, held: list[Any], tests: list[ast.expr]) -> Any:
+        """Whether all of these hold, and then all tests, each evaluated where those before it hold."""
+        kept: Any = True
+        for one in held:
+            kept = one if kept is True else self.logical_and(kept, one)
+        for test in tests:
+            if kept is False:
+                return False
+            kept = self.branch(kept, lambda outcome, t=test: self.holds(self.eval(t)) if outcome else False)
+            kept = settled(kept)
+        return kept
+
+    def holds(self, value: Any) -> Any:
+        """Returns a condition as a bool, or as one that varies; one on the input becomes a decision."""
+        return self.branch(self.as_condition(value), lambda outcome: outcome)
+
+    def _add_element(self, element: Callable[[], Any], found: list[tuple[Any, Any]], there: Any) -> None:
+        if there is True:
+            found.append((True, element()))
+            return
+        value: Any = None
+
+        def arm(outcome: bool) -> None:
+            nonlocal value
+            if outcome:
+                value = element()
+
+        self.branch(there, arm)
+        if isinstance(value, torch.Tensor) or is_symbolic(value) or not is_plain(value):
+            self.refuse(
+                "a list whose length is the same on every path",
+                f"one of {type(value).__name__} elements that a decision filters",
+                "write a loop that skips the element with continue",
+            )
+        found.append((there, value))
+
+    def elements(self, iterable: Any) -> Iterator[tuple[Any, Any]]:
+        """Yields what to loop over, each element with whether it is there."""
         value = settled(iterable)
-        if isinstance(value, Varying | Uniform):
+        if isinstance(value, Sifted):
+            yield from value.items
+        elif isinstance(value, Varying | Uniform):
             self.refuse(
                 "a list whose length is the same on every path", "one that varies", "write a loop with break instead"
             )
-        return value
+        else:
+            yield from ((True, self.read(item)) for item in value)
 
     def closure(self, node: ast.FunctionDef | ast.Lambda) -> Closure:
         """Returns the function that a definition inside this frame makes."""

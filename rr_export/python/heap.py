@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import types
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -166,3 +167,13 @@ def _refill(store: Any, content: Any) -> None:
     elif store != content:
         store.clear()
         store.update(content) if isinstance(store, set) else store.extend(content)
+
+
+@contextlib.contextmanager
+def restored(root: nn.Module) -> Iterator[None]:
+    """After the block every attribute of the model's modules, and every container in them, is as before."""
+    before = snapshot([("self", root)])
+    try:
+        yield
+    finally:
+        restore(before)

@@ -16,7 +16,7 @@ import types
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import nn
@@ -26,11 +26,16 @@ from rr_export.python import diagram as dd
 from rr_export.python.expressions import BINARY, IN_PLACE, Closure, Expressions, Frame
 from rr_export.python.heap import MISSING, Scope
 from rr_export.python.joining import FLOW, RESULT
-from rr_export.python.source import Source, source_of, wants_interpreter
-from rr_export.python.values import Varying, call_plain, plain, settled
+from rr_export.python.source import Source, draws, source_of, wants_interpreter
+from rr_export.python.values import Sifted, Varying, call_plain, plain, settled
 
 NEXT, CONTINUE, BREAK, RETURN = "next", "continue", "break", "return"
+THERE = "<there>"
 MOST_TURNS = 64  # a while loop that decides may turn so often
+
+
+class There(ast.expr):
+    """Whether the element of this turn of a loop is there."""
 
 
 @dataclass
@@ -48,11 +53,15 @@ class Loop:
     Attributes:
         node: the statement.
         turn: prepares the next turn, and returns whether there is one; it may vary.
-        turns: how many there were.
+        endless: whether nothing but decisions need end it.
+        decided: how many decisions were made before it.
+        turns: how many there were since it made one.
     """
 
     node: ast.For | ast.While
     turn: Callable[[], Any]
+    endless: bool = False
+    decided: int = 0
     turns: int = 0
 
 
@@ -86,9 +95,7 @@ class Interpreter(Expressions):
         return function.__code__.co_filename.startswith("<") and not function.__code__.co_filename.startswith("<frozen")
 
     def _without_source(self, function: types.FunctionType) -> None:
-        from rr_export.python.source import _names_a_draw
-
-        if _names_a_draw(function.__code__):
+        if draws(function):
             self.refuse(
                 "functions whose source is available",
                 f"{function.__name__!r} without it ({function.__code__.co_filename})",
@@ -109,6 +116,8 @@ class Interpreter(Expressions):
     ) -> Any:
         """Returns what a function with this source gives for these arguments."""
         name = getattr(source.node, "name", "<lambda>")
+        if self.depth and sum(frame.source is source for frame in self.stack) > MOST_TURNS:
+            self._unbounded("a recursion", "count its depth")
         scope = Scope({**variables, FLOW: NEXT}, name)
         self.push(Frame(source, scope, parent, cells, space, source.node))
         try:
@@ -248,6 +257,9 @@ class Interpreter(Expressions):
 
     def _exec_For(self, node: ast.For) -> None:
         iterable = self.eval(node.iter)
+        if isinstance(iterable, Sifted):
+            self._sifted_loop(node, iterable)
+            return
         if isinstance(iterable, Varying):
             self._loop(Loop(node, self._varying_turn(node, iterable)))
             return
@@ -260,7 +272,27 @@ class Interpreter(Expressions):
             self.assign(node.target, self.read(item))
             return True
 
-        self._loop(Loop(node, turn))
+        self._loop(Loop(node, turn, endless=not hasattr(iterable, "__len__")))
+
+    def _sifted_loop(self, node: ast.For, sequence: Sifted) -> None:
+        """A loop in which every turn asks first whether its element is there."""
+        items = iter(sequence.items)
+        guarded = ast.For(node.target, node.iter, [ast.If(There(), node.body, [])], node.orelse)
+        for part in (guarded, guarded.body[0], guarded.body[0].test):  # type: ignore[attr-defined]
+            ast.copy_location(part, node)
+
+        def turn() -> bool:
+            item = next(items, None)
+            if item is None:
+                return False
+            self.frame.scope.variables[THERE] = item[0]
+            self.assign(node.target, item[1])
+            return True
+
+        self._loop(Loop(guarded, turn))
+
+    def _eval_There(self, node: There) -> Any:
+        return self.read(self.frame.scope.variables[THERE])
 
     def _varying_turn(self, node: ast.For, iterable: Varying) -> Callable[[], Any]:
         """The turns over a sequence that varies: the n-th one is there where it is longer than n."""
@@ -282,9 +314,10 @@ class Interpreter(Expressions):
         return turn
 
     def _exec_While(self, node: ast.While) -> None:
-        self._loop(Loop(node, lambda: self.eval(node.test)))
+        self._loop(Loop(node, lambda: self.eval(node.test), endless=True))
 
     def _loop(self, loop: Loop) -> None:
+        loop.decided = len(self.decisions)
         self.frame.pending.append(loop)
         depth = len(self.frame.pending)
         try:
@@ -294,15 +327,10 @@ class Interpreter(Expressions):
 
     def _turns(self, loop: Loop) -> None:
         """Runs the turns of a loop that are left, and its else."""
-        decided = len(self.decisions)
         while True:
-            loop.turns += 1
-            if isinstance(loop.node, ast.While) and loop.turns > MOST_TURNS and len(self.decisions) > decided:
-                self.refuse(
-                    f"a loop with a bound of at most {MOST_TURNS} turns",
-                    "one whose end depends on decisions alone: it is unbounded",
-                    "count the turns in its condition, such as `while n < 8 and ...`, or use for and break",
-                )
+            loop.turns += len(self.decisions) > loop.decided
+            if loop.endless and loop.turns > MOST_TURNS:
+                self._unbounded("a loop", "count the turns in its condition, such as `while n < 8 and ...`")
             there = loop.turn()
             bind = None
             if isinstance(there, tuple):
@@ -317,6 +345,13 @@ class Interpreter(Expressions):
             self.block(loop.node.body)
             if self._ended(loop):
                 return
+
+    def _unbounded(self, what: str, do: str) -> NoReturn:
+        self.refuse(
+            f"{what} with a bound of at most {MOST_TURNS} turns",
+            "one whose end depends on decisions alone: it is unbounded",
+            f"{do}, or use for and break",
+        )
 
     def _turn_maybe(self, loop: Loop, condition: Any, bind: Callable[[bool], Any] | None) -> None:
         """Runs the rest of a loop in the branch where it turns once more."""

@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import enum
-import types
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import nn
 from torch.fx.experimental.symbolic_shapes import statically_known_true
 from torch.utils import _pytree as pytree
 
@@ -23,24 +20,13 @@ from rr_export.errors import CaptureError
 from rr_export.python import diagram as dd
 from rr_export.python import heap
 from rr_export.python.heap import MISSING
-from rr_export.python.values import Drawn, Poison, Uniform, Varying, plain
+from rr_export.python.values import Drawn, Poison, Uniform, Varying, plain, plain_kind
 
 if TYPE_CHECKING:
     from rr_export.python.decisions import Line
 
 Build = Callable[[Sequence[torch.Tensor]], Any]
 FLOW, RESULT = "<flow>", "<result>"
-
-
-def plain_kind(value: Any) -> Any:
-    """Returns what two plain values must share to be the values of one name; None: it is not a plain value."""
-    if isinstance(value, bool | int | float | str | bytes | range | slice | enum.Enum | np.number):
-        return type(value)
-    if value is None or isinstance(value, torch.dtype | torch.device | torch.Size | type):
-        return type(value)
-    if isinstance(value, nn.Module | types.FunctionType | types.MethodType | types.BuiltinFunctionType):
-        return "callable"
-    return "callable" if type(value).__name__ == "Closure" else None
 
 
 class Joiner:
@@ -89,8 +75,7 @@ class Joiner:
                 str(self.line),
                 [t for t, _, _ in self.before.tensors.values()],
             )
-            for tensor in joined:
-                self.tracing.varied[tensor] = True
+            self.tracing.varied.add(joined)
         for place, key, build in entries:
             place.store[key] = build(joined)
         for gate, build in lifted:
@@ -147,15 +132,7 @@ class Joiner:
     def _result(self, values: list[Any]) -> Build:
         """What a function returns where only some branches have returned yet: the others hold zeros, never read."""
         given = next(v for v in values if v is not MISSING)
-        filled = []
-        for branch, value in enumerate(values):
-            if value is not MISSING:
-                filled.append(value)
-                continue
-            with self.tracing.recorder.inside(self.number, branch):
-                filled.append(
-                    pytree.tree_map_only(torch.Tensor, lambda t: torch.zeros(t.shape, dtype=t.dtype), given)
-                )
+        filled = [self._zeros(given, branch) if v is MISSING else v for branch, v in enumerate(values)]
         return self.merge(filled, "the returned value")
 
     def _lifted(self, tensor: torch.Tensor, branch: int) -> Build:
@@ -182,6 +159,8 @@ class Joiner:
             return lambda joined: bad
         if all(isinstance(v, torch.Tensor) for v in values):
             return self._merge_tensors(values, name)
+        if all(isinstance(v, torch.Tensor | None) for v in values):
+            return self._merge_optional(values, name)
         if all(isinstance(v, Varying) or plain_kind(v) is not None for v in values):
             return self._merge_plain(values, name)
         if any(isinstance(v, torch.SymInt) for v in values):
@@ -211,6 +190,26 @@ class Joiner:
                 got = f"{list(first.shape)} and {list(other.shape)}"
                 return self._poison(name, "one shape", got, "make the branches leave the same shape")
         return self._tensor(values)
+
+    def _merge_optional(self, values: Sequence[Any], name: str) -> Build:
+        """A tensor, or None: which of them varies; where it is None the tensor is zeros, never read."""
+        given = next(v for v in values if v is not None)
+        filled = [self._zeros(given, branch) if v is None else v for branch, v in enumerate(values)]
+        tensor = self._merge_tensors(filled, name)
+
+        def build(joined: Sequence[torch.Tensor]) -> Any:
+            made = tensor(joined)
+            if isinstance(made, Poison):
+                return made
+            leaves = [dd.Leaf(None if v is None else made) for v in values]
+            return plain(dd.choose(self.which, leaves))
+
+        return build
+
+    def _zeros(self, given: Any, branch: int) -> Any:
+        """Zeros in the place of tensors that a branch does not have."""
+        with self.tracing.recorder.inside(self.number, branch):
+            return pytree.tree_map_only(torch.Tensor, lambda t: torch.zeros(t.shape, dtype=t.dtype), given)
 
     def _merge_plain(self, values: Sequence[Any], name: str) -> Build:
         leaves = [leaf for v in values for leaf in (dd.leaves(v.diagram) if isinstance(v, Varying) else [v])]

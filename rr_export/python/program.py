@@ -13,7 +13,7 @@ import logging
 import random
 import sys
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,11 +27,14 @@ from rr_export.errors import CaptureError, PlanError, RunError
 from rr_export.plan import Plan, Site
 from rr_export.policies import Categorical, Markov, Policy
 from rr_export.python import diagram as dd
+from rr_export.python import heap
 from rr_export.python.decisions import Decision, Line
+from rr_export.python.detect import decides, modules_of
 from rr_export.python.interpreter import Interpreter
 from rr_export.python.source import is_library_code, wants_interpreter
-from rr_export.python.sources import TORCH, Law, intercepted
+from rr_export.python.sources import Law, intercepted
 from rr_export.python.tracing import Notes
+from rr_export.python.training import TrainingNoiseError, routed_in_training, training_routers
 from rr_export.python.values import Drawn, Poison, active, is_symbolic
 from rr_export.recorder import Call, DenseRecorder
 from rr_export.run import Choice, recording_with
@@ -70,19 +73,14 @@ class Program:
         decisions: all that is decided, in order.
         draws: by site index.
         sites: site index by decision.
-        modules: files of the functions that decide.
+        training: paths of the modules whose training routes are kept.
     """
 
     plan: Plan
     decisions: tuple[Decision, ...]
     draws: Mapping[int, Draw]
     sites: Mapping[int, int]
-
-
-def modules_of(root: nn.Module) -> list[types.ModuleType]:
-    """Returns the Python modules in which the model's classes are written."""
-    names = dict.fromkeys(type(m).__module__ for m in root.modules())
-    return [sys.modules[n] for n in names if n in sys.modules and n.partition(".")[0] != "torch"]
+    training: tuple[str, ...] = ()
 
 
 @contextlib.contextmanager
@@ -97,6 +95,7 @@ def interpreting(tracing: Interpreter) -> Iterator[None]:
             intercepted(
                 tracing.drawn, modules_of(tracing.root), tracing.told, inside=lambda: active.get() is tracing
             ),
+            routed_in_training(tracing.root, tracing.training),
         ):
             yield
     finally:
@@ -148,19 +147,48 @@ def _inside_wrappers(tracing: Interpreter, function: types.FunctionType) -> list
     return []
 
 
-def survey(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], recorder: DenseRecorder) -> Interpreter:
-    """Returns the run over all ways on real numbers.
+def survey(
+    model: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    *,
+    training: Collection[str] | None = (),
+) -> Interpreter | None:
+    """Returns the run over all ways on real numbers; None where the model's own code decides nothing.
+
+    Args:
+        model: the model.
+        args: its arguments.
+        kwargs: its keyword arguments.
+        training: paths of the modules whose training routes are kept; None: of all that have any.
 
     Raises:
         CaptureError: the code cannot be captured faithfully; the text names the line.
     """
-    tracing = Interpreter(model, recorder, Notes())
+    if training is not None:
+        return _survey(model, args, kwargs, training)
+    kept = list(training_routers(model))
+    while True:
+        try:
+            return _survey(model, args, kwargs, kept)
+        except TrainingNoiseError as error:
+            logger.warning("%s; %r stays in evaluation mode", error, error.module or "the model itself")
+            kept.remove(error.module)
+
+
+def _survey(
+    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], training: Collection[str]
+) -> Interpreter | None:
+    if not decides(model, args, kwargs, training=training):
+        return None
+    recorder = DenseRecorder(model, bind_request(model, args, kwargs, None), markers=False)
+    tracing = Interpreter(model, recorder, Notes(), training)
     for tensor in pytree.tree_leaves((args, kwargs)):
         if isinstance(tensor, torch.Tensor):
-            tracing.varied[tensor] = True
+            tracing.varied.add(tensor)
             tracing.inputs.append(tensor)
     recorder.around = tracing.entering
-    with restored(model), interpreting(tracing), recording_with(recorder), torch.no_grad():
+    with heap.restored(model), interpreting(tracing), recording_with(recorder), torch.no_grad():
         run(tracing, model, args, kwargs)
     return tracing
 
@@ -169,49 +197,8 @@ def survey(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], reco
 def replaying(tracing: Interpreter) -> Iterator[None]:
     """Around torch.export: the second run over all ways, whose notes are those of the first."""
     tracing.recorder.around = tracing.entering
-    with restored(tracing.root), interpreting(tracing):
+    with heap.restored(tracing.root), interpreting(tracing):
         yield
-
-
-def decides(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Returns whether the model's own code draws, or has conditions on numbers in tensors.
-
-    All branches of its sites are run once, as they are.
-    """
-    recorder = DenseRecorder(model, bind_request(model, args, kwargs, None), markers=False)
-    watch = _Watch()
-    before = _states()
-    with restored(model), recording_with(recorder), watch, torch.no_grad():
-        try:
-            model(*args, **kwargs)
-        except (CaptureError, RunError):
-            raise
-        except Exception:
-            logger.debug("the model's code raised where all branches of its sites ran", exc_info=True)
-    drawn = any(not np.array_equal(a, b) for a, b in zip(before, _states(), strict=True))
-    return watch.found or drawn
-
-
-class _Watch(TorchFunctionMode):
-    """Notices numbers that are read out of tensors by code that may be interpreted."""
-
-    found = False
-    reads = (torch.Tensor.__bool__, torch.Tensor.item, torch.Tensor.__float__, torch.Tensor.__int__)
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func in TORCH:
-            self.found = True
-        elif func in self.reads and not self.found:
-            frame = sys._getframe(1)
-            self.found = not is_library_code(frame.f_code) and not str(frame.f_globals.get("__name__")).startswith("rr_")
-        return func(*args, **(kwargs or {}))
-
-
-def _states() -> list[Any]:
-    """The states of the global generators."""
-    python = random.getstate()[1]
-    numpy = np.random.get_state(legacy=False)["state"]
-    return [torch.get_rng_state().numpy(), np.array(python, dtype=object), numpy["key"].copy(), numpy["pos"]]
 
 
 def run(tracing: Interpreter, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -236,18 +223,6 @@ def run(tracing: Interpreter, model: nn.Module, args: tuple[Any, ...], kwargs: d
                 "what is computed from it"
             )
     return result
-
-
-@contextlib.contextmanager
-def restored(model: nn.Module) -> Iterator[None]:
-    """After the block every attribute of the model's modules, and every container in them, is as before."""
-    from rr_export.python import heap
-
-    before = heap.snapshot([("self", model)])
-    try:
-        yield
-    finally:
-        heap.restore(before)
 
 
 def conclude(tracing: Interpreter) -> Program:
@@ -281,7 +256,7 @@ def conclude(tracing: Interpreter) -> Program:
         plan = Plan(rows)
     except PlanError as error:
         raise CaptureError(f"model: expected decisions that a plan can hold, got {error}") from error
-    return Program(plan, decisions, found, sites)
+    return Program(plan, decisions, found, sites, tracing.training)
 
 
 def _names(lines: Sequence[Line], taken: set[str]) -> list[str]:

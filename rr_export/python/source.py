@@ -9,7 +9,7 @@ import sys
 import sysconfig
 import textwrap
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -144,17 +144,41 @@ def is_library_code(code: types.CodeType) -> bool:
 
 
 def wants_interpreter(function: types.FunctionType) -> bool:
-    """Returns whether a function may decide: any of the author's own, and those of packages that name a random one."""
-    if (function.__module__ or "").partition(".")[0] in _NATIVE:
+    """Returns whether a function may decide: any of the author's own, and those of packages that draw."""
+    if (function.__module__ or "").partition(".")[0] in _NATIVE or source_of(function) is None:
         return False
-    source = source_of(function)
-    if source is None:
+    return not is_library_code(function.__code__) or draws(function)
+
+
+def draws(function: types.FunctionType, methods: Mapping[str, types.FunctionType] | None = None) -> bool:
+    """Returns whether a function names a random one, or names a function of its package that draws.
+
+    Args:
+        function: the function.
+        methods: functions that it may call by these names, as methods.
+    """
+    return _draws(function, methods or {}, set())
+
+
+def _draws(function: types.FunctionType, methods: Mapping[str, types.FunctionType], seen: set[types.CodeType]) -> bool:
+    if function.__code__ in seen:
         return False
-    return not is_library_code(function.__code__) or _names_a_draw(function.__code__)
+    seen.add(function.__code__)
+    names = names_in(function.__code__)
+    if names & _DRAWS:
+        return True
+    package = (function.__module__ or "").partition(".")[0]
+    for name in names:
+        for other in (function.__globals__.get(name), methods.get(name)):
+            inner = inspect.unwrap(other) if isinstance(other, types.FunctionType) else None
+            same = isinstance(inner, types.FunctionType) and (inner.__module__ or "").partition(".")[0] == package
+            if same and _draws(inner, methods, seen):  # type: ignore[arg-type]
+                return True
+    return False
 
 
 @functools.cache
-def _names_a_draw(code: types.CodeType) -> bool:
-    return bool(_DRAWS & set(code.co_names)) or any(
-        _names_a_draw(c) for c in code.co_consts if isinstance(c, types.CodeType)
-    )
+def names_in(code: types.CodeType) -> frozenset[str]:
+    """Returns the names of globals and attributes that code uses, functions inside it included."""
+    inner = (c for c in code.co_consts if isinstance(c, types.CodeType))
+    return frozenset(code.co_names).union(*map(names_in, inner))

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.distributions import Bernoulli, Categorical, Distribution
 from torch.overrides import TorchFunctionMode
 
 MOST_NUMBERS = 256  # one call may draw so many numbers that choose; more is noise
@@ -190,6 +191,20 @@ for _noisy in (
     TORCH[_noisy] = lambda numbers, *args, _name=_noisy.__name__, **kwargs: _noise(_name)
 
 
+def sample(numbers: Numbers, distribution: Distribution, sample_shape: Any = ()) -> Asked:
+    """Returns what ``distribution.sample(sample_shape)`` asks for."""
+    count, shape = math.prod(sample_shape), (*sample_shape, *distribution.batch_shape)
+    if type(distribution) not in (Bernoulli, Categorical):
+        return _noise(f"a sample of {type(distribution).__name__}")
+    table = numbers(distribution.probs)
+    if type(distribution) is Bernoulli:
+        return _tensor(shape, distribution.probs.dtype, [_coin(p) for p in table.reshape(-1)] * count)
+    if count > 1 and distribution.batch_shape:
+        return _noise("several samples of several distributions")
+    rows = [_outcomes(row) for row in table.reshape(-1, table.shape[-1])]
+    return _tensor(shape, torch.int64, rows * count)
+
+
 def _value(law: Law) -> Asked:
     return Asked((law,), None, lambda numbers: numbers[0])
 
@@ -279,11 +294,25 @@ NUMPY |= {
 
 _HOMES: tuple[tuple[Any, dict[str, Callable[..., Asked]]], ...] = ((random, PYTHON), (np.random, NUMPY))
 _ORIGINALS = {getattr(home, name): (table, name) for home, table in _HOMES for name in table}
-_GENERATORS = (random.Random, np.random.Generator, np.random.RandomState)
+GENERATORS: tuple[Any, ...] = (random.Random, np.random.Generator, np.random.RandomState)
+GLOBAL_GENERATORS = (random._inst, np.random.mtrand._rand, torch.default_generator)  # type: ignore[attr-defined]
+
+# functions that change what the global generators draw, or make others
+RESEEDS = frozenset(
+    {torch.manual_seed, torch.seed, torch.set_rng_state, torch.random.fork_rng, random.seed, random.setstate}
+    | {np.random.seed, np.random.set_state, np.random.default_rng}
+)
+COND = torch.cond
+_REPLACED = frozenset({COND, *RESEEDS})
 
 
 def reading(function: Any) -> Callable[..., Asked] | None:
     """Returns how to read a call of a random function, as ``(numbers of a tensor, *args, **kwargs) -> Asked``."""
+    if function is sample:
+        return sample
+    owner = getattr(function, "__self__", None)
+    if isinstance(owner, Distribution) and function.__name__ in ("sample", "rsample"):
+        return lambda numbers, *args, **kwargs: sample(numbers, owner, *args, **kwargs)
     try:
         if function in TORCH:
             return _wrapped(TORCH[function])
@@ -298,14 +327,14 @@ def reading(function: Any) -> Callable[..., Asked] | None:
 def own_generator(function: Any) -> bool:
     """Returns whether a function is a method of a generator other than the global ones."""
     owner = getattr(function, "__self__", None)
-    return isinstance(owner, _GENERATORS) and not inspect.isclass(owner) and function not in _ORIGINALS
+    return isinstance(owner, GENERATORS) and not inspect.isclass(owner) and function not in _ORIGINALS
 
 
 Handler = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
 
 
 class _TorchSources(TorchFunctionMode):
-    def __init__(self, handle: Handler, after: Callable[[Any, Any, Any, Any], None] | None) -> None:
+    def __init__(self, handle: Handler, after: Callable[[Any, Any, Any, Any], Any] | None) -> None:
         super().__init__()
         self.handle, self.after = handle, after
 
@@ -314,31 +343,31 @@ class _TorchSources(TorchFunctionMode):
         if func in TORCH:
             return self.handle(func, args, kwargs)
         result = func(*args, **kwargs)
-        if self.after is not None:
-            self.after(func, args, kwargs, result)
-        return result
+        return result if self.after is None else self.after(func, args, kwargs, result)
 
 
 @contextlib.contextmanager
 def intercepted(
     handle: Handler,
     modules: Sequence[Any] = (),
-    after: Callable[[Any, Any, Any, Any], None] | None = None,
+    after: Callable[[Any, Any, Any, Any], Any] | None = None,
     inside: Callable[[], bool] = lambda: True,
 ) -> Iterator[None]:
     """Hands every call of a random function of this thread to ``handle`` inside the block.
 
     Args:
-        handle: gets the function, its arguments and its keywords, and returns the result.
+        handle: gets the function, its arguments and its keywords, and returns the result; also of ``torch.cond``
+            and of what seeds a generator.
         modules: Python modules in whose globals the functions are looked for too (``from random import random``).
-        after: is told of every other call of a function of torch.
+        after: gets every other call of a function of torch with its result, and returns the result.
         inside: whether the call belongs to the block (other threads and tasks see the functions as they were).
     """
     places: list[tuple[dict[str, Any], str, Any]] = []
-    for space in [*(vars(home) for home, _ in _HOMES), *(vars(m) for m in modules)]:
+    homes = (*(vars(home) for home, _ in _HOMES), vars(torch), vars(torch.random))
+    for space in [*homes, *(vars(m) for m in modules)]:
         for name, value in list(space.items()):
             with contextlib.suppress(TypeError):
-                if value in _ORIGINALS:
+                if value in _ORIGINALS or value in _REPLACED:
                     places.append((space, name, value))
 
     def stand_in(original: Any) -> Any:
@@ -358,8 +387,19 @@ def intercepted(
             space[name] = original
 
 
+def called_in_place(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Returns what an intercepted function gives by itself; ``torch.cond`` calls the side that its condition says."""
+    if function is not COND:
+        return function(*args, **kwargs)
+    condition, on_true, on_false, operands = cond_arguments(*args, **kwargs)
+    return on_true(*operands) if condition else on_false(*operands)
+
+
+def cond_arguments(pred: Any, true_fn: Any, false_fn: Any, operands: Any = ()) -> tuple[Any, Any, Any, tuple[Any, ...]]:
+    """Returns the arguments of ``torch.cond`` in order."""
+    return pred, true_fn, false_fn, tuple(operands)
+
+
 def original_of(function: Any) -> Any:
     """Returns the random function that a stand-in stands for; other functions as they are."""
     return getattr(function, "__rr_original__", function)
-
-

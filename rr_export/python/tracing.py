@@ -7,14 +7,16 @@ import itertools
 import operator
 import sys
 import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
+from torch.distributions import Distribution
 from torch.utils import _pytree as pytree
 
 from rr_export.errors import CaptureError
@@ -23,29 +25,39 @@ from rr_export.python import heap
 from rr_export.python.decisions import Deciding, Decision, Line
 from rr_export.python.joining import Joiner
 from rr_export.python.sources import (
+    COND,
     IN_PLACE,
+    RESEEDS,
+    TORCH,
     Asked,
     GeneratorGivenError,
     Law,
+    cond_arguments,
     original_of,
     own_generator,
     reading,
+    sample,
 )
+from rr_export.python.training import TrainingNoiseError
 from rr_export.python.values import (
+    MOST_WAYS,
     ROUNDINGS,
     Drawn,
+    Later,
+    Sifted,
     Uniform,
     Varying,
+    at_hand,
     call_plain,
     is_symbolic,
     operate,
+    operate_torch,
     plain,
     settled,
     truth,
 )
+from rr_export.python.varied import Varied
 from rr_export.recorder import DenseRecorder
-
-MOST_WAYS = 64  # a value that varies may have so many values where all of them must be tried
 
 # builtins that only compute: called once for every value
 PURE: frozenset[Any] = frozenset(
@@ -54,8 +66,29 @@ PURE: frozenset[Any] = frozenset(
     | set(ROUNDINGS)
     | {f for f in vars(operator).values() if callable(f) and not isinstance(f, type)}
 )
+# methods of plain containers and strings that only compute
+PURE_METHODS = frozenset(
+    {"keys", "values", "items", "get", "index", "count", "copy", "upper", "lower", "strip", "split", "startswith", "endswith"}
+    | {"union", "intersection", "difference", "issubset", "isdigit", "format", "join", "replace", "title", "bit_length"}
+)
 CALLEE = object()  # in place of a function: the first argument is what to call, and may vary
+
+
+@dataclass(frozen=True)
+class Method:
+    """In place of a function: a method of the first argument, which may vary."""
+
+    name: str
+
+    def of(self, owner: Any) -> Any:
+        """Returns the method bound to its owner."""
+        return getattr(owner, self.name)
+
+
 EFFECTS: frozenset[Any] = frozenset({print, input, open, exec, eval, breakpoint, next})
+
+
+_BETWEEN = ("torch", "numpy", "random", "rr_export", "contextlib", "functools")  # code between the author's and a draw
 
 
 class Notes:
@@ -96,10 +129,13 @@ class Tracing:
         root: the model.
         recorder: which keeps the calls, and makes the markers.
         notes: of the first run.
+        training: paths of modules whose training routes are kept.
     """
 
-    def __init__(self, root: nn.Module, recorder: DenseRecorder, notes: Notes) -> None:
-        self.root, self.recorder, self.notes = root, recorder, notes
+    def __init__(
+        self, root: nn.Module, recorder: DenseRecorder, notes: Notes, training: Collection[str] = ()
+    ) -> None:
+        self.root, self.recorder, self.notes, self.training = root, recorder, notes, tuple(training)
         self.decisions: list[Decision] = []
         self.deciding: dict[int, Deciding] = {}
         self.guard: dd.Diagram = dd.TRUE
@@ -107,7 +143,7 @@ class Tracing:
         self.depth = 0  # of branches
         self.paths = {id(vars(m)): n for n, m in root.named_modules()}
         self.inputs: list[torch.Tensor] = []
-        self.varied = torch.utils.weak.WeakIdKeyDictionary()  # tensors that differ from run to run
+        self.varied = Varied()
         self.by_site: dict[int, int] = {}
 
     @property
@@ -129,29 +165,41 @@ class Tracing:
         """Returns where the code is: the innermost line that is neither ours nor of a numeric library."""
         frame: types.FrameType | None = sys._getframe()
         while frame is not None:
-            home = str(frame.f_globals.get("__name__", "")).partition(".")[0]
-            if home == "rr_export" and str(frame.f_globals["__name__"]).startswith("rr_export.python"):
+            home = str(frame.f_globals.get("__name__", ""))
+            if home.startswith("rr_export.python"):
                 if self.stack:
-                    return Line(self.frame.source.file, self.frame.node.lineno, self._module())
-            elif home not in ("torch", "numpy", "random", "rr_export", "contextlib", "functools"):
-                owner = frame.f_locals.get("self")
-                module = self.paths.get(id(vars(owner)), "") if isinstance(owner, nn.Module) else ""
-                return Line(frame.f_code.co_filename, frame.f_lineno, module)
+                    return Line(self.frame.source.file, self.frame.node.lineno, self._interpreted_module())
+            elif home.partition(".")[0] not in _BETWEEN:
+                return Line(frame.f_code.co_filename, frame.f_lineno, self._module_around(frame))
             frame = frame.f_back
         return Line("model", 0)
 
-    def _module(self) -> str:
-        for frame in reversed(self.stack):
-            owner = frame.scope.variables.get("self")
-            if isinstance(owner, nn.Module):
-                return self.paths.get(id(vars(owner)), "")
-        return ""
+    def _module_around(self, frame: types.FrameType | None) -> str:
+        """The path of the innermost module whose code runs, from a frame outwards."""
+        while frame is not None and not str(frame.f_globals.get("__name__", "")).startswith("rr_export.python"):
+            path = self._path_of(frame.f_locals.get("self"))
+            if path is not None:
+                return path
+            frame = frame.f_back
+        return self._interpreted_module()
+
+    def _interpreted_module(self) -> str:
+        found = (self._path_of(frame.scope.variables.get("self")) for frame in reversed(self.stack))
+        return next((path for path in found if path is not None), "")
+
+    def _path_of(self, owner: Any) -> str | None:
+        return self.paths.get(id(vars(owner))) if isinstance(owner, nn.Module) else None
 
     def refuse(self, expected: str, got: str, do: str) -> NoReturn:
         """Raises a CaptureError that names the line."""
         raise CaptureError(f"{self.line()}: expected {expected}, got {got}; {do}")
 
     # Numbers
+
+    def is_constant(self, tensor: torch.Tensor) -> bool:
+        """Returns whether a tensor is the same in every run."""
+        found: bool = self.notes.ask(str(self.line()), lambda: tensor not in self.varied)
+        return found
 
     def constant(self, tensor: torch.Tensor) -> NDArray[Any] | None:
         """Returns the numbers of a tensor that is the same in every run, None where it is not."""
@@ -179,25 +227,35 @@ class Tracing:
             )
         return found
 
-    def told(self, function: Any, args: Any, kwargs: Any, result: Any) -> None:
+    def told(self, function: Any, args: Any, kwargs: Any, result: Any) -> Any:
         """After a function of torch: what is made of something that varies, varies."""
-        if self.notes.replaying:
-            return
-        given = pytree.tree_leaves((args, kwargs))
-        if any(isinstance(t, torch.Tensor) and t in self.varied for t in given):
-            for leaf in pytree.tree_leaves(result):
-                if isinstance(leaf, torch.Tensor):
-                    self.varied[leaf] = True
+        if not self.notes.replaying:
+            self.varied.told(args, kwargs, result)
+        return result
 
     # Draws
 
     def drawn(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Returns the numbers that a random function draws, as decisions."""
+        if function is COND:
+            condition, on_true, on_false, operands = cond_arguments(*args, **kwargs)
+            return self.branch(
+                self.as_condition(condition), lambda outcome: self.call(on_true if outcome else on_false, operands, {})
+            )
+        if function in RESEEDS:
+            self.refuse(
+                "draws from the global generators as they are",
+                f"a generator that is seeded or made by {function.__name__}()",
+                "leave it out; seeds are given to the exported file",
+            )
         read = reading(function)
         assert read is not None
         asked = self._asked(lambda *a, **k: read(self.numbers, *a, **k), args, kwargs)
         first = next(a for a in dd.leaves(asked) if isinstance(a, Asked))
         if first.laws is None:
+            line = self.line()
+            if line.module in self.training:
+                raise TrainingNoiseError(f"{line}: expected a draw that chooses, got {first.why}", line.module)
             self.refuse(
                 "a draw that chooses",
                 f"one that is used as a number ({first.why})",
@@ -222,7 +280,7 @@ class Tracing:
 
     def _asked(self, read: Callable[..., Asked], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dd.Diagram:
         def reads(*values: Any) -> Asked:
-            given, named = pytree.tree_unflatten(list(values), spec)
+            given, named = pytree.tree_unflatten([at_hand(v) for v in values], spec)
             try:
                 return read(*given, **named)
             except GeneratorGivenError:
@@ -245,7 +303,9 @@ class Tracing:
         if isinstance(value, Drawn):
             value = value.item() if value.values.size == 1 else value.values.tolist()
         if isinstance(value, Uniform):
-            self.refuse("a law that a distribution names", "one made from another draw", "draw once")
+            self.refuse(
+                "a draw that chooses", "one that is used as a number", "compare it, or make the number an input of the model"
+            )
         return dd.given(value.diagram, self.guard) if isinstance(value, Varying) else dd.Leaf(value)
 
     def _decide(self, law: dd.Diagram) -> Any:
@@ -291,7 +351,7 @@ class Tracing:
         bound = dd.given(number.diagram, self.guard)
         if isinstance(bound, dd.Leaf):
             return operate(operator.lt if below else operator.ge, draw, bound.value)
-        if decision.cuts or decision.law != dd.Leaf(Law()):
+        if decision.cuts or not isinstance(decision.law, dd.Leaf):
             self.refuse("a draw that is compared once", "one compared with several numbers", "draw anew")
         share = dd.apply(lambda n: min(max((float(n) - draw.offset) / draw.scale, 0.0), 1.0), bound)
         if draw.scale < 0:
@@ -344,11 +404,16 @@ class Tracing:
         joint = dd.given(dd.apply(lambda *values: values, *diagrams), self.guard)
 
         def call(values: Any) -> Any:
-            made = [v.tensor() if isinstance(v, _Numbers) else v for v in values]
+            made = [v.tensor() if isinstance(v, _Numbers) else at_hand(v) for v in values]
             given, named = pytree.tree_unflatten(made, spec)
-            if function is CALLEE:
-                return self.call(given[0], given[1:], named)
+            if function is CALLEE or isinstance(function, Method):
+                first = given[0] if function is CALLEE else function.of(given[0])
+                return self.call(first, given[1:], named)
             return self.call(function, given, named)
+
+        def compute(*values: Any) -> Any:
+            found = call(values[0])
+            return Later(lambda: call(values[0])) if isinstance(found, torch.Tensor) else found
 
         ways = dd.leaves(joint)
         if len(ways) == 1:
@@ -360,19 +425,21 @@ class Tracing:
                 "draw one number for the whole batch (batch size 1, or mode='batch'), or make them an input",
             )
         if self._computes(function, flat, ways):
-            return plain(dd.apply(call, joint))
+            return plain(dd.apply(compute, joint))
         which = dd.apply(lambda v: next(k for k, w in enumerate(ways) if dd.same(w, v)), joint)
         return self.split(which, len(ways), lambda k: call(ways[k]), names=self._way_names(flat, ways))
 
     def _computes(self, function: Any, flat: Sequence[Any], ways: Sequence[Any]) -> bool:
-        """Whether calls only compute plain values, so that they need no branch of the graph."""
+        """Whether calls only compute what is the same in every run, so that they need no branch of the graph."""
         values = list(itertools.chain(flat, *ways))
-        tensors = any(isinstance(v, torch.Tensor) for v in values)
-        if function is operator.getitem and tensors:
-            owner = flat[0]
-            if isinstance(owner, torch.Tensor):
-                return self.constant(owner) is not None
-        return not tensors and function in PURE
+        tensors = any(isinstance(v, torch.Tensor | Later | _Numbers) for v in values)
+        if tensors and not all(self.is_constant(v) for v in values if isinstance(v, torch.Tensor)):
+            return False
+        if isinstance(function, Method):
+            return all(_is_pure_method(way[0], function.name) for way in ways)
+        if function is CALLEE:
+            return False
+        return function in PURE or (isinstance(function, type) and issubclass(function, Distribution))
 
     def _way_names(self, flat: Sequence[Any], ways: Sequence[Any]) -> tuple[str, ...]:
         varying = [i for i, v in enumerate(flat) if is_symbolic(v)]
@@ -479,7 +546,7 @@ class Tracing:
         """Returns bool []: the decision lies at ``cut`` or above."""
         if not self.recorder.markers:
             found = torch.ones((), dtype=torch.bool)
-            self.varied[found] = True
+            self.varied.add(found)
             return found
         return torch.onnx.ops.symbolic(
             "rr::AtLeast", (), attrs={"decision": number, "cut": cut}, dtype=torch.bool, shape=(), version=1
@@ -536,8 +603,11 @@ class Tracing:
 
     def call_native(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Returns what a call of something that is not interpreted gives."""
+        args = tuple(a.whole() if isinstance(a, Sifted) else a for a in args)
+        if is_symbolic(function):
+            return self.lift(CALLEE, (function, *args), kwargs)
         original = original_of(function)
-        if reading(original) is not None:
+        if original is not function or reading(original) is not None:
             return self.drawn(original, args, kwargs)
         if own_generator(function):
             self.refuse(
@@ -551,8 +621,8 @@ class Tracing:
                 f"a side effect, {function.__name__}(), that would be lost",
                 "move it out of the branch",
             )
-        if is_symbolic(function):
-            return self.lift(CALLEE, (function, *args), kwargs)
+        if self.notes.replaying and isinstance(function, type) and issubclass(function, Distribution):
+            kwargs = {**kwargs, "validate_args": False}  # the first run did
         if self.varies((args, kwargs)):
             return self._call_varied(function, args, kwargs)
         number = self._number_of(function, args, kwargs)
@@ -560,10 +630,18 @@ class Tracing:
             return number
         return function(*args, **kwargs)
 
+    def call_method(self, owner: Varying, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Returns what a method of something that varies gives."""
+        if name in ("sample", "rsample") and all(isinstance(v, Distribution) for v in dd.leaves(owner.diagram)):
+            return self.drawn(sample, (owner, *args), kwargs)
+        return self.lift(Method(name), (owner, *args), kwargs)
+
     def _call_varied(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         owner = getattr(function, "__self__", None)
         if isinstance(owner, Drawn | Varying | Uniform) or _stores(function, owner):
             return function(*args, **kwargs)  # a list may hold what varies
+        if any(isinstance(a, Drawn | Uniform) for a in args) and _is_of_torch(function):
+            return operate_torch(function, args, kwargs)
         if function in (list, tuple, zip, enumerate, reversed) and all(not isinstance(a, Varying) for a in args):
             return function(*args, **kwargs)
         if function in (any, all, sum) and len(args) == 1 and not isinstance(args[0], Varying):
@@ -609,6 +687,19 @@ class _Numbers(tuple[Any, ...]):
         shape, *values = self
         flat = [float(v) if isinstance(v, int | float) and not isinstance(v, bool) else v for v in values]
         return torch.tensor(flat).reshape(shape)
+
+
+def _is_of_torch(function: Any) -> bool:
+    return str(getattr(function, "__module__", None) or "torch").partition(".")[0] == "torch" and not isinstance(
+        function, type | nn.Module
+    )
+
+
+def _is_pure_method(owner: Any, name: str) -> bool:
+    """Whether a method changes nothing and draws nothing."""
+    if isinstance(owner, Later | torch.Tensor):
+        return not name.endswith("_") and getattr(torch.Tensor, name, None) not in TORCH
+    return isinstance(owner, dict | list | tuple | str | range | set | frozenset | int | float) and name in PURE_METHODS
 
 
 def _stores(function: Any, owner: Any) -> bool:

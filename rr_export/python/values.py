@@ -6,8 +6,11 @@ They take part in arithmetic and comparisons as the values that they stand for d
 
 from __future__ import annotations
 
+import enum
+import itertools
 import math
 import operator
+import types
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -16,8 +19,11 @@ from typing import Any, NoReturn, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from rr_export.python import diagram as dd
+
+MOST_WAYS = 64  # a value that varies may have so many values where all of them must be tried
 
 BINARY = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and_", "or_", "xor", "lshift", "rshift", "matmul")
 COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne")
@@ -112,7 +118,7 @@ class Varying(_Operators):
 
     def item(self) -> Any:
         """Returns itself, as a number does."""
-        return self
+        return tracer().lift(float, (self,), {}) if has_tensors(self) else self
 
 
 @dataclass(eq=False)
@@ -281,6 +287,36 @@ def _in_place(drawn: Drawn, function: Callable[[Any], Any]) -> Drawn:
     return drawn
 
 
+class Later:
+    """A tensor that is the same in every run, computed where it is used: only the branch that uses it does."""
+
+    def __init__(self, make: Callable[[], torch.Tensor]) -> None:
+        self.now = make
+
+
+@dataclass(eq=False)
+class Sifted:
+    """A sequence in which an element is there only on some paths.
+
+    Attributes:
+        items: every element that may be there, with whether it is: a bool, or what varies.
+    """
+
+    items: list[tuple[Any, Any]]
+
+    def whole(self) -> Any:
+        """Returns it as a tuple that varies."""
+        there = [diagram_of(held) for held, _ in self.items]
+        values = [value for _, value in self.items]
+        if 2 ** sum(isinstance(d, dd.Node) for d in there) > MOST_WAYS:
+            tracer().refuse(
+                f"a sequence with at most {MOST_WAYS} forms where it is used as a whole",
+                f"one of which {len(self.items)} elements may be missing",
+                "loop over it",
+            )
+        return plain(dd.apply(lambda *held: tuple(itertools.compress(values, held)), *there))
+
+
 @dataclass(frozen=True)
 class Poison:
     """What a name or an entry holds after branches left things there that cannot be one value; reading it is refused."""
@@ -290,11 +326,22 @@ class Poison:
     do: str
 
 
-@dataclass(frozen=True)
-class Unbound:
-    """A name that one branch has not set."""
+def plain_kind(value: Any) -> Any:
+    """Returns what two plain values must share to be the values of one name; None: it is not a plain value."""
+    if isinstance(value, bool | int | float | str | bytes | range | slice | enum.Enum | np.number):
+        return type(value)
+    if value is None or isinstance(value, torch.dtype | torch.device | torch.Size | type):
+        return type(value)
+    if isinstance(value, Later):
+        return "tensor"
+    if isinstance(value, nn.Module | types.FunctionType | types.MethodType | types.BuiltinFunctionType):
+        return "callable"
+    return "callable" if type(value).__name__ == "Closure" else None
 
-    name: str
+
+def is_plain(value: Any) -> bool:
+    """Returns whether a value is one that may vary without a branch of the graph."""
+    return plain_kind(value) is not None
 
 
 def plain(diagram: dd.Diagram) -> Any:
@@ -314,9 +361,19 @@ def is_symbolic(value: Any) -> bool:
     return isinstance(value, Varying | Uniform | Drawn)
 
 
+def at_hand(value: Any) -> Any:
+    """Returns the value, computed here where it is one for later."""
+    return value.now() if isinstance(value, Later) else value
+
+
+def has_tensors(value: Any) -> bool:
+    """Returns whether a value varies among values of which some are tensors."""
+    return isinstance(value, Varying) and any(isinstance(v, Later | torch.Tensor) for v in dd.leaves(value.diagram))
+
+
 def settled(value: Any) -> Any:
     """Returns the value as it is under the decisions that are made here."""
-    return plain(dd.given(value.diagram, tracer().guard)) if isinstance(value, Varying) else value
+    return at_hand(plain(dd.given(value.diagram, tracer().guard))) if isinstance(value, Varying) else value
 
 
 def diagram_of(value: Any) -> dd.Diagram:
@@ -336,6 +393,8 @@ def truth(value: Any) -> Any:
         value = value.item()
     if isinstance(value, Uniform):
         return value.below(0) if value.offset < 0 else True  # zero itself has no probability
+    if has_tensors(value):
+        return tracer().lift(bool, (value,), {})
     return plain(dd.apply(bool, diagram_of(value)))
 
 
@@ -371,6 +430,8 @@ def _needs_graph(operands: Any) -> bool:
 
 def operate(function: Callable[..., Any], *operands: Any) -> Any:
     """Returns ``function`` of values of which some depend on decisions."""
+    if any(map(has_tensors, operands)):
+        return tracer().lift(function, operands, {})
     if any(isinstance(o, Uniform | Drawn) for o in operands) and function in _COMPARES and _needs_graph(operands):
         tracer().refuse(
             "a probability that is the same in every run",
