@@ -23,7 +23,7 @@ from torch import nn
 from rr_export.errors import CaptureError, RunError
 from rr_export.python import heap
 from rr_export.python.source import is_library_code
-from rr_export.python.sources import COND, GENERATORS, GLOBAL_GENERATORS, called_in_place, intercepted
+from rr_export.python.sources import COND, GENERATORS, GLOBAL_GENERATORS, REGULARISING, called_in_place, intercepted
 from rr_export.python.training import routed_in_training
 from rr_export.recorder import DenseRecorder
 from rr_export.run import recording_with
@@ -50,7 +50,9 @@ class _Seen:
 
     def call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A random function is called."""
-        self.decided |= function is not COND  # torch exports that by itself
+        # torch.cond alone is exported by torch; dropout that is off draws nothing
+        quiet = function in REGULARISING and REGULARISING[function](_no_numbers, *args, **kwargs) is None
+        self.decided |= function is not COND and not quiet
         return called_in_place(function, args, kwargs)
 
     def read(self, function: Any, args: Any, kwargs: Any, result: Any) -> Any:
@@ -75,6 +77,10 @@ class _Seen:
             frame = frame.f_back
         if frame is not None and _home(frame) not in (*sys.stdlib_module_names, "torch", "rr_export", "rr_runtime"):
             self.foreign = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}", what
+
+
+def _no_numbers(tensor: torch.Tensor) -> Any:
+    raise NotImplementedError
 
 
 def _home(frame: FrameType) -> str:
@@ -117,7 +123,7 @@ def _profiled(seen: _Seen) -> Iterator[None]:
     try:
         yield
     finally:
-        sys.setprofile(outer)
+        sys.setprofile(outer if callable(outer) else None)
 
 
 def modules_of(root: nn.Module) -> list[Any]:

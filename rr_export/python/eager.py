@@ -110,7 +110,7 @@ class _Walk:
         if read is None:
             return called_in_place(function, args, kwargs)
         asked = read(lambda t: t.detach().cpu().numpy(), *args, **kwargs)
-        if asked.laws is None:
+        if asked is None or asked.laws is None:
             return function(*args, **kwargs)
         numbers = [self._meet("draw") for _ in asked.laws]
         sites = [self.code.site(n) for n in numbers]

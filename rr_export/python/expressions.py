@@ -9,12 +9,13 @@ import operator
 import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
+from rr_export.python import diagram as dd
 from rr_export.python.heap import MISSING, Scope
-from rr_export.python.source import Source, analysed
+from rr_export.python.source import Source, analysed, wants_interpreter
 from rr_export.python.tracing import Tracing
 from rr_export.python.values import (
     Drawn,
@@ -26,6 +27,7 @@ from rr_export.python.values import (
     is_plain,
     is_symbolic,
     operate,
+    plain,
     settled,
     truth,
 )
@@ -74,6 +76,8 @@ class Frame:
         space: its globals.
         pending: the blocks and loops that it is in, outermost first, as the statements know them.
         shared: how many joins lie ahead in this frame at which other branches go on too.
+        yielded: what it has yielded, each with whether it is there.
+        outer: under which decisions it was called.
     """
 
     source: Source
@@ -84,6 +88,8 @@ class Frame:
     node: ast.AST
     pending: list[Any] = field(default_factory=list)
     shared: int = 0
+    yielded: list[tuple[Any, Any]] = field(default_factory=list)
+    outer: dd.Diagram = dd.TRUE
 
     def owner(self, name: str) -> Frame | None:
         """Returns the interpreted frame whose name this is."""
@@ -132,6 +138,9 @@ class Expressions(Tracing):
         """Returns a value that the code reads, which must be one."""
         if isinstance(value, Poison):
             self.refuse(value.expected, value.got, value.do)
+        if type(value) is list and id(value) in self.ragged:
+            _, there = self.ragged[id(value)]
+            return Sifted(list(zip(there, value, strict=True)), (value, there))
         return settled(value)
 
     def _eval_Constant(self, node: ast.Constant) -> Any:
@@ -157,8 +166,16 @@ class Expressions(Tracing):
     def _eval_Attribute(self, node: ast.Attribute) -> Any:
         return self.attribute(self.eval(node.value), node.attr)
 
+    def _eval_Yield(self, node: ast.Yield) -> None:
+        value = None if node.value is None else self.eval(node.value)
+        there = plain(dd.given(self.guard, self.frame.outer))
+        if there is not True and not is_plain(value):
+            self.refuse_elements(value)
+        self.frame.yielded.append((there, value))
+
     def attribute(self, owner: Any, name: str) -> Any:
         """Returns ``owner.name``."""
+        self.state.reads(owner, name, self.line)
         if isinstance(owner, Varying):
             return self.lift(getattr, (owner, name), {})
         descriptor = inspect.getattr_static(type(owner), name, None) if not isinstance(owner, type) else None
@@ -323,7 +340,7 @@ class Expressions(Tracing):
             return self._super()
         owner = self.eval(node.func.value) if isinstance(node.func, ast.Attribute) else None
         if isinstance(node.func, ast.Attribute):
-            function: Any = node.func.attr if isinstance(owner, Varying) else self.attribute(owner, node.func.attr)
+            function: Any = node.func.attr if isinstance(owner, Varying | Sifted) else self.attribute(owner, node.func.attr)
         else:
             function = self.eval(node.func)
         args = self._elements(node.args)
@@ -335,6 +352,8 @@ class Expressions(Tracing):
                 kwargs[keyword.arg] = self.eval(keyword.value)
         if isinstance(owner, Varying):
             return self.read(self.call_method(owner, function, tuple(args), kwargs))
+        if isinstance(owner, Sifted):
+            return self.call_sifted(owner, node.func.attr, args)  # type: ignore[attr-defined]
         return self.read(self.call(function, tuple(args), kwargs))
 
     def _super(self) -> Any:
@@ -401,6 +420,17 @@ class Expressions(Tracing):
             kept = settled(kept)
         return kept
 
+    def call_sifted(self, owner: Sifted, name: str, args: list[Any]) -> Any:
+        """Returns what a method of a sequence gives whose length varies."""
+        if owner.origin is None or name not in ("append", "extend"):
+            self.refuse(
+                "a list whose length is the same on every path",
+                f"one whose length varies, used by .{name}()",
+                "append to it, loop over it, or ask its length or an element",
+            )
+        for value in args if name == "append" else args[0]:
+            owner.append(value)
+
     def holds(self, value: Any) -> Any:
         """Returns a condition as a bool, or as one that varies; one on the input becomes a decision."""
         return self.branch(self.as_condition(value), lambda outcome: outcome)
@@ -417,17 +447,21 @@ class Expressions(Tracing):
                 value = element()
 
         self.branch(there, arm)
-        if isinstance(value, torch.Tensor) or is_symbolic(value) or not is_plain(value):
-            self.refuse(
-                "a list whose length is the same on every path",
-                f"one of {type(value).__name__} elements that a decision filters",
-                "write a loop that skips the element with continue",
-            )
+        if not is_plain(value):
+            self.refuse_elements(value)
         found.append((there, value))
+
+    def refuse_elements(self, value: Any) -> NoReturn:
+        """Raises: a decision filters values that are computed."""
+        self.refuse(
+            "a list whose length is the same on every path",
+            f"one of {type(value).__name__} elements that a decision filters",
+            "write a loop that skips the element with continue",
+        )
 
     def elements(self, iterable: Any) -> Iterator[tuple[Any, Any]]:
         """Yields what to loop over, each element with whether it is there."""
-        value = settled(iterable)
+        value = settled(self.iterated(iterable))
         if isinstance(value, Sifted):
             yield from value.items
         elif isinstance(value, Varying | Uniform):
@@ -436,6 +470,13 @@ class Expressions(Tracing):
             )
         else:
             yield from ((True, self.read(item)) for item in value)
+
+    def iterated(self, iterable: Any) -> Any:
+        """Returns what an object's own ``__iter__`` gives, where that may decide."""
+        method = getattr(type(iterable), "__iter__", None)
+        if isinstance(method, types.FunctionType) and wants_interpreter(method):
+            return self.call(method, (iterable,), {})
+        return iterable
 
     def closure(self, node: ast.FunctionDef | ast.Lambda) -> Closure:
         """Returns the function that a definition inside this frame makes."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import functools
 import inspect
+import logging
 import operator
 import types
 from collections.abc import Callable, Iterator, Sequence
@@ -28,6 +29,8 @@ from rr_export.python.heap import MISSING, Scope
 from rr_export.python.joining import FLOW, RESULT
 from rr_export.python.source import Source, draws, source_of, wants_interpreter
 from rr_export.python.values import Sifted, Varying, call_plain, plain, settled
+
+logger = logging.getLogger(__name__)
 
 NEXT, CONTINUE, BREAK, RETURN = "next", "continue", "break", "return"
 THERE = "<there>"
@@ -119,7 +122,8 @@ class Interpreter(Expressions):
         if self.depth and sum(frame.source is source for frame in self.stack) > MOST_TURNS:
             self._unbounded("a recursion", "count its depth")
         scope = Scope({**variables, FLOW: NEXT}, name)
-        self.push(Frame(source, scope, parent, cells, space, source.node))
+        frame = Frame(source, scope, parent, cells, space, source.node, outer=self.guard)
+        self.push(frame)
         try:
             if isinstance(source.node, ast.Lambda):
                 return self.eval(source.node.body)
@@ -129,6 +133,9 @@ class Interpreter(Expressions):
                 self.where_flow(NEXT, self._fall_off)
             elif flow == NEXT:
                 self._fall_off()
+            if source.yields:
+                sifted = any(there is not True for there, _ in frame.yielded)
+                return Sifted(frame.yielded) if sifted else iter([value for _, value in frame.yielded])
             return self.read(scope.variables[RESULT])
         finally:
             self.pop()
@@ -256,7 +263,7 @@ class Interpreter(Expressions):
         self.flow = plain(dd.apply(replaced, flow.diagram)) if isinstance(flow, Varying) else replaced(flow)
 
     def _exec_For(self, node: ast.For) -> None:
-        iterable = self.eval(node.iter)
+        iterable = self.iterated(self.eval(node.iter))
         if isinstance(iterable, Sifted):
             self._sifted_loop(node, iterable)
             return
@@ -484,6 +491,9 @@ class Interpreter(Expressions):
         load = ast.copy_location(_loading(node.target), node.target)
         left, right = self.eval(load), self.eval(node.value)
         kind = type(node.op)
+        if isinstance(left, Sifted):
+            self.call_sifted(left, "extend", [right])
+            return
         if self.varies((left, right)) or not isinstance(left, torch.Tensor) or not self.depth:
             function = BINARY[kind] if self.varies((left, right)) else IN_PLACE[kind]
             self.assign(node.target, self.binary(function, left, right))
@@ -513,7 +523,9 @@ class Interpreter(Expressions):
         if isinstance(target, ast.Name):
             self._bind(target.id, value)
         elif isinstance(target, ast.Attribute):
-            setattr(self.eval(target.value), target.attr, value)
+            owner = self.eval(target.value)
+            self.state.writes(owner, target.attr)
+            setattr(owner, target.attr, value)
         elif isinstance(target, ast.Subscript):
             owner, key = self.eval(target.value), self.eval(target.slice)
             if isinstance(owner, torch.Tensor) and self.depth:
@@ -629,8 +641,11 @@ class Interpreter(Expressions):
     def _exec_Assert(self, node: ast.Assert) -> None:
         test = self.eval(node.test)
         condition = self.as_condition(test)
-        if not isinstance(condition, bool):
-            self.refuse("an assertion that does not depend on decisions or inputs", "one that does", "remove it")
+        if isinstance(condition, torch.Tensor):  # where the model returns at all, it holds
+            logger.info("%s: the exported file does not check what this asserts of the input", self.line())
+            return
+        if isinstance(condition, Varying):
+            self.refuse("an assertion that does not depend on decisions", "one that does", "remove it")
         if not condition:
             raise AssertionError(self.eval(node.msg) if node.msg is not None else "")
 

@@ -20,11 +20,12 @@ from rr_export.errors import CaptureError
 from rr_export.python import diagram as dd
 from rr_export.python import heap
 from rr_export.python.heap import MISSING
-from rr_export.python.values import Drawn, Poison, Uniform, Varying, plain, plain_kind
+from rr_export.python.values import Drawn, Poison, Uniform, Varying, diagram_of, is_plain, plain, plain_kind
 
 if TYPE_CHECKING:
     from rr_export.python.decisions import Line
 
+Ragged = dict[int, tuple[list[Any], list[Any]]]  # lists by identity, with whether each element is there
 Build = Callable[[Sequence[torch.Tensor]], Any]
 FLOW, RESULT = "<flow>", "<result>"
 
@@ -40,6 +41,7 @@ class Joiner:
         line: of the decision.
         before: the state before the branches.
         states: the state after each.
+        raggeds: the lists whose length varies after each.
     """
 
     def __init__(
@@ -51,9 +53,10 @@ class Joiner:
         line: Line,
         before: heap.Snapshot,
         states: Sequence[heap.Snapshot],
+        raggeds: Sequence[Ragged],
     ) -> None:
         self.tracing, self.number, self.decided, self.which = tracing, number, decided, which
-        self.line, self.before, self.states = line, before, states
+        self.line, self.before, self.states, self.raggeds = line, before, states, raggeds
         self.tensors: list[tuple[torch.Tensor, ...]] = []
 
     def join(self, results: Sequence[Any], gates: Sequence[tuple[Any, int]] = ()) -> Any:
@@ -84,15 +87,20 @@ class Joiner:
 
     def _entries(self) -> list[tuple[heap.Place, Any, Build]]:
         keys = dict.fromkeys(found for state in self.states for found in heap.changed(self.before, state))
+        joined: set[int] = set()
         entries = []
         for number, key in keys:
             place = self.before.places[number]
+            if number in joined:
+                continue
             if key is None:
                 self._agree(place, number)
                 continue
             lengths = {len(s.contents.get(number, self.before.contents[number])) for s in self.states}
-            if isinstance(place.store, list) and len(lengths) > 1:
-                self._lost(f"a list ({place.name}) that is longer after one branch than after another")
+            if isinstance(place.store, list) and (len(lengths) > 1 or number in self.tracing.ragged):
+                self._join_ragged(place, number)
+                joined.add(number)
+                continue
             values = [
                 (s if number in s.contents else self.before).entries(number).get(key, MISSING) for s in self.states
             ]
@@ -100,6 +108,24 @@ class Joiner:
                 place.store.extend([None] * (key + 1 - len(place.store)))
             entries.append((place, key, self._entry(place, key, values)))
         return entries
+
+    def _join_ragged(self, place: heap.Place, number: int) -> None:
+        """A list to which the branches appended different numbers of plain values: each is there where its branch is."""
+        before = self.before.contents[number]
+        items, (_, there) = list(before), self.tracing.ragged.get(number, (None, [True] * len(before)))
+        for branch, state in enumerate(self.states):
+            after = state.contents.get(number, before)
+            _, of_branch = self.raggeds[branch].get(number, (None, [True] * len(after)))
+            same = len(after) >= len(before) and all(a is b for a, b in zip(after, before, strict=False))
+            added = after[len(before) :]
+            if not same or number in self.tracing.lasting or not all(isinstance(v, Varying) or is_plain(v) for v in added):
+                self._lost(f"a list ({place.name}) that is longer after one branch than after another")
+            here = dd.apply(lambda v, b=branch: v == b, self.which)
+            for value, kept in zip(added, of_branch[len(before) :], strict=True):
+                items.append(value)
+                there.append(plain(dd.both(here, diagram_of(kept))))
+        place.store[:] = items
+        self.tracing.ragged[number] = (place.store, there)
 
     def _entry(self, place: heap.Place, key: Any, values: list[Any]) -> Build:
         if not any(v is MISSING for v in values):

@@ -35,7 +35,7 @@ from rr_export.python.source import is_library_code, wants_interpreter
 from rr_export.python.sources import Law, intercepted
 from rr_export.python.tracing import Notes
 from rr_export.python.training import TrainingNoiseError, routed_in_training, training_routers
-from rr_export.python.values import Drawn, Poison, active, is_symbolic
+from rr_export.python.values import active
 from rr_export.recorder import Call, DenseRecorder
 from rr_export.run import Choice, recording_with
 from rr_export.signature import bind_request
@@ -88,6 +88,7 @@ def interpreting(tracing: Interpreter) -> Iterator[None]:
     """Inside, the forwards of the model's modules are interpreted, and random functions make decisions."""
     token = active.set(tracing)
     limit = sys.getrecursionlimit()
+    outputs = tracing.root.register_forward_hook(lambda module, args, result: tracing.outputs(result))
     sys.setrecursionlimit(max(limit, DEEP))
     try:
         with (
@@ -100,6 +101,7 @@ def interpreting(tracing: Interpreter) -> Iterator[None]:
             yield
     finally:
         sys.setrecursionlimit(limit)
+        outputs.remove()
         active.reset(token)
 
 
@@ -189,7 +191,14 @@ def _survey(
             tracing.inputs.append(tensor)
     recorder.around = tracing.entering
     with heap.restored(model), interpreting(tracing), recording_with(recorder), torch.no_grad():
-        run(tracing, model, args, kwargs)
+        before = heap.snapshot([("self", model)])
+        run(model, args, kwargs)
+        after = heap.snapshot([("self", model)])
+    for what, line in tracing.state.left(before, after):
+        raise CaptureError(
+            f"{line}: expected runs that start alike, got a side effect that would be lost: {what} is read here before "
+            "the run sets it, and lives on to the next run; set it first, or make it an input and an output"
+        )
     return tracing
 
 
@@ -201,10 +210,10 @@ def replaying(tracing: Interpreter) -> Iterator[None]:
         yield
 
 
-def run(tracing: Interpreter, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def run(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Returns what the model returns, with errors of its code that name the line."""
     try:
-        result = model(*args, **kwargs)
+        return model(*args, **kwargs)
     except CaptureError:
         raise
     except RecursionError as error:
@@ -214,15 +223,6 @@ def run(tracing: Interpreter, model: nn.Module, args: tuple[Any, ...], kwargs: d
             f"model: expected code that runs where every decision goes all its ways, got {type(error).__name__}: {error}; "
             "see the traceback above"
         ) from error
-    for path, leaf in pytree.tree_leaves_with_path(result, is_leaf=is_symbolic):
-        if isinstance(leaf, Poison):
-            raise CaptureError(f"model: expected {leaf.expected}, got {leaf.got}; {leaf.do}")
-        if isinstance(leaf, Drawn) or is_symbolic(leaf):
-            raise CaptureError(
-                f"model: expected tensors as outputs, got a number that is drawn at output {pytree.keystr(path)}; return "
-                "what is computed from it"
-            )
-    return result
 
 
 def conclude(tracing: Interpreter) -> Program:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 UNSUPPORTED = (
-    *(ast.Yield, ast.YieldFrom, ast.Await, ast.AsyncFor, ast.AsyncWith, ast.AsyncFunctionDef, ast.ClassDef),
+    *(ast.YieldFrom, ast.Await, ast.AsyncFor, ast.AsyncWith, ast.AsyncFunctionDef, ast.ClassDef),
     *(ast.TryStar, ast.MatchSequence, ast.MatchMapping, ast.MatchClass, ast.MatchStar),
 )
 _NATIVE = {*sys.stdlib_module_names, "torch", "numpy", "onnx", "onnxruntime", "onnxscript", "onnx_ir", "rr_export"}
@@ -37,6 +37,8 @@ class Source:
         own: the names that it binds.
         outer: the names that it declares global.
         enclosing: the names that it declares nonlocal.
+        used: all names in it.
+        yields: whether it is a generator.
     """
 
     node: ast.FunctionDef | ast.Lambda
@@ -44,6 +46,8 @@ class Source:
     own: frozenset[str]
     outer: frozenset[str] = frozenset()
     enclosing: frozenset[str] = frozenset()
+    used: frozenset[str] = frozenset()
+    yields: bool = False
 
 
 def source_of(function: Callable[..., Any]) -> Source | None:
@@ -53,7 +57,7 @@ def source_of(function: Callable[..., Any]) -> Source | None:
 
 @functools.cache
 def _source_of(code: types.CodeType) -> Source | None:
-    if code.co_flags & (inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR):
+    if code.co_flags & (inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR):
         return None
     try:
         lines, first = inspect.getsourcelines(code)
@@ -106,7 +110,8 @@ def analysed(node: ast.FunctionDef | ast.Lambda, file: str) -> Source:
     own |= {a.arg for a in (node.args.vararg, node.args.kwarg) if a is not None}
     outer: set[str] = set()
     enclosing: set[str] = set()
-    for inner in _of_this_function(node):
+    inside = list(_of_this_function(node))
+    for inner in inside:
         if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store | ast.Del):
             own.add(inner.id)
         elif isinstance(inner, ast.FunctionDef) or (isinstance(inner, ast.ExceptHandler | ast.MatchAs) and inner.name):
@@ -117,7 +122,15 @@ def analysed(node: ast.FunctionDef | ast.Lambda, file: str) -> Source:
             outer |= set(inner.names)
         elif isinstance(inner, ast.Nonlocal):
             enclosing |= set(inner.names)
-    return Source(node, file, frozenset(own - outer - enclosing), frozenset(outer), frozenset(enclosing))
+    return Source(
+        node,
+        file,
+        frozenset(own - outer - enclosing),
+        frozenset(outer),
+        frozenset(enclosing),
+        frozenset(n.id for n in ast.walk(node) if isinstance(n, ast.Name)),
+        any(isinstance(n, ast.Yield) for n in inside),
+    )
 
 
 def _of_this_function(node: ast.AST) -> Iterator[ast.AST]:

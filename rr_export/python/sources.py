@@ -11,12 +11,14 @@ import contextlib
 import inspect
 import math
 import random
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch.distributions import Bernoulli, Categorical, Distribution
 from torch.overrides import TorchFunctionMode
@@ -100,7 +102,7 @@ def _tensor(shape: Sequence[int], dtype: torch.dtype | None, laws: Sequence[Law]
 def _wrapped(function: Callable[..., Any]) -> Callable[..., Any]:
     """Refuses a generator, whatever the function."""
 
-    def read(numbers: Numbers, *args: Any, generator: Any = None, **kwargs: Any) -> Asked:
+    def read(numbers: Numbers, *args: Any, generator: Any = None, **kwargs: Any) -> Asked | None:
         if generator is not None or any(isinstance(a, torch.Generator) for a in args):
             raise GeneratorGivenError
         return function(numbers, *args, **kwargs)  # type: ignore[no-any-return]
@@ -170,7 +172,7 @@ def _multinomial(numbers: Numbers, weights: Any, num_samples: int = 1, replaceme
     return _tensor((*table.shape[:-1], num_samples), torch.int64, laws)
 
 
-TORCH: dict[Any, Callable[..., Asked]] = {
+TORCH: dict[Any, Callable[..., Asked | None]] = {
     torch.rand: _rand,
     torch.rand_like: _rand_like,
     torch.Tensor.uniform_: _uniform_,
@@ -203,6 +205,31 @@ def sample(numbers: Numbers, distribution: Distribution, sample_shape: Any = ())
         return _noise("several samples of several distributions")
     rows = [_outcomes(row) for row in table.reshape(-1, table.shape[-1])]
     return _tensor(shape, torch.int64, rows * count)
+
+
+def _regularising(name: str, training: int, default: bool) -> Callable[..., Asked | None]:
+    """A function of torch.nn.functional that draws in training only; None: it does not draw here."""
+
+    def read(numbers: Numbers, *args: Any, **kwargs: Any) -> Asked | None:
+        flag = args[training] if len(args) > training else kwargs.get("training", default)
+        p = args[1] if len(args) > 1 else kwargs.get("p", 1)
+        return _noise(f"{name} in training") if flag and p else None
+
+    return read
+
+
+def _attention(numbers: Numbers, *args: Any, **kwargs: Any) -> Asked | None:
+    p = args[4] if len(args) > 4 else kwargs.get("dropout_p", 0.0)
+    return _noise("dropout in attention") if p else None
+
+
+REGULARISING: dict[Any, Callable[..., Asked | None]] = {
+    **{getattr(F, n): _regularising(n, 2, True) for n in ("dropout", "dropout1d", "dropout2d", "dropout3d")},
+    **{getattr(F, n): _regularising(n, 2, False) for n in ("alpha_dropout", "feature_alpha_dropout")},
+    F.rrelu: _regularising("rrelu", 3, False),
+    F.scaled_dot_product_attention: _attention,
+}
+TORCH |= {**REGULARISING, F.gumbel_softmax: lambda numbers, *args, **kwargs: _noise("gumbel_softmax")}
 
 
 def _value(law: Law) -> Asked:
@@ -297,17 +324,20 @@ _ORIGINALS = {getattr(home, name): (table, name) for home, table in _HOMES for n
 GENERATORS: tuple[Any, ...] = (random.Random, np.random.Generator, np.random.RandomState)
 GLOBAL_GENERATORS = (random._inst, np.random.mtrand._rand, torch.default_generator)  # type: ignore[attr-defined]
 
-# functions that change what the global generators draw, or make others
-RESEEDS = frozenset(
-    {torch.manual_seed, torch.seed, torch.set_rng_state, torch.random.fork_rng, random.seed, random.setstate}
-    | {np.random.seed, np.random.set_state, np.random.default_rng}
-)
+# functions that change what the global generators draw, or make others, by where they are found
+_RESEEDS = {
+    **dict.fromkeys((torch, torch.random), ("manual_seed", "seed", "set_rng_state")),
+    random: ("seed", "setstate"),
+    np.random: ("seed", "set_state", "default_rng"),
+}
 COND = torch.cond
-_REPLACED = frozenset({COND, *RESEEDS})
 
 
-def reading(function: Any) -> Callable[..., Asked] | None:
-    """Returns how to read a call of a random function, as ``(numbers of a tensor, *args, **kwargs) -> Asked``."""
+def reading(function: Any) -> Callable[..., Asked | None] | None:
+    """Returns how to read a call of a random function, as ``(numbers of a tensor, *args, **kwargs) -> Asked``.
+
+    What it returns is None where these arguments draw nothing.
+    """
     if function is sample:
         return sample
     owner = getattr(function, "__self__", None)
@@ -363,16 +393,17 @@ def intercepted(
         inside: whether the call belongs to the block (other threads and tasks see the functions as they were).
     """
     places: list[tuple[dict[str, Any], str, Any]] = []
-    homes = (*(vars(home) for home, _ in _HOMES), vars(torch), vars(torch.random))
-    for space in [*homes, *(vars(m) for m in modules)]:
+    replaced = {*_ORIGINALS, COND, *_reseeding()}
+    for space in [*map(vars, _RESEEDS), *(vars(m) for m in modules)]:
         for name, value in list(space.items()):
             with contextlib.suppress(TypeError):
-                if value in _ORIGINALS or value in _REPLACED:
+                if value in replaced:
                     places.append((space, name, value))
 
     def stand_in(original: Any) -> Any:
         def call(*args: Any, **kwargs: Any) -> Any:
-            return handle(original, args, kwargs) if inside() else original(*args, **kwargs)
+            own = str(sys._getframe(1).f_globals.get("__name__")).startswith("torch._")  # torch at work on its own
+            return original(*args, **kwargs) if own or not inside() else handle(original, args, kwargs)
 
         call.__rr_original__ = original  # type: ignore[attr-defined]
         return call
@@ -385,6 +416,16 @@ def intercepted(
     finally:
         for space, name, original in places:
             space[name] = original
+
+
+def _reseeding() -> set[Any]:
+    """The functions that reseed; torch replaces some of its own while it is imported."""
+    return {getattr(home, name) for home, names in _RESEEDS.items() for name in names}
+
+
+def reseeds(function: Any) -> bool:
+    """Returns whether a function changes what the global generators draw, or makes another."""
+    return getattr(function, "__name__", "") in {name for names in _RESEEDS.values() for name in names}
 
 
 def called_in_place(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -7,6 +7,7 @@ import itertools
 import operator
 import sys
 import types
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,11 +24,11 @@ from rr_export.errors import CaptureError
 from rr_export.python import diagram as dd
 from rr_export.python import heap
 from rr_export.python.decisions import Deciding, Decision, Line
-from rr_export.python.joining import Joiner
+from rr_export.python.joining import Joiner, Ragged
 from rr_export.python.sources import (
     COND,
     IN_PLACE,
-    RESEEDS,
+    REGULARISING,
     TORCH,
     Asked,
     GeneratorGivenError,
@@ -35,20 +36,25 @@ from rr_export.python.sources import (
     cond_arguments,
     original_of,
     own_generator,
+    called_in_place,
     reading,
+    reseeds,
     sample,
 )
+from rr_export.python.state import State
 from rr_export.python.training import TrainingNoiseError
 from rr_export.python.values import (
     MOST_WAYS,
     ROUNDINGS,
     Drawn,
     Later,
+    Poison,
     Sifted,
     Uniform,
     Varying,
     at_hand,
     call_plain,
+    has_tensors,
     is_symbolic,
     operate,
     operate_torch,
@@ -145,6 +151,9 @@ class Tracing:
         self.inputs: list[torch.Tensor] = []
         self.varied = Varied()
         self.by_site: dict[int, int] = {}
+        self.state = State()
+        self.ragged: Ragged = {}  # lists that are longer on some paths, with who is there
+        self.lasting = set(heap.snapshot([("self", root)]).places)  # containers that were there before the run
 
     @property
     def frame(self) -> Any:
@@ -242,7 +251,7 @@ class Tracing:
             return self.branch(
                 self.as_condition(condition), lambda outcome: self.call(on_true if outcome else on_false, operands, {})
             )
-        if function in RESEEDS:
+        if reseeds(function):
             self.refuse(
                 "draws from the global generators as they are",
                 f"a generator that is seeded or made by {function.__name__}()",
@@ -250,6 +259,8 @@ class Tracing:
             )
         read = reading(function)
         assert read is not None
+        if function in REGULARISING and read(self.numbers, *args, **kwargs) is None:
+            return self._not_drawn(function, args, kwargs)
         asked = self._asked(lambda *a, **k: read(self.numbers, *a, **k), args, kwargs)
         first = next(a for a in dd.leaves(asked) if isinstance(a, Asked))
         if first.laws is None:
@@ -271,6 +282,11 @@ class Tracing:
             array[i] = element
         result = Drawn(array.reshape(first.shape), first.like)
         return self._in_place(args[0], result) if function in IN_PLACE else result
+
+    def _not_drawn(self, function: Any, args: Any, kwargs: Any) -> Any:
+        if self.varies((args, kwargs)):
+            return self._call_varied(function, args, kwargs)
+        return self.told(function, args, kwargs, function(*args, **kwargs))
 
     def _in_place(self, target: Any, result: Drawn) -> Any:
         if isinstance(target, Drawn):
@@ -453,6 +469,12 @@ class Tracing:
     def _array(self, drawn: Drawn) -> dd.Diagram:
         """The values of an array of draws as tensors or numpy arrays."""
         elements = [self._diagram(v) for v in drawn.values.reshape(-1)]
+        if sum(isinstance(e, dd.Node) for e in elements) > 1:
+            self.refuse(
+                "one draw for the whole batch",
+                f"{len(elements)} numbers that are drawn, used together as a tensor, such as one for each row",
+                "draw one number (batch size 1, or mode='batch'), or use the numbers one by one",
+            )
 
         def build(*values: Any) -> Any:
             if drawn.like == "numpy":
@@ -485,11 +507,14 @@ class Tracing:
         self.deciding[number] = Deciding(
             placed if decided is None else None, line, tuple(names[k] if names else str(k) for k in feasible)
         )
-        before = heap.snapshot(self.roots())
-        outer, results, states = self.guard, [], []
+        before, ragged = heap.snapshot(self.roots()), self._ragged_now()
+        outer, results, states, raggeds = self.guard, [], [], []
+        written, everywhere = self.state.written, []
         made: list[tuple[Decision, int]] = []
         for i, k in enumerate(feasible):
             known = len(self.decisions)
+            self.state.written = set(written)
+            everywhere.append(self.state.written)
             self.guard = dd.both(outer, dd.apply(lambda v, i=i: v == i, placed))
             self.depth += 1
             with self.recorder.inside(number, i):
@@ -506,12 +531,18 @@ class Tracing:
                     self.depth -= 1
                     self.guard = outer
                 states.append(heap.snapshot(self.roots()))
+                raggeds.append(self._ragged_now())
             made += [(d, i) for d in self.decisions[known:] if d.kind == "gate"]
             self._check_tensors(before, line)
             heap.restore(before)
+            self.ragged = {k: (store, list(there)) for k, (store, there) in ragged.items()}
+        self.state.written = set.intersection(*everywhere)
         self.recorder.note_fixed_axes(str(line))
-        joiner = Joiner(self, number, decided, placed, line, before, states)
+        joiner = Joiner(self, number, decided, placed, line, before, states, raggeds)
         return joiner.join(results, made)
+
+    def _ragged_now(self) -> Ragged:
+        return {k: (store, list(there)) for k, (store, there) in self.ragged.items()}
 
     def _by_one(self, which: dd.Diagram) -> bool:
         """Whether one draw or site decides, by contiguous intervals."""
@@ -556,9 +587,33 @@ class Tracing:
         """Yields what the code can change."""
         yield "self", self.root
         for frame in self.stack:
+            for name in frame.source.used - frame.source.own:
+                if isinstance(frame.space.get(name), dict | list | set | deque):
+                    self.lasting.add(id(frame.space[name]))
+                    yield name, frame.space[name]
             while frame is not None:
                 yield frame.scope.function, frame.scope
                 frame = frame.parent
+
+    def outputs(self, result: Any) -> Any:
+        """Returns what the model returns: tensors, whatever is decided."""
+        values, spec = pytree.tree_flatten(result, is_leaf=is_symbolic)
+        return pytree.tree_unflatten([self._output(value) for value in values], spec)
+
+    def _output(self, value: Any) -> Any:
+        if isinstance(value, Poison):
+            raise CaptureError(f"model: expected {value.expected}, got {value.got}; {value.do}")
+        value = settled(value)
+        if has_tensors(value) and all(isinstance(v, Later | torch.Tensor) for v in dd.leaves(value.diagram)):
+            return self.lift(lambda tensor: tensor.clone(), (value,), {})
+        if not is_symbolic(value) and not isinstance(value, Sifted):
+            return value
+        got = "a number that is drawn"
+        if isinstance(value, Varying):
+            kinds = " and ".join(sorted({type(at_hand(v)).__name__ for v in dd.leaves(value.diagram)}))
+            got = f"one of type {kinds} that depends on what is decided there"
+        lines = ", ".join(sorted({str(self.decisions[d].line) for d in _decisions_in(value)}))
+        raise CaptureError(f"{lines}: expected tensors as outputs of the model, got {got}; return what is computed from it")
 
     def _check_tensors(self, before: heap.Snapshot, line: Line) -> None:
         for tensor, version, name in before.tensors.values():
@@ -603,6 +658,8 @@ class Tracing:
 
     def call_native(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Returns what a call of something that is not interpreted gives."""
+        if function is len and isinstance(args[0], Sifted):
+            return args[0].length()
         args = tuple(a.whole() if isinstance(a, Sifted) else a for a in args)
         if is_symbolic(function):
             return self.lift(CALLEE, (function, *args), kwargs)
@@ -677,6 +734,17 @@ class Tracing:
             value = args[0].reshape(())
             return value.double() if function is float else value.long() if function is int else value != 0
         return None
+
+
+def _decisions_in(value: Any) -> set[int]:
+    """The decisions that a value depends on."""
+    if isinstance(value, Uniform):
+        return {value.decision}
+    if isinstance(value, Drawn):
+        return set().union(*map(_decisions_in, value.values.reshape(-1)))
+    if isinstance(value, Sifted):
+        return set().union(*(_decisions_in(there) for there, _ in value.items))
+    return dd.decisions(value.diagram) if isinstance(value, Varying) else set()
 
 
 class _Numbers(tuple[Any, ...]):

@@ -7,7 +7,6 @@ They take part in arithmetic and comparisons as the values that they stand for d
 from __future__ import annotations
 
 import enum
-import itertools
 import math
 import operator
 import types
@@ -300,21 +299,38 @@ class Sifted:
 
     Attributes:
         items: every element that may be there, with whether it is: a bool, or what varies.
+        origin: the list that it is a view of, and its ``there`` of every element; or None.
     """
 
     items: list[tuple[Any, Any]]
+    origin: tuple[list[Any], list[Any]] | None = None
 
     def whole(self) -> Any:
         """Returns it as a tuple that varies."""
-        there = [diagram_of(held) for held, _ in self.items]
-        values = [value for _, value in self.items]
-        if 2 ** sum(isinstance(d, dd.Node) for d in there) > MOST_WAYS:
-            tracer().refuse(
-                f"a sequence with at most {MOST_WAYS} forms where it is used as a whole",
-                f"one of which {len(self.items)} elements may be missing",
-                "loop over it",
-            )
-        return plain(dd.apply(lambda *held: tuple(itertools.compress(values, held)), *there))
+        guard, form = tracer().guard, dd.Leaf(())
+        for there, value in self.items:
+            added = dd.apply(lambda held, v: (v,) if held else (), diagram_of(there), diagram_of(value))
+            form = dd.given(dd.apply(operator.add, form, added), guard)
+            if len(dd.leaves(form)) > MOST_WAYS:
+                tracer().refuse(
+                    f"a sequence with at most {MOST_WAYS} forms where it is used as a whole",
+                    f"one of which {len(self.items)} elements may be missing",
+                    "loop over it",
+                )
+        return plain(form)
+
+    def length(self) -> Any:
+        """Returns how many elements are there."""
+        total = dd.Leaf(0)
+        for there, _ in self.items:
+            total = dd.apply(operator.add, total, dd.apply(int, diagram_of(there)))
+        return plain(dd.given(total, tracer().guard))
+
+    def append(self, value: Any) -> None:
+        """The list has one more element."""
+        assert self.origin is not None
+        self.origin[0].append(value)
+        self.origin[1].append(True)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import random
 
 import numpy as np
@@ -316,6 +318,22 @@ class ComprehensionFilter(Layers):
         return x
 
 
+class GeneratorMethod(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = linears(3)
+
+    def kept(self) -> Iterator[nn.Module]:
+        for layer in self.layers:
+            if torch.rand(()) < 0.7:
+                yield layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.kept():
+            x = layer(x)
+        return x
+
+
 # All coins are thrown first.
 class CoinsFirst(Layers):
     def __init__(self) -> None:
@@ -414,6 +432,7 @@ def sequential() -> nn.Module:
 
 
 CASES = [
+    case("loops/generator_method", GeneratorMethod, 8),
     case("loops/layer_drop", LayerDrop, 16, default=True),
     case("loops/skip_if", SkipIf, 8, example(3)),
     case("loops/continue_late", ContinueLate, 8),

@@ -169,20 +169,6 @@ class ListAppendedInBoth(nn.Module):
         return hidden
 
 
-# The list has another length on every path, but it does not leave the model.
-class ListConsumed(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.layers = linears(2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        seen = [x]
-        for layer in self.layers:
-            if torch.rand(()) < 0.5:
-                seen.append(layer(x))
-        return torch.stack(seen).sum(0)
-
-
 @dataclass
 class Hidden:
     states: Tensor
@@ -410,7 +396,6 @@ CASES = [
     case("state/attribute_of_child", AttributeOfChild, 8),
     case("state/list_in_both", ListInBoth, 2),
     case("state/list_appended_in_both", ListAppendedInBoth, 4),
-    case("state/list_consumed", ListConsumed, 4),
     case("state/dataclass", DataclassState, 4),
     case("state/dataclass_replaced", DataclassReplaced, 2),
     case("state/several_outputs", SeveralOutputs, 2),
