@@ -143,6 +143,11 @@ def remember_code(root: nn.Module, code: Code | None) -> None:
         _codes[root] = code
 
 
+def has_code(root: nn.Module) -> bool:
+    """Returns whether decisions of the model's own code are known."""
+    return root in _codes
+
+
 def all_sites(root: nn.Module) -> dict[str, Choice | CodeSite]:
     """Returns the sites below ``root``, then the known decisions of its own code, by name in site order."""
     code = _codes.get(root)

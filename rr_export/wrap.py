@@ -76,17 +76,32 @@ def route_layers(
     return tree_plan(model)
 
 
-def plan_of(model: nn.Module, args: tuple[Any, ...] | None = None, kwargs: Mapping[str, Any] | None = None) -> Plan:
+def plan_of(
+    model: nn.Module,
+    args: tuple[Any, ...] | None = None,
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    keep_training_routes: bool = False,
+) -> Plan:
     """Returns the plan of ``model``, which opens the run from now on.
 
     Args:
         model: the model.
         args: with arguments the calls of the sites are those that one trace with them makes (this decides which
-            sites are reached); without, one call per registration in the module tree.
+            sites are reached), and the decisions of the model's own code are sites too; without, there is one call per
+            registration in the module tree.
         kwargs: keyword arguments of the trace.
+        keep_training_routes: as for :func:`rr_export.export`; wants ``args``.
+
+    Raises:
+        CaptureError: the model's own code decides in a way that cannot be captured faithfully.
     """
     open_runs_at(model)
-    return tree_plan(model) if args is None and kwargs is None else trace_plan(model, args or (), kwargs)
+    if args is None and kwargs is None:
+        if keep_training_routes:
+            raise ValueError("plan_of: expected args with keep_training_routes, got none; give example arguments")
+        return tree_plan(model)
+    return trace_plan(model, args or (), kwargs, training=None if keep_training_routes else ())
 
 
 def _holds(layer: nn.Module, other: nn.Module) -> bool:

@@ -16,8 +16,10 @@ from rr_export.lowering.builder import Builder
 from rr_export.lowering.placement import MARKERS, Placement, Scope, parse_scope
 from rr_export.plan import Plan
 
-# on every If of a site: the site's index, the call's number, and the least route of then_branch
-SITE_KEY, CALL_KEY, MIDDLE_KEY = "rr.site", "rr.call", "rr.middle"
+# On every If of a site: the site's index, the call's number, the least route of then_branch, and which of the call's
+# branches that is. An If that several decisions or the input decide has only the call's number and the branch; a Squeeze
+# that hands a condition of a site to such a decision has only the site and the route.
+SITE_KEY, CALL_KEY, MIDDLE_KEY, BRANCH_KEY = "rr.site", "rr.call", "rr.middle", "rr.branch"
 
 AT_LEAST = "AtLeast"  # the marker of a condition on a route, which the graph computes with
 
@@ -109,10 +111,12 @@ class _Sinker:
 
     def _asked(self, marker: ir.Node) -> ir.Node:
         """The node that gives bool [] where a marker asks whether a route is at least some number."""
-        gate = self.gates[at_least(marker)]
-        node = ir.node("Squeeze", [gate], name=f"{gate.name}/scalar", metadata_props=dict(marker.metadata_props))
+        site, middle = at_least(marker)
+        marks = dict(marker.metadata_props) | {SITE_KEY: str(site), MIDDLE_KEY: str(middle)}
+        node = ir.node("Squeeze", [self.gates[site, middle]], metadata_props=marks)
         result = node.outputs[0]
-        result.name, result.type, result.shape = f"{gate.name}/scalar", ir.TensorType(ir.DataType.BOOL), ir.Shape([])
+        result.name = f"rr/{self.captured.plan.sites[site].name}>={middle}/scalar"
+        result.type, result.shape = ir.TensorType(ir.DataType.BOOL), ir.Shape([])
         ir.convenience.replace_all_uses_with(marker.outputs[0], result)
         return node
 
@@ -184,10 +188,11 @@ class _Sinker:
     def _condition(self, call: int, middle: int, decided: ir.Value | None) -> tuple[ir.Value | None, dict[str, str]]:
         """What the If asks whose then_branch begins with branch ``middle``, and how it is marked."""
         site = self.captured.calls[call].site
+        marks = {CALL_KEY: str(call), BRANCH_KEY: str(middle)}
         if site < 0:
-            return decided, {CALL_KEY: str(call)}
+            return decided, marks
         route = self.captured.firsts(call)[middle]
-        return self.gates[site, route], {SITE_KEY: str(site), CALL_KEY: str(call), MIDDLE_KEY: str(route)}
+        return self.gates[site, route], {SITE_KEY: str(site), MIDDLE_KEY: str(route), **marks}
 
     def _graph(
         self, leaves: list[ir.Graph], first: int, call: int, name: str, decided: ir.Value | None

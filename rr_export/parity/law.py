@@ -23,7 +23,7 @@ from rr_export.parity.report import Check
 from rr_export.parity.subject import Candidate, Eager
 from rr_export.plan import Plan
 from rr_export.routing import RoutingSlice, threshold_failures
-from rr_export.run import free_routes, recorded
+from rr_export.run import recorded
 from rr_runtime.draws import fresh_seed
 
 FALSE_ALARM = 1e-6  # of one whole verification
@@ -50,7 +50,7 @@ def check_law(
     failures: list[str] = []
     latents: dict[str, NDArray[np.int64]] = {}
     if eager is not None:
-        latents["eager free draws"] = free_routes(eager.model, EAGER_RUNS)
+        latents["eager free draws"] = eager.free_routes(EAGER_RUNS)
     tests = (len(latents) + len(sources)) * count_tests(plan)
     figures: dict[str, object] = {"false_alarm_rate": FALSE_ALARM, "tests": tests}
     for number, (name, sample) in enumerate(sources):

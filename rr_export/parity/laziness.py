@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import onnxruntime
 from rr_export.bundle import Bundle
 from rr_export.capture import SCOPE_KEY
 from rr_export.lowering.placement import parse_scope
-from rr_export.lowering.sink import CALL_KEY, MIDDLE_KEY, SITE_KEY, sites_without_if
+from rr_export.lowering.sink import BRANCH_KEY, CALL_KEY, MIDDLE_KEY, SITE_KEY, sites_without_if
 from rr_export.parity.compare import Arrays
 from rr_export.parity.paths import Progress
 from rr_export.parity.report import Check
@@ -41,7 +42,7 @@ def check_laziness(bundle: Bundle, file: File, inputs: Arrays, *, progress: Prog
     if file.interface == "plain":
         return Check("laziness", None, "a model without sites has nothing to skip")
     model = ir.load(file.source)
-    failures = missing_gates(model, bundle) + misplaced_nodes(model, file.plan)
+    failures = missing_gates(model, bundle) + misplaced_nodes(model)
     paths = paths_taking_everything(file.plan)
     executed = 0
     for number, (level, setting) in enumerate(LEVELS.items()):
@@ -66,7 +67,7 @@ def missing_gates(model: ir.Model, bundle: Bundle) -> list[str]:
     return [f"site {name!r}: expected an If of its own, got none" for name in missing]
 
 
-def misplaced_nodes(model: ir.Model, plan: Plan) -> list[str]:
+def misplaced_nodes(model: ir.Model) -> list[str]:
     """Returns one sentence per node that was captured in a branch and lies outside it."""
     failures: list[str] = []
 
@@ -79,19 +80,15 @@ def misplaced_nodes(model: ir.Model, plan: Plan) -> list[str]:
                         "got it outside"
                     )
                     break
-            gate = _gate(node)
             for attribute in node.attributes.values():
                 if attribute.type != ir.AttributeType.GRAPH:
                     continue
-                if gate is None:
+                if CALL_KEY not in node.metadata_props:
                     visit(attribute.as_graph(), inside)
                     continue
-                call = int(node.metadata_props[CALL_KEY])
-                low, high = next(
-                    ((a, b) for c, a, b in inside[::-1] if c == call),
-                    (0, plan.sites[gate.site].policy.branches),
-                )
-                part = (call, gate.middle, high) if attribute.name == "then_branch" else (call, low, gate.middle)
+                call, middle = (int(node.metadata_props[key]) for key in (CALL_KEY, BRANCH_KEY))
+                low, high = next(((a, b) for c, a, b in inside[::-1] if c == call), (0, sys.maxsize))
+                part = (call, middle, high) if attribute.name == "then_branch" else (call, low, middle)
                 visit(attribute.as_graph(), (*(s for s in inside if s[0] != call), part))
 
     visit(model.graph, ())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +21,14 @@ from rr_export.lowering import DRAWS, PATH, SEED, TAKEN
 from rr_export.parity.compare import Arrays
 from rr_export.plan import Plan
 from rr_export.routing import Path_, cut_at_path
-from rr_export.run import forced, open_runs_at, seeded
+from rr_export.run import forced, free_routes, has_code, open_runs_at, recorded, seeded
 from rr_export.signature import Request, bind_request, flat_inputs, flat_outputs
 from rr_runtime import Session
 from rr_runtime.draws import draws
 from rr_runtime.targets import DEFAULT
+
+
+CODE_RUNS, CODE_SECONDS = 1000, 10.0
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,19 @@ class Eager:
     def free(self) -> Arrays:
         """Returns what the model gives with draws of its own."""
         return self._call()
+
+    def free_routes(self, most: int) -> NDArray[np.int64]:
+        """Returns the latent routes of free runs, int64 [runs, S].
+
+        Draws of the model's own code need whole runs: there are fewer of these, for at most 10 seconds.
+        """
+        if not has_code(self.model):
+            return free_routes(self.model, most)
+        end = time.monotonic() + CODE_SECONDS
+        with recorded(self.model) as record:
+            while len(record.routes) < min(most, CODE_RUNS) and (len(record.routes) < 100 or time.monotonic() < end):
+                self._call()
+        return np.stack(record.routes)
 
     def resized(self, sizes: Mapping[str, int], axes: Mapping[str, Sequence[int | str]]) -> Reference:
         """Returns the model with arguments whose named axes have other sizes (elements repeat cyclically)."""

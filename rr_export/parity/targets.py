@@ -189,7 +189,7 @@ def _form_failures(bundle: Bundle, name: str) -> list[str]:
     models = [model for model in target.models.values() if isinstance(model, ir.Model)]
     if target.about["form"] != "routed" or not bundle.plan.sites:
         return []
-    return [text for model in models for text in missing_gates(model, bundle) + misplaced_nodes(model, bundle.plan)]
+    return [text for model in models for text in missing_gates(model, bundle) + misplaced_nodes(model)]
 
 
 class TargetFile:

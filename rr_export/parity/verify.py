@@ -12,6 +12,7 @@ from typing import Any
 from torch import nn
 
 from rr_export.bundle import Bundle, load
+from rr_export.capture import trace_plan
 from rr_export.errors import ParityError
 from rr_export.parity.compare import check_tolerances
 from rr_export.parity.law import check_law
@@ -22,7 +23,7 @@ from rr_export.parity.streams import check_streams
 from rr_export.parity.subject import Eager, File
 from rr_export.parity.targets import check_target
 from rr_export.routing import routing_slice
-from rr_export.run import Choice, tree_plan
+from rr_export.run import Choice
 
 POINTS = ("sites", "paths", "streams", "law", "laziness", "targets")
 PARTS = ("rr-export", "rr-runtime", "torch", "onnxruntime", "onnx", "numpy")
@@ -87,7 +88,7 @@ def verify_points(
 ) -> tuple[Check, ...]:
     """Returns the checks of some points of the proof; without equal sites there is nothing else to compare."""
     tell = progress or (lambda stage, done, total: None)
-    sites = _check_sites(bundle, model)
+    sites = _check_sites(bundle, model, args, kwargs)
     if sites.passed is False:
         return (sites,)
     eager, file = Eager(model, args, kwargs or {}), File(folder, bundle)
@@ -119,9 +120,12 @@ def verify_points(
     return tuple(found)
 
 
-def _check_sites(bundle: Bundle, model: nn.Module) -> Check:
+def _check_sites(
+    bundle: Bundle, model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None
+) -> Check:
     """The model still has the sites and policies that the bundle was made from."""
-    expected, got = bundle.plan.sites, tree_plan(model).sites
+    expected = bundle.plan.sites
+    got = trace_plan(model, args, kwargs, training=bundle.manifest.get("training_routes", ())).sites
     if not expected and not got:
         return Check("sites", None, "a model without sites")
     failures = []

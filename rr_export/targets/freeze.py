@@ -69,7 +69,7 @@ def freeze_model(model: ir.Model, path: Sequence[int]) -> ir.Model:
     if any(SITE_KEY in node.metadata_props for node in ir.traversal.RecursiveGraphIterator(graph)):
         forget_routing(graph)
     while choices := [n for n in ir.traversal.RecursiveGraphIterator(graph) if SITE_KEY in n.metadata_props]:
-        _take(choices[0], path)
+        (_take if choices[0].op_type == "If" else _settle)(choices[0], path)
     ir_passes.RemoveUnusedNodesPass()(model)
     ir_passes.NameFixPass()(model)
     simplify(model)
@@ -77,6 +77,19 @@ def freeze_model(model: ir.Model, path: Sequence[int]) -> ir.Model:
     for node in ir.traversal.RecursiveGraphIterator(graph):
         node.metadata_props.pop(SCOPE_KEY, None)
     return model
+
+
+def _settle(node: ir.Node, path: Sequence[int]) -> None:
+    """A condition that goes into a decision of several sites is a constant."""
+    holds = path[int(node.metadata_props[SITE_KEY])] >= int(node.metadata_props[MIDDLE_KEY])
+    graph = node.graph
+    assert isinstance(graph, ir.Graph)
+    constant = ir.node("Constant", [], {"value": ir.tensor(np.array(holds))})
+    constant.outputs[0].name = node.outputs[0].name
+    constant.outputs[0].type, constant.outputs[0].shape = node.outputs[0].type, node.outputs[0].shape
+    graph.insert_before(node, constant)
+    ir.convenience.replace_all_uses_with(node.outputs[0], constant.outputs[0])
+    graph.remove(node, safe=True)
 
 
 def _take(node: ir.Node, path: Sequence[int]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import onnx_ir as ir
 import onnx_ir.passes.common as ir_passes
 
+from rr_export.errors import PackageError
 from rr_export.lowering.sink import MIDDLE_KEY, SITE_KEY
 from rr_export.plan import Plan
 from rr_export.targets.reroute import forget_routing
@@ -27,6 +28,13 @@ def split(model: ir.Model, plan: Plan, prefix: str) -> tuple[list[Step], dict[st
     A value that passes from one file to another has the same name in both. Weights are initializers of every file that
     reads them, and stay one tensor. A branch that only passes a value on has no file.
     """
+    for node in ir.traversal.RecursiveGraphIterator(model.graph):
+        if SITE_KEY in node.metadata_props and node.op_type != "If":
+            name = plan.sites[int(node.metadata_props[SITE_KEY])].name
+            raise PackageError(
+                f"site {name!r}: expected branches that one site decides each, got one that several decisions decide "
+                "together; segments cannot ask for several at once, use --form routed or frozen"
+            )
     if plan.sites:
         forget_routing(model.graph)
     for node in ir.traversal.RecursiveGraphIterator(model.graph):

@@ -18,7 +18,7 @@ FORMAT = "rr.manifest"
 VERSION = 1
 INTERFACES = ("explicit", "host", "gates", "standalone", "plain")
 GENERATOR = "splitmix64"
-KINDS = ("layer", "operation", "parameter")
+KINDS = ("layer", "operation", "parameter", "python")
 DTYPES = (
     *("float16", "float32", "float64", "bool"),
     *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
@@ -51,7 +51,7 @@ class Site:
 
     Attributes:
         name: its module path in the source model.
-        kind: "layer", "operation" or "parameter".
+        kind: "layer", "operation", "parameter", or "python" (a decision of the model's own code).
         branches: the names of its K branches; route k takes branch k.
         calls: for every call of the site the enclosing (site index, branch index) pairs; () = top level.
         policy: the law of its routes.
