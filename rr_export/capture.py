@@ -68,6 +68,11 @@ class Captured:
     program: Program | None = None
 
     @property
+    def has_gates(self) -> bool:
+        """Whether conditions on the input decide."""
+        return self.program is not None and any(d.kind == "gate" for d in self.program.decisions)
+
+    @property
     def training_routes(self) -> tuple[str, ...]:
         """The paths of the modules whose training routes are kept."""
         return () if self.program is None else self.program.training

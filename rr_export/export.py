@@ -17,6 +17,7 @@ from rr_export.errors import CaptureError
 from rr_export.lowering import INTERFACES, RESERVED, lower
 from rr_export.lowering.sink import sites_without_if
 from rr_export.manifest import TensorRow, write_manifest
+from rr_export.parity.recheck import recheck
 from rr_export.passes import place_weights, simplify
 from rr_export.plan import Plan
 from rr_export.run import forced, open_runs_at, seeded
@@ -80,6 +81,7 @@ def export(
             stacklevel=2,
         )
     lowered = lower(captured, interface=interface)
+    gated = lowered.clone() if captured.has_gates else None
     idle = sites_without_if(lowered, captured.plan)
     simplify(lowered)
     place_weights(lowered)
@@ -96,7 +98,10 @@ def export(
         axes=captured.axes,
         training_routes=captured.training_routes,
     )
-    bundle = Bundle(lowered, manifest, _golden(model, args, dict(kwargs or {}), captured.plan))
+    bundle = Bundle(lowered, manifest)
+    if captured.program is not None:
+        recheck(bundle, model, args, dict(kwargs or {}), gated)
+    bundle.golden = _golden(model, args, dict(kwargs or {}), captured.plan)
     for name in targets:
         bundle = package(bundle, name, sizes=sizes)
     return bundle

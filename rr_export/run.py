@@ -209,6 +209,7 @@ class Record:
 class _Directive:
     """What one ``forced``, ``seeded`` or ``recorded`` block says about the sites of its model."""
 
+    root: nn.Module
     sites: tuple[Choice | CodeSite, ...]
     routes: NDArray[np.int64] | None
     draws: NDArray[np.float32] | None
@@ -323,7 +324,7 @@ def _open(
     routes = plan.routes(draws, forced)
     run = _Run(root, sites, routes, forced, draws, directives, _run.get(), frame, frozenset(own))
     _run.set(run)
-    if frame is not None and root in _codes and any(d.position(s) is not None for d in directives for s in sites):
+    if frame is not None and root in _codes and any(d.root is root or any(d.position(s) is not None for s in sites) for d in directives):
         run.code.callback(run.finish, _codes[root].plan)
         run.code.enter_context(_codes[root].following(root, run, given))
     return run
@@ -481,7 +482,7 @@ def _directed(
     named = all_sites(model)
     routes, draws = tell(_plan_for_run(model, named))
     open_runs_at(model)
-    directive = _Directive(tuple(named.values()), routes, draws, Record())
+    directive = _Directive(model, tuple(named.values()), routes, draws, Record())
     token = _directives.set((*_directives.get(), directive))
     try:
         yield directive.record

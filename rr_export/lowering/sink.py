@@ -21,6 +21,8 @@ from rr_export.plan import Plan
 # that hands a condition of a site to such a decision has only the site and the route.
 SITE_KEY, CALL_KEY, MIDDLE_KEY, BRANCH_KEY = "rr.site", "rr.call", "rr.middle", "rr.branch"
 
+GATE_KEY = "rr.gate"  # on the Identity that hands a condition on the input to what it decides: its number
+GATE = "Gate"  # the marker of such a condition
 AT_LEAST = "AtLeast"  # the marker of a condition on a route, which the graph computes with
 
 Gates = Mapping[tuple[int, int], ir.Value]
@@ -107,7 +109,18 @@ class _Sinker:
                 nodes.extend(self._choose(node, scope))
             elif node.op_type == AT_LEAST:
                 nodes.append(self._asked(node))
+            elif node.op_type == GATE:
+                nodes.append(self._gate(node))
         return nodes
+
+    def _gate(self, marker: ir.Node) -> ir.Node:
+        """The node that hands on a condition on the input."""
+        marks = dict(marker.metadata_props) | {GATE_KEY: str(marker.attributes["decision"].as_int())}
+        node = ir.node("Identity", [marker.inputs[0]], metadata_props=marks)
+        result, old = node.outputs[0], marker.outputs[0]
+        result.name, result.type, result.shape = old.name, ir.TensorType(ir.DataType.BOOL), ir.Shape([])
+        ir.convenience.replace_all_uses_with(old, result)
+        return node
 
     def _asked(self, marker: ir.Node) -> ir.Node:
         """The node that gives bool [] where a marker asks whether a route is at least some number."""

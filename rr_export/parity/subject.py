@@ -114,6 +114,11 @@ class Eager:
         """Returns what the model gives with draws of its own."""
         return self._call()
 
+    def free_run(self) -> Answer:
+        """Returns what the model gives with draws of its own, and the path that it took."""
+        with recorded(self.model) as record:
+            return Answer(self._call(), record.path)
+
     def free_routes(self, most: int) -> NDArray[np.int64]:
         """Returns the latent routes of free runs, int64 [runs, S].
 

@@ -7,7 +7,7 @@ is met in the order that the survey saw; a call that it did not see there is an 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -30,7 +30,17 @@ from rr_export.python.varied import Varied
 from rr_export.run import CodeRun, CodeSite
 
 _following: ContextVar[Any] = ContextVar("rr_python_following", default=None)
-forced_gates: ContextVar[dict[int, bool] | None] = ContextVar("rr_python_gates", default=None)
+_turned: ContextVar[Mapping[int, bool]] = ContextVar("rr_python_gates", default={})  # noqa: B039 (never changed)
+
+
+@contextmanager
+def turned_gates(outcomes: Mapping[int, bool]) -> Iterator[None]:
+    """Inside the block conditions on the input, by the numbers of their decisions, go as told in every run."""
+    token = _turned.set(outcomes)
+    try:
+        yield
+    finally:
+        _turned.reset(token)
 
 
 @dataclass
@@ -118,7 +128,7 @@ class _Walk:
         if all(r is None for r in routes):
             result = function(*args, **kwargs)
             for number, law, value in zip(numbers, asked.laws, _values(result, asked), strict=True):
-                self.positions[number] = _position(law, value, self.decisions[number])
+                self.positions[number] = self._position(number, law, value)
             return result
         values = []
         for number, law, site, route in zip(numbers, asked.laws, sites, routes, strict=True):
@@ -127,6 +137,18 @@ class _Walk:
             values.append(_number(law, position, self.decisions[number]))
         result = asked.make(values)
         return args[0].copy_(result) if function in IN_PLACE else result
+
+    def _position(self, number: int, law: Law, value: Any) -> float:
+        """Where a number that was drawn lies on the axis of its decision."""
+        decision = self.decisions[number]
+        if law.probabilities is not None:
+            same = [i for i, v in enumerate(law.values) if v is value]
+            return float((same or [i for i, v in enumerate(law.values) if v == value])[0])
+        position = (float(value) - law.offset) / law.scale
+        if not _compared(decision):
+            return position
+        share = dd.at(decision.law, self.positions).probabilities[0]
+        return float(not (position < share if law.scale > 0 else position > 1 - share))
 
     def _meet(self, kind: str) -> int:
         number = self.expect()
@@ -160,7 +182,7 @@ class _Walk:
         if decision.kind != "gate" or (decision.line.file, decision.line.number) != (file, line):
             return natural
         self.next = number + 1
-        outcome = (forced_gates.get() or {}).get(number, natural)
+        outcome = _turned.get().get(number, natural)
         self.positions[number] = float(outcome)
         return outcome
 
@@ -206,9 +228,8 @@ def _number(law: Law, position: float, decision: Decision) -> Any:
     if law.probabilities is not None:
         return law.values[int(position)]
     if _compared(decision):
-        # what it is compared with lies strictly inside: either end decides
-        end = 0.0 if position < 1 else 1.0 - 2.0**-24
-        return law.offset + law.scale * end
+        # outcome 0 is to lie below whatever it is compared with: it lies beyond either end
+        return law.offset + abs(law.scale) * (-2.0 if position < 1 else 2.0)
     return law.offset + law.scale * position
 
 
@@ -222,13 +243,6 @@ def _values(result: Any, asked: Asked) -> list[Any]:
     if isinstance(result, torch.Tensor | np.ndarray):
         return list(result.reshape(-1).tolist())
     return list(result) if asked.like == "list" else [result]
-
-
-def _position(law: Law, value: Any, decision: Decision) -> float:
-    if law.probabilities is None:
-        return (float(value) - law.offset) / law.scale
-    same = [i for i, v in enumerate(law.values) if v is value] or [i for i, v in enumerate(law.values) if v == value]
-    return float(same[0])
 
 
 def _author() -> Any:

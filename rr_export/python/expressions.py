@@ -273,8 +273,7 @@ class Expressions(Tracing):
     def negated(self, value: Any) -> Any:
         """Returns ``not value``."""
         if isinstance(value, torch.Tensor):
-            condition = self.as_condition(value)
-            return ~condition if isinstance(condition, torch.Tensor) else not condition
+            value = self.holds(value)
         return operate(operator.not_, truth(value)) if is_symbolic(value) else not value
 
     def _eval_BinOp(self, node: ast.BinOp) -> Any:
@@ -285,13 +284,23 @@ class Expressions(Tracing):
         return operate(function, left, right) if self.varies((left, right)) else function(left, right)
 
     def _eval_Compare(self, node: ast.Compare) -> Any:
-        left, result = self.eval(node.left), True
-        for number, (op, right_node) in enumerate(zip(node.ops, node.comparators, strict=True)):
-            right = self.eval(right_node)
-            found = self._compare(COMPARE[type(op)], left, right)
-            result = found if number == 0 else self.logical_and(result, found)
-            left = right
-        return result
+        return self._compare_chain(self.eval(node.left), list(zip(node.ops, node.comparators, strict=True)))
+
+    def _compare_chain(self, left: Any, rest: list[tuple[ast.cmpop, ast.expr]]) -> Any:
+        """``a < b < c``: the next comparison is made only where those before it hold."""
+        (op, right_node), *others = rest
+        right = self.eval(right_node)
+        found = self._compare(COMPARE[type(op)], left, right)
+        if not others:
+            return found
+        condition = self.as_condition(found)
+        if isinstance(condition, bool):
+            return self._compare_chain(right, others) if condition else found
+        return self.read(self.branch(condition, lambda holds: self._whole(right, others) if holds else False))
+
+    def _whole(self, left: Any, rest: list[tuple[ast.cmpop, ast.expr]]) -> Any:
+        found = self._compare_chain(left, rest)
+        return self.holds(found) if isinstance(found, torch.Tensor) else found
 
     def _compare(self, function: Callable[[Any, Any], Any], left: Any, right: Any) -> Any:
         if function in (operator.is_, operator.is_not):
@@ -430,10 +439,6 @@ class Expressions(Tracing):
             )
         for value in args if name == "append" else args[0]:
             owner.append(value)
-
-    def holds(self, value: Any) -> Any:
-        """Returns a condition as a bool, or as one that varies; one on the input becomes a decision."""
-        return self.branch(self.as_condition(value), lambda outcome: outcome)
 
     def _add_element(self, element: Callable[[], Any], found: list[tuple[Any, Any]], there: Any) -> None:
         if there is True:

@@ -362,7 +362,7 @@ class Tracing:
         self.use(law)
 
     def compare_varying(self, draw: Uniform, number: Varying, below: bool) -> Any:
-        """Returns whether a draw is below a number that depends on a decision: a step of a chain."""
+        """Returns whether a draw is below a number that depends on a decision (outcome 0), or not: a step of a chain."""
         decision = self.decisions[draw.decision]
         bound = dd.given(number.diagram, self.guard)
         if isinstance(bound, dd.Leaf):
@@ -374,8 +374,7 @@ class Tracing:
             share = dd.apply(lambda s: 1 - s, share)
         decision.law = dd.apply(lambda s: Law((s, 1 - s), (0, 1)), share)
         self._use_law(decision.law)
-        low, high = dd.Leaf(below is (draw.scale > 0)), dd.Leaf(below is not (draw.scale > 0))
-        return plain(dd.node(draw.decision, (1.0,), (low, high)))
+        return plain(dd.node(draw.decision, (1.0,), (dd.Leaf(below), dd.Leaf(not below))))
 
     # Decisions that choose
 
@@ -407,11 +406,23 @@ class Tracing:
         if isinstance(condition, Varying):
             which = dd.apply(lambda holds: 0 if holds else 1, condition.diagram)
             return self.split(which, 2, lambda k: arm(k == 0), names=("true", "false"))
-        gate = Decision("gate", self.line(), self.guard, tensor=condition, cuts={1.0})
         number = len(self.decisions)
-        self._add(gate)
+        tensor = self._gate_marker(condition, number)
+        self._add(Decision("gate", self.line(), self.guard, tensor=tensor, cuts={1.0}))
         which = dd.node(number, (1.0,), (dd.Leaf(1), dd.Leaf(0)))  # outcome 1 of the gate: the condition holds
         return self.split(which, 2, lambda k: arm(k == 0), names=("true", "false"))
+
+    def holds(self, value: Any) -> Any:
+        """Returns a condition as a bool, or as one that varies; one on the input becomes a decision."""
+        return settled(self.branch(self.as_condition(value), lambda outcome: outcome))
+
+    def _gate_marker(self, condition: torch.Tensor, number: int) -> torch.Tensor:
+        """The condition as a value that lowering knows by its number."""
+        if not self.recorder.markers:
+            return condition
+        return torch.onnx.ops.symbolic(
+            "rr::Gate", (condition,), attrs={"decision": number}, dtype=torch.bool, shape=(), version=1
+        )
 
     def lift(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Returns what ``function`` gives, called once for every combination of values that its arguments can have."""
@@ -731,8 +742,13 @@ class Tracing:
             numbers = self.constant(args[0])
             if numbers is not None:
                 return function(numbers.reshape(()))
-            value = args[0].reshape(())
-            return value.double() if function is float else value.long() if function is int else value != 0
+            if function is not bool:
+                self.refuse(
+                    "a number that is the same in every run",
+                    f"{function.__name__}() of a tensor that depends on the input",
+                    "write .item(), or use the tensor itself as the condition",
+                )
+            return self.holds(args[0])
         return None
 
 

@@ -1,0 +1,121 @@
+"""What export makes sure of where a model's own code decides: the file and the code are the same on the example.
+
+Every path is taken by both (a covering set where there are many), free runs of the code must take paths that the file
+has, and conditions on the input are turned both ways: in a copy of the file they are inputs, in the code they are told.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import onnxruntime
+from numpy.typing import NDArray
+from torch import nn
+
+from rr_export.bundle import Bundle
+from rr_export.errors import CaptureError, RunError
+from rr_export.lowering.sink import GATE_KEY
+from rr_export.parity.compare import Comparison
+from rr_export.parity.paths import choose_paths
+from rr_export.parity.subject import Eager, File, forcing_feeds
+from rr_export.python.eager import turned_gates
+from rr_export.routing import cut_at_path
+
+MOST_PATHS, FREE_RUNS, GATED_PATHS, MOST_TURNS = 64, 16, 6, 16
+
+
+def recheck(
+    bundle: Bundle, model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], gated: ir.Model | None
+) -> None:
+    """The file gives what the model's own code gives, on every way through it that was tried.
+
+    Args:
+        bundle: the exported file.
+        model: the eager model.
+        args: the example.
+        kwargs: its keyword arguments.
+        gated: the lowered model as :func:`with_gate_inputs` returns it, where conditions depend on the input.
+
+    Raises:
+        CaptureError: they differ.
+    """
+    eager, tolerances = Eager(model, args, kwargs), bundle.manifest["tolerances"]
+    comparison = Comparison(tolerances["rtol"], tolerances["atol"])
+    try:
+        with bundle.folder() as folder:
+            file = File(folder, bundle)
+            for path in choose_paths(bundle.plan, MOST_PATHS)[0]:
+                _compare(comparison, f"path {list(path)}", eager.on_path(path), file.on_path(eager.inputs, path))
+            for run in range(FREE_RUNS if bundle.plan.sites else 0):
+                found = eager.free_run()
+                _compare(comparison, f"free run {run}", found, file.on_path(eager.inputs, found.path.tolist()))
+        if gated is not None:
+            _turn_gates(comparison, eager, bundle, gated)
+    except RunError as error:
+        raise CaptureError(f"export: expected code that decides the same way when it runs again: {error}") from error
+    if comparison.failures:
+        raise CaptureError(
+            "export: expected the captured code to be the same as the model, got differences: "
+            f"{'; '.join(comparison.failures[:3])}; the code does something that was not captured: write the decision "
+            "plainly, or put it into rr.OperationChoice or rr.LayerChoice"
+        )
+
+
+def _compare(comparison: Comparison, where: str, expected: Any, got: Any) -> None:
+    comparison.add(where, expected.outputs, got.outputs)
+    if not np.array_equal(expected.path, got.path):
+        comparison.failures.append(
+            f"{where}: expected path taken {expected.path.tolist()}, got {got.path.tolist()}"
+        )
+
+
+def with_gate_inputs(lowered: ir.Model) -> tuple[ir.Model, dict[int, str]]:
+    """Returns a copy of a lowered model whose conditions on the input are inputs bool [], and their names by decision."""
+    model = lowered.clone()
+    names: dict[int, str] = {}
+    for node in list(ir.traversal.RecursiveGraphIterator(model.graph)):
+        if GATE_KEY in node.metadata_props:
+            number = int(node.metadata_props[GATE_KEY])
+            if number not in names:
+                names[number] = f"rr_turned_{number}"
+                made = ir.Value(name=names[number], type=ir.TensorType(ir.DataType.BOOL), shape=ir.Shape([]))
+                model.graph.inputs.append(made)
+            value = next(v for v in model.graph.inputs if v.name == names[number])
+            node.replace_input_with(0, value)
+    return model, names
+
+
+def _turn_gates(comparison: Comparison, eager: Eager, bundle: Bundle, lowered: ir.Model) -> None:
+    """Compares some paths with the conditions on the input turned all ways, or many."""
+    model, names = with_gate_inputs(lowered)
+    interface, plan = bundle.manifest["interface"], bundle.plan
+    if interface == "standalone":
+        content = cut_at_path(model, len(plan.sites))
+    else:
+        content = ir.serde.serialize_model(model).SerializeToString()
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    outputs = [row["name"] for row in bundle.manifest["outputs"]]
+    for path in choose_paths(plan, GATED_PATHS)[0][:GATED_PATHS]:
+        for turned in _turns(list(names)):
+            feeds = forcing_feeds(interface, eager.inputs, path)
+            feeds |= {names[number]: np.array(outcome) for number, outcome in turned.items()}
+            got = dict(zip(outputs, session.run(outputs, feeds), strict=True))
+            with turned_gates(turned):
+                expected = eager.on_path(path)
+            comparison.add(f"path {list(path)}, conditions {turned}", expected.outputs, got)
+
+
+def _turns(gates: Sequence[int]) -> Iterator[dict[int, bool]]:
+    """All outcomes of the gates, or, of many, all alike and seeded random ones."""
+    if 2 ** len(gates) <= MOST_TURNS:
+        yield from (dict(zip(gates, way, strict=True)) for way in itertools.product((False, True), repeat=len(gates)))
+        return
+    random = np.random.default_rng(0)
+    rows: list[NDArray[np.bool_]] = [np.zeros(len(gates), bool), np.ones(len(gates), bool)]
+    rows += [random.random(len(gates)) < 0.5 for _ in range(MOST_TURNS - 2)]
+    yield from (dict(zip(gates, map(bool, row), strict=True)) for row in rows)
+
