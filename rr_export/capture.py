@@ -289,5 +289,3 @@ def _read_scopes(model: ir.Model) -> None:
         if names is not None:
             marks = [n for n in ast.literal_eval(names) if n.startswith(_SCOPE_MARK)]
             node.metadata_props[SCOPE_KEY] = marks[-1].removeprefix(_SCOPE_MARK) if marks else ""
-
-

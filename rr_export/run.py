@@ -175,7 +175,9 @@ def tree_plan(root: nn.Module) -> Plan:
     return plan_with_calls(modules, calls)
 
 
-def plan_with_calls(modules: Mapping[str, Choice | CodeSite], calls: Sequence[Sequence[tuple[tuple[int, int], ...]]]) -> Plan:
+def plan_with_calls(
+    modules: Mapping[str, Choice | CodeSite], calls: Sequence[Sequence[tuple[tuple[int, int], ...]]]
+) -> Plan:
     """Returns the plan of these sites, where ``calls[i]`` holds the enclosing (site, branch) pairs per call."""
     return Plan(
         [
@@ -324,7 +326,11 @@ def _open(
     routes = plan.routes(draws, forced)
     run = _Run(root, sites, routes, forced, draws, directives, _run.get(), frame, frozenset(own))
     _run.set(run)
-    if frame is not None and root in _codes and any(d.root is root or any(d.position(s) is not None for s in sites) for d in directives):
+    if (
+        frame is not None
+        and root in _codes
+        and any(d.root is root or any(d.position(s) is not None for s in sites) for d in directives)
+    ):
         run.code.callback(run.finish, _codes[root].plan)
         run.code.enter_context(_codes[root].following(root, run, given))
     return run

@@ -207,9 +207,7 @@ class _Sinker:
         route = self.captured.firsts(call)[middle]
         return self.gates[site, route], {SITE_KEY: str(site), MIDDLE_KEY: str(route), **marks}
 
-    def _graph(
-        self, leaves: list[ir.Graph], first: int, call: int, name: str, decided: ir.Value | None
-    ) -> ir.Graph:
+    def _graph(self, leaves: list[ir.Graph], first: int, call: int, name: str, decided: ir.Value | None) -> ir.Graph:
         if len(leaves) == 1:
             return leaves[0]
         nodes, results = self._tree(leaves, first, call, name, decided)

@@ -68,9 +68,7 @@ def recheck(
 def _compare(comparison: Comparison, where: str, expected: Any, got: Any) -> None:
     comparison.add(where, expected.outputs, got.outputs)
     if not np.array_equal(expected.path, got.path):
-        comparison.failures.append(
-            f"{where}: expected path taken {expected.path.tolist()}, got {got.path.tolist()}"
-        )
+        comparison.failures.append(f"{where}: expected path taken {expected.path.tolist()}, got {got.path.tolist()}")
 
 
 def with_gate_inputs(lowered: ir.Model) -> tuple[ir.Model, dict[int, str]]:
@@ -118,4 +116,3 @@ def _turns(gates: Sequence[int]) -> Iterator[dict[int, bool]]:
     rows: list[NDArray[np.bool_]] = [np.zeros(len(gates), bool), np.ones(len(gates), bool)]
     rows += [random.random(len(gates)) < 0.5 for _ in range(MOST_TURNS - 2)]
     yield from (dict(zip(gates, map(bool, row), strict=True)) for row in rows)
-

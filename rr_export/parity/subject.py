@@ -27,7 +27,6 @@ from rr_runtime import Session
 from rr_runtime.draws import draws
 from rr_runtime.targets import DEFAULT
 
-
 CODE_RUNS, CODE_SECONDS = 1000, 10.0
 
 

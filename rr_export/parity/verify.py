@@ -120,9 +120,7 @@ def verify_points(
     return tuple(found)
 
 
-def _check_sites(
-    bundle: Bundle, model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None
-) -> Check:
+def _check_sites(bundle: Bundle, model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None) -> Check:
     """The model still has the sites and policies that the bundle was made from."""
     expected = bundle.plan.sites
     got = trace_plan(model, args, kwargs, training=bundle.manifest.get("training_routes", ())).sites

@@ -22,8 +22,9 @@ from torch import nn
 
 from rr_export.errors import CaptureError, RunError
 from rr_export.python import heap
+from rr_export.python.intercepting import COND, called_in_place, intercepted
 from rr_export.python.source import is_library_code
-from rr_export.python.sources import COND, GENERATORS, GLOBAL_GENERATORS, REGULARISING, called_in_place, intercepted
+from rr_export.python.sources import GENERATORS, GLOBAL_GENERATORS, REGULARISING
 from rr_export.python.training import routed_in_training
 from rr_export.recorder import DenseRecorder
 from rr_export.run import recording_with
@@ -155,5 +156,3 @@ def _states(generators: Any) -> list[str]:
             state = [str(part.tolist() if isinstance(part, np.ndarray) else part) for part in one.get_state()]
         found.append(str(state))
     return found
-
-

@@ -22,9 +22,10 @@ from rr_export.plan import Plan
 from rr_export.python import diagram as dd
 from rr_export.python.decisions import Decision
 from rr_export.python.detect import modules_of
+from rr_export.python.intercepting import called_in_place, intercepted
 from rr_export.python.program import Program
 from rr_export.python.source import is_library_code
-from rr_export.python.sources import IN_PLACE, Asked, Law, called_in_place, intercepted, reading
+from rr_export.python.sources import IN_PLACE, Asked, Law, reading
 from rr_export.python.training import routed_in_training
 from rr_export.python.varied import Varied
 from rr_export.run import CodeRun, CodeSite
@@ -236,7 +237,9 @@ def _number(law: Law, position: float, decision: Decision) -> Any:
 def _drawn_position(law: Law) -> float:
     if law.probabilities is None:
         return float(torch.rand((), dtype=torch.float64))
-    return float(np.searchsorted(np.cumsum(law.probabilities)[:-1], float(torch.rand((), dtype=torch.float64)), "right"))
+    return float(
+        np.searchsorted(np.cumsum(law.probabilities)[:-1], float(torch.rand((), dtype=torch.float64)), "right")
+    )
 
 
 def _values(result: Any, asked: Asked) -> list[Any]:

@@ -7,30 +7,18 @@ import builtins
 import inspect
 import operator
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 
 from rr_export.python import diagram as dd
+from rr_export.python.arithmetic import call_plain, operate, truth
+from rr_export.python.calls import Calls
 from rr_export.python.heap import MISSING, Scope
-from rr_export.python.source import Source, analysed, wants_interpreter
-from rr_export.python.tracing import Tracing
-from rr_export.python.values import (
-    Drawn,
-    Poison,
-    Sifted,
-    Uniform,
-    Varying,
-    call_plain,
-    is_plain,
-    is_symbolic,
-    operate,
-    plain,
-    settled,
-    truth,
-)
+from rr_export.python.source import Source, analysed
+from rr_export.python.values import Drawn, Poison, Sifted, Varying, is_symbolic, settled
 
 BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
@@ -120,7 +108,7 @@ class Closure:
         return self if instance is None else types.MethodType(self, instance)
 
 
-class Expressions(Tracing):
+class Expressions(Calls):
     """Evaluates expressions of the current frame."""
 
     frame: Frame
@@ -152,7 +140,9 @@ class Expressions(Tracing):
         if owner is not None:
             value = owner.scope.variables.get(name, MISSING)
             if value is MISSING:
-                raise UnboundLocalError(f"cannot access local variable {name!r} where it is not associated with a value")
+                raise UnboundLocalError(
+                    f"cannot access local variable {name!r} where it is not associated with a value"
+                )
             return self.read(value)
         if name in self.frame.cells:
             return self.read(self.frame.cells[name].cell_contents)
@@ -165,13 +155,6 @@ class Expressions(Tracing):
 
     def _eval_Attribute(self, node: ast.Attribute) -> Any:
         return self.attribute(self.eval(node.value), node.attr)
-
-    def _eval_Yield(self, node: ast.Yield) -> None:
-        value = None if node.value is None else self.eval(node.value)
-        there = plain(dd.given(self.guard, self.frame.outer))
-        if there is not True and not is_plain(value):
-            self.refuse_elements(value)
-        self.frame.yielded.append((there, value))
 
     def attribute(self, owner: Any, name: str) -> Any:
         """Returns ``owner.name``."""
@@ -349,7 +332,9 @@ class Expressions(Tracing):
             return self._super()
         owner = self.eval(node.func.value) if isinstance(node.func, ast.Attribute) else None
         if isinstance(node.func, ast.Attribute):
-            function: Any = node.func.attr if isinstance(owner, Varying | Sifted) else self.attribute(owner, node.func.attr)
+            function: Any = (
+                node.func.attr if isinstance(owner, Varying | Sifted) else self.attribute(owner, node.func.attr)
+            )
         else:
             function = self.eval(node.func)
         args = self._elements(node.args)
@@ -373,121 +358,13 @@ class Expressions(Tracing):
         first = frame.source.node.args.args[0].arg
         return super(frame.cells["__class__"].cell_contents, frame.scope.variables[first])
 
-    def _eval_ListComp(self, node: ast.ListComp) -> Any:
-        return self._comprehended(node, lambda: self.eval(node.elt), list)
-
-    def _eval_GeneratorExp(self, node: ast.GeneratorExp) -> Any:
-        return self._comprehended(node, lambda: self.eval(node.elt), iter)
-
-    def _eval_SetComp(self, node: ast.SetComp) -> Any:
-        return self._comprehended(node, lambda: self.eval(node.elt), set)
-
-    def _eval_DictComp(self, node: ast.DictComp) -> Any:
-        return self._comprehended(node, lambda: (self.eval(node.key), self.eval(node.value)), dict)
-
-    def _comprehended(self, node: Any, element: Callable[[], Any], make: Callable[[list[Any]], Any]) -> Any:
-        """The elements, with the names of the comprehension bound in a scope of their own."""
-        names = {n.id for g in node.generators for n in ast.walk(g.target) if isinstance(n, ast.Name)}
-        outer = self.frame
-        source = Source(outer.source.node, outer.source.file, frozenset(names))
-        scope = Scope({}, outer.scope.function)
-        self.push(Frame(source, scope, outer, outer.cells, outer.space, node))
-        try:
-            found: list[tuple[Any, Any]] = []
-            self._generate(node.generators, element, found, True)
-        finally:
-            self.pop()
-        if all(there is True for there, _ in found):
-            return make([value for _, value in found])
-        if make is list or make is iter:
-            return Sifted(found)
-        return call_plain(make, Sifted(found).whole())
-
-    def _generate(
-        self, generators: list[ast.comprehension], element: Callable[[], Any], found: list[tuple[Any, Any]], there: Any
-    ) -> None:
-        """Adds the elements, each with whether it is there."""
-        if not generators:
-            self._add_element(element, found, there)
-            return
-        first, *rest = generators
-        for held, item in self.elements(self.eval(first.iter)):
-            self.assign(first.target, item)
-            kept = self._all_of([there, held], first.ifs)
-            if kept is not False:
-                self._generate(rest, element, found, kept)
-
-    def _all_of(self, held: list[Any], tests: list[ast.expr]) -> Any:
-        """Whether all of these hold, and then all tests, each evaluated where those before it hold."""
-        kept: Any = True
-        for one in held:
-            kept = one if kept is True else self.logical_and(kept, one)
-        for test in tests:
-            if kept is False:
-                return False
-            kept = self.branch(kept, lambda outcome, t=test: self.holds(self.eval(t)) if outcome else False)
-            kept = settled(kept)
-        return kept
-
-    def call_sifted(self, owner: Sifted, name: str, args: list[Any]) -> Any:
-        """Returns what a method of a sequence gives whose length varies."""
-        if owner.origin is None or name not in ("append", "extend"):
-            self.refuse(
-                "a list whose length is the same on every path",
-                f"one whose length varies, used by .{name}()",
-                "append to it, loop over it, or ask its length or an element",
-            )
-        for value in args if name == "append" else args[0]:
-            owner.append(value)
-
-    def _add_element(self, element: Callable[[], Any], found: list[tuple[Any, Any]], there: Any) -> None:
-        if there is True:
-            found.append((True, element()))
-            return
-        value: Any = None
-
-        def arm(outcome: bool) -> None:
-            nonlocal value
-            if outcome:
-                value = element()
-
-        self.branch(there, arm)
-        if not is_plain(value):
-            self.refuse_elements(value)
-        found.append((there, value))
-
-    def refuse_elements(self, value: Any) -> NoReturn:
-        """Raises: a decision filters values that are computed."""
-        self.refuse(
-            "a list whose length is the same on every path",
-            f"one of {type(value).__name__} elements that a decision filters",
-            "write a loop that skips the element with continue",
-        )
-
-    def elements(self, iterable: Any) -> Iterator[tuple[Any, Any]]:
-        """Yields what to loop over, each element with whether it is there."""
-        value = settled(self.iterated(iterable))
-        if isinstance(value, Sifted):
-            yield from value.items
-        elif isinstance(value, Varying | Uniform):
-            self.refuse(
-                "a list whose length is the same on every path", "one that varies", "write a loop with break instead"
-            )
-        else:
-            yield from ((True, self.read(item)) for item in value)
-
-    def iterated(self, iterable: Any) -> Any:
-        """Returns what an object's own ``__iter__`` gives, where that may decide."""
-        method = getattr(type(iterable), "__iter__", None)
-        if isinstance(method, types.FunctionType) and wants_interpreter(method):
-            return self.call(method, (iterable,), {})
-        return iterable
-
     def closure(self, node: ast.FunctionDef | ast.Lambda) -> Closure:
         """Returns the function that a definition inside this frame makes."""
         defaults = [self.eval(d) for d in node.args.defaults]
         keywords = {
-            a.arg: self.eval(d) for a, d in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True) if d is not None
+            a.arg: self.eval(d)
+            for a, d in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
+            if d is not None
         }
         stub = stub_of(node)
         stub.__defaults__, stub.__kwdefaults__ = tuple(defaults), keywords

@@ -13,7 +13,19 @@ import torch
 from torch import nn
 
 MISSING = object()
-_FOREIGN = ("torch", "numpy", "builtins", "collections", "functools", "typing", "abc", "enum", "re", "rr_export", "onnx")
+_FOREIGN = (
+    "torch",
+    "numpy",
+    "builtins",
+    "collections",
+    "functools",
+    "typing",
+    "abc",
+    "enum",
+    "re",
+    "rr_export",
+    "onnx",
+)
 
 
 @dataclass

@@ -118,7 +118,11 @@ class Joiner:
             _, of_branch = self.raggeds[branch].get(number, (None, [True] * len(after)))
             same = len(after) >= len(before) and all(a is b for a, b in zip(after, before, strict=False))
             added = after[len(before) :]
-            if not same or number in self.tracing.lasting or not all(isinstance(v, Varying) or is_plain(v) for v in added):
+            if (
+                not same
+                or number in self.tracing.lasting
+                or not all(isinstance(v, Varying) or is_plain(v) for v in added)
+            ):
                 self._lost(f"a list ({place.name}) that is longer after one branch than after another")
             here = dd.apply(lambda v, b=branch: v == b, self.which)
             for value, kept in zip(added, of_branch[len(before) :], strict=True):
@@ -247,7 +251,9 @@ class Joiner:
         return lambda joined: plain(merged)
 
     def _merge_drawn(self, values: Sequence[Drawn], name: str) -> Build:
-        columns = [self.merge(list(column), name) for column in zip(*(v.values.reshape(-1) for v in values), strict=True)]
+        columns = [
+            self.merge(list(column), name) for column in zip(*(v.values.reshape(-1) for v in values), strict=True)
+        ]
 
         def build(joined: Sequence[torch.Tensor]) -> Any:
             array = np.empty(len(columns), dtype=object)

@@ -10,7 +10,6 @@ import contextlib
 import functools
 import itertools
 import logging
-import random
 import sys
 import types
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -20,20 +19,20 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
-from rr_export.errors import CaptureError, PlanError, RunError
+from rr_export.errors import CaptureError, PlanError
 from rr_export.plan import Plan, Site
 from rr_export.policies import Categorical, Markov, Policy
 from rr_export.python import diagram as dd
 from rr_export.python import heap
 from rr_export.python.decisions import Decision, Line
 from rr_export.python.detect import decides, modules_of
+from rr_export.python.intercepting import intercepted
 from rr_export.python.interpreter import Interpreter
-from rr_export.python.source import is_library_code, wants_interpreter
-from rr_export.python.sources import Law, intercepted
-from rr_export.python.tracing import Notes
+from rr_export.python.notes import Notes
+from rr_export.python.source import wants_interpreter
+from rr_export.python.sources import Law
 from rr_export.python.training import TrainingNoiseError, routed_in_training, training_routers
 from rr_export.python.values import active
 from rr_export.recorder import Call, DenseRecorder
@@ -93,9 +92,7 @@ def interpreting(tracing: Interpreter) -> Iterator[None]:
     try:
         with (
             _forwards(tracing),
-            intercepted(
-                tracing.drawn, modules_of(tracing.root), tracing.told, inside=lambda: active.get() is tracing
-            ),
+            intercepted(tracing.drawn, modules_of(tracing.root), tracing.told, inside=lambda: active.get() is tracing),
             routed_in_training(tracing.root, tracing.training),
         ):
             yield
@@ -363,9 +360,7 @@ def _calls(decisions: Sequence[Decision], number: int, sites: Mapping[int, int])
     for way, leaf in dd.paths(asked):
         if not leaf.value:
             continue
-        options = [
-            [(sites[d], route) for route in _routes(span, sorted(decisions[d].cuts))] for d, span in way.items()
-        ]
+        options = [[(sites[d], route) for route in _routes(span, sorted(decisions[d].cuts))] for d, span in way.items()]
         for pairs in itertools.product(*options):
             found[tuple(pairs)] = None
             if len(found) > MOST_CALLS:

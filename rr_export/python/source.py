@@ -21,7 +21,18 @@ UNSUPPORTED = (
 _NATIVE = {*sys.stdlib_module_names, "torch", "numpy", "onnx", "onnxruntime", "onnxscript", "onnx_ir", "rr_export"}
 _NATIVE |= {"rr_runtime", "einops", "scipy", "sympy", "functorch"}
 _DRAWS = {
-    *("rand", "rand_like", "bernoulli", "bernoulli_", "uniform_", "randint", "multinomial", "random", "uniform", "choice"),
+    *(
+        "rand",
+        "rand_like",
+        "bernoulli",
+        "bernoulli_",
+        "uniform_",
+        "randint",
+        "multinomial",
+        "random",
+        "uniform",
+        "choice",
+    ),
     *("choices", "randrange", "binomial", "sample"),
 }
 _SITE_PACKAGES = tuple(str(Path(sysconfig.get_paths()[k]).resolve()) for k in ("purelib", "platlib"))
@@ -75,9 +86,7 @@ def _source_of(code: types.CodeType) -> Source | None:
     if code.co_name == "<lambda>":
         found = _lambda(tree, code) or _lambda(_whole_file(code.co_filename), code)
     else:
-        found = next(
-            (n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and n.name == code.co_name), None
-        )
+        found = next((n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and n.name == code.co_name), None)
     if found is None or any(isinstance(n, UNSUPPORTED) for n in ast.walk(found)):
         return None
     assert isinstance(found, ast.FunctionDef | ast.Lambda)

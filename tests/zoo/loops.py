@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import random
+from collections.abc import Iterator
 
 import numpy as np
 import torch
