@@ -129,7 +129,7 @@ class DenseRecorder:
         if not self.markers:
             return [t.clone() for t in operands[0]]
         if decided is None:
-            attributes = {"site": self.calls[number].site}
+            attributes: dict[str, Any] = {"site": self.calls[number].site}
             decided = torch.onnx.ops.symbolic("rr::Route", (), attrs=attributes, dtype=torch.int64, shape=(), version=1)
         joined = torch.onnx.ops.symbolic_multi_out(
             "rr::Select",

@@ -71,11 +71,13 @@ class Code(Protocol):
 
     Attributes:
         sites: what stands for them in a run, by their names, in site order after the sites of the module tree.
-        plan: of all sites, those of the module tree first.
     """
 
     sites: dict[str, CodeSite]
-    plan: Plan
+
+    @property
+    def plan(self) -> Plan:
+        """All sites, those of the module tree first."""
 
     def following(self, root: nn.Module, run: CodeRun, given: Any) -> AbstractContextManager[None]:
         """Inside the block the code's draws decide as ``run`` says, and it is told what was reached.
@@ -223,6 +225,9 @@ class _Directive:
 
     def position(self, site: Choice | CodeSite) -> int | None:
         return self.positions.get(identity(site))
+
+    def knows(self, sites: Sequence[Choice | CodeSite]) -> bool:
+        return any(self.position(site) is not None for site in sites)
 
 
 @dataclass

@@ -11,14 +11,15 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 
-from rr_export.capture import SCOPE_KEY, Captured
+from rr_export.capture import Captured
 from rr_export.lowering.builder import Builder
 from rr_export.lowering.placement import MARKERS, Placement, Scope, parse_scope
 from rr_export.plan import Plan
+from rr_export.recorder import SCOPE_KEY
 
 # On every If of a site: the site's index, the call's number, the least route of then_branch, and which of the call's
-# branches that is. An If that several decisions or the input decide has only the call's number and the branch; a Squeeze
-# that hands a condition of a site to such a decision has only the site and the route.
+# branches that is. An If that several decisions or the input decide has only the call's number and the branch; a
+# Squeeze that hands a condition of a site to such a decision has only the site and the route.
 SITE_KEY, CALL_KEY, MIDDLE_KEY, BRANCH_KEY = "rr.site", "rr.call", "rr.middle", "rr.branch"
 
 GATE_KEY = "rr.gate"  # on the Identity that hands a condition on the input to what it decides: its number

@@ -72,7 +72,7 @@ def _compare(comparison: Comparison, where: str, expected: Any, got: Any) -> Non
 
 
 def with_gate_inputs(lowered: ir.Model) -> tuple[ir.Model, dict[int, str]]:
-    """Returns a copy of a lowered model whose conditions on the input are inputs bool [], and their names by decision."""
+    """Returns a copy of a lowered model in which conditions on the input are inputs, and their names by decision."""
     model = lowered.clone()
     names: dict[int, str] = {}
     for node in list(ir.traversal.RecursiveGraphIterator(model.graph)):

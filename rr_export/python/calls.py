@@ -20,7 +20,7 @@ from rr_export.python import diagram as dd
 from rr_export.python.arithmetic import call_plain, drawn_method, operate, operate_torch, truth
 from rr_export.python.drawing import Drawing
 from rr_export.python.intercepting import original_of
-from rr_export.python.sources import TORCH, own_generator, reading, sample
+from rr_export.python.sources import TORCH, own_generator, reading, regularises, sample
 from rr_export.python.values import (
     MOST_WAYS,
     ROUNDINGS,
@@ -95,10 +95,6 @@ class Calls(Drawing):
         """Returns whether any of the values, or of those in them, depends on a decision."""
         return any(is_symbolic(v) for v in pytree.tree_leaves(values, is_leaf=is_symbolic))
 
-    def call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Returns what a call gives."""
-        raise NotImplementedError
-
     def call_native(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Returns what a call of something that is not interpreted gives."""
         if function is len and isinstance(args[0], Sifted):
@@ -107,7 +103,7 @@ class Calls(Drawing):
         if is_symbolic(function):
             return self.lift(CALLEE, (function, *args), kwargs)
         original = original_of(function)
-        if original is not function or reading(original) is not None:
+        if (original is not function or reading(original) is not None) and not regularises(original):
             return self.drawn(original, args, kwargs)
         if own_generator(function):
             self.refuse(
@@ -124,7 +120,7 @@ class Calls(Drawing):
         if self.notes.replaying and isinstance(function, type) and issubclass(function, Distribution):
             kwargs = {**kwargs, "validate_args": False}  # the first run did
         if self.varies((args, kwargs)):
-            return self._call_varied(function, args, kwargs)
+            return self.call_varied(function, args, kwargs)
         number = self._number_of(function, args, kwargs)
         if number is not None:
             return number
@@ -136,7 +132,8 @@ class Calls(Drawing):
             return self.drawn(sample, (owner, *args), kwargs)
         return self.lift(Method(name), (owner, *args), kwargs)
 
-    def _call_varied(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def call_varied(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Returns what a call of something that is not interpreted gives where arguments may vary."""
         owner = getattr(function, "__self__", None)
         if isinstance(owner, Drawn | Varying | Uniform) or _stores(function, owner):
             return function(*args, **kwargs)  # a list may hold what varies
@@ -148,9 +145,8 @@ class Calls(Drawing):
             return self._reduced(function, list(args[0]))
         if function in (isinstance, type, id, callable) and isinstance(args[0], Drawn | Uniform):
             return function(*((torch.zeros(()) if isinstance(args[0], Drawn) else 0.0), *args[1:]))
-        if function in PURE and not any(isinstance(a, torch.Tensor) for a in args) and not kwargs:
-            if all(not isinstance(a, list | tuple | dict) for a in args):
-                return call_plain(function, *args)
+        if function in PURE and not kwargs and not any(isinstance(a, torch.Tensor | list | tuple | dict) for a in args):
+            return call_plain(function, *args)
         return self.lift(function, args, kwargs)
 
     def _reduced(self, function: Any, items: list[Any]) -> Any:
@@ -193,7 +189,7 @@ class Calls(Drawing):
             made = [v.tensor() if isinstance(v, _Numbers) else at_hand(v) for v in values]
             given, named = pytree.tree_unflatten(made, spec)
             if function is CALLEE or isinstance(function, Method):
-                first = given[0] if function is CALLEE else function.of(given[0])
+                first = function.of(given[0]) if isinstance(function, Method) else given[0]
                 return self.call(first, given[1:], named)
             return self.call(function, given, named)
 

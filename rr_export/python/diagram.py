@@ -2,8 +2,8 @@
 
 A decision has an axis: [0, 1) for a uniform draw, [0, K) for one of K outcomes (outcome r is [r, r + 1)). A diagram is
 a leaf, or a node that asks one decision in which interval it fell. Decisions are asked in the order of their numbers,
-and no node has equal neighbours, so equal functions are one and the same diagram (Bryant 1986, with the intervals of Strehl and
-Thiele 2000).
+and no node has equal neighbours, so equal functions are one and the same diagram (Bryant 1986, with the intervals of
+Strehl and Thiele 2000).
 """
 
 from __future__ import annotations
@@ -141,7 +141,8 @@ def either(a: Diagram, b: Diagram) -> Diagram:
 def choose(which: Diagram, outcomes: Sequence[Diagram]) -> Diagram:
     """Returns the diagram that is ``outcomes[k]`` where ``which`` has the value k."""
     if isinstance(which, Leaf):
-        return outcomes[which.value]
+        chosen: Diagram = outcomes[which.value]
+        return chosen
     decision, cuts, parts = _parts((which, *outcomes))
     return node(decision, cuts, [choose(part[0], part[1:]) for part in parts])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -16,11 +17,19 @@ from rr_export.python.intercepting import COND, cond_arguments, reseeds
 from rr_export.python.sources import IN_PLACE, REGULARISING, Asked, GeneratorGivenError, Law, reading
 from rr_export.python.tracing import Tracing
 from rr_export.python.training import TrainingNoiseError
-from rr_export.python.values import Drawn, Uniform, Varying, at_hand, plain
+from rr_export.python.values import Drawn, Uniform, Varying, at_hand, is_symbolic, plain
 
 
 class Drawing(Tracing):
     """Makes a decision of every number that is drawn."""
+
+    @abc.abstractmethod
+    def call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Returns what a call gives."""
+
+    @abc.abstractmethod
+    def call_varied(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Returns what a call of something that is not interpreted gives where arguments may vary."""
 
     def drawn(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Returns the numbers that a random function draws, as decisions."""
@@ -62,18 +71,22 @@ class Drawing(Tracing):
         return self._in_place(args[0], result) if function in IN_PLACE else result
 
     def _not_drawn(self, function: Any, args: Any, kwargs: Any) -> Any:
-        if self.varies((args, kwargs)):
-            return self._call_varied(function, args, kwargs)
+        if any(is_symbolic(v) for v in pytree.tree_leaves((args, kwargs), is_leaf=is_symbolic)):
+            return self.call_varied(function, args, kwargs)
         return self.told(function, args, kwargs, function(*args, **kwargs))
 
     def _in_place(self, target: Any, result: Drawn) -> Any:
         if isinstance(target, Drawn):
             target.values = result.values
             return target
+        for frame in self.stack:
+            for name, value in frame.scope.variables.items():
+                if value is target:
+                    frame.scope.variables[name] = result
         return result
 
-    def _asked(self, read: Callable[..., Asked], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dd.Diagram:
-        def reads(*values: Any) -> Asked:
+    def _asked(self, read: Callable[..., Asked | None], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dd.Diagram:
+        def reads(*values: Any) -> Asked | None:
             given, named = pytree.tree_unflatten([at_hand(v) for v in values], spec)
             try:
                 return read(*given, **named)
@@ -139,7 +152,7 @@ class Drawing(Tracing):
         self.use(law)
 
     def compare_varying(self, draw: Uniform, number: Varying, below: bool) -> Any:
-        """Returns whether a draw is below a number that depends on a decision (outcome 0), or not: a step of a chain."""
+        """Returns whether a draw is below a number that depends on a decision (outcome 0), or not."""
         decision = self.decisions[draw.decision]
         bound = dd.given(number.diagram, self.guard)
         if isinstance(bound, dd.Leaf):

@@ -275,7 +275,11 @@ class _ReadInt(int):
     """As above."""
 
 
+def _comparison(compare: Any) -> Any:
+    return lambda self, other: _condition(compare(self, other))
+
+
 for _class, _base in ((_ReadFloat, float), (_ReadInt, int)):
     for _name in ("__lt__", "__le__", "__gt__", "__ge__", "__eq__", "__ne__"):
-        setattr(_class, _name, lambda self, other, _compare=getattr(_base, _name): _condition(_compare(self, other)))
+        setattr(_class, _name, _comparison(getattr(_base, _name)))
     _class.__hash__ = _base.__hash__  # type: ignore[method-assign]

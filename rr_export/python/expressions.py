@@ -38,6 +38,11 @@ BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
 IN_PLACE: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     kind: getattr(operator, "i" + function.__name__.strip("_")) for kind, function in BINARY.items()
 }
+UNARY: dict[type[ast.unaryop], Callable[[Any], Any]] = {
+    ast.USub: operator.neg,
+    ast.UAdd: operator.pos,
+    ast.Invert: operator.invert,
+}
 COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
@@ -100,6 +105,7 @@ class Closure:
         self.__doc__, self.__module__ = None, frame.space.get("__name__", "")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Returns what the function gives, interpreted."""
         return self.runner.run_source(
             self.source, self.stub(*args, **kwargs), self.frame, self.frame.cells, self.frame.space
         )
@@ -233,7 +239,8 @@ class Expressions(Calls):
     def _eval_FormattedValue(self, node: ast.FormattedValue) -> Any:
         value = self.eval(node.value)
         spec = "" if node.format_spec is None else self.eval(node.format_spec)
-        convert = {115: str, 114: repr, 97: ascii}.get(node.conversion, lambda v: v)
+        converters: dict[int, Callable[[Any], Any]] = {115: str, 114: repr, 97: ascii}
+        convert = converters.get(node.conversion, lambda v: v)
         if isinstance(value, Varying):
             return self.lift(lambda v: format(convert(v), spec), (value,), {})
         return format(convert(value), spec)
@@ -250,7 +257,7 @@ class Expressions(Calls):
         value = self.eval(node.operand)
         if isinstance(node.op, ast.Not):
             return self.negated(value)
-        function = {ast.USub: operator.neg, ast.UAdd: operator.pos, ast.Invert: operator.invert}[type(node.op)]
+        function = UNARY[type(node.op)]
         return operate(function, value) if is_symbolic(value) else function(value)
 
     def negated(self, value: Any) -> Any:

@@ -1,9 +1,10 @@
-"""A small interpreter of Python: statements, functions, and how control flows on after a decision.
+"""How control flows on after a decision: branches and loops.
 
-How a function goes on is one more of its names, ``<flow>``: next, continue, break or return. So a decision that returns on
-one side only needs nothing special: the flow varies after it, and what follows runs where it is ``next``. Where just one
-side goes on and nothing else shares what follows, that is run inside the branch, so that a skip or an early exit is one
-``If``."""
+How a function goes on is one more of its names, ``<flow>``: next, continue, break or return. So a decision that returns
+on one side only needs nothing special: the flow varies after it, and what follows runs where it is ``next``. Where just
+one side goes on and nothing else shares what follows, that is run inside the branch, so that a skip or an early exit is
+one ``If``.
+"""
 
 from __future__ import annotations
 
@@ -112,7 +113,7 @@ class Flow(Sequences):
             if isinstance(flow, Varying):
                 rest = block.statements[block.position :]
                 if rest:
-                    self.where_flow(NEXT, lambda: self.block(rest))
+                    self.where_flow(NEXT, functools.partial(self.block, rest))
                 return
             if flow != NEXT:
                 return
@@ -163,7 +164,7 @@ class Flow(Sequences):
                 here, frame.pending = pending[depth], pending[:depth]
                 if isinstance(here, Block):
                     rest = here.statements[here.position + 1 :]
-                    self.where_flow(NEXT, lambda rest=rest: self.block(rest))
+                    self.where_flow(NEXT, functools.partial(self.block, rest))
                     continue
                 if end != CONTINUE:
                     self._after_turn(here)
@@ -399,7 +400,7 @@ def _may_go_on(statements: Sequence[ast.stmt]) -> bool:
 def _ends(statements: Sequence[ast.stmt]) -> set[str]:
     """How statements that do not go on may end: return, break, continue."""
     names = {ast.Return: RETURN, ast.Break: BREAK, ast.Continue: CONTINUE}
-    return {names[type(n)] for s in statements for n in _of_this_loop(s) if type(n) in names}  # type: ignore[index]
+    return {names[type(n)] for s in statements for n in _of_this_loop(s) if type(n) in names}
 
 
 def _replaced(old: str, new: str, flow: str) -> str:

@@ -39,8 +39,8 @@ class Interpreter(Statements):
                 return self.run_function(function, args, kwargs)
             if getattr(function, "__module__", "") not in _KNOWN and self._is_author(function):
                 self._without_source(function)
-        if not isinstance(function, nn.Module | type | Closure) and hasattr(type(function), "__call__"):
-            method = type(function).__call__
+        if not isinstance(function, nn.Module | type | Closure):
+            method = inspect.getattr_static(type(function), "__call__", None)
             if isinstance(method, types.FunctionType) and wants_interpreter(method):
                 return self.run_function(method, (function, *args), kwargs)
         return self.call_native(function, args, kwargs)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import torch
@@ -110,7 +110,7 @@ class Joiner:
         return entries
 
     def _join_ragged(self, place: heap.Place, number: int) -> None:
-        """A list to which the branches appended different numbers of plain values: each is there where its branch is."""
+        """A list to which the branches appended different numbers of plain values."""
         before = self.before.contents[number]
         items, (_, there) = list(before), self.tracing.ragged.get(number, (None, [True] * len(before)))
         for branch, state in enumerate(self.states):
@@ -145,7 +145,7 @@ class Joiner:
             return lambda joined: poison
         self._lost(f"{place.shown(key)}, which only some branches set or delete")
 
-    def _lost(self, what: str) -> Any:
+    def _lost(self, what: str) -> NoReturn:
         raise CaptureError(
             f"{self.line}: expected branches that leave the same things behind, got a side effect that would be lost: "
             f"{what}; do it in every branch, or return the value"

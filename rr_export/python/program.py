@@ -136,13 +136,13 @@ def _inside_wrappers(tracing: Interpreter, function: types.FunctionType) -> list
     for cell in function.__closure__ or ():
         with contextlib.suppress(ValueError):
             inner = cell.cell_contents
-            if not isinstance(inner, types.FunctionType) or hasattr(inner, "__rr_forward__"):
+            wraps = isinstance(inner, types.FunctionType) and vars(function).get("__wrapped__") is inner
+            if not wraps or hasattr(inner, "__rr_forward__"):
                 continue
-            if inner is getattr(function, "__wrapped__", None):
-                if not wants_interpreter(inner):
-                    return _inside_wrappers(tracing, inner)
-                cell.cell_contents = _interpreted(tracing, inner)
-                return [functools.partial(setattr, cell, "cell_contents", inner)]
+            if not wants_interpreter(inner):
+                return _inside_wrappers(tracing, inner)
+            cell.cell_contents = _interpreted(tracing, inner)
+            return [functools.partial(setattr, cell, "cell_contents", inner)]
     return []
 
 
@@ -217,8 +217,8 @@ def run(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         raise CaptureError(f"model: expected loops with a bound, got code that nests too deeply: {error}") from error
     except Exception as error:
         raise CaptureError(
-            f"model: expected code that runs where every decision goes all its ways, got {type(error).__name__}: {error}; "
-            "see the traceback above"
+            f"model: expected code that runs where every decision goes all its ways, got {type(error).__name__}: "
+            f"{error}; see the traceback above"
         ) from error
 
 
@@ -313,25 +313,25 @@ def _policies(decisions: Sequence[Decision], draws: Sequence[int]) -> dict[int, 
                 )
             chain.append(steps[0])
         cuts = [sorted(decisions[c].cuts) for c in chain]
-        first = _checked(decisions[i], lambda i=i, cuts=cuts: Categorical(_row(decisions[i].laws()[0], cuts[0])))
+        first = _checked(decisions[i], Categorical, _row(decisions[i].laws()[0], cuts[0]))
         if len(chain) == 1:
             policies[i] = first
             continue
         tables = [_table(decisions, p, c, cuts[t + 1]) for t, (p, c) in enumerate(itertools.pairwise(chain))]
-        markov = _checked(decisions[i], lambda f=first, t=tables: Markov(f.table[0], t))
+        markov = _checked(decisions[i], Markov, first.table[0], tables)
         policies |= {c: markov.step(t) for t, c in enumerate(chain)}
     for i in draws:
         if i not in policies:
             raise CaptureError(
-                f"{decisions[i].line}: expected a law that depends on a draw, got one that depends on the input or on a "
-                "site; let it depend on a decision of the code"
+                f"{decisions[i].line}: expected a law that depends on a draw, got one that depends on the input or on "
+                "a site; let it depend on a decision of the code"
             )
     return policies
 
 
-def _checked(decision: Decision, make: Callable[[], Any]) -> Any:
+def _checked(decision: Decision, make: Callable[..., Any], *args: Any) -> Any:
     try:
-        return make()
+        return make(*args)
     except ValueError as error:
         raise CaptureError(f"{decision.line}: expected probabilities that draws can hit, got {error}") from error
 
@@ -365,8 +365,8 @@ def _calls(decisions: Sequence[Decision], number: int, sites: Mapping[int, int])
             found[tuple(pairs)] = None
             if len(found) > MOST_CALLS:
                 raise CaptureError(
-                    f"{decisions[number].line}: expected at most {MOST_CALLS} combinations of decisions that lead here, "
-                    "got more; decide with fewer draws"
+                    f"{decisions[number].line}: expected at most {MOST_CALLS} combinations of decisions that lead "
+                    "here, got more; decide with fewer draws"
                 )
     return tuple(found)
 

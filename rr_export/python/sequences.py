@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import types
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
@@ -88,9 +89,11 @@ class Sequences(Expressions):
         for test in tests:
             if kept is False:
                 return False
-            kept = self.branch(kept, lambda outcome, t=test: self.holds(self.eval(t)) if outcome else False)
-            kept = settled(kept)
+            kept = settled(self.branch(kept, functools.partial(self._tested, test)))
         return kept
+
+    def _tested(self, test: ast.expr, outcome: bool) -> Any:
+        return self.holds(self.eval(test)) if outcome else False
 
     def _add_element(self, element: Callable[[], Any], found: list[tuple[Any, Any]], there: Any) -> None:
         if there is True:

@@ -76,6 +76,7 @@ def _source_of(code: types.CodeType) -> Source | None:
         return None
     text = textwrap.dedent("".join(lines))
     found: ast.AST | None = None
+    tree: ast.Module | None
     try:
         tree = ast.parse(text)
         ast.increment_lineno(tree, first - 1)
@@ -124,7 +125,7 @@ def analysed(node: ast.FunctionDef | ast.Lambda, file: str) -> Source:
         if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store | ast.Del):
             own.add(inner.id)
         elif isinstance(inner, ast.FunctionDef) or (isinstance(inner, ast.ExceptHandler | ast.MatchAs) and inner.name):
-            own.add(inner.name)
+            own.add(inner.name or "")
         elif isinstance(inner, ast.Import | ast.ImportFrom):
             own |= {(a.asname or a.name).partition(".")[0] for a in inner.names}
         elif isinstance(inner, ast.Global):
@@ -143,7 +144,7 @@ def analysed(node: ast.FunctionDef | ast.Lambda, file: str) -> Source:
 
 
 def _of_this_function(node: ast.AST) -> Iterator[ast.AST]:
-    """The nodes of a function without those of the functions in it; names of comprehensions count (they are renamed)."""
+    """The nodes of a function without those of the functions in it."""
     body = node.body if isinstance(node, ast.FunctionDef) else [node.body]  # type: ignore[attr-defined]
     todo: list[ast.AST] = list(body)
     while todo:

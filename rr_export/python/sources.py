@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import math
 import random
+import types
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -96,13 +97,14 @@ def _tensor(shape: Sequence[int], dtype: torch.dtype | None, laws: Sequence[Law]
     )
 
 
-def _wrapped(function: Callable[..., Any]) -> Callable[..., Any]:
+def _wrapped(function: Callable[..., Any]) -> Callable[..., Asked | None]:
     """Refuses a generator, whatever the function."""
 
     def read(numbers: Numbers, *args: Any, generator: Any = None, **kwargs: Any) -> Asked | None:
         if generator is not None or any(isinstance(a, torch.Generator) for a in args):
             raise GeneratorGivenError
-        return function(numbers, *args, **kwargs)  # type: ignore[no-any-return]
+        asked: Asked | None = function(numbers, *args, **kwargs)
+        return asked
 
     return read
 
@@ -195,7 +197,7 @@ def sample(numbers: Numbers, distribution: Distribution, sample_shape: Any = ())
     count, shape = math.prod(sample_shape), (*sample_shape, *distribution.batch_shape)
     if type(distribution) not in (Bernoulli, Categorical):
         return _noise(f"a sample of {type(distribution).__name__}")
-    table = numbers(distribution.probs)
+    table = numbers(distribution.probs)  # type: ignore[attr-defined]
     if type(distribution) is Bernoulli:
         return _tensor(shape, distribution.probs.dtype, [_coin(p) for p in table.reshape(-1)] * count)
     if count > 1 and distribution.batch_shape:
@@ -319,7 +321,7 @@ NUMPY |= {
 _HOMES: tuple[tuple[Any, dict[str, Callable[..., Asked]]], ...] = ((random, PYTHON), (np.random, NUMPY))
 _ORIGINALS = {getattr(home, name): (table, name) for home, table in _HOMES for name in table}
 GENERATORS: tuple[Any, ...] = (random.Random, np.random.Generator, np.random.RandomState)
-GLOBAL_GENERATORS = (random._inst, np.random.mtrand._rand, torch.default_generator)  # type: ignore[attr-defined]
+GLOBAL_GENERATORS = (random._inst, np.random.mtrand._rand, torch.default_generator)
 
 
 def reading(function: Any) -> Callable[..., Asked | None] | None:
@@ -341,6 +343,11 @@ def reading(function: Any) -> Callable[..., Asked | None] | None:
     except TypeError:  # not hashable
         return None
     return None
+
+
+def regularises(function: Any) -> bool:
+    """Returns whether a function of torch draws in training only; what then is training, others may have a say in."""
+    return isinstance(function, types.FunctionType | types.BuiltinFunctionType) and function in REGULARISING
 
 
 def own_generator(function: Any) -> bool:

@@ -148,7 +148,7 @@ class Tracing:
             decision.asked = dd.either(decision.asked, dd.both(self.guard, condition))
 
     def as_condition(self, value: Any) -> bool | Varying | torch.Tensor:
-        """Returns a value as a condition: a bool, or what depends on decisions, or bool [] that depends on the input."""
+        """Returns a value as a condition: a bool, what depends on decisions, or bool [] that depends on the input."""
         if isinstance(value, torch.Tensor):
             if value.numel() != 1:
                 self.refuse("a condition with one element", f"a tensor of shape {list(value.shape)}", "reduce it")
@@ -187,7 +187,7 @@ class Tracing:
         )
 
     def split(self, which: dd.Diagram, count: int, arm: Callable[[int], Any], names: tuple[str, ...] = ()) -> Any:
-        """Returns the joined results of ``arm(k)``, run for every k that ``which`` can have here, each in its branch."""
+        """Returns the joined results of ``arm(k)``, each run in its branch, for every k that ``which`` may have."""
         which = dd.given(which, self.guard)
         feasible = dd.leaves(which)
         if len(feasible) == 1:
@@ -225,8 +225,9 @@ class Tracing:
                     raise
                 except Exception as error:
                     raise CaptureError(
-                        f"{line}: expected every branch to compute, got {type(error).__name__}: {error} where the branch "
-                        f"{self.deciding[number].names[i]!r} is taken; a branch cannot raise in a graph: remove it"
+                        f"{line}: expected every branch to compute, got {type(error).__name__}: {error} where "
+                        f"branch {self.deciding[number].names[i]!r} is taken; a branch cannot raise in a graph: "
+                        "remove it"
                     ) from error
                 finally:
                     self.depth -= 1
@@ -300,8 +301,8 @@ class Tracing:
         for tensor, version, name in before.tensors.values():
             if tensor._version != version:
                 raise CaptureError(
-                    f"{line}: expected branches that change nothing in place, got one that changes {name or 'a tensor'}; "
-                    "use the operation that returns a new tensor"
+                    f"{line}: expected branches that change nothing in place, got one that changes "
+                    f"{name or 'a tensor'}; use the operation that returns a new tensor"
                 )
 
     @contextmanager

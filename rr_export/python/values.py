@@ -7,6 +7,7 @@ They take part in arithmetic and comparisons as the values that they stand for d
 from __future__ import annotations
 
 import enum
+import itertools
 import math
 import operator
 import types
@@ -156,13 +157,13 @@ class Uniform(_Operators):
             return low if cut >= 1 else high
         return dd.node(self.decision, (cut,), (low, high))
 
-    def rounded(self, function: Callable[[float], int]) -> Varying | int:
+    def rounded(self, function: Callable[[float], int]) -> Any:
         """Returns ``floor``, ``ceil``, ``trunc`` or ``round`` of this."""
         least, most = sorted((self.offset, self.offset + self.scale))
         halves = range(math.floor(2 * least), math.ceil(2 * most) + 1)
         cuts = sorted(c for c in ((h / 2 - self.offset) / self.scale for h in halves) if 0 < c < 1)
         edges = [0.0, *cuts, 1.0]
-        middles = [(a + b) / 2 for a, b in zip(edges, edges[1:], strict=False)]
+        middles = [(a + b) / 2 for a, b in itertools.pairwise(edges)]
         return plain(dd.node(self.decision, cuts, [dd.Leaf(function(self.scale * m + self.offset)) for m in middles]))
 
 
@@ -234,7 +235,7 @@ class Sifted:
 
     def whole(self) -> Any:
         """Returns it as a tuple that varies."""
-        guard, form = tracer().guard, dd.Leaf(())
+        guard, form = tracer().guard, plain_diagram(())
         for there, value in self.items:
             added = dd.apply(lambda held, v: (v,) if held else (), diagram_of(there), diagram_of(value))
             form = dd.given(dd.apply(operator.add, form, added), guard)
@@ -248,7 +249,7 @@ class Sifted:
 
     def length(self) -> Any:
         """Returns how many elements are there."""
-        total = dd.Leaf(0)
+        total = plain_diagram(0)
         for there, _ in self.items:
             total = dd.apply(operator.add, total, dd.apply(int, diagram_of(there)))
         return plain(dd.given(total, tracer().guard))
@@ -262,7 +263,7 @@ class Sifted:
 
 @dataclass(frozen=True)
 class Poison:
-    """What a name or an entry holds after branches left things there that cannot be one value; reading it is refused."""
+    """What a name holds after branches left things there that cannot be one value; reading it is refused."""
 
     expected: str
     got: str
@@ -290,6 +291,11 @@ def is_plain(value: Any) -> bool:
 def plain(diagram: dd.Diagram) -> Any:
     """Returns the value itself where it does not vary, else a :class:`Varying`."""
     return diagram.value if isinstance(diagram, dd.Leaf) else Varying(diagram)
+
+
+def plain_diagram(value: Any) -> dd.Diagram:
+    """Returns the diagram of a value that does not vary."""
+    return dd.Leaf(value)
 
 
 def boxed(value: Any) -> NDArray[Any]:

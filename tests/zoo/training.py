@@ -1,7 +1,8 @@
 """Routing of the training time that users keep at inference: stochastic depth, drop path, layer drop.
 
 The models of Hugging Face are theirs, unchanged, built from tiny random configurations; they return tuples
-(``return_dict=False``). The modules of torchvision and timm are copies, as torchvision's wheels want torch with CUDA.
+(``return_dict=False``). Stochastic depth is written here as torchvision and timm do it, as the wheels of torchvision,
+which timm needs too, want torch with CUDA.
 """
 
 from __future__ import annotations
@@ -29,37 +30,22 @@ def seeded(make: Callable[[], nn.Module], *shapes: tuple[int, ...]) -> Callable[
     return build
 
 
-# torchvision.ops.stochastic_depth (0.28), without its logging.
-
-
-def stochastic_depth(input: Tensor, p: float, mode: str, training: bool = True) -> Tensor:
-    if p < 0.0 or p > 1.0:
-        raise ValueError(f"drop probability has to be between 0 and 1, but got {p}")
-    if mode not in ["batch", "row"]:
-        raise ValueError(f"mode has to be either 'batch' or 'row', but got {mode}")
-    if not training or p == 0.0:
-        return input
-
-    survival_rate = 1.0 - p
-    if mode == "row":
-        size = [input.shape[0]] + [1] * (input.ndim - 1)
-    else:
-        size = [1] * input.ndim
-    noise = torch.empty(size, dtype=input.dtype, device=input.device)
-    noise = noise.bernoulli_(survival_rate)
-    if survival_rate > 0.0:
-        noise.div_(survival_rate)
-    return input * noise
+def stochastic_depth(x: Tensor, p: float, mode: str, training: bool) -> Tensor:
+    """What torchvision's function of that name does: ``x`` with probability 1 - p, scaled, by batch or row."""
+    if not training or p == 0:
+        return x
+    rows = len(x) if mode == "row" else 1
+    coin = torch.empty((rows, *[1] * (x.dim() - 1)), dtype=x.dtype).bernoulli_(1 - p)
+    return x * coin.div_(1 - p)
 
 
 class StochasticDepth(nn.Module):
     def __init__(self, p: float, mode: str) -> None:
         super().__init__()
-        self.p = p
-        self.mode = mode
+        self.p, self.mode = p, mode
 
-    def forward(self, input: Tensor) -> Tensor:
-        return stochastic_depth(input, self.p, self.mode, self.training)
+    def forward(self, x: Tensor) -> Tensor:
+        return stochastic_depth(x, self.p, self.mode, self.training)
 
 
 class ConvBlock(nn.Module):
@@ -118,43 +104,32 @@ class FunctionalDepth(nn.Module):
         return x
 
 
-# timm.layers.drop (1.0.31), and what it was before bernoulli_ (timm 0.4, copied into many other projects).
-
-
-def drop_path(x: Tensor, drop_prob: float = 0.0, training: bool = False, scale_by_keep: bool = True) -> Tensor:
-    if drop_prob == 0.0 or not training:
-        return x
-    keep_prob = 1 - drop_prob
-    shape = (x.shape[0],) + (1,) * (x.ndim - 1)
-    random_tensor = x.new_empty(shape).bernoulli_(keep_prob)
-    if keep_prob > 0.0 and scale_by_keep:
-        random_tensor.div_(keep_prob)
-    return x * random_tensor
-
-
 class DropPath(nn.Module):
-    def __init__(self, drop_prob: float = 0.0, scale_by_keep: bool = True) -> None:
+    """What timm's module of that name does: the coins of all rows are one tensor, which multiplies."""
+
+    def __init__(self, rate: float, scaled: bool = True) -> None:
         super().__init__()
-        self.drop_prob = drop_prob
-        self.scale_by_keep = scale_by_keep
+        self.rate, self.scaled = rate, scaled
 
     def forward(self, x: Tensor) -> Tensor:
-        return drop_path(x, self.drop_prob, self.training, self.scale_by_keep)
-
-
-class OldDropPath(nn.Module):
-    def __init__(self, drop_prob: float = 0.0) -> None:
-        super().__init__()
-        self.drop_prob = drop_prob
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.drop_prob == 0.0 or not self.training:
+        if not self.training:
             return x
-        keep_prob = 1 - self.drop_prob
-        shape = (x.shape[0],) + (1,) * (x.ndim - 1)
-        random_tensor = keep_prob + torch.rand(shape, dtype=x.dtype, device=x.device)
-        random_tensor.floor_()
-        return x.div(keep_prob) * random_tensor
+        coins = x.new_empty((x.shape[0],) + (1,) * (x.ndim - 1)).bernoulli_(1 - self.rate)
+        if self.scaled:
+            coins.div_(1 - self.rate)
+        return coins * x
+
+
+class OldDropPath(DropPath):
+    """As it was before ``bernoulli_``, and still is in many projects: a uniform draw is rounded down."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        keep = 1 - self.rate
+        coins = torch.rand((x.shape[0],) + (1,) * (x.ndim - 1), dtype=x.dtype) + keep
+        coins.floor_()
+        return x.div(keep) * coins
 
 
 class LayerScale(nn.Module):
@@ -200,19 +175,19 @@ class Vit(nn.Module):
         return self.head(self.blocks(x)[:, 0])
 
 
-# fairseq.modules.LayerDropModuleList, of the paper of layer drop.
-
-
 class LayerDropModuleList(nn.ModuleList):
-    def __init__(self, p: float, modules: list[nn.Module]) -> None:
-        super().__init__(modules)
-        self.p = p
+    """Layer drop as fairseq has it: the container yields the layers that are kept."""
+
+    def __init__(self, rate: float, layers: list[nn.Module]) -> None:
+        super().__init__(layers)
+        self.rate = rate
 
     def __iter__(self) -> Any:
-        dropout_probs = torch.empty(len(self)).uniform_()
-        for i, m in enumerate(super().__iter__()):
-            if not self.training or (dropout_probs[i] > self.p):
-                yield m
+        draws = torch.empty(len(self)).uniform_()
+        for draw, layer in zip(draws, super().__iter__(), strict=True):
+            if self.training and draw <= self.rate:
+                continue
+            yield layer
 
 
 class FairseqEncoder(nn.Module):
@@ -493,20 +468,6 @@ HUGGING: dict[str, tuple[str, str, Mapping[str, Any], tuple[Any, ...], int]] = {
         (IDS, ALL),
         4,
     ),
-    "flaubert": (
-        "flaubert.modeling_flaubert.FlaubertModel",
-        "FlaubertConfig",
-        {
-            "vocab_size": 16,
-            "emb_dim": 8,
-            "n_layers": 2,
-            "n_heads": 2,
-            "max_position_embeddings": 16,
-            "layerdrop": 0.3,
-        },
-        (IDS, ALL),
-        4,
-    ),
     "whisper_decoder": (
         "whisper.modeling_whisper.WhisperDecoder",
         "WhisperConfig",
@@ -691,6 +652,14 @@ HUGGING: dict[str, tuple[str, str, Mapping[str, Any], tuple[Any, ...], int]] = {
     ),
 }
 
+FLAUBERT = {
+    "vocab_size": 16,
+    "emb_dim": 8,
+    "n_layers": 2,
+    "n_heads": 2,
+    "max_position_embeddings": 16,
+    "layerdrop": 0.3,
+}
 SERIES = BART | {"prediction_length": 4, "context_length": 6, "lags_sequence": [1]}
 INFORMER = "informer.modeling_informer.InformerEncoder"
 AUTOFORMER = "autoformer.modeling_autoformer.AutoformerEncoder"
@@ -730,10 +699,12 @@ CASES: list[Case] = [
         4,
         options=KEEP,
     ),
+    # torch.export (2.13) itself refuses this one: its irfft without numbers has another size.
     Case(
         "training/autoformer_encoder",
         hugging(AUTOFORMER, "AutoformerConfig", SERIES | {"moving_average": 3}, (states(2, 6, 3),), True),
-        4,
+        0,
+        refuses=r"modeling_autoformer\.py:\d+.*every branch to compute, got RuntimeError",
         options=KEEP,
     ),
     # A layer that changes the length cannot be skipped: it runs, and gives another shape than the skip.
@@ -770,6 +741,14 @@ CASES: list[Case] = [
         seeded(Vit, (2, 4, 8)),
         0,
         refuses=r"training\.py:\d+.*(batch|row|number)",
+        options=KEEP,
+    ),
+    # It always keeps a cache, which a dropped layer leaves without its entry.
+    Case(
+        "training/flaubert",
+        hugging("flaubert.modeling_flaubert.FlaubertModel", "FlaubertConfig", FLAUBERT, (IDS, ALL)),
+        0,
+        refuses=r"modeling_flaubert\.py:\d+.*side effect that would be lost: attribute 'dtype' of cache",
         options=KEEP,
     ),
     # Not asked for: the models as they are in evaluation mode, without a decision.
