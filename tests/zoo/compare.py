@@ -1,6 +1,6 @@
 """Measures what other exporters make of models of the zoo: ``python -m tests.zoo.compare``, about seven minutes.
 
-It writes ``docs/python-peers.json`` and prints the table. Every cell is exported and judged in a process of its own;
+It writes ``docs/python-peers.json`` and the table in ``docs/python.md``. Every cell is exported and judged in a process of its own;
 :mod:`tests.zoo.compare_cell` says how.
 """
 
@@ -45,6 +45,8 @@ from tests.zoo.compare_cell import (
 )
 
 DATA = Path(__file__).parents[2] / "docs" / "python-peers.json"
+PAGE = DATA.with_name("python.md")
+BEGIN, END = "<!-- made by python -m tests.zoo.compare -->", "<!-- end -->"
 LIMIT = 120.0  # seconds that a cell may take
 PACKAGES = ("torch", "onnx", "onnxruntime", "onnxscript", "onnx-ir", "numpy", "transformers")
 MODULES = (branches, chains, conds, draws, gates, loops, state, training)
@@ -259,7 +261,14 @@ def main() -> None:
         by_dynamo(twins.IfRand(), CASES["draws/rand"].make()[1], Path(folder) / "first.onnx")
         data = measure(ROWS, Path(folder))
     DATA.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-    print("\n".join(table(data)))
+    PAGE.write_text(paged(PAGE.read_text(encoding="utf-8"), data), encoding="utf-8")
+
+
+def paged(text: str, data: Mapping[str, Any]) -> str:
+    """Returns the text of the page with the table of ``data`` in its place."""
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n" + "\n".join(table(data)) + f"\n{END}{after}"
 
 
 if __name__ == "__main__":

@@ -206,7 +206,14 @@ def by_script(model: nn.Module, args: tuple[Any, ...], file: Path) -> None:
     by_tracer(torch.jit.script(model), args, file)
 
 
-EXPORTERS: Mapping[str, Callable[[nn.Module, tuple[Any, ...], Path], None]] = {
+def by_us(model: nn.Module, args: tuple[Any, ...], file: Path, options: Mapping[str, Any]) -> None:
+    # standalone: the only interface that other exporters have
+    rr.export(model.eval(), args, interface="standalone", **options).save(file)
+
+
+OURS = "rr.export"
+EXPORTERS: Mapping[str, Callable[..., None]] = {
+    OURS: by_us,
     "torch.onnx.export(dynamo=True)": by_dynamo,
     "torch.onnx.export(dynamo=False)": by_tracer,
     "torch.jit.script": by_script,
@@ -221,7 +228,8 @@ def run_cell(row: Row, exporter: str, laws: list[Law], file: Path) -> dict[str, 
     model = row.twinned() if exporter == "torch.cond" else row.model()
     inputs = row.arguments()
     try:
-        EXPORTERS[exporter](model, copy.deepcopy(inputs[0]), file)
+        options = (row.case.options,) if exporter == OURS else ()
+        EXPORTERS[exporter](model, copy.deepcopy(inputs[0]), file, *options)
     except Exception as error:
         return {"outcome": "refuses", **_reason(error)}
     session: Any = None

@@ -225,7 +225,7 @@ class DictOutputs(nn.Module):
         hidden = self.layer(x) if np.random.rand() < 0.5 else x
         logits = self.head(hidden)
         result = {"logits": logits}
-        result["loss"] = nn.functional.cross_entropy(logits, labels)
+        result["loss"] = (logits - labels[:, None]).square().mean()
         if torch.rand(()) < 0.5:
             result["hidden"] = hidden
         else:
