@@ -1,7 +1,7 @@
 """Measures what other exporters make of models of the zoo: ``python -m tests.zoo.compare``, about seven minutes.
 
-It writes ``docs/python-peers.json`` and the table in ``docs/python.md``. Every cell is exported and judged in a process of its own;
-:mod:`tests.zoo.compare_cell` says how.
+It writes ``docs/python-peers.json`` and the table in ``docs/python.md``. Every cell is exported and judged in a process
+of its own; :mod:`tests.zoo.compare_cell` says how.
 """
 
 from __future__ import annotations

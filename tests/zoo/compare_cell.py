@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+import rr_export as rr
 from tests.zoo.case import Case
 
 Array = NDArray[np.float64]
