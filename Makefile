@@ -8,13 +8,14 @@ PROJECTS := pyproject.toml runtimes/python/pyproject.toml
 PROVIDERS := openvino qnn webgpu xnnpack ggml aarch64 xnnpack-aarch64
 SETUPS := $(PROVIDERS:%=setup-%) setup-cuda
 
-.PHONY: help install demo test test-slow test-lowest test-survival survival test-providers conformance bench bench-cuda
+.PHONY: help install demo test test-slow test-zoo test-lowest test-survival survival test-providers conformance bench bench-cuda
 .PHONY: setup $(SETUPS) lint clean
 
 help:
 	@echo "make demo       install, then export, verify and run a routed sentence encoder"
 	@echo "make test       install, then run the tests"
 	@echo "make test-slow  the tests marked slow"
+	@echo "make test-zoo   every model whose routing is ordinary Python, exported and proven, or refused"
 	@echo "make test-lowest  rr-runtime with the oldest versions that it promises"
 	@echo "make test-survival  every tool of the survival matrix on every file, as docs/survival.md says"
 	@echo "make survival   make docs/survival.md and docs/survival.json again"
@@ -38,6 +39,9 @@ test: $(STAMP)
 
 test-slow: $(STAMP)
 	$(VENV)/bin/python -m pytest -m slow
+
+test-zoo: $(STAMP)
+	$(VENV)/bin/python -m pytest -m zoo
 
 # rr-runtime alone, with the oldest versions that it promises, in an environment of its own.
 test-lowest: $(VENV)/bin/pip

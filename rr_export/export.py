@@ -74,7 +74,7 @@ def export(
     captured = capture(
         model, args, kwargs, dynamic_shapes=dynamic_shapes, opset=opset, keep_training_routes=keep_training_routes
     )
-    if not captured.plan.sites:
+    if not captured.plan.sites and captured.program is None:
         warnings.warn(
             f"export: expected a model with sites, got {type(model).__name__} without any; it is exported as it is, "
             "without inputs or outputs of rr_export",

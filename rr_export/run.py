@@ -145,9 +145,9 @@ def remember_code(root: nn.Module, code: Code | None) -> None:
         _codes[root] = code
 
 
-def has_code(root: nn.Module) -> bool:
-    """Returns whether decisions of the model's own code are known."""
-    return root in _codes
+def code_of(root: nn.Module) -> Code | None:
+    """Returns the known decisions of the model's own code."""
+    return _codes.get(root)
 
 
 def all_sites(root: nn.Module) -> dict[str, Choice | CodeSite]:

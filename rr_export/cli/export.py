@@ -36,10 +36,15 @@ from rr_export.targets import TARGETS
     help="Add the form of the model that an execution provider wants; repeat for several.",
 )
 @click.option("--size", "sizes", multiple=True, metavar="AXIS=N", help="With --target: fix a named axis there.")
+@click.option(
+    "--keep-training-routes",
+    is_flag=True,
+    help="Layer drop and stochastic depth decide as in training; everything else stays in evaluation mode.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace an earlier bundle.")
 def export(
     model: str, output: Path, interface: str, opset: int, external_data: bool | None, targets: Sequence[str],
-    sizes: Sequence[str], overwrite: bool,
+    sizes: Sequence[str], keep_training_routes: bool, overwrite: bool,
 ) -> None:  # fmt: skip
     """Export the model that FUNCTION returns to the folder (or .onnx file) OUTPUT.
 
@@ -50,7 +55,14 @@ def export(
 
     case = load_case(model)
     with progress("exporting"):
-        bundle = run_export(**case, interface=interface, opset=opset, target=targets, sizes=read_sizes(sizes))
+        bundle = run_export(
+            **case,
+            interface=interface,
+            opset=opset,
+            target=targets,
+            sizes=read_sizes(sizes),
+            keep_training_routes=keep_training_routes,
+        )
     bundle.save(output, external_data=external_data, overwrite=overwrite)
     out.print(
         f"{escape(str(output))}: {len(bundle.plan.sites)} sites, {bundle.plan.path_count()} paths, "

@@ -21,7 +21,7 @@ from rr_export.lowering import DRAWS, PATH, SEED, TAKEN
 from rr_export.parity.compare import Arrays
 from rr_export.plan import Plan
 from rr_export.routing import Path_, cut_at_path
-from rr_export.run import forced, free_routes, has_code, open_runs_at, recorded, seeded
+from rr_export.run import code_of, forced, free_routes, open_runs_at, recorded, seeded
 from rr_export.signature import Request, bind_request, flat_inputs, flat_outputs
 from rr_runtime import Session
 from rr_runtime.draws import draws
@@ -123,7 +123,7 @@ class Eager:
 
         Draws of the model's own code need whole runs: there are fewer of these, for at most 10 seconds.
         """
-        if not has_code(self.model):
+        if code_of(self.model) is None:
             return free_routes(self.model, most)
         end = time.monotonic() + CODE_SECONDS
         with recorded(self.model) as record:

@@ -1,6 +1,6 @@
 """``torch.cond`` written by the user, alone, next to sites and next to Python draws.
 
-It stays what torch makes of it, so it does not count as a gate.
+Alone and next to sites it stays what torch makes of it; next to draws it is a gate, as any condition on the input.
 """
 
 from __future__ import annotations
@@ -177,10 +177,10 @@ CASES = [
     case("conds/and_layer_choice", CondAndLayerChoice, 2, POSITIVE, default=True),
     case("conds/after_operation_choice", CondAfterOperationChoice, 3, POSITIVE),
     case("conds/in_site", CondInSite, 2, NEGATIVE),
-    case("conds/and_draw", CondAndDraw, 2, POSITIVE),
-    case("conds/in_branch", CondInBranch, 2, POSITIVE),
-    case("conds/in_loop", CondInLoop, 4, POSITIVE),
-    case("conds/site_and_draw", CondSiteAndDraw, 3, POSITIVE),
+    case("conds/and_draw", CondAndDraw, 2, POSITIVE, gates=1),
+    case("conds/in_branch", CondInBranch, 2, POSITIVE, gates=1),
+    case("conds/in_loop", CondInLoop, 4, POSITIVE, gates=3),
+    case("conds/site_and_draw", CondSiteAndDraw, 3, POSITIVE, gates=1),
     case("conds/no_cond", SiteAndDraw, 8),
     case("conds/on_draw", CondOnDraw, 2),
 ]
