@@ -107,6 +107,8 @@ class CodeSite:
 class CodeRun(Protocol):
     """What a model's own code sees of a run."""
 
+    finished: bool  # whether the forward came to its end
+
     def route_of(self, site: CodeSite) -> int | None:
         """Returns the route that the site is to take; None: what it draws itself."""
 
@@ -245,6 +247,7 @@ class _Run:
     own: frozenset[int] = frozenset()  # positions of sites that nobody told anything: the code draws them itself
     reached: set[int] = field(default_factory=set)
     depth: int = 1
+    finished: bool = False
     drawn: dict[int, int] = field(default_factory=dict)  # what the code drew itself
     code: ExitStack = field(default_factory=ExitStack)
 
@@ -272,6 +275,8 @@ class _Run:
 
         Conditions on the input are left open, as in ``plan``: a site behind one counts as reached.
         """
+        if not self.finished:
+            return
         known = self.asked.copy()
         for index, route in self.drawn.items():
             known[index] = route
@@ -344,6 +349,7 @@ def _open(
 def _close(run: _Run, *, finished: bool) -> None:
     """Makes the enclosing run current again, and reports the finished one to the blocks that asked."""
     _run.set(run.parent)
+    run.finished = finished
     run.code.close()
     for directive in run.directives if finished else ():
         run.report(directive)
@@ -516,7 +522,18 @@ def forced(model: nn.Module, path: Sequence[int] | NDArray[np.int64]) -> Iterato
     Raises:
         ValueError: the path has the wrong length, or names a route that its site does not have.
     """
-    with _directed(model, lambda plan: (plan.check_path(path), None)) as record:
+
+    def tell(plan: Plan) -> tuple[NDArray[np.int64], None]:
+        try:
+            return plan.check_path(path), None
+        except ValueError as error:
+            if code_of(model) is not None:
+                raise
+            raise ValueError(
+                f"{error} (decisions of the model's own code are sites after rr.plan_of(model, args))"
+            ) from None
+
+    with _directed(model, tell) as record:
         yield record
 
 

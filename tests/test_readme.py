@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
+import rr_export as rr
 from rr_export.cli import cli
 
 ROOT = Path(__file__).parent.parent
@@ -20,7 +24,7 @@ def blocks(language: str) -> list[str]:
 def test_the_example_runs_as_printed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    example, targets = blocks("python")
+    example, _, targets = blocks("python")
     assert len([line for line in example.splitlines() if line and not line.startswith(("import", "from"))]) <= 15
     monkeypatch.chdir(tmp_path)
     names = {"__name__": "__main__"}
@@ -32,6 +36,26 @@ def test_the_example_runs_as_printed(
     exec(compile(targets, "README.md", "exec"), names)  # goes on with the model of the first
     printed = capsys.readouterr().out
     assert all(f"target {name}" in printed for name in ("cuda", "qnn", "cpu")) and "the same model" in printed
+
+
+class Skips(nn.Module):
+    """What the README says of a forward."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if torch.rand(()) < 0.7:
+            x = self.layer(x)
+        return x
+
+
+def test_routing_written_as_python_runs_as_printed() -> None:
+    _, lines, _ = blocks("python")
+    names: dict[str, Any] = {"rr": rr, "model": Skips().eval(), "x": torch.ones(2, 4)}
+    exec(compile(lines, "README.md", "exec"), names)
+    assert names["bundle"].plan.path_count() == 2
 
 
 def test_the_first_two_commands_are_targets() -> None:

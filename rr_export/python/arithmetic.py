@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from rr_export.python import diagram as dd
 from rr_export.python.values import (
+    CHOOSES,
     COMPARISONS,
     ROUNDINGS,
     Drawn,
@@ -115,7 +116,7 @@ def _operate_uniform(function: Callable[..., Any], *operands: Any) -> Any:
     if len(values) == 1 and function is operator.neg:
         return Uniform(values[0].decision, -values[0].scale, -values[0].offset)
     tracer().refuse(
-        "a draw that chooses",
+        CHOOSES,
         f"one that is used as a number, by {getattr(function, '__name__', function)}",
         "compare it with a number, or make it an input of the model",
     )
@@ -282,7 +283,5 @@ def drawn_method(drawn: Drawn, name: str) -> Callable[..., Any]:
         CaptureError: there is none that only chooses.
     """
     if name not in METHODS:
-        tracer().refuse(
-            "a draw that chooses", f"one that is used as a number, by .{name}", "make the number an input of the model"
-        )
+        tracer().refuse(CHOOSES, f"one that is used as a number, by .{name}", "make the number an input of the model")
     return lambda *args, **kwargs: METHODS[name](drawn, *args, **kwargs)

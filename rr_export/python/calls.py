@@ -81,7 +81,7 @@ class Method:
         return getattr(owner, self.name)
 
 
-EFFECTS: frozenset[Any] = frozenset({print, input, open, exec, eval, breakpoint, next})
+EFFECTS: frozenset[Any] = frozenset({print, input, open, breakpoint, next})
 
 
 class Calls(Drawing):
@@ -111,6 +111,10 @@ class Calls(Drawing):
                 f"one from a {type(function.__self__).__name__} of its own",
                 "use torch.rand, random.random or numpy.random.rand; seeds are given to the exported file",
             )
+        if function in (eval, exec):
+            self.refuse("code whose source is available", f"{function.__name__}()", "write it out")
+        if function in (globals, locals):
+            return self.names(function is globals)
         if self.depth and function in EFFECTS:
             self.refuse(
                 "branches that only compute",
@@ -125,6 +129,12 @@ class Calls(Drawing):
         if number is not None:
             return number
         return function(*args, **kwargs)
+
+    def names(self, outer: bool) -> dict[str, Any]:
+        """Returns what ``globals()`` or ``locals()`` gives in the function that runs."""
+        if outer:
+            return dict(self.frame.space)
+        return {k: v for k, v in self.frame.scope.variables.items() if not k.startswith("<")}
 
     def call_method(self, owner: Varying, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Returns what a method of something that varies gives."""

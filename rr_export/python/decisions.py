@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from rr_export.python import diagram as dd
 from rr_export.python.sources import Law
 from rr_export.run import Choice
+
+_BETWEEN = ("torch", "numpy", "random", "rr_export", "contextlib", "functools")  # code between the author's and a draw
+
+
+def is_between(frame: FrameType) -> bool:
+    """Returns whether a frame is of the code between the author's line and what it calls."""
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0] in _BETWEEN
 
 
 @dataclass(frozen=True)

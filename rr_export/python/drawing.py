@@ -16,8 +16,7 @@ from rr_export.python.decisions import Decision
 from rr_export.python.intercepting import COND, cond_arguments, reseeds
 from rr_export.python.sources import IN_PLACE, REGULARISING, Asked, GeneratorGivenError, Law, reading
 from rr_export.python.tracing import Tracing
-from rr_export.python.training import TrainingNoiseError
-from rr_export.python.values import Drawn, Uniform, Varying, at_hand, is_symbolic, plain
+from rr_export.python.values import CHOOSES, Drawn, Uniform, Varying, at_hand, is_symbolic, plain
 
 
 class Drawing(Tracing):
@@ -51,11 +50,8 @@ class Drawing(Tracing):
         asked = self._asked(lambda *a, **k: read(self.numbers, *a, **k), args, kwargs)
         first = next(a for a in dd.leaves(asked) if isinstance(a, Asked))
         if first.laws is None:
-            line = self.line()
-            if line.module in self.training:
-                raise TrainingNoiseError(f"{line}: expected a draw that chooses, got {first.why}", line.module)
             self.refuse(
-                "a draw that chooses",
+                CHOOSES,
                 f"one that is used as a number ({first.why})",
                 "make the numbers an input of the model, or call model.eval() if this is dropout",
             )
@@ -111,7 +107,7 @@ class Drawing(Tracing):
             value = value.item() if value.values.size == 1 else value.values.tolist()
         if isinstance(value, Uniform):
             self.refuse(
-                "a draw that chooses",
+                CHOOSES,
                 "one that is used as a number",
                 "compare it, or make the number an input of the model",
             )

@@ -11,7 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -20,11 +22,10 @@ from torch import nn
 from rr_export.errors import RunError
 from rr_export.plan import Plan
 from rr_export.python import diagram as dd
-from rr_export.python.decisions import Decision
+from rr_export.python.decisions import Decision, is_between
 from rr_export.python.detect import modules_of
 from rr_export.python.intercepting import called_in_place, intercepted
 from rr_export.python.program import Program
-from rr_export.python.source import is_library_code
 from rr_export.python.sources import IN_PLACE, Asked, Law, reading
 from rr_export.python.training import routed_in_training
 from rr_export.python.varied import Varied
@@ -83,7 +84,8 @@ class OwnCode:
         ):
             try:
                 yield
-                walk.finish()
+                if run.finished:
+                    walk.finish()
             finally:
                 _following.reset(token)
 
@@ -152,16 +154,20 @@ class _Walk:
         return float(not (position < share if law.scale > 0 else position > 1 - share))
 
     def _meet(self, kind: str) -> int:
-        number = self.expect()
-        frame = sys._getframe(2)
-        if number is None or self.decisions[number].kind != kind:
-            expected = "no more decisions" if number is None else f"a decision at {self.decisions[number].line}"
-            raise RunError(
-                f"model: expected {expected}, got a draw from {frame.f_code.co_name}; the model's code "
-                "does not run as it did when it was traced: call rr.plan_of(model, args) with these arguments"
-            )
+        number, frame = self.expect(), _author()
+        decision = None if number is None else self.decisions[number]
+        if decision is None or decision.kind != kind or decision.line.file != frame.f_code.co_filename:
+            self._astray(number, f"a draw at {Path(frame.f_code.co_filename).name}:{frame.f_lineno}")
+        assert number is not None
         self.next = number + 1
         return number
+
+    def _astray(self, number: int | None, got: str) -> NoReturn:
+        expected = "no more decisions" if number is None else f"a decision at {self.decisions[number].line}"
+        raise RunError(
+            f"model: expected {expected}, got {got}; the model's code does not run as it did when it was traced: call "
+            "rr.plan_of(model, args) with these arguments"
+        )
 
     def _middle(self, number: int, law: Law, route: int) -> float:
         """A position in the interval of a route that the law can have."""
@@ -203,6 +209,9 @@ class _Walk:
 
     def finish(self) -> None:
         """Tells the run what was drawn, after all of the code has run."""
+        left = self.expect()
+        if left is not None and self.decisions[left].kind == "draw":
+            self._astray(left, "none: the model returned")
         for number, decision in enumerate(self.decisions):
             site = self.code.site(number)
             if site is not None and number in self.positions:
@@ -248,11 +257,10 @@ def _values(result: Any, asked: Asked) -> list[Any]:
     return list(result) if asked.like == "list" else [result]
 
 
-def _author() -> Any:
+def _author() -> FrameType:
+    """The innermost frame that is neither ours nor of a numeric library."""
     frame = sys._getframe(1)
-    while frame.f_back is not None and (
-        is_library_code(frame.f_code) or str(frame.f_globals.get("__name__", "")).startswith("rr_export")
-    ):
+    while frame.f_back is not None and is_between(frame):
         frame = frame.f_back
     return frame
 

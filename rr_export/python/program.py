@@ -171,6 +171,8 @@ def survey(
         try:
             return _survey(model, args, kwargs, kept)
         except TrainingNoiseError as error:
+            if len(kept) == 1:
+                raise
             logger.warning("%s; %r stays in evaluation mode", error, error.module or "the model itself")
             kept.remove(error.module)
 

@@ -268,7 +268,7 @@ PYTHON |= {
 def _array(shape: Any, laws: Callable[[int], Sequence[Law]], dtype: Any) -> Asked:
     """A call of numpy: one plain number, or an array."""
     if shape is None or shape == ():
-        return Asked(tuple(laws(1)), None, lambda numbers: dtype(numbers[0]), "numpy")
+        return Asked(tuple(laws(1)), None, lambda numbers: numbers[0], "numpy")
     sizes = (int(shape),) if isinstance(shape, int | np.integer) else tuple(int(n) for n in shape)
     if math.prod(sizes) > MOST_NUMBERS:
         return _noise(f"{math.prod(sizes)} numbers at once")
@@ -324,6 +324,20 @@ GENERATORS: tuple[Any, ...] = (random.Random, np.random.Generator, np.random.Ran
 GLOBAL_GENERATORS = (random._inst, np.random.mtrand._rand, torch.default_generator)
 
 
+def _of(distribution: Distribution) -> Callable[..., Asked]:
+    def read(numbers: Numbers, *args: Any, **kwargs: Any) -> Asked:
+        return sample(numbers, distribution, *args, **kwargs)
+
+    return read
+
+
+def _without_numbers(function: Callable[..., Asked]) -> Callable[..., Asked]:
+    def read(numbers: Numbers, *args: Any, **kwargs: Any) -> Asked:
+        return function(*args, **kwargs)
+
+    return read
+
+
 def reading(function: Any) -> Callable[..., Asked | None] | None:
     """Returns how to read a call of a random function, as ``(numbers of a tensor, *args, **kwargs) -> Asked``.
 
@@ -333,13 +347,13 @@ def reading(function: Any) -> Callable[..., Asked | None] | None:
         return sample
     owner = getattr(function, "__self__", None)
     if isinstance(owner, Distribution) and function.__name__ in ("sample", "rsample"):
-        return lambda numbers, *args, **kwargs: sample(numbers, owner, *args, **kwargs)
+        return _of(owner)
     try:
         if function in TORCH:
             return _wrapped(TORCH[function])
         if function in _ORIGINALS:
             table, name = _ORIGINALS[function]
-            return lambda numbers, *args, **kwargs: table[name](*args, **kwargs)
+            return _without_numbers(table[name])
     except TypeError:  # not hashable
         return None
     return None

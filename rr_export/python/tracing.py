@@ -18,15 +18,14 @@ from rr_export.errors import CaptureError
 from rr_export.python import diagram as dd
 from rr_export.python import heap
 from rr_export.python.arithmetic import truth
-from rr_export.python.decisions import Deciding, Decision, Line
+from rr_export.python.decisions import Deciding, Decision, Line, is_between
 from rr_export.python.joining import Joiner, Ragged
 from rr_export.python.notes import Notes
 from rr_export.python.state import State
-from rr_export.python.values import Varying, is_symbolic, settled
+from rr_export.python.training import TrainingNoiseError
+from rr_export.python.values import CHOOSES, DEFINITE, Varying, is_symbolic, settled
 from rr_export.python.varied import Varied
 from rr_export.recorder import DenseRecorder
-
-_BETWEEN = ("torch", "numpy", "random", "rr_export", "contextlib", "functools")  # code between the author's and a draw
 
 
 class Tracing:
@@ -75,7 +74,7 @@ class Tracing:
             if home.startswith("rr_export.python"):
                 if self.stack:
                     return Line(self.frame.source.file, self.frame.node.lineno, self._interpreted_module())
-            elif home.partition(".")[0] not in _BETWEEN:
+            elif not is_between(frame):
                 return Line(frame.f_code.co_filename, frame.f_lineno, self._module_around(frame))
             frame = frame.f_back
         return Line("model", 0)
@@ -98,7 +97,11 @@ class Tracing:
 
     def refuse(self, expected: str, got: str, do: str) -> NoReturn:
         """Raises a CaptureError that names the line."""
-        raise CaptureError(f"{self.line()}: expected {expected}, got {got}; {do}")
+        line = self.line()
+        text = f"{line}: expected {expected}, got {got}; {do}"
+        if expected in (CHOOSES, DEFINITE) and line.module in self.training:
+            raise TrainingNoiseError(text, line.module)
+        raise CaptureError(text)
 
     def is_constant(self, tensor: torch.Tensor) -> bool:
         """Returns whether a tensor is the same in every run."""

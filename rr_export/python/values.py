@@ -23,6 +23,8 @@ from torch import nn
 
 from rr_export.python import diagram as dd
 
+# what is expected where a draw is used otherwise than to choose
+CHOOSES, DEFINITE = "a draw that chooses", "a value that is the same on every path"
 MOST_WAYS = 64  # a value that varies may have so many values where all of them must be tried
 
 BINARY = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and_", "or_", "xor", "lshift", "rshift", "matmul")
@@ -70,7 +72,7 @@ def tracer() -> Tracer:
 def refuse_one(value: Any, use: str) -> NoReturn:
     """Raises: native code wants one definite value of something that depends on a decision."""
     tracer().refuse(
-        "a value that is the same on every path",
+        DEFINITE,
         f"one that depends on a decision, used {use} by code that is not converted",
         "use it in the model's own code, as a condition or an index",
     )
@@ -331,7 +333,7 @@ def diagram_of(value: Any) -> dd.Diagram:
         value = value.item()
     if isinstance(value, Uniform):
         tracer().refuse(
-            "a draw that chooses",
+            CHOOSES,
             "one that is used as a number",
             "compare it, or make the number an input of the model",
         )
