@@ -89,7 +89,7 @@ def _check_values(
 def _check_gates(subject: Subject, flow: Flow, plan: Plan, taken: ir.Value, idle: set[str]) -> Iterator[Finding]:
     """Every site that is used decides an ``If`` of its own, and all its routes are told apart."""
     found = {n: _main_value(flow, n.inputs[0]) for n in flow.nodes() if n.op_type == "If" and not n.domain}
-    gates = {n: v for n, v in found.items() if v is not None and taken in flow.upstream(v)}
+    gates = {n: v for n, v in found.items() if v is not None and _is_of_routes(v, taken)}
     try:
         turned = _turned_gates(flow, plan, list(gates.values()))
     except Exception as error:  # onnxruntime's own exceptions have no common base
@@ -105,6 +105,8 @@ def _check_gates(subject: Subject, flow: Flow, plan: Plan, taken: ir.Value, idle
         if not site.calls or len(site.branches) < 2 or site.name in idle:
             continue
         mine = [g for g, sites in drivers.items() if i in sites]
+        if site.kind == "python" and (not mine or _routes_alike(turned[i])):
+            continue  # code may ask for it together with other sites, or with the input
         other = next((s for g, n in enumerate(nodes) if n.metadata_props.get(SITE_KEY) == str(i)
                       for s in drivers.get(g, set()) - {i}), None)  # fmt: skip
         if other is None and not mine:
@@ -138,6 +140,25 @@ def _check_sides(
             site = plan.sites[int(told[0])]
             text = f"route {site.branches[wrong[0]]!r} of site {site.name!r} leads to the other side of this If"
             yield subject.finding("RR303", text, node=node_name(node), place=flow.place_name(node))
+
+
+def _is_of_routes(value: ir.Value, taken: ir.Value) -> bool:
+    """Whether a condition is made of the path taken, and of nothing else but constants."""
+    todo, seen, found = [value], {value}, False
+    while todo:
+        here = todo.pop()
+        if here is taken:
+            found = True
+            continue
+        producer = here.producer()
+        if producer is None:
+            if not here.is_initializer():
+                return False
+            continue
+        new = [v for v in producer.inputs if v is not None and v not in seen]
+        seen.update(new)
+        todo += new
+    return found
 
 
 def _main_value(flow: Flow, value: ir.Value | None) -> ir.Value | None:

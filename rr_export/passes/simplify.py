@@ -19,12 +19,14 @@ logger = logging.getLogger(__name__)
 
 # onnxscript 0.7 folds with onnx's reference, whose GatherElements fails on sizes that differ: the node stays as it is
 _CHATTY = "onnxscript.optimizer._constant_folding"
+# onnx-ir 1.1 warns of every initializer that a branch returns as it is
+_CHATTY_TOO = "onnx_ir.passes.common.initializer_deduplication"
 
 
 def simplify(model: ir.Model) -> bool:
     """The model computes the same with fewer nodes; returns whether anything changed."""
     before = sum(1 for _ in ir.traversal.RecursiveGraphIterator(model.graph))
-    with warnings.catch_warnings(), only_errors(_CHATTY):
+    with warnings.catch_warnings(), only_errors(_CHATTY), only_errors(_CHATTY_TOO):
         # onnxscript 0.7 warns about its own deprecated calls
         warnings.simplefilter("ignore")
         optimizer.optimize_ir(model)

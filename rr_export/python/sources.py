@@ -343,7 +343,7 @@ def reading(function: Any) -> Callable[..., Asked | None] | None:
 
     What it returns is None where these arguments draw nothing.
     """
-    if function is sample:
+    if function == sample:
         return sample
     owner = getattr(function, "__self__", None)
     if isinstance(owner, Distribution) and function.__name__ in ("sample", "rsample"):

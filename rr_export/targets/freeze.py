@@ -16,7 +16,7 @@ import onnx_ir.passes.common as ir_passes
 
 from rr_export.bundle import Bundle
 from rr_export.lowering import SCOPE_KEY
-from rr_export.lowering.sink import MIDDLE_KEY, SITE_KEY
+from rr_export.lowering.sink import CALL_KEY, MIDDLE_KEY, SITE_KEY
 from rr_export.passes import simplify
 from rr_export.plan import Plan
 from rr_export.targets.marks import mark_sites
@@ -70,6 +70,8 @@ def freeze_model(model: ir.Model, path: Sequence[int]) -> ir.Model:
         forget_routing(graph)
     while choices := [n for n in ir.traversal.RecursiveGraphIterator(graph) if SITE_KEY in n.metadata_props]:
         (_take if choices[0].op_type == "If" else _settle)(choices[0], path)
+    while known := [n for n in ir.traversal.RecursiveGraphIterator(graph) if _known(n) is not None]:
+        _replace(known[0], bool(_known(known[0])))
     ir_passes.RemoveUnusedNodesPass()(model)
     ir_passes.NameFixPass()(model)
     simplify(model)
@@ -77,6 +79,29 @@ def freeze_model(model: ir.Model, path: Sequence[int]) -> ir.Model:
     for node in ir.traversal.RecursiveGraphIterator(graph):
         node.metadata_props.pop(SCOPE_KEY, None)
     return model
+
+
+def _known(node: ir.Node) -> bool | None:
+    """What decides an ``If`` of several sites, where their routes settle it."""
+    if node.op_type != "If" or CALL_KEY not in node.metadata_props or node.inputs[0] is None:
+        return None
+    return _truth(node.inputs[0])
+
+
+def _truth(value: ir.Value) -> bool | None:
+    """The value of a condition that is made of constants; None where it depends on the input."""
+    producer = value.producer()
+    if producer is None:
+        return None
+    if producer.op_type == "Constant" and value.dtype == ir.DataType.BOOL:
+        return bool(producer.attributes["value"].as_tensor().numpy())
+    parts = [_truth(v) for v in producer.inputs if v is not None]
+    if producer.op_type == "Not":
+        return None if parts[0] is None else not parts[0]
+    if producer.op_type in ("And", "Or"):
+        ends = producer.op_type == "Or"  # one of these decides
+        return ends if ends in parts else None if None in parts else not ends
+    return parts[0] if producer.op_type == "Identity" else None
 
 
 def _settle(node: ir.Node, path: Sequence[int]) -> None:
@@ -94,7 +119,11 @@ def _settle(node: ir.Node, path: Sequence[int]) -> None:
 
 def _take(node: ir.Node, path: Sequence[int]) -> None:
     """The nodes of the branch that the path takes stand in the place of the ``If``."""
-    high = path[int(node.metadata_props[SITE_KEY])] >= int(node.metadata_props[MIDDLE_KEY])
+    _replace(node, path[int(node.metadata_props[SITE_KEY])] >= int(node.metadata_props[MIDDLE_KEY]))
+
+
+def _replace(node: ir.Node, high: bool) -> None:
+    """The nodes of ``then_branch`` (high) or ``else_branch`` stand in the place of the ``If``."""
     body = node.attributes["then_branch" if high else "else_branch"].as_graph()
     _detach(node.attributes["else_branch" if high else "then_branch"].as_graph())
     graph = node.graph

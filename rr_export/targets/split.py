@@ -14,11 +14,12 @@ import onnx_ir as ir
 import onnx_ir.passes.common as ir_passes
 
 from rr_export.errors import PackageError
-from rr_export.lowering.sink import MIDDLE_KEY, SITE_KEY
+from rr_export.lowering.sink import CALL_KEY, MIDDLE_KEY, SITE_KEY
 from rr_export.plan import Plan
 from rr_export.targets.reroute import forget_routing
 from rr_export.targets.results import make_all_results
 
+Routes = Mapping[int, frozenset[int]]  # by site
 Step = dict[str, Any]  # of a program, JSON-ready (runtimes/SPEC.md, section 9)
 
 
@@ -113,12 +114,12 @@ class _Cutter:
             value = self._passed[value]
         return value
 
-    def steps(self, graph: ir.Graph, routes: Mapping[int, int]) -> list[Step]:
+    def steps(self, graph: ir.Graph, routes: Routes) -> list[Step]:
         """Returns the steps that compute a graph.
 
         Args:
             graph: the main graph, or a body.
-            routes: the routes of the sites around it.
+            routes: those that the sites around it may have.
         """
         self._graphs[id(graph)] = graph
         steps: list[Step] = []
@@ -146,20 +147,28 @@ class _Cutter:
             return False
         return not self.real(node.inputs[0]).is_initializer()
 
-    def _choose(self, node: ir.Node, routes: Mapping[int, int]) -> list[Step]:
-        """The steps of an ``If``: of one branch where the site's route is known, else one that chooses."""
+    def _choose(self, node: ir.Node, routes: Routes) -> list[Step]:
+        """The steps of an ``If``: of one branch where the site's routes leave no other, else one that chooses."""
+        for other in _all_nodes([node]):  # also bodies that no route leads to
+            self._graphs |= {id(body): body for body in _bodies(other)}
         site = int(node.metadata_props[SITE_KEY])
-        if site in routes:
-            body = _body(node, routes[site])
-            steps = self.steps(body, routes)
-            self._passed.update(zip(node.outputs, body.outputs, strict=True))
-            return steps
-        branches = []
-        for route in range(self.plan.sites[site].policy.branches):
-            body = _body(node, route)
-            steps = self.steps(body, {**routes, site: route})
-            branches.append({"steps": steps, "results": [self.real(v).name for v in body.outputs]})
-        return [{"site": site, "outputs": [v.name for v in node.outputs], "branches": branches}]
+        count = self.plan.sites[site].policy.branches
+        leaves = {route: _leaf(node, route) for route in sorted(routes.get(site, range(count)))}
+        together: dict[int, list[int]] = {}
+        for route, leaf in leaves.items():
+            together.setdefault(id(leaf), []).append(route)
+        branches: dict[int, dict[str, Any]] = {}
+        for alike in together.values():
+            leaf = leaves[alike[0]]
+            steps = self.steps(leaf, {**routes, site: frozenset(alike)})
+            if len(together) == 1:
+                self._passed.update(zip(node.outputs, leaf.outputs, strict=True))
+                return steps
+            branch = {"steps": steps, "results": [self.real(v).name for v in leaf.outputs]}
+            branches |= dict.fromkeys(alike, branch)
+        never = next(iter(branches.values()))  # what a route takes that does not lead here
+        every = [branches.get(route, never) for route in range(count)]
+        return [{"site": site, "outputs": [v.name for v in node.outputs], "branches": every}]
 
     def _flush(self, pending: list[ir.Node], steps: list[Step]) -> None:
         if not pending:
@@ -175,18 +184,28 @@ class _Cutter:
         steps.append(segment.step)
 
 
-def _body(node: ir.Node, route: int) -> ir.Graph:
-    high = route >= int(node.metadata_props[MIDDLE_KEY])
-    return node.attributes["then_branch" if high else "else_branch"].as_graph()
+def _leaf(node: ir.Node, route: int) -> ir.Graph:
+    """The body that a route leads to in the tree of an ``If``."""
+    while True:
+        high = route >= int(node.metadata_props[MIDDLE_KEY])
+        body = node.attributes["then_branch" if high else "else_branch"].as_graph()
+        inner = list(body)
+        call = node.metadata_props.get(CALL_KEY)
+        if len(inner) != 1 or call is None or inner[0].metadata_props.get(CALL_KEY) != call:
+            return body
+        node = inner[0]
+
+
+def _bodies(node: ir.Node) -> list[ir.Graph]:
+    return [a.as_graph() for a in node.attributes.values() if a.type == ir.AttributeType.GRAPH]
 
 
 def _all_nodes(nodes: Iterable[ir.Node]) -> Iterator[ir.Node]:
     """Yields the nodes, and those in their bodies."""
     for node in nodes:
         yield node
-        for attribute in node.attributes.values():
-            if attribute.type == ir.AttributeType.GRAPH:
-                yield from _all_nodes(attribute.as_graph())
+        for body in _bodies(node):
+            yield from _all_nodes(body)
 
 
 def _stand_in(value: ir.Value) -> ir.Value:
