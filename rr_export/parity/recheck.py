@@ -22,6 +22,7 @@ from rr_export.lowering.sink import GATE_KEY
 from rr_export.parity.compare import Comparison
 from rr_export.parity.paths import choose_paths
 from rr_export.parity.subject import Eager, File, forcing_feeds
+from rr_export.python.detect import streams_kept
 from rr_export.python.eager import turned_gates
 from rr_export.routing import cut_at_path
 
@@ -46,11 +47,11 @@ def recheck(
     eager, tolerances = Eager(model, args, kwargs), bundle.manifest["tolerances"]
     comparison = Comparison(tolerances["rtol"], tolerances["atol"])
     try:
-        with bundle.folder() as folder:
+        with streams_kept(), bundle.folder() as folder:
             file = File(folder, bundle)
             for path in choose_paths(bundle.plan, MOST_PATHS)[0]:
                 _compare(comparison, f"path {list(path)}", eager.on_path(path), file.on_path(eager.inputs, path))
-            for run in range(FREE_RUNS if bundle.plan.sites else 0):
+            for run in range(FREE_RUNS):
                 found = eager.free_run()
                 _compare(comparison, f"free run {run}", found, file.on_path(eager.inputs, found.path.tolist()))
         if gated is not None:

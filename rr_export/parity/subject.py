@@ -116,7 +116,8 @@ class Eager:
     def free_run(self) -> Answer:
         """Returns what the model gives with draws of its own, and the path that it took."""
         with recorded(self.model) as record:
-            return Answer(self._call(), record.path)
+            outputs = self._call()
+            return Answer(outputs, record.path if record.paths else np.empty(0, np.int64))
 
     def free_routes(self, most: int) -> NDArray[np.int64]:
         """Returns the latent routes of free runs, int64 [runs, S].

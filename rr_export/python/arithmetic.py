@@ -84,6 +84,8 @@ def operate(function: Callable[..., Any], *operands: Any) -> Any:
         not any(isinstance(o, Drawn | Uniform) for o in operands) or _needs_graph(operands)
     ):
         return tracer().lift(function, operands, {})
+    if function is operator.invert and isinstance(operands[0], Drawn):
+        return elementwise(lambda v: operate(_inverted, v), *operands)
     if any(isinstance(o, Drawn) for o in operands):
         return elementwise(lambda *values: operate(function, *values), *operands)
     if any(isinstance(o, torch.Tensor) for o in operands):
@@ -91,6 +93,11 @@ def operate(function: Callable[..., Any], *operands: Any) -> Any:
     if any(isinstance(o, Uniform) for o in operands):
         return _operate_uniform(function, *operands)
     return plain(dd.apply(function, *(_settled_diagram(o) for o in operands)))
+
+
+def _inverted(value: Any) -> Any:
+    """What torch's ``~`` makes of an element."""
+    return not value if isinstance(value, bool) else ~value
 
 
 def _settled_diagram(value: Any) -> dd.Diagram:

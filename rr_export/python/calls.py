@@ -36,6 +36,7 @@ from rr_export.python.values import (
     plain,
     settled,
 )
+from rr_export.python.varied import tensors_in
 
 # builtins that only compute: called once for every value
 PURE: frozenset[Any] = frozenset(
@@ -128,7 +129,10 @@ class Calls(Drawing):
         number = self._number_of(function, args, kwargs)
         if number is not None:
             return number
-        return function(*args, **kwargs)
+        result = function(*args, **kwargs)
+        if not self.notes.replaying and any(t in self.varied for t in tensors_in((args, kwargs))):
+            self.varied.add(result)  # also what functions make of the input that torch does not tell of
+        return result
 
     def names(self, outer: bool) -> dict[str, Any]:
         """Returns what ``globals()`` or ``locals()`` gives in the function that runs."""

@@ -7,6 +7,7 @@ torch, Python and numpy, their global generators, generators of the model's own,
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import random
 import sys
@@ -23,7 +24,7 @@ from torch import nn
 from rr_export.errors import CaptureError, RunError
 from rr_export.python import heap
 from rr_export.python.intercepting import COND, called_in_place, intercepted
-from rr_export.python.source import is_library_code
+from rr_export.python.source import is_library_code, is_library_file
 from rr_export.python.sources import GENERATORS, GLOBAL_GENERATORS, REGULARISING
 from rr_export.python.training import routed_in_training
 from rr_export.recorder import DenseRecorder
@@ -99,6 +100,7 @@ def decides(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], *, 
     before, own = _states(GLOBAL_GENERATORS), _states(seen.own)
     with (
         heap.restored(model),
+        streams_kept(),
         recording_with(recorder),
         intercepted(seen.call, modules_of(model), seen.read),
         routed_in_training(model, training),
@@ -111,10 +113,23 @@ def decides(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], *, 
             raise
         except Exception:
             logger.debug("the model's code raised where all branches of its sites ran", exc_info=True)
+        drawn = _states(GLOBAL_GENERATORS) != before or _states(seen.own) != own
     if seen.foreign is not None:
         where, what = seen.foreign
         raise CaptureError(f"{where}: expected {what}; use torch.rand, random.random or numpy.random.rand")
-    return seen.decided or _states(GLOBAL_GENERATORS) != before or _states(seen.own) != own
+    return seen.decided or drawn
+
+
+@contextlib.contextmanager
+def streams_kept() -> Iterator[None]:
+    """After the block the global generators of torch, Python and numpy draw what they would have drawn before it."""
+    python, numpy = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=()):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
 
 
 @contextlib.contextmanager
@@ -128,9 +143,23 @@ def _profiled(seen: _Seen) -> Iterator[None]:
 
 
 def modules_of(root: nn.Module) -> list[Any]:
-    """Returns the Python modules in which the model's classes are written."""
+    """Returns the Python modules in which the model's classes are written, and all others that are no library's."""
     names = dict.fromkeys(type(m).__module__ for m in root.modules())
-    return [sys.modules[n] for n in names if n in sys.modules and n.partition(".")[0] != "torch"]
+    own = [sys.modules[n] for n in names if n in sys.modules and n.partition(".")[0] != "torch"]
+    return own + [m for m in _author_modules(len(sys.modules)) if m not in own]
+
+
+@functools.lru_cache(maxsize=1)
+def _author_modules(count: int) -> list[Any]:
+    """The loaded modules that belong to no installed package; looked for again when there are other modules."""
+    found = []
+    for name, module in list(sys.modules.items()):
+        home = name.partition(".")[0]
+        file = getattr(module, "__file__", None)
+        known = home in (*sys.stdlib_module_names, "torch", "rr_export", "rr_runtime") and home != "__main__"
+        if isinstance(file, str) and not known and not is_library_file(file):
+            found.append(module)
+    return found
 
 
 def _own_generators(model: nn.Module) -> Iterator[Any]:

@@ -11,6 +11,7 @@ import numpy as np
 from torch.utils import _pytree as pytree
 
 from rr_export.python import diagram as dd
+from rr_export.python import heap
 from rr_export.python.arithmetic import operate
 from rr_export.python.decisions import Decision
 from rr_export.python.intercepting import COND, cond_arguments, reseeds
@@ -75,6 +76,9 @@ class Drawing(Tracing):
         if isinstance(target, Drawn):
             target.values = result.values
             return target
+        lasting = id(target) in heap.snapshot([("self", self.root)]).tensors
+        if lasting or target._base is not None:
+            self.refuse("draws into a tensor that one name holds", "one that others hold too", "draw a new tensor")
         for frame in self.stack:
             for name, value in frame.scope.variables.items():
                 if value is target:

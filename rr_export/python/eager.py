@@ -18,13 +18,14 @@ from typing import Any, NoReturn
 import numpy as np
 import torch
 from torch import nn
+from torch.utils.weak import WeakIdKeyDictionary
 
 from rr_export.errors import RunError
 from rr_export.plan import Plan
 from rr_export.python import diagram as dd
 from rr_export.python.decisions import Decision, is_between
 from rr_export.python.detect import modules_of
-from rr_export.python.intercepting import called_in_place, intercepted
+from rr_export.python.intercepting import COND, called_in_place, intercepted
 from rr_export.python.program import Program
 from rr_export.python.sources import IN_PLACE, Asked, Law, reading
 from rr_export.python.training import routed_in_training
@@ -79,7 +80,7 @@ class OwnCode:
         walk = _Walk(self, run, Varied(given))
         token = _following.set(walk)
         with (
-            intercepted(walk.draw, modules_of(root), walk.told, inside=lambda: _following.get() is walk),
+            intercepted(walk.draw, modules_of(root), walk.told),
             routed_in_training(root, self.program.training),
         ):
             try:
@@ -97,6 +98,8 @@ class _Walk:
         self.code, self.run, self.varied = code, run, varied
         self.decisions = code.program.decisions
         self.positions: dict[int, float] = {}
+        self.drawn = Varied()  # what is made of draws
+        self.outcomes = WeakIdKeyDictionary()  # of conditions that were asked, by the tensors that they are
         self.next = 0
 
     def expect(self) -> int | None:
@@ -119,6 +122,12 @@ class _Walk:
 
     def draw(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Returns what a random function gives in this run."""
+        result = self._draw(function, args, kwargs)
+        if function is not COND:
+            self.drawn.add(result)
+        return result
+
+    def _draw(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         read = reading(function)
         if read is None:
             return called_in_place(function, args, kwargs)
@@ -195,12 +204,21 @@ class _Walk:
 
     def told(self, function: Any, args: Any, kwargs: Any, result: Any) -> Any:
         """After a function of torch: returns its result, or how a condition on the input goes in this run."""
-        self.varied.told(args, kwargs, result)
-        if function not in _READS or args[0] not in self.varied or not self._awaits_gate():
+        self.varied.told(function, args, kwargs, result)
+        self.drawn.told(function, args, kwargs, result)
+        if function not in _READS:
+            return result
+        asked = args[0]
+        if asked in self.outcomes:
+            return self.outcomes[asked]
+        if (asked in self.drawn and asked not in self.varied) or not self._awaits_gate():
             return result
         if isinstance(result, bool):
             frame = _author()
-            return self.condition(result, frame.f_lineno, frame.f_code.co_filename)
+            outcome = self.condition(result, frame.f_lineno, frame.f_code.co_filename)
+            if function is torch.Tensor.__bool__:
+                self.outcomes[asked] = outcome
+            return outcome
         return _ReadFloat(result) if isinstance(result, float) else _ReadInt(result)
 
     def _awaits_gate(self) -> bool:

@@ -69,6 +69,7 @@ class Frame:
         space: its globals.
         pending: the blocks and loops that it is in, outermost first, as the statements know them.
         shared: how many joins lie ahead in this frame at which other branches go on too.
+        innermost: of the joins that lie ahead of branches that were run on inside another one, that furthest in.
         yielded: what it has yielded, each with whether it is there.
         outer: under which decisions it was called.
     """
@@ -81,6 +82,7 @@ class Frame:
     node: ast.AST
     pending: list[Any] = field(default_factory=list)
     shared: int = 0
+    innermost: int = -1
     yielded: list[tuple[Any, Any]] = field(default_factory=list)
     outer: dd.Diagram = dd.TRUE
 
@@ -262,7 +264,7 @@ class Expressions(Calls):
 
     def negated(self, value: Any) -> Any:
         """Returns ``not value``."""
-        if isinstance(value, torch.Tensor):
+        if isinstance(value, torch.Tensor | Sifted):
             value = self.holds(value)
         return operate(operator.not_, truth(value)) if is_symbolic(value) else not value
 
@@ -271,6 +273,7 @@ class Expressions(Calls):
 
     def binary(self, function: Callable[[Any, Any], Any], left: Any, right: Any) -> Any:
         """Returns what an operator gives."""
+        left, right = (v.whole() if isinstance(v, Sifted) else v for v in (left, right))
         return operate(function, left, right) if self.varies((left, right)) else function(left, right)
 
     def _eval_Compare(self, node: ast.Compare) -> Any:

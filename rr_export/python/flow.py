@@ -135,23 +135,35 @@ class Flow(Sequences):
         ends = {outcome: not _may_go_on(side) for outcome, side in sides.items()}
         if ends[True] != ends[False] and not self.frame.shared:
             kinds = _ends(sides[ends[True]])
-            if len(kinds) == 1:
-                self._absorb(condition, sides, ends[True], kinds.pop())
+            end = kinds.pop() if len(kinds) == 1 else None
+            if end is not None and self._join_of(end) >= self.frame.innermost:
+                self._absorb(condition, sides, ends[True], end)
                 return
         with self.sharing():
             self.branch(condition, lambda outcome: self.block(sides[outcome]))
 
+    def _join_of(self, end: str) -> int:
+        """Where branches meet again of which one ends so: more for what lies further in, -1 for the function's end."""
+        if end == RETURN:
+            return -1
+        loop = max(i for i, one in enumerate(self.frame.pending) if isinstance(one, Loop))
+        return 2 * loop + (end == CONTINUE)
+
     def _absorb(self, condition: Any, sides: dict[bool, list[ast.stmt]], ending: bool, end: str) -> None:
         """Runs what follows inside the only side that goes on, up to where the other one ended."""
-        pending = list(self.frame.pending)
+        frame, pending, join = self.frame, list(self.frame.pending), self._join_of(end)
 
         def arm(outcome: bool) -> None:
             if outcome is ending:
                 with self.sharing():
                     self.block(sides[outcome])
                 return
-            self.block(sides[outcome])
-            self._follow(pending, end)
+            outer, frame.innermost = frame.innermost, join
+            try:
+                self.block(sides[outcome])
+                self._follow(pending, end)
+            finally:
+                frame.innermost = outer
 
         self.branch(condition, arm)
 

@@ -183,9 +183,14 @@ def _refill(store: Any, content: Any) -> None:
 
 @contextlib.contextmanager
 def restored(root: nn.Module) -> Iterator[None]:
-    """After the block every attribute of the model's modules, and every container in them, is as before."""
+    """After the block the model's attributes, the containers in them and its buffers are as before."""
     before = snapshot([("self", root)])
+    buffers = [(buffer, buffer._version, buffer.detach().clone()) for buffer in root.buffers()]
     try:
         yield
     finally:
         restore(before)
+        for buffer, version, content in buffers:
+            if buffer._version != version:
+                with torch.no_grad():
+                    buffer.copy_(content)

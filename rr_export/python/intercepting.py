@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import random
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -39,12 +42,14 @@ class _TorchSources(TorchFunctionMode):
         return result if self.after is None else self.after(func, args, kwargs, result)
 
 
+_handler: ContextVar[Handler | None] = ContextVar("rr_python_handler", default=None)
+
+
 @contextlib.contextmanager
 def intercepted(
     handle: Handler,
     modules: Sequence[Any] = (),
     after: Callable[[Any, Any, Any, Any], Any] | None = None,
-    inside: Callable[[], bool] = lambda: True,
 ) -> Iterator[None]:
     """Hands every call of a random function of this thread to ``handle`` inside the block.
 
@@ -53,37 +58,68 @@ def intercepted(
             and of what seeds a generator.
         modules: Python modules in whose globals the functions are looked for too (``from random import random``).
         after: gets every other call of a function of torch with its result, and returns the result.
-        inside: whether the call belongs to the block (other threads and tasks see the functions as they were).
     """
-    places: list[tuple[dict[str, Any], str, Any]] = []
-    replaced = {*_ORIGINALS, COND, *_reseeding()}
-    for space in [*map(vars, _RESEEDS), *(vars(m) for m in modules)]:
-        for name, value in list(space.items()):
-            with contextlib.suppress(TypeError):
-                if value in replaced:
-                    places.append((space, name, value))
-
-    def stand_in(original: Any) -> Any:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            own = str(sys._getframe(1).f_globals.get("__name__")).startswith("torch._")  # torch at work on its own
-            return original(*args, **kwargs) if own or not inside() else handle(original, args, kwargs)
-
-        call.__rr_original__ = original  # type: ignore[attr-defined]
-        return call
-
-    for space, name, original in places:
-        space[name] = stand_in(original)
+    token = _handler.set(handle)
     try:
-        with _TorchSources(handle, after):
+        with _replaced([vars(home) for home in (*_RESEEDS, *modules)]), _TorchSources(handle, after):
             yield
     finally:
-        for space, name, original in places:
-            space[name] = original
+        _handler.reset(token)
+
+
+@dataclass
+class _Replaced:
+    """A place where a stand-in is, and how many blocks need it."""
+
+    space: dict[str, Any]
+    name: str
+    original: Any
+    blocks: int = 0
+
+
+_lock = threading.RLock()
+_places: dict[tuple[int, str], _Replaced] = {}
+
+
+@contextlib.contextmanager
+def _replaced(spaces: Sequence[dict[str, Any]]) -> Iterator[None]:
+    """Random functions in these globals are stand-ins inside the block; they do as ever where no handler is set."""
+    mine: list[tuple[int, str]] = []
+    with _lock:
+        functions = {*_ORIGINALS, COND, *_reseeding()}
+        for space in {id(space): space for space in spaces}.values():
+            for name, value in list(space.items()):
+                with contextlib.suppress(TypeError):
+                    if original_of(value) in functions:
+                        mine.append((id(space), name))
+                        place = _places.setdefault(mine[-1], _Replaced(space, name, value))
+                        place.blocks += 1
+                        space[name] = value if place.blocks > 1 else _stand_in(value)
+    try:
+        yield
+    finally:
+        with _lock:
+            for key in mine:
+                place = _places[key]
+                place.blocks -= 1
+                if not place.blocks:
+                    place.space[place.name] = place.original
+                    del _places[key]
+
+
+def _stand_in(original: Any) -> Any:
+    def call(*args: Any, **kwargs: Any) -> Any:
+        handle = _handler.get()
+        own = str(sys._getframe(1).f_globals.get("__name__")).startswith("torch._")  # torch at work on its own
+        return original(*args, **kwargs) if own or handle is None else handle(original, args, kwargs)
+
+    call.__rr_original__ = original  # type: ignore[attr-defined]
+    return call
 
 
 def _reseeding() -> set[Any]:
     """The functions that reseed; torch replaces some of its own while it is imported."""
-    return {getattr(home, name) for home, names in _RESEEDS.items() for name in names}
+    return {original_of(getattr(home, name)) for home, names in _RESEEDS.items() for name in names}
 
 
 def reseeds(function: Any) -> bool:

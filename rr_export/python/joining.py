@@ -189,7 +189,7 @@ class Joiner:
             return lambda joined: bad
         if all(isinstance(v, torch.Tensor) for v in values):
             return self._merge_tensors(values, name)
-        if all(isinstance(v, torch.Tensor | None) for v in values):
+        if all(_is_optional(v) for v in values):
             return self._merge_optional(values, name)
         if all(isinstance(v, Varying) or plain_kind(v) is not None for v in values):
             return self._merge_plain(values, name)
@@ -223,16 +223,19 @@ class Joiner:
 
     def _merge_optional(self, values: Sequence[Any], name: str) -> Build:
         """A tensor, or None: which of them varies; where it is None the tensor is zeros, never read."""
-        given = next(v for v in values if v is not None)
-        filled = [self._zeros(given, branch) if v is None else v for branch, v in enumerate(values)]
+        leaves = [dd.leaves(v.diagram) if isinstance(v, Varying) else [v] for v in values]
+        tensors = [next((leaf for leaf in few if leaf is not None), None) for few in leaves]
+        given = next(t for t in tensors if t is not None)
+        filled = [self._zeros(given, branch) if t is None else t for branch, t in enumerate(tensors)]
         tensor = self._merge_tensors(filled, name)
+        there = [dd.apply(lambda v: v is not None, v.diagram if isinstance(v, Varying) else dd.Leaf(v)) for v in values]
+        held = dd.choose(self.which, there)
 
         def build(joined: Sequence[torch.Tensor]) -> Any:
             made = tensor(joined)
-            if isinstance(made, Poison):
-                return made
-            leaves = [dd.Leaf(None if v is None else made) for v in values]
-            return plain(dd.choose(self.which, leaves))
+            return (
+                made if isinstance(made, Poison) else plain(dd.apply(lambda is_there: made if is_there else None, held))
+            )
 
         return build
 
@@ -288,6 +291,13 @@ class Joiner:
             return self._poison(name, "one draw", "different draws", "draw before the branches")
         got = " and ".join(_shown(v) for v in values[:2])
         return self._poison(name, "one type and length", got, "leave values of one structure")
+
+
+def _is_optional(value: Any) -> bool:
+    """Whether a value is one tensor, None, or the one or the other."""
+    leaves = dd.leaves(value.diagram) if isinstance(value, Varying) else [value]
+    tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
+    return len(tensors) <= 1 and all(leaf is None or isinstance(leaf, torch.Tensor) for leaf in leaves)
 
 
 def _like(first: Any, items: list[Any]) -> Any:

@@ -92,7 +92,7 @@ def interpreting(tracing: Interpreter) -> Iterator[None]:
     try:
         with (
             _forwards(tracing),
-            intercepted(tracing.drawn, modules_of(tracing.root), tracing.told, inside=lambda: active.get() is tracing),
+            intercepted(tracing.drawn, modules_of(tracing.root), tracing.told),
             routed_in_training(tracing.root, tracing.training),
         ):
             yield
@@ -108,8 +108,10 @@ def _forwards(tracing: Interpreter) -> Iterator[None]:
     undo: list[Callable[[], None]] = []
     try:
         for module in tracing.root.modules():
+            if isinstance(module, Choice | torch.jit.ScriptModule) or "forward" in vars(module):
+                continue
             forward = type(module).forward
-            if isinstance(module, Choice) or "forward" in vars(module) or not isinstance(forward, types.FunctionType):
+            if not isinstance(forward, types.FunctionType):
                 continue
             if wants_interpreter(forward):
                 module.forward = types.MethodType(_interpreted(tracing, forward), module)
@@ -195,8 +197,8 @@ def _survey(
         after = heap.snapshot([("self", model)])
     for what, line in tracing.state.left(before, after):
         raise CaptureError(
-            f"{line}: expected runs that start alike, got a side effect that would be lost: {what} is read here before "
-            "the run sets it, and lives on to the next run; set it first, or make it an input and an output"
+            f"{line}: expected runs that start alike, got a side effect that would be lost: {what} is changed by a "
+            "run, and lives on to the next; set it first in every run, or make it an input and an output"
         )
     return tracing
 
@@ -220,7 +222,7 @@ def run(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     except Exception as error:
         raise CaptureError(
             f"model: expected code that runs where every decision goes all its ways, got {type(error).__name__}: "
-            f"{error}; see the traceback above"
+            f"{error}; write that part otherwise"
         ) from error
 
 

@@ -91,7 +91,17 @@ def _source_of(code: types.CodeType) -> Source | None:
     if found is None or any(isinstance(n, UNSUPPORTED) for n in ast.walk(found)):
         return None
     assert isinstance(found, ast.FunctionDef | ast.Lambda)
+    _mangle(found, code.co_qualname)
     return analysed(found, code.co_filename)
+
+
+def _mangle(node: ast.AST, qualname: str) -> None:
+    """Private names are those that the class around the function makes of them."""
+    owner = next((part for part in reversed(qualname.split(".")[:-1]) if part != "<locals>"), "").lstrip("_")
+    for inner in ast.walk(node) if owner else ():
+        name = inner.id if isinstance(inner, ast.Name) else inner.attr if isinstance(inner, ast.Attribute) else ""
+        if name.startswith("__") and not name.endswith("__"):
+            setattr(inner, "id" if isinstance(inner, ast.Name) else "attr", f"_{owner}{name}")
 
 
 @functools.cache
@@ -163,7 +173,13 @@ def _of_this_function(node: ast.AST) -> Iterator[ast.AST]:
 @functools.cache
 def is_library_code(code: types.CodeType) -> bool:
     """Returns whether code belongs to an installed package rather than to the model's author."""
-    return str(Path(code.co_filename).resolve()).startswith(_SITE_PACKAGES)
+    return is_library_file(code.co_filename)
+
+
+@functools.cache
+def is_library_file(path: str) -> bool:
+    """Returns whether a file belongs to an installed package."""
+    return str(Path(path).resolve()).startswith(_SITE_PACKAGES)
 
 
 def wants_interpreter(function: types.FunctionType) -> bool:

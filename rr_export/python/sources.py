@@ -150,13 +150,10 @@ def _bernoulli_(numbers: Numbers, like: torch.Tensor, p: Any = 0.5, **_: Any) ->
 
 
 def _randint(numbers: Numbers, *args: Any, **named: Any) -> Asked:
-    given = list(args)
-    size = named.get("size")
-    if size is None:
-        size = given.pop()
-    given = [g for g in given if g is not None]
-    low = int(given[0]) if len(given) == 2 else int(named.get("low", 0))
-    high = int(given[-1]) if given else int(named["high"])
+    given = [a for a in args if a is not None]
+    size = named["size"] if named.get("size") is not None else given.pop()
+    high = int(named["high"] if "high" in named else given.pop())
+    low = int(named["low"] if "low" in named else given.pop() if given else 0)
     law = _outcomes([1.0] * (high - low), range(low, high))
     shape = _size((size,))
     return _tensor(shape, named.get("dtype") or torch.int64, [law] * math.prod(shape))

@@ -32,8 +32,17 @@ class State:
                 self.read_first[key] = line()
 
     def left(self, before: heap.Snapshot, after: heap.Snapshot) -> Iterator[tuple[str, Any]]:
-        """Yields every attribute that the next run would find changed, with the line that reads it."""
+        """Yields everything that the next run would find changed, with the line that reads it, where that is known.
+
+        Attributes of modules that a run sets before it reads them are its own, as are new entries of dictionaries.
+        """
         for number, key in heap.changed(before, after):
             place = before.places[number]
-            if isinstance(place.owner, nn.Module) and (number, key) in self.read_first:
-                yield place.shown(key), self.read_first[number, key]
+            if isinstance(place.owner, nn.Module):
+                if (number, key) in self.read_first:
+                    yield place.shown(key), self.read_first[number, key]
+            elif not isinstance(place.store, dict) or key in before.contents[number]:
+                yield place.shown(key) if isinstance(place.store, dict) else f"a list ({place.name})", "model"
+        for number, (_, version, name) in before.tensors.items():
+            if number in after.tensors and after.tensors[number][1] != version:
+                yield f"the tensor {name!r}", "model"

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import torch
 from numpy.typing import NDArray
 from torch import nn
+from torch.utils.weak import WeakIdKeyDictionary
 
 from rr_export.errors import CaptureError
 from rr_export.python import diagram as dd
@@ -23,7 +24,7 @@ from rr_export.python.joining import Joiner, Ragged
 from rr_export.python.notes import Notes
 from rr_export.python.state import State
 from rr_export.python.training import TrainingNoiseError
-from rr_export.python.values import CHOOSES, DEFINITE, Varying, is_symbolic, settled
+from rr_export.python.values import CHOOSES, DEFINITE, Sifted, Varying, is_symbolic, settled
 from rr_export.python.varied import Varied
 from rr_export.recorder import DenseRecorder
 
@@ -50,6 +51,8 @@ class Tracing:
         self.varied = Varied()
         self.by_site: dict[int, int] = {}
         self.state = State()
+        self.conditions = WeakIdKeyDictionary()  # bool [] by the tensors that the code asks
+        self.gates = WeakIdKeyDictionary()  # decisions by the tensors that are their conditions
         self.ragged: Ragged = {}  # lists that are longer on some paths, with who is there
         self.lasting = set(heap.snapshot([("self", root)]).places)  # containers that were there before the run
 
@@ -137,7 +140,7 @@ class Tracing:
     def told(self, function: Any, args: Any, kwargs: Any, result: Any) -> Any:
         """After a function of torch: what is made of something that varies, varies."""
         if not self.notes.replaying:
-            self.varied.told(args, kwargs, result)
+            self.varied.told(function, args, kwargs, result)
         return result
 
     def _add(self, decision: Decision) -> None:
@@ -152,11 +155,18 @@ class Tracing:
 
     def as_condition(self, value: Any) -> bool | Varying | torch.Tensor:
         """Returns a value as a condition: a bool, what depends on decisions, or bool [] that depends on the input."""
+        if isinstance(value, Sifted):
+            value = value.length()
         if isinstance(value, torch.Tensor):
             if value.numel() != 1:
                 self.refuse("a condition with one element", f"a tensor of shape {list(value.shape)}", "reduce it")
             numbers = self.constant(value)
-            return (value != 0).reshape(()) if numbers is None else bool(numbers.reshape(()))
+            if numbers is not None:
+                return bool(numbers.reshape(()))
+            if value not in self.conditions:
+                self.conditions[value] = (value != 0).reshape(())
+            found: torch.Tensor = self.conditions[value]
+            return found
         if isinstance(value, torch.SymBool):
             return bool(value)
         if is_symbolic(value):
@@ -171,9 +181,13 @@ class Tracing:
         if isinstance(condition, Varying):
             which = dd.apply(lambda holds: 0 if holds else 1, condition.diagram)
             return self.split(which, 2, lambda k: arm(k == 0), names=("true", "false"))
-        number = len(self.decisions)
-        tensor = self._gate_marker(condition, number)
-        self._add(Decision("gate", self.line(), self.guard, tensor=tensor, cuts={1.0}))
+        asked = next((self.gates[c] for c in (condition,) if c in self.gates), None)
+        if asked is not None and dd.given(self.decisions[asked].made, self.guard) is dd.TRUE:
+            number = asked
+        else:
+            number = self.gates[condition] = len(self.decisions)
+            tensor = self._gate_marker(condition, number)
+            self._add(Decision("gate", self.line(), self.guard, tensor=tensor, cuts={1.0}))
         which = dd.node(number, (1.0,), (dd.Leaf(1), dd.Leaf(0)))  # outcome 1 of the gate: the condition holds
         return self.split(which, 2, lambda k: arm(k == 0), names=("true", "false"))
 

@@ -256,6 +256,15 @@ class Sifted:
             total = dd.apply(operator.add, total, dd.apply(int, diagram_of(there)))
         return plain(dd.given(total, tracer().guard))
 
+    def __bool__(self) -> bool:
+        refuse_one(self, "as a condition")
+
+    def __iter__(self) -> Iterator[Any]:
+        refuse_one(self, "as a sequence")
+
+    def __len__(self) -> int:
+        refuse_one(self, "as a sequence")
+
     def append(self, value: Any) -> None:
         """The list has one more element."""
         assert self.origin is not None

@@ -122,6 +122,17 @@ def test_outside_a_block_the_model_is_its_own(model: nn.Module) -> None:
     assert len({tuple(y.flatten().tolist()) for y in before}) > 1
 
 
+def test_export_and_plan_leave_the_streams_alone(model: nn.Module) -> None:
+    def streams() -> Any:
+        return torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist()
+
+    before = streams()
+    rr.plan_of(model, (X,))
+    assert streams() == before
+    rr.export(model, (X,))
+    assert streams()[1:] == before[1:]
+
+
 def test_exceptions_leave_nothing_behind(model: nn.Module) -> None:
     rr.plan_of(model, (X,))
     function = random.random
@@ -151,6 +162,30 @@ def test_other_threads_draw_as_ever(model: nn.Module) -> None:
     with rr.forced(model, [1, 0, 0]):
         model(X)
     assert len(set(seen)) == 50
+
+
+def test_threads_follow_paths_of_their_own() -> None:
+    wrong: list[Any] = []
+
+    def follow(number: int) -> None:
+        torch.manual_seed(number)
+        model = Mixed().eval()
+        rr.plan_of(model, (X,))
+        with torch.no_grad():
+            for turn in range(30):
+                path = PATHS[(number + turn) % len(PATHS)]
+                with rr.forced(model, path) as record:
+                    same = torch.equal(model(X), by_hand(model, path))
+                if not same or record.path.tolist() != path:
+                    wrong.append((number, turn))
+
+    threads = [threading.Thread(target=follow, args=(n,)) for n in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert not hasattr(random.random, "__rr_original__")
 
 
 def test_another_course_is_an_error(model: nn.Module) -> None:
