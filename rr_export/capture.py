@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import logging
+import threading
 import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -46,6 +47,7 @@ _CHATTY = "torch.onnx._internal.exporter._registration"
 
 _SCOPE_MARK = "@rr:"
 OPSETS = range(18, 22)
+_one_at_a_time = threading.RLock()  # torch.export keeps what it traces in globals of the process
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,18 @@ def capture(
     """
     kwargs = dict(kwargs or {})
     _check_request(model, args, kwargs, opset)
+    with _one_at_a_time:
+        return _capture(model, args, kwargs, dynamic_shapes, opset, keep_training_routes)
+
+
+def _capture(
+    model: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    dynamic_shapes: Any,
+    opset: int,
+    keep_training_routes: bool,
+) -> Captured:
     surveyed = survey(model, args, kwargs, training=None if keep_training_routes else ())
     remember_code(model, None if surveyed is None else OwnCode(conclude(surveyed)))
     with warnings.catch_warnings(), only_errors(_CHATTY), torch.no_grad():
@@ -153,7 +167,8 @@ def trace_plan(
         training: paths of modules whose training routes are kept; None: all that have any.
     """
     kwargs = dict(kwargs or {})
-    surveyed = survey(model, args, kwargs, training=training)
+    with _one_at_a_time:
+        surveyed = survey(model, args, kwargs, training=training)
     if surveyed is not None:
         program = conclude(surveyed)
         remember_code(model, OwnCode(program))

@@ -175,8 +175,9 @@ class DenseRecorder:
         """What is computed in the block belongs to this branch of this call."""
         self.stack.append((call, branch))
         tag = "/".join(f"{c}:{k}" for c, k in self.stack)
+        tagged = torch.fx.traceback.annotate({SCOPE_KEY: tag}) if self.markers else nullcontext()
         try:
-            with self.around(call, branch), torch.fx.traceback.annotate({SCOPE_KEY: tag}):
+            with self.around(call, branch), tagged:
                 yield
         finally:
             self.stack.pop()

@@ -155,6 +155,8 @@ def _is_of_routes(value: ir.Value, taken: ir.Value) -> bool:
             if not here.is_initializer():
                 return False
             continue
+        if any(a.type == ir.AttributeType.GRAPH for a in producer.attributes.values()):
+            return False  # made by the branches of another decision
         new = [v for v in producer.inputs if v is not None and v not in seen]
         seen.update(new)
         todo += new

@@ -51,7 +51,16 @@ class Gated(Layers):
         return self.layers[0](x) if x.sum() > 0 and torch.rand(()) < 0.5 else x
 
 
-@pytest.mark.parametrize("make", [UntilStop, Either, Gated])
+class GatedAfter(Layers):
+    """A condition on what a drawn branch made."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if torch.rand(()) < 0.5:
+            x = self.layers[0](x)
+        return x * 2 if x.mean() > 0 else x
+
+
+@pytest.mark.parametrize("make", [UntilStop, Either, Gated, GatedAfter])
 def test_lint_finds_nothing(make: type[nn.Module], tmp_path: Path) -> None:
     path = rr.export(make().eval(), (X,)).save(tmp_path / "out")
     assert rr.lint(path) == []

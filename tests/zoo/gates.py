@@ -269,9 +269,43 @@ class DropByGate(Gated):
         return x
 
 
+# What is written into a tensor, or into a view of it, is seen in its sum.
+class WrittenGate(Gated):
+    def forward(self, x: Tensor) -> Tensor:
+        notes = torch.zeros(3)
+        notes[0] = x.mean()
+        notes[1:2].copy_(x[0, :1])
+        if notes.sum() > 0:
+            x = self.layers[0](x)
+        return self.layers[1](x) if random.random() < 0.5 else x
+
+
+@torch.jit.script
+def mean_of(x: Tensor) -> Tensor:
+    return x.mean()
+
+
+class ScriptedGate(Gated):
+    def forward(self, x: Tensor) -> Tensor:
+        if mean_of(x) > 0:
+            x = self.layers[0](x)
+        return self.layers[1](x) if random.random() < 0.5 else x
+
+
+# One condition, asked three times.
+class ReusedGate(Gated):
+    def forward(self, x: Tensor) -> Tensor:
+        loud = x.mean() > 0
+        both = loud and random.random() < 0.5
+        return self.layers[0](x) if both or not loud else x
+
+
 POSITIVE, NEGATIVE = example(shift=3.0), example(shift=-3.0)
 
 CASES = [
+    case("gates/written", WrittenGate, 2, POSITIVE, gates=1),
+    case("gates/scripted", ScriptedGate, 2, NEGATIVE, gates=1),
+    case("gates/reused", ReusedGate, 2, POSITIVE, gates=1),
     case("gates/mean", MeanGate, 1, POSITIVE, gates=1, default=True),
     case("gates/mean_closed", MeanGate, 1, NEGATIVE, gates=1),
     case("gates/item", ItemGate, 1, POSITIVE, gates=1),

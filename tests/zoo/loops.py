@@ -430,7 +430,52 @@ def sequential() -> nn.Module:
     return nn.Sequential(MaybeBlock(0.3), nn.Tanh(), MaybeBlock(0.8), nn.Linear(WIDTH, 2))
 
 
+# After a layer that was skipped the loop goes on, after one that ran it may end.
+class ContinueThenBreak(Layers):
+    def __init__(self) -> None:
+        super().__init__(depth=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            if random.random() < 0.4:
+                continue
+            x = layer(x)
+            if random.random() < 0.1:
+                break
+        return x
+
+
+class ContinueThenReturn(Layers):
+    def __init__(self) -> None:
+        super().__init__(depth=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            if random.random() < 0.4:
+                continue
+            x = layer(x)
+            if random.random() < 0.1:
+                return x
+        return x * 2
+
+
+class EmptyOrNot(Layers):
+    def __init__(self) -> None:
+        super().__init__(depth=3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        kept = [i for i in range(3) if random.random() < 0.6]
+        if not kept:
+            return x * 5
+        for i in kept:
+            x = self.layers[i](x)
+        return x + 1 if kept == [0, 2] else x
+
+
 CASES = [
+    case("loops/continue_then_break", ContinueThenBreak, 7),
+    case("loops/continue_then_return", ContinueThenReturn, 7, default=True),
+    case("loops/empty_or_not", EmptyOrNot, 8),
     case("loops/generator_method", GeneratorMethod, 8),
     case("loops/layer_drop", LayerDrop, 16, default=True),
     case("loops/skip_if", SkipIf, 8, example(3)),

@@ -449,6 +449,43 @@ class ListConsumed(nn.Module):
         return torch.stack(seen).sum(0)
 
 
+class ProbabilityWritten(Layered):
+    def forward(self, x: Tensor) -> Tensor:
+        notes = torch.zeros(2)
+        notes[0] = x.mean().sigmoid()
+        return self.layer(x) if random.random() < notes[0] else x
+
+
+class CountsAlways(Layered):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("step", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.step += 1
+        return self.layer(x) if random.random() < 0.5 else x
+
+
+class LogsAlways(Layered):
+    def __init__(self) -> None:
+        super().__init__()
+        self.log: list[int] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.log.append(1)
+        return self.layer(x) if random.random() < 0.5 and len(self.log) < 40 else x
+
+
+class DrawsIntoAttribute(Layered):
+    def __init__(self) -> None:
+        super().__init__()
+        self.coin = torch.zeros(())
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.coin.bernoulli_(0.5)
+        return self.layer(x) if self.coin > 0 else x
+
+
 class Raises(Layered):
     def forward(self, x: Tensor) -> Tensor:
         if torch.rand(()) < 0.01:
@@ -526,6 +563,10 @@ CASES = [
     case("refused/defined_in_one", DefinedInOne, 0, refuses=HERE + r"'y' to be set on every path"),
     case("refused/yields_tensors", YieldsTensors, 0, refuses=HERE + r"\ba list whose length"),
     case("refused/list_consumed", ListConsumed, 0, refuses=HERE + r"a list .* longer"),
+    case("refused/probability_written", ProbabilityWritten, 0, refuses=INPUT),
+    case("refused/counts_always", CountsAlways, 0, refuses=r"side effect.*'step'"),
+    case("refused/logs_always", LogsAlways, 0, refuses=r"side effect.*self\.log"),
+    case("refused/draws_into_attribute", DrawsIntoAttribute, 0, refuses=HERE + r"others hold too"),
     case("refused/raises", Raises, 0, refuses=HERE + r"\brais"),
     case("refused/asserts", Asserts, 0, refuses=HERE + r"\b(assert|rais)"),
 ]

@@ -385,7 +385,25 @@ def pair_of_inputs() -> dict[str, Tensor]:
     return {"a": example(), "b": example(shift=0.5)}
 
 
+# None until a layer has run.
+class LastOrNone(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = linears(2)
+        self.__rate = 0.5
+
+    def forward(self, x: Tensor) -> Tensor:
+        last = None
+        for layer in self.layers:
+            if random.random() < self.__rate:
+                last = layer(x)
+        if last is None:
+            last = x
+        return last * 2
+
+
 CASES = [
+    case("state/last_or_none", LastOrNone, 4),
     case("state/tuple", TupleState, 4),
     case("state/tuple_of_layer", TupleOfLayer, 4),
     case("state/named_tuple", NamedTupleState, 2),
