@@ -236,7 +236,7 @@ class Sifted:
     origin: tuple[list[Any], list[Any]] | None = None
 
     def whole(self) -> Any:
-        """Returns it as a tuple that varies."""
+        """Returns it as a list that varies."""
         guard, form = tracer().guard, plain_diagram(())
         for there, value in self.items:
             added = dd.apply(lambda held, v: (v,) if held else (), diagram_of(there), diagram_of(value))
@@ -247,7 +247,7 @@ class Sifted:
                     f"one of which {len(self.items)} elements may be missing",
                     "loop over it",
                 )
-        return plain(form)
+        return plain(dd.apply(list, form))
 
     def length(self) -> Any:
         """Returns how many elements are there."""
