@@ -20,6 +20,7 @@ from rr_export.manifest import TensorRow, write_manifest
 from rr_export.parity.recheck import recheck
 from rr_export.passes import place_weights, simplify
 from rr_export.plan import Plan
+from rr_export.python.detect import streams_kept
 from rr_export.run import forced, open_runs_at, seeded
 from rr_export.signature import bind_request, flat_inputs, flat_outputs
 from rr_export.targets import find_target, package
@@ -71,6 +72,23 @@ def export(
         raise ValueError(f"target: expected every target once, got {', '.join(targets)}; name each once")
     if sizes and not targets:
         raise ValueError("sizes: expected a target beside them, got none; the routed model keeps its named axes")
+    with streams_kept():
+        bundle = _routed(model, args, dict(kwargs or {}), dynamic_shapes, opset, interface, keep_training_routes)
+    for name in targets:
+        bundle = package(bundle, name, sizes=sizes)
+    return bundle
+
+
+def _routed(
+    model: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    dynamic_shapes: Any,
+    opset: int,
+    interface: str,
+    keep_training_routes: bool,
+) -> Bundle:
+    """The bundle of the routed model, without targets."""
     captured = capture(
         model, args, kwargs, dynamic_shapes=dynamic_shapes, opset=opset, keep_training_routes=keep_training_routes
     )
@@ -78,7 +96,7 @@ def export(
         warnings.warn(
             f"export: expected a model with sites, got {type(model).__name__} without any; it is exported as it is, "
             "without inputs or outputs of rr_export",
-            stacklevel=2,
+            stacklevel=3,
         )
     lowered = lower(captured, interface=interface)
     gated = lowered.clone() if captured.has_gates else None
@@ -100,10 +118,8 @@ def export(
     )
     bundle = Bundle(lowered, manifest)
     if captured.program is not None:
-        recheck(bundle, model, args, dict(kwargs or {}), gated)
-    bundle.golden = _golden(model, args, dict(kwargs or {}), captured.plan)
-    for name in targets:
-        bundle = package(bundle, name, sizes=sizes)
+        recheck(bundle, model, args, kwargs, gated)
+    bundle.golden = _golden(model, args, kwargs, captured.plan)
     return bundle
 
 

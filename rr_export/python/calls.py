@@ -68,6 +68,9 @@ PURE_METHODS = frozenset(
 )
 
 
+CONSUMERS = (any, all, sum, list, tuple, set, max, min, sorted, dict)  # these use up an iterator
+_LIST_ITERATOR: type[Any] = type(iter([]))  # what a generator expression is here
+
 CALLEE = object()  # in place of a function: the first argument is what to call, and may vary
 
 
@@ -101,6 +104,8 @@ class Calls(Drawing):
         if function is len and isinstance(args[0], Sifted):
             return args[0].length()
         args = tuple(a.whole() if isinstance(a, Sifted) else a for a in args)
+        if function in CONSUMERS:
+            args = tuple(list(a) if isinstance(a, _LIST_ITERATOR) else a for a in args)
         if is_symbolic(function):
             return self.lift(CALLEE, (function, *args), kwargs)
         original = original_of(function)

@@ -6,6 +6,7 @@ import ast
 import functools
 import types
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from rr_export.python import diagram as dd
@@ -49,23 +50,50 @@ class Sequences(Expressions):
     def _eval_DictComp(self, node: ast.DictComp) -> Any:
         return self._comprehended(node, lambda: (self.eval(node.key), self.eval(node.value)), dict)
 
+    def _eval_Call(self, node: ast.Call) -> Any:
+        """``any`` and ``all`` of a generator stop where it is decided, so that the rest is not drawn."""
+        name = node.func.id if isinstance(node.func, ast.Name) and self.frame.owner(node.func.id) is None else ""
+        argument = node.args[0] if name in ("any", "all") and len(node.args) == 1 else None
+        if isinstance(argument, ast.GeneratorExp) and len(argument.generators) == 1 and not argument.generators[0].ifs:
+            return self._until(argument, name == "any")
+        return super()._eval_Call(node)
+
+    def _until(self, node: ast.GeneratorExp, stop: bool) -> Any:
+        """Whether an element is ``stop``."""
+        items = [item for _, item in self.elements(self.eval(node.generators[0].iter))]
+        with self._inner_scope(node):
+            found = self._is_any(node, stop, items)
+        return settled(found) if stop else self.negated(settled(found))
+
+    def _is_any(self, node: ast.GeneratorExp, stop: bool, items: list[Any]) -> Any:
+        if not items:
+            return False
+        self.assign(node.generators[0].target, items[0])
+        holds = self.as_condition(self.holds(self.eval(node.elt)))
+        return self.branch(holds, lambda outcome: True if outcome is stop else self._is_any(node, stop, items[1:]))
+
     def _comprehended(self, node: Any, element: Callable[[], Any], make: Callable[[list[Any]], Any]) -> Any:
         """The elements, with the names of the comprehension bound in a scope of their own."""
-        names = {n.id for g in node.generators for n in ast.walk(g.target) if isinstance(n, ast.Name)}
-        outer = self.frame
-        source = Source(outer.source.node, outer.source.file, frozenset(names))
-        scope = Scope({}, outer.scope.function)
-        self.push(Frame(source, scope, outer, outer.cells, outer.space, node))
-        try:
-            found: list[tuple[Any, Any]] = []
+        found: list[tuple[Any, Any]] = []
+        with self._inner_scope(node):
             self._generate(node.generators, element, found, True)
-        finally:
-            self.pop()
         if all(there is True for there, _ in found):
             return make([value for _, value in found])
         if make is list or make is iter:
             return Sifted(found)
         return call_plain(make, Sifted(found).whole())
+
+    @contextmanager
+    def _inner_scope(self, node: Any) -> Iterator[None]:
+        """Inside, the names of a comprehension are bound in a scope of their own."""
+        names = {n.id for g in node.generators for n in ast.walk(g.target) if isinstance(n, ast.Name)}
+        outer = self.frame
+        source = Source(outer.source.node, outer.source.file, frozenset(names))
+        self.push(Frame(source, Scope({}, outer.scope.function), outer, outer.cells, outer.space, node))
+        try:
+            yield
+        finally:
+            self.pop()
 
     def _generate(
         self, generators: list[ast.comprehension], element: Callable[[], Any], found: list[tuple[Any, Any]], there: Any

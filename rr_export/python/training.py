@@ -27,6 +27,12 @@ class _Kept:
     def __bool__(self) -> bool:
         return True
 
+    def __eq__(self, other: object) -> bool:
+        return other is True or other is self
+
+    def __hash__(self) -> int:
+        return hash(True)
+
     def __repr__(self) -> str:
         return "True"
 

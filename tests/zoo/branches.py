@@ -499,7 +499,20 @@ class ConstantSide(Two):
         return y + x
 
 
+# The second coin is thrown only where the first does not decide.
+class AllOfTwo(Two):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.first(x) if all(random.random() < p for p in (0.4, 0.6)) else self.second(x)
+
+
+class AnyOfTwo(Two):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.first(x) if any(random.random() < 0.4 for _ in range(2)) else self.second(x)
+
+
 CASES = [
+    case("branches/any_of_two", AnyOfTwo, 3),
+    case("branches/all_of_two", AllOfTwo, 3),
     case("branches/one_draw_elif", OneDrawElif, 3, default=True),
     case("branches/one_draw_elif_no_else", OneDrawElifNoElse, 3),
     case("branches/two_draws_elif", TwoDrawsElif, 3),
