@@ -6,6 +6,7 @@ A random decision behind a gate counts as if the gate let it be reached.
 from __future__ import annotations
 
 import random
+import warnings
 
 import torch
 from torch import Tensor, nn
@@ -280,14 +281,19 @@ class WrittenGate(Gated):
         return self.layers[1](x) if random.random() < 0.5 else x
 
 
-@torch.jit.script
 def mean_of(x: Tensor) -> Tensor:
     return x.mean()
 
 
 class ScriptedGate(Gated):
+    def __init__(self) -> None:
+        super().__init__()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # torch 2.13: torch.jit.script is deprecated
+            self.mean_of = torch.jit.script(mean_of)
+
     def forward(self, x: Tensor) -> Tensor:
-        if mean_of(x) > 0:
+        if self.mean_of(x) > 0:
             x = self.layers[0](x)
         return self.layers[1](x) if random.random() < 0.5 else x
 
