@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -85,6 +84,3 @@ class Deciding:
     which: dd.Diagram | None
     line: Line
     names: tuple[str, ...] = ()
-
-
-Arm = Callable[[Any], Any]

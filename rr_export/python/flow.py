@@ -98,10 +98,16 @@ class Flow(Sequences):
     def block(self, statements: Sequence[ast.stmt]) -> None:
         """Runs statements until the flow is not ``next``."""
         here = Block(statements, 0)
-        self.frame.pending.append(here)
+        with self._inside(here):
+            self._run_block(here)
+
+    @contextmanager
+    def _inside(self, part: Block | Loop) -> Iterator[None]:
+        """The block or loop is being run."""
+        self.frame.pending.append(part)
         depth = len(self.frame.pending)
         try:
-            self._run_block(here)
+            yield
         finally:
             del self.frame.pending[depth - 1 :]
 
@@ -255,12 +261,8 @@ class Flow(Sequences):
 
     def _loop(self, loop: Loop) -> None:
         loop.decided = len(self.decisions)
-        self.frame.pending.append(loop)
-        depth = len(self.frame.pending)
-        try:
+        with self._inside(loop):
             self._turns(loop)
-        finally:
-            del self.frame.pending[depth - 1 :]
 
     def _turns(self, loop: Loop) -> None:
         """Runs the turns of a loop that are left, and its else."""
@@ -324,12 +326,8 @@ class Flow(Sequences):
 
         def go_on() -> None:
             self.flow = NEXT
-            self.frame.pending.append(loop)
-            depth = len(self.frame.pending)
-            try:
+            with self._inside(loop):
                 self._turns(loop)
-            finally:
-                del self.frame.pending[depth - 1 :]
 
         self.where_flow((NEXT, CONTINUE), go_on)
         self._replace_flow(BREAK, NEXT)

@@ -47,37 +47,20 @@ MOST_CALLS = 4_096
 
 
 @dataclass(frozen=True)
-class Draw:
-    """A draw that chooses, as a site.
-
-    Attributes:
-        line: where it is drawn.
-        decision: its number among all decisions.
-        cuts: between its routes, on its axis.
-        laws: what it may be drawn from.
-    """
-
-    line: Line
-    decision: int
-    cuts: tuple[float, ...]
-    laws: tuple[Law, ...]
-
-
-@dataclass(frozen=True)
 class Program:
     """The decisions of a model's own code.
 
     Attributes:
         plan: module sites, then the draws that choose, in the order in which they are made.
         decisions: all that is decided, in order.
-        draws: by site index.
+        draws: indices of the sites that are draws.
         sites: site index by decision.
         training: paths of the modules whose training routes are kept.
     """
 
     plan: Plan
     decisions: tuple[Decision, ...]
-    draws: Mapping[int, Draw]
+    draws: tuple[int, ...]
     sites: Mapping[int, int]
     training: tuple[str, ...] = ()
 
@@ -236,8 +219,7 @@ def conclude(tracing: Interpreter) -> Program:
     decisions = tuple(tracing.decisions)
     draws = [i for i, d in enumerate(decisions) if d.kind == "draw" and d.cuts and d.asked != dd.FALSE]
     count = len(recorder.sites)
-    sites = {number: site for site, number in tracing.by_site.items()}
-    sites = {number: site for number, site in sites.items()} | {d: count + i for i, d in enumerate(draws)}
+    sites = {number: site for site, number in tracing.by_site.items()} | {d: count + i for i, d in enumerate(draws)}
     names = _names([decisions[i].line for i in draws], set(recorder.names))
     policies = _policies(decisions, draws)
     rows: list[Site] = []
@@ -246,18 +228,14 @@ def conclude(tracing: Interpreter) -> Program:
         number = by_decision.get(index)
         calls = () if number is None else _calls(decisions, number, sites)
         rows.append(Site(name, module.branch_names, module.policy, module.kind, calls))
-    found: dict[int, Draw] = {}
     for i, number in enumerate(draws):
-        decision = decisions[number]
-        cuts = tuple(sorted(decision.cuts))
-        found[count + i] = Draw(decision.line, number, cuts, tuple(decision.laws()))
-        branches = _branch_names(decision, cuts)
+        branches = _branch_names(decisions[number], tuple(sorted(decisions[number].cuts)))
         rows.append(Site(names[i], branches, policies[number], KIND, _calls(decisions, number, sites)))
     try:
         plan = Plan(rows)
     except PlanError as error:
         raise CaptureError(f"model: expected decisions that a plan can hold, got {error}") from error
-    return Program(plan, decisions, found, sites, tracing.training)
+    return Program(plan, decisions, tuple(range(count, len(rows))), sites, tracing.training)
 
 
 def _names(lines: Sequence[Line], taken: set[str]) -> list[str]:
