@@ -1,20 +1,24 @@
 """What export makes sure of where a model's own code decides: the file and the code are the same on the example.
 
 Every path is taken by both (a covering set where there are many), free runs of the code must take paths that the file
-has, and conditions on the input are turned both ways: in a copy of the file they are inputs, in the code they are told.
+has, also on other numbers, and conditions on the input are turned both ways: in a copy of the file they are inputs, in
+the code they are told.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 import onnxruntime
+import torch
 from numpy.typing import NDArray
 from torch import nn
+from torch.utils import _pytree as pytree
 
 from rr_export.bundle import Bundle
 from rr_export.errors import CaptureError, RunError
@@ -26,7 +30,7 @@ from rr_export.python.detect import streams_kept
 from rr_export.python.eager import turned_gates
 from rr_export.routing import cut_at_path
 
-MOST_PATHS, FREE_RUNS, GATED_PATHS, MOST_TURNS = 64, 16, 6, 16
+MOST_PATHS, FREE_RUNS, CHANGED_RUNS, GATED_PATHS, MOST_TURNS = 64, 16, 4, 6, 16
 
 
 def recheck(
@@ -39,7 +43,7 @@ def recheck(
         model: the eager model.
         args: the example.
         kwargs: its keyword arguments.
-        gated: the lowered model as :func:`with_gate_inputs` returns it, where conditions depend on the input.
+        gated: the lowered model, where conditions depend on the input; else None.
 
     Raises:
         CaptureError: they differ.
@@ -54,6 +58,7 @@ def recheck(
             for run in range(FREE_RUNS):
                 found = eager.free_run()
                 _compare(comparison, f"free run {run}", found, file.on_path(eager.inputs, found.path.tolist()))
+            _change_inputs(comparison, eager, file)
         if gated is not None:
             _turn_gates(comparison, eager, bundle, gated)
     except RunError as error:
@@ -70,6 +75,30 @@ def _compare(comparison: Comparison, where: str, expected: Any, got: Any) -> Non
     comparison.add(where, expected.outputs, got.outputs)
     if not np.array_equal(expected.path, got.path):
         comparison.failures.append(f"{where}: expected path taken {expected.path.tolist()}, got {got.path.tolist()}")
+
+
+def _change_inputs(comparison: Comparison, eager: Eager, file: File) -> None:
+    """Compares free runs on other numbers, so that nothing of the example itself is in the file."""
+    changes: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {"negated": torch.neg, "moved": lambda t: 0.5 * t + 1}
+    given = (eager.args, eager.kwargs)
+    if not any(t.is_floating_point() for t in pytree.tree_leaves(given) if isinstance(t, torch.Tensor)):
+        return
+    for name, change in changes.items():
+        changed = functools.partial(_changed, change)
+        other = Eager(eager.model, *pytree.tree_map_only(torch.Tensor, changed, given))
+        for run in range(CHANGED_RUNS):
+            try:
+                found = other.free_run()
+            except RunError:
+                raise
+            except Exception:  # numbers that the model itself does not take, for whatever reason
+                break
+            where = f"free run {run} on inputs {name}"
+            _compare(comparison, where, found, file.on_path(other.inputs, found.path.tolist()))
+
+
+def _changed(change: Callable[[torch.Tensor], torch.Tensor], tensor: torch.Tensor) -> torch.Tensor:
+    return change(tensor) if tensor.is_floating_point() else tensor
 
 
 def with_gate_inputs(lowered: ir.Model) -> tuple[ir.Model, dict[int, str]]:

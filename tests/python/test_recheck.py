@@ -31,6 +31,13 @@ class Skips(nn.Module):
         return x
 
 
+class ByKind(Skips):
+    """The input that decides is a whole number, which stays as it is."""
+
+    def forward(self, x: Tensor, kind: Tensor) -> Tensor:
+        return self.layers[0](x) if kind == 1 else self.layers[1](x).relu()
+
+
 class Gated(Skips):
     def forward(self, x: Tensor) -> Tensor:
         return self.layers[0](x) if x.sum() > 0 else self.layers[1](x).relu()
@@ -87,10 +94,11 @@ def test_sabotage_behind_a_condition_that_the_example_does_not_take(monkeypatch:
         perturb(model, "layers.1.bias")
         return model
 
-    rr.export(Gated().eval(), (X,))
+    args = (X, torch.tensor(1))
+    rr.export(ByKind().eval(), args)
     monkeypatch.setattr(exporting, "lower", sabotaged)
     with pytest.raises(CaptureError, match=r"conditions \{0: False\}"):
-        rr.export(Gated().eval(), (X,))
+        rr.export(ByKind().eval(), args)
 
 
 runs = itertools.count()
@@ -108,6 +116,43 @@ class Remembers(Skips):
 def test_code_that_changes_from_run_to_run_is_refused() -> None:
     with pytest.raises(CaptureError, match="export: expected the captured code to be the same"):
         rr.export(Remembers().eval(), (X,))
+
+
+class Escapes(Skips):
+    """A number of the input on a way that nobody watches."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if torch.rand(()) < 0.5:
+            x = self.layers[0](x)
+        return self.layers[1](x) if sum(x.numpy().ravel().tolist()) > 0 else self.layers[2](x)
+
+
+def test_what_is_taken_from_the_example_is_refused() -> None:
+    with pytest.raises(CaptureError):
+        rr.export(Escapes().eval(), (X,))
+
+
+def test_sabotage_a_number_of_the_example_in_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    lower = exporting.lower
+
+    class Shifted(Skips):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) + x.sum()
+
+    def sabotaged(*args: object, **kwargs: object) -> ir.Model:
+        model = lower(*args, **kwargs)  # type: ignore[arg-type]
+        sums = [n for n in model.graph if n.op_type == "ReduceSum"]
+        node = next(n for n in sums if n.outputs[0].dtype == ir.DataType.FLOAT)
+        constant = ir.node("Constant", [], {"value": ir.tensor(X.sum().numpy())})
+        constant.outputs[0].type, constant.outputs[0].shape = node.outputs[0].type, node.outputs[0].shape
+        model.graph.insert_before(node, constant)
+        ir.convenience.replace_all_uses_with(node.outputs[0], constant.outputs[0])
+        return model
+
+    rr.export(Shifted().eval(), (X,))
+    monkeypatch.setattr(exporting, "lower", sabotaged)
+    with pytest.raises(CaptureError, match="on inputs negated"):
+        rr.export(Shifted().eval(), (X,))
 
 
 def test_conditions_go_both_ways_in_the_file() -> None:
