@@ -184,17 +184,13 @@ class Calls(Drawing):
                 return numbers if name == "numpy" else numbers.item() if name == "item" else numbers.tolist()
             if name == "item":
                 return owner.reshape(()).double() if owner.is_floating_point() else owner.reshape(())
-            return None
+            self.refuse_number(f".{name}()", "write .item(), or use the tensor itself as the condition")
         if len(args) == 1 and not kwargs and isinstance(args[0], torch.Tensor) and function in (float, int, bool):
             numbers = self.constant(args[0])
             if numbers is not None:
                 return function(numbers.reshape(()))
             if function is not bool:
-                self.refuse(
-                    "a number that is the same in every run",
-                    f"{function.__name__}() of a tensor that depends on the input",
-                    "write .item(), or use the tensor itself as the condition",
-                )
+                self.refuse_number(f"{function.__name__}()", "write .item(), or use the tensor itself as the condition")
             return self.holds(args[0])
         return None
 

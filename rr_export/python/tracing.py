@@ -25,8 +25,11 @@ from rr_export.python.notes import Notes
 from rr_export.python.state import State
 from rr_export.python.training import TrainingNoiseError
 from rr_export.python.values import CHOOSES, DEFINITE, Sifted, Varying, is_symbolic, settled
-from rr_export.python.varied import Varied
+from rr_export.python.varied import Varied, tensors_in
 from rr_export.recorder import DenseRecorder
+
+# functions of torch that answer with a bool of Python
+_ANSWERS = (torch.equal, torch.allclose, torch.is_nonzero, torch.Tensor.equal, torch.Tensor.allclose)
 
 
 class Tracing:
@@ -141,7 +144,13 @@ class Tracing:
         """After a function of torch: what is made of something that varies, varies."""
         if not self.notes.replaying:
             self.varied.told(function, args, kwargs, result)
+            if function in _ANSWERS and any(t in self.varied for t in tensors_in((args, kwargs))):
+                self.refuse_number(f"torch.{function.__name__}()", "write a comparison and .all()")
         return result
+
+    def refuse_number(self, what: str, do: str) -> NoReturn:
+        """Raises: code reads a number out of the input in a way that cannot become a condition."""
+        self.refuse("a number that is the same in every run", f"{what} of a tensor that depends on the input", do)
 
     def _add(self, decision: Decision) -> None:
         self.decisions.append(decision)

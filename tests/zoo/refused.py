@@ -456,6 +456,18 @@ class ProbabilityWritten(Layered):
         return self.layer(x) if random.random() < notes[0] else x
 
 
+class NumbersOfInput(Layered):
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.layer(x) if random.random() < 0.5 else x
+        return self.other(x) if sum(x.flatten().tolist()) > 0 else x
+
+
+class EqualInputs(Layered):
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.layer(x) if random.random() < 0.5 else x
+        return self.other(x) if torch.equal(x, x.abs()) else x
+
+
 class CountsAlways(Layered):
     def __init__(self) -> None:
         super().__init__()
@@ -564,6 +576,8 @@ CASES = [
     case("refused/yields_tensors", YieldsTensors, 0, refuses=HERE + r"\ba list whose length"),
     case("refused/list_consumed", ListConsumed, 0, refuses=HERE + r"a list .* longer"),
     case("refused/probability_written", ProbabilityWritten, 0, refuses=INPUT),
+    case("refused/numbers_of_input", NumbersOfInput, 0, refuses=HERE + r"\.tolist\(\).*\binput"),
+    case("refused/equal_inputs", EqualInputs, 0, refuses=HERE + r"torch\.equal\(\).*\binput"),
     case("refused/counts_always", CountsAlways, 0, refuses=r"side effect.*'step'"),
     case("refused/logs_always", LogsAlways, 0, refuses=r"side effect.*self\.log"),
     case("refused/draws_into_attribute", DrawsIntoAttribute, 0, refuses=HERE + r"others hold too"),
