@@ -338,5 +338,5 @@ CASES = [
     case("gates/integer", IntegerGate, 1, torch.tensor([[1, 2], [3, 9]]), torch.tensor(2), gates=2),
     case("gates/size", SizeCondition, 2),
     case("gates/flag", GateFlag, 1, POSITIVE, gates=1),
-    case("gates/input_or_coin", DropByGate, 4, example(), torch.tensor(False), gates=2),
+    case("gates/input_or_coin", DropByGate, 4, example(), torch.tensor(False), gates=1),
 ]
