@@ -61,7 +61,8 @@ def test_ways_lead_to_every_value(a: dd.Diagram) -> None:
 
 
 def test_values_of_different_types_are_different() -> None:
-    assert len({id(dd.Leaf(v)) for v in (1, 1.0, True)}) == 3
+    leaves = [dd.Leaf(v) for v in (1, 1.0, True)]
+    assert len(set(map(id, leaves))) == 3
     assert dd.Leaf("a") is dd.Leaf("a")
     one, other = object(), object()
     assert dd.Leaf(one) is dd.Leaf(one)
