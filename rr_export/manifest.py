@@ -63,9 +63,9 @@ def write_manifest(
         "outputs": [{"name": n, "dtype": d, "shape": list(s)} for n, d, s in outputs],
         "idle": list(idle),
         "axes": {name: list(bounds) for name, bounds in (axes or {}).items()},
-        "training_routes": list(training_routes),
         "tolerances": {"rtol": rtol, "atol": atol},
         "producer": dict(producer),
+        **({"training_routes": list(training_routes)} if training_routes else {}),
     }
 
 

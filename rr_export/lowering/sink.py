@@ -18,8 +18,8 @@ from rr_export.plan import Plan
 from rr_export.recorder import SCOPE_KEY
 
 # On every If of a site: the site's index, the call's number, the least route of then_branch, and which of the call's
-# branches that is. An If that several decisions or the input decide has only the call's number and the branch; a
-# Squeeze that hands a condition of a site to such a decision has only the site and the route.
+# branches that is, if that is another number. An If that several decisions or the input decide has only the call's
+# number and the branch; a Squeeze that hands a condition of a site to such a decision has only the site and the route.
 SITE_KEY, CALL_KEY, MIDDLE_KEY, BRANCH_KEY = "rr.site", "rr.call", "rr.middle", "rr.branch"
 
 GATE_KEY = "rr.gate"  # on the Identity that hands a condition on the input to what it decides: its number
@@ -202,11 +202,11 @@ class _Sinker:
     def _condition(self, call: int, middle: int, decided: ir.Value | None) -> tuple[ir.Value | None, dict[str, str]]:
         """What the If asks whose then_branch begins with branch ``middle``, and how it is marked."""
         site = self.captured.calls[call].site
-        marks = {CALL_KEY: str(call), BRANCH_KEY: str(middle)}
         if site < 0:
-            return decided, marks
+            return decided, {CALL_KEY: str(call), BRANCH_KEY: str(middle)}
         route = self.captured.firsts(call)[middle]
-        return self.gates[site, route], {SITE_KEY: str(site), MIDDLE_KEY: str(route), **marks}
+        marks = {SITE_KEY: str(site), CALL_KEY: str(call), MIDDLE_KEY: str(route)}
+        return self.gates[site, route], marks | ({BRANCH_KEY: str(middle)} if middle != route else {})
 
     def _graph(self, leaves: list[ir.Graph], first: int, call: int, name: str, decided: ir.Value | None) -> ir.Graph:
         if len(leaves) == 1:

@@ -86,7 +86,8 @@ def misplaced_nodes(model: ir.Model) -> list[str]:
                 if CALL_KEY not in node.metadata_props:
                     visit(attribute.as_graph(), inside)
                     continue
-                call, middle = (int(node.metadata_props[key]) for key in (CALL_KEY, BRANCH_KEY))
+                call, route = int(node.metadata_props[CALL_KEY]), node.metadata_props.get(MIDDLE_KEY, "")
+                middle = int(node.metadata_props.get(BRANCH_KEY, route))
                 low, high = next(((a, b) for c, a, b in inside[::-1] if c == call), (0, sys.maxsize))
                 part = (call, middle, high) if attribute.name == "then_branch" else (call, low, middle)
                 visit(attribute.as_graph(), (*(s for s in inside if s[0] != call), part))

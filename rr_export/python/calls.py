@@ -36,7 +36,7 @@ from rr_export.python.values import (
     plain,
     settled,
 )
-from rr_export.python.varied import tensors_in
+from rr_export.python.varied import SIZE_ONLY, tensors_in
 
 # builtins that only compute: called once for every value
 PURE: frozenset[Any] = frozenset(
@@ -135,7 +135,8 @@ class Calls(Drawing):
         if number is not None:
             return number
         result = function(*args, **kwargs)
-        if not self.notes.replaying and any(t in self.varied for t in tensors_in((args, kwargs))):
+        known = getattr(function, "__name__", "") in SIZE_ONLY
+        if not known and not self.notes.replaying and any(t in self.varied for t in tensors_in((args, kwargs))):
             self.varied.add(result)  # also what functions make of the input that torch does not tell of
         return result
 

@@ -8,6 +8,9 @@ import torch
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils import _pytree as pytree
 
+# functions that take of a tensor its size and type alone
+SIZE_ONLY = {"zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full", "new_empty"}
+
 
 class Varied:
     """Tensors that depend on something, found by looking on while functions of torch are called.
@@ -30,9 +33,11 @@ class Varied:
 
     def told(self, function: Any, args: Any, kwargs: Any, result: Any) -> None:
         """After a function of torch: what is made of something that varies, or written with it, varies."""
+        name = getattr(function, "__name__", "")
+        if name in SIZE_ONLY:
+            return
         if any(t in self for t in tensors_in((args, kwargs))):
             self.add(result)
-            name = getattr(function, "__name__", "")
             if args and (name == "__setitem__" or (name.endswith("_") and not name.endswith("__"))):
                 self.add(args[0])
             self.add(kwargs.get("out"))

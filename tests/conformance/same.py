@@ -2,13 +2,14 @@
 
 Held bit for bit: every graph (nodes, names, attributes, weights), inputs, asked and expected paths, whole numbers,
 manifests. Within a tolerance: expected and recorded outputs, which eager torch computes a little differently on other
-processors, and the scales of calibrated forms, which follow from outputs. Left out: producers' versions, and with them
-sizes and hashes of files.
+processors, the scales of calibrated forms, which follow from outputs, and the last bits of what frozen paths weigh.
+Left out: producers' versions, and with them sizes and hashes of files.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,13 @@ def _first(ours: Any, theirs: Any, where: str, *, near: float = 0.0) -> str | No
             return f"{where}: expected {len(theirs)} elements, got {len(ours)}"
         pairs = enumerate(zip(ours, theirs, strict=True))
         return next((d for i, (a, b) in pairs if (d := _first(a, b, f"{where}[{i}]", near=near)) is not None), None)
+    if isinstance(ours, float) and (where.endswith(".weight") or ".distance." in where):
+        # of frozen paths: a linear program's, last bits of which other processors change
+        return (
+            None
+            if math.isclose(ours, theirs, rel_tol=1e-12, abs_tol=1e-12)
+            else f"{where}: expected {theirs}, got {ours}"
+        )
     if near and isinstance(ours, float):
         same = abs(ours - theirs) <= max(ATOL, near) + near * abs(theirs)
         return None if same else f"{where}: expected {theirs}, got {ours}"
