@@ -192,6 +192,9 @@ class Drawn(_Operators):
         found = self.values[key]
         return Drawn(found, self.like) if isinstance(found, np.ndarray) else Drawn(boxed(found), self.like)
 
+    def __repr__(self) -> str:
+        return f"{self.values.size} numbers that are drawn"
+
     def __len__(self) -> int:
         return len(self.values)
 
