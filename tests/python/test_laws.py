@@ -73,14 +73,19 @@ def contradicted(law: Law, drawn: list[Any]) -> bool:
     return bool(rejected(seen, expected, RUNS, 1e-9))
 
 
+def read(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    reader = reading(function)
+    assert reader is not None
+    asked = reader(numbers, *args, **kwargs)
+    assert asked is not None
+    assert asked.laws is not None
+    return asked
+
+
 @pytest.mark.parametrize("name", CALLS)
 def test_the_law_is_that_of_the_numbers(name: str) -> None:
     function, args, kwargs = CALLS[name]
-    read = reading(function)
-    assert read is not None
-    asked = read(numbers, *args, **kwargs)
-    assert asked is not None
-    assert asked.laws is not None
+    asked = read(function, args, kwargs)
     torch.manual_seed(0), random.seed(0), np.random.seed(0)
     runs = [flat(function(*args, **kwargs)) for _ in range(RUNS)]
     assert {len(run) for run in runs} == {len(asked.laws)}
@@ -91,11 +96,7 @@ def test_the_law_is_that_of_the_numbers(name: str) -> None:
 @pytest.mark.parametrize("name", CALLS)
 def test_a_result_is_made_of_its_numbers(name: str) -> None:
     function, args, kwargs = CALLS[name]
-    read = reading(function)
-    assert read is not None
-    asked = read(numbers, *args, **kwargs)
-    assert asked is not None
-    assert asked.laws is not None
+    asked = read(function, args, kwargs)
     real = function(*args, **kwargs)
     made = asked.make(flat(real))
     assert type(made) is type(real)
@@ -131,13 +132,13 @@ def test_what_does_not_choose_has_no_law(ask: Callable[[], Any]) -> None:
 
 
 def test_dropout_that_is_off_draws_nothing() -> None:
-    read = reading(torch.nn.functional.dropout)
-    assert read is not None
-    assert read(numbers, torch.zeros(2), 0.5, False) is None
+    reader = reading(torch.nn.functional.dropout)
+    assert reader is not None
+    assert reader(numbers, torch.zeros(2), 0.5, False) is None
 
 
 def test_a_generator_is_told() -> None:
-    read = reading(torch.rand)
-    assert read is not None
+    reader = reading(torch.rand)
+    assert reader is not None
     with pytest.raises(GeneratorGivenError):
-        read(numbers, (), generator=torch.Generator())
+        reader(numbers, (), generator=torch.Generator())
