@@ -21,7 +21,7 @@ import rr_export as rr
 from benchmarks.models import Size, encoder_layers, routed_skips
 from benchmarks.on_device import RECIPE, ROUTED, STATIC, WEIGHTS, weight
 from benchmarks.table import Row, Section
-from rr_export.weights import INLINE_BELOW, initializers
+from rr_export.bundle.weights import INLINE_BELOW, initializers
 from rr_runtime.tools.timing import Spread
 
 WIDE = Size(width=1024, hidden=4096, heads=16, layers=12, tokens=128)

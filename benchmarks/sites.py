@@ -19,7 +19,7 @@ import rr_export as rr
 from benchmarks.files import CLOCK, OPSET, open_file, routed_case, save_stock, stock_case
 from benchmarks.table import Row, Section
 from rr_export.lowering import PATH, SEED, TAKEN
-from rr_export.routing import routing_slice
+from rr_export.lowering.deciding_slice import routing_slice
 from rr_runtime.tools.timing import Case, Tell, caption, interleave, spread_of
 
 SITE_TARGET, PRELUDE_TARGET = 2.0, 20.0  # microseconds

@@ -1,14 +1,14 @@
 """rr_export: randomly routed PyTorch models as one ONNX file, proven to be the same model."""
 
-from rr_export.bundle import Bundle, load
+from rr_export.bundle.bundle import Bundle, load
+from rr_export.eager.run import forced, recorded, seeded
+from rr_export.eager.sites import LayerChoice, OperationChoice, ParameterChoice
 from rr_export.errors import ParityError, RRExportError
 from rr_export.export import export
+from rr_export.laws.plan import Plan, Site
+from rr_export.laws.policies import Categorical, Markov, Uniform
 from rr_export.lint import Finding, lint
 from rr_export.parity import Report, verify, verify_against
-from rr_export.plan import Plan, Site
-from rr_export.policies import Categorical, Markov, Uniform
-from rr_export.run import forced, recorded, seeded
-from rr_export.sites import LayerChoice, OperationChoice, ParameterChoice
 from rr_export.targets import TARGETS, freeze, package
 from rr_export.wrap import plan_of, route_layers
 

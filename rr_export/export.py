@@ -11,18 +11,18 @@ import onnx_ir as ir
 import torch
 from torch import nn
 
-from rr_export.bundle import Bundle, GoldenCase
-from rr_export.capture import capture
+from rr_export.bundle.bundle import Bundle, GoldenCase
+from rr_export.bundle.manifest import TensorRow, write_manifest
+from rr_export.capture.python.detect import streams_kept
+from rr_export.capture.request import bind_request, flat_inputs, flat_outputs
+from rr_export.capture.trace import capture
+from rr_export.eager.run import forced, open_runs_at, seeded
 from rr_export.errors import CaptureError
+from rr_export.laws.plan import Plan
 from rr_export.lowering import INTERFACES, RESERVED, lower
 from rr_export.lowering.sink import sites_without_if
-from rr_export.manifest import TensorRow, write_manifest
 from rr_export.parity.recheck import recheck
 from rr_export.passes import place_weights, simplify
-from rr_export.plan import Plan
-from rr_export.python.detect import streams_kept
-from rr_export.run import forced, open_runs_at, seeded
-from rr_export.signature import bind_request, flat_inputs, flat_outputs
 from rr_export.targets import find_target, package
 
 GOLDEN_SEEDS = (0, 1)

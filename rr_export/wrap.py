@@ -8,12 +8,12 @@ from typing import Any
 
 from torch import nn
 
-from rr_export.capture import trace_plan
+from rr_export.capture.trace import trace_plan
+from rr_export.eager.run import Choice, open_runs_at, tree_plan
+from rr_export.eager.sites import LayerChoice
 from rr_export.errors import PlanError
-from rr_export.plan import Plan
-from rr_export.policies import Markov, Policy
-from rr_export.run import Choice, open_runs_at, tree_plan
-from rr_export.sites import LayerChoice
+from rr_export.laws.plan import Plan
+from rr_export.laws.policies import Markov, Policy
 
 
 def route_layers(

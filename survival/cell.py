@@ -18,7 +18,7 @@ import onnx_ir as ir
 import onnxruntime
 
 import rr_export as rr
-from rr_export.manifest import METADATA_KEY
+from rr_export.bundle.manifest import METADATA_KEY
 from survival.check import Files, Reference, UnusableError, check, with_path_as
 from survival.files import Column
 from survival.tool import Tool

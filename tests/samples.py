@@ -26,7 +26,7 @@ from torch import nn
 
 import rr_export as rr
 from rr_export.lowering import DRAWS
-from rr_export.routing import RoutingSlice, routing_slice, single_thread
+from rr_export.lowering.deciding_slice import RoutingSlice, routing_slice, single_thread
 from rr_runtime import Session
 from rr_runtime.draws import SEEDS
 from tests import nets

@@ -9,7 +9,7 @@ import ast
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -20,24 +20,28 @@ import rr_runtime
 EXPORTER = Path(rr_export.__file__).parent
 RUNTIME = Path(rr_runtime.__file__).parent
 
-# A layer imports itself and the layers before it. `rr_export` is the package's own __init__.py.
-LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "quiet", "policies", "site", "paths", "plan", "manifest"}),
-    frozenset({"run", "sites", "wrap", "signature", "recorder", "python", "capture"}),
-    frozenset({"lowering"}),
-    frozenset({"passes"}),
-    frozenset({"weights"}),
-    frozenset({"bundle"}),
-    frozenset({"routing"}),
-    frozenset({"targets"}),
-    frozenset({"lint", "inspection", "report"}),
-    frozenset({"parity"}),
+# A part imports itself and the parts of the floors before its own. `rr_export` is the package's own __init__.py.
+FLOORS: tuple[frozenset[str], ...] = (
+    frozenset({"errors", "quiet_loggers"}),
+    frozenset({"laws", "passes"}),
+    frozenset({"eager", "bundle"}),
+    frozenset({"capture"}),
+    frozenset({"wrap", "lowering"}),
+    frozenset({"targets", "lint"}),
+    frozenset({"parity", "tools"}),
     frozenset({"export"}),
-    frozenset({"tools"}),
-    frozenset({"rr_export"}),
-    frozenset({"cli", "demo", "__main__"}),
+    frozenset({"rr_export", "demo"}),
+    frozenset({"cli"}),
+    frozenset({"__main__"}),
 )
 IMPORT_TORCH = frozenset(
+    {
+        *("eager", "capture", "wrap", "lowering", "parity"),
+        # Glue, which is handed modules and tensors by its callers:
+        *("export", "demo"),
+    }
+)
+TORCH = frozenset(
     {
         *("run", "sites", "wrap", "signature", "recorder", "python", "capture"),
         "lowering",
@@ -47,6 +51,22 @@ IMPORT_TORCH = frozenset(
     }
 )
 TORCH = frozenset({"torch", "torchvision", "torchaudio", "transformers"})
+MOST_LINES = 500  # of a file: above that it has more than one job
+# names of files that mean the same thing in several folders
+SAME_JOB = {
+    "bench": "measures, and shows what was measured",
+    "bundle": "what is shipped, as it is made and as it is opened",
+    "doctor": "asks the providers of this machine, and shows what they said",
+    "errors": "the errors of a package",
+    "manifest": "what a bundle says about itself, written and read",
+    "place": "finds where nodes run, and shows it",
+    "report": "what was found, for people and machines",
+    "tools": "measures a bundle on this machine, and shows what was measured",
+    "routes": "from draws to routes, in the graph and in numpy",
+}
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "architecture.md"
+BEGIN, END = "<!-- the house: begin -->", "<!-- the house: end -->"
 RUNTIME_IMPORTS = frozenset({"numpy", "onnxruntime", "rr_runtime", *sys.stdlib_module_names})
 
 
@@ -111,13 +131,13 @@ def cycles_among(imports: Mapping[str, set[str]]) -> list[str]:
 
 
 def part_of(module: str) -> str:
-    """Returns the name that LAYERS knows a module by: its first name below the package."""
+    """Returns the name that FLOORS knows a module by: its first name below the package."""
     return module.split(".")[1] if "." in module else module
 
 
-def layer_of(module: str) -> int | None:
-    """Returns the index of the module's layer, None where LAYERS does not name it."""
-    return next((index for index, layer in enumerate(LAYERS) if part_of(module) in layer), None)
+def floor_of(module: str) -> int | None:
+    """Returns the index of the module's floor, None where FLOORS does not name it."""
+    return next((index for index, floor in enumerate(FLOORS) if part_of(module) in floor), None)
 
 
 def broken_arrows(package: Path) -> list[str]:
@@ -125,19 +145,81 @@ def broken_arrows(package: Path) -> list[str]:
     imports = imports_in(package)
     broken = cycles_among(imports)
     for module, targets in imports.items():
-        layer = layer_of(module)
-        if layer is None:
-            broken.append(f"{module}: expected a module that LAYERS names; give it a layer")
+        floor = floor_of(module)
+        if floor is None:
+            broken.append(f"{module}: expected a module that FLOORS names; give it a floor")
             continue
         for target in sorted(targets):
             root = target.split(".")[0]
             if root == package.name:
-                other = layer_of(target)
-                if other is not None and other > layer:
-                    broken.append(f"{module}: imports {target}, which stands after it")
+                other = floor_of(target)
+                if other is not None and other >= floor and part_of(target) != part_of(module):
+                    broken.append(
+                        f"{module}: imports {target}, which stands {'after' if other > floor else 'beside'} it"
+                    )
             elif root in TORCH and part_of(module) not in IMPORT_TORCH:
                 broken.append(f"{module}: imports {target}, where no torch is allowed")
     return broken
+
+
+def twins_among(packages: Sequence[Path]) -> list[str]:
+    """Returns one line for each file name that means several things.
+
+    A command of the command line is called as the function that it calls, and a file of the runtime as the one of the
+    exporter that does the same job there.
+    """
+    places: dict[str, list[str]] = {}
+    for package in packages:
+        for module in modules_in(package):
+            name = module.rpartition(".")[2]
+            if not name.startswith("__") and ".cli." not in module:
+                places.setdefault(name, []).append(module)
+    return [
+        f"{name}: {', '.join(modules)}"
+        for name, modules in sorted(places.items())
+        if len(modules) > 1 and name not in SAME_JOB and not _is_face(modules)
+    ]
+
+
+def _is_face(modules: Sequence[str]) -> bool:
+    """Whether these are a folder and the file of its name in it."""
+    return len(modules) == 2 and modules[1] == f"{modules[0]}.{modules[0].rpartition('.')[2]}"
+
+
+def long_files(folders: Iterable[Path]) -> list[str]:
+    """Returns one line for each file of code above ``MOST_LINES`` lines."""
+    counts = {
+        file: len(file.read_text(encoding="utf-8").splitlines())
+        for folder in folders
+        for file in sorted(folder.rglob("*.py"))
+    }
+    return [f"{file.name}: {count} lines; split it by job" for file, count in counts.items() if count > MOST_LINES]
+
+
+def drawn_into(text: str) -> str:
+    """Returns a page in which the table of parts is that of the exporter as it is."""
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{picture(EXPORTER)}{END}{after}"
+
+
+def picture(package: Path) -> str:
+    """Returns the parts of the exporter as a Markdown table: floor, part, purpose, what it depends on."""
+    files, needs = modules_in(package), dict[str, set[str]]()
+    for module, targets in imports_in(package).items():
+        inner = {part_of(t) for t in targets if t.split(".")[0] == package.name}
+        needs.setdefault(part_of(module), set()).update(inner - {part_of(module)})
+    rows = ["| floor | part | purpose | depends on |", "|---|---|---|---|"]
+    for number, floor in enumerate(FLOORS):
+        for part in sorted(floor & needs.keys()):
+            file = files[package.name if part == package.name else f"{package.name}.{part}"]
+            purpose = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+            others = sorted(needs[part], key=lambda p: (floor_of(f"{package.name}.{p}") or 0, p))
+            shown = f"`{part}/`" if file.name == "__init__.py" and part != package.name else f"`{part}`"
+            rows.append(
+                f"| {number} | {shown} | {' '.join(purpose.partition(chr(10) * 2)[0].split())} | {', '.join(others)} |"
+            )
+    return "\n".join(rows) + "\n"
 
 
 def foreign_imports(package: Path, allowed: frozenset[str]) -> list[str]:
@@ -198,15 +280,16 @@ def test_sound_tree_passes(tmp_path: Path) -> None:
     tree = write_package(
         tmp_path / "rr_export",
         {
-            "__init__.py": "from rr_export.bundle import Bundle\n",
-            "plan.py": "import numpy as np\nfrom . import policies\n",
-            "policies.py": "import numpy\n",
-            "sites.py": "import torch\nfrom rr_export.plan import Plan\n",
-            "lowering/sink.py": "from ..plan import Plan\nfrom . import reach\nimport rr_export.capture\n",
+            "__init__.py": "from rr_export.bundle.bundle import Bundle\n",
+            "laws/plan.py": "import numpy as np\nfrom . import policies\n",
+            "laws/policies.py": "import numpy\n",
+            "eager/sites.py": "import torch\nfrom rr_export.laws.plan import Plan\n",
+            "lowering/sink.py": "from ..laws.plan import Plan\nfrom . import reach\nimport rr_export.capture.trace\n",
             "lowering/reach.py": "import torch\n",
-            "capture.py": "import torch\n",
-            "bundle.py": "from rr_export.lowering import lower\n",
-            "parity/paths.py": "import torch\nfrom rr_export.bundle import Bundle\n",
+            "capture/trace.py": "import torch\n",
+            "bundle/bundle.py": "from rr_export.passes import simplify\n",
+            "passes/simplify.py": "",
+            "parity/paths.py": "import torch\nfrom rr_export.bundle.bundle import Bundle\n",
             "cli.py": "import rr_export as rr\n",
         },
     )
@@ -217,13 +300,13 @@ def test_sound_tree_passes(tmp_path: Path) -> None:
     ("files", "expected"),
     [
         pytest.param(
-            {"plan.py": "from rr_export.sites import Site\n", "sites.py": ""},
-            ["rr_export.plan: imports rr_export.sites, which stands after it"],
+            {"laws/plan.py": "from rr_export.eager.sites import Site\n", "eager/sites.py": ""},
+            ["rr_export.laws.plan: imports rr_export.eager.sites, which stands after it"],
             id="upward",
         ),
         pytest.param(
-            {"plan.py": "from .sites import Site\n", "sites.py": ""},
-            ["rr_export.plan: imports rr_export.sites, which stands after it"],
+            {"laws/plan.py": "from ..eager.sites import Site\n", "eager/sites.py": ""},
+            ["rr_export.laws.plan: imports rr_export.eager.sites, which stands after it"],
             id="upward, relative",
         ),
         pytest.param(
@@ -232,12 +315,17 @@ def test_sound_tree_passes(tmp_path: Path) -> None:
             id="upward, from a folder",
         ),
         pytest.param(
+            {"lint/dataflow.py": "from rr_export.targets.split import split\n", "targets/split.py": ""},
+            ["rr_export.lint.dataflow: imports rr_export.targets.split, which stands beside it"],
+            id="sideways",
+        ),
+        pytest.param(
             {
-                "capture.py": "from typing import TYPE_CHECKING\n"
-                "if TYPE_CHECKING:\n    from rr_export.bundle import Bundle\n",
-                "bundle.py": "",
+                "capture/trace.py": "from typing import TYPE_CHECKING\n"
+                "if TYPE_CHECKING:\n    from rr_export.targets.split import split\n",
+                "targets/split.py": "",
             },
-            ["rr_export.capture: imports rr_export.bundle, which stands after it"],
+            ["rr_export.capture.trace: imports rr_export.targets.split, which stands after it"],
             id="behind TYPE_CHECKING",
         ),
         pytest.param(
@@ -246,33 +334,33 @@ def test_sound_tree_passes(tmp_path: Path) -> None:
             id="in a function",
         ),
         pytest.param(
-            {"plan.py": "import importlib\nimportlib.import_module('torch')\n"},
-            ["rr_export.plan: imports torch, where no torch is allowed"],
+            {"laws/plan.py": "import importlib\nimportlib.import_module('torch')\n"},
+            ["rr_export.laws.plan: imports torch, where no torch is allowed"],
             id="by import_module",
         ),
         pytest.param(
-            {"bundle.py": "import rr_export\n"},
-            ["rr_export.bundle: imports rr_export, which stands after it"],
+            {"bundle/bundle.py": "import rr_export\n"},
+            ["rr_export.bundle.bundle: imports rr_export, which stands after it"],
             id="the package itself",
         ),
         pytest.param(
-            {"run.py": "from . import sites\n", "sites.py": "from .run import Choice\n"},
-            ["cycle: rr_export.run -> rr_export.sites -> rr_export.run"],
-            id="cycle in one layer",
+            {"eager/run.py": "from . import sites\n", "eager/sites.py": "from .run import Choice\n"},
+            ["cycle: rr_export.eager.run -> rr_export.eager.sites -> rr_export.eager.run"],
+            id="cycle in one part",
         ),
         pytest.param(
-            {"policies.py": "from torch import nn\n"},
-            ["rr_export.policies: imports torch, where no torch is allowed"],
+            {"laws/policies.py": "from torch import nn\n"},
+            ["rr_export.laws.policies: imports torch, where no torch is allowed"],
             id="torch in policies",
         ),
         pytest.param(
             {"passes/fold.py": "import torch.nn\n"},
             ["rr_export.passes.fold: imports torch.nn, where no torch is allowed"],
-            id="torch after lowering",
+            id="torch in a pass",
         ),
         pytest.param(
             {"helpers.py": ""},
-            ["rr_export.helpers: expected a module that LAYERS names; give it a layer"],
+            ["rr_export.helpers: expected a module that FLOORS names; give it a floor"],
             id="unknown module",
         ),
     ],
@@ -281,7 +369,34 @@ def test_broken_tree_is_rejected(files: dict[str, str], expected: list[str], tmp
     assert broken_arrows(write_package(tmp_path / "rr_export", files)) == expected
 
 
-@pytest.mark.parametrize("name", ["torch", "rr_export.plan", "onnx"])
+def test_one_name_is_one_thing() -> None:
+    assert twins_among([EXPORTER, RUNTIME]) == []
+
+
+def test_twins_are_rejected(tmp_path: Path) -> None:
+    tree = write_package(
+        tmp_path / "rr_export",
+        {"laws/paths.py": "", "parity/paths.py": "", "lint/lint.py": "", "cli/place.py": "", "tools/place.py": ""},
+    )
+    assert twins_among([tree]) == ["paths: rr_export.laws.paths, rr_export.parity.paths"]
+
+
+def test_no_file_is_too_long() -> None:
+    assert long_files([EXPORTER, RUNTIME, *(ROOT / name for name in ("tests", "survival", "benchmarks"))]) == []
+
+
+def test_long_file_is_rejected(tmp_path: Path) -> None:
+    tree = write_package(tmp_path / "rr_export", {"laws/plan.py": "\n" * (MOST_LINES + 1)})
+    assert long_files([tree]) == [f"plan.py: {MOST_LINES + 1} lines; split it by job"]
+
+
+def test_page_shows_the_house() -> None:
+    """``python -m tests.test_architecture`` writes it again."""
+    text = PAGE.read_text(encoding="utf-8")
+    assert drawn_into(text) == text
+
+
+@pytest.mark.parametrize("name", ["torch", "rr_export.laws.plan", "onnx"])
 def test_runtime_that_imports_more_is_rejected(name: str, tmp_path: Path) -> None:
     source = f"def late():\n    import {name}\n"
     tree = write_package(tmp_path / "rr_runtime", {"session.py": source})
@@ -293,3 +408,7 @@ def test_runtime_that_needs_torch_fails_without_it(tmp_path: Path) -> None:
     result = import_without(tree, ("torch",))
     assert result.returncode == 1
     assert "import of torch halted" in result.stderr
+
+
+if __name__ == "__main__":
+    PAGE.write_text(drawn_into(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

@@ -26,13 +26,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import rr_export as rr
+from rr_export.laws.plan import Plan
+from rr_export.laws.policies import Categorical, Policy
 from rr_export.lowering import prelude
 from rr_export.lowering.builder import Builder
+from rr_export.lowering.deciding_slice import routing_slice, single_thread
 from rr_export.lowering.reach import path_taken
 from rr_export.lowering.routes import decode_routes
-from rr_export.plan import Plan
-from rr_export.policies import Categorical, Policy
-from rr_export.routing import routing_slice, single_thread
 from rr_runtime import Session
 
 VECTORS = Path(__file__).parent.parent / "runtimes" / "vectors"

@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 from rich.markup import escape
 
-from rr_export.cli.arguments import load_case, read_sizes
 from rr_export.cli.console import out, progress
+from rr_export.cli.options import load_case, read_sizes
 from rr_export.targets import TARGETS
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import click
 
-from rr_export.bundle import load
-from rr_export.cli.arguments import read_sizes
+from rr_export.bundle.bundle import load
 from rr_export.cli.console import MISMATCH, out
+from rr_export.cli.options import read_sizes
 
 
 @click.command()
@@ -20,7 +20,7 @@ from rr_export.cli.console import MISMATCH, out
 @click.option("--json", "as_json", is_flag=True)
 def inspect(bundle: Path, sizes: Sequence[str], as_json: bool) -> None:
     """Print the sites of BUNDLE, its expected cost per run, and whether it keeps the graph contract."""
-    from rr_export.inspection import inspect as run_inspect
+    from rr_export.tools.inspection import inspect as run_inspect
 
     found = run_inspect(load(bundle), read_sizes(sizes))
     if as_json:

@@ -12,14 +12,14 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
-from rr_export.bundle import write_atomically
-from rr_export.cli.arguments import read_codes
+from rr_export.bundle.bundle import write_atomically
 from rr_export.cli.console import MISMATCH, USAGE, err, out
+from rr_export.cli.options import read_codes
 from rr_export.errors import LintError
 from rr_export.lint import RULES, SEVERITIES, Finding
 from rr_export.lint import lint as run_lint
-from rr_export.lint.engines import ENGINES
 from rr_export.lint.report import rules_table, sarif, summary, table, to_json
+from rr_export.lint.rules.engine_limits import ENGINES
 
 
 def _print_rules(context: click.Context, parameter: click.Parameter, value: bool) -> None:

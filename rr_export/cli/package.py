@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from rich.markup import escape
 from rich.table import Table
 
-from rr_export.bundle import Bundle, load
-from rr_export.cli.arguments import load_function, read_path, read_sizes
+from rr_export.bundle.bundle import Bundle, load
 from rr_export.cli.console import out, progress
+from rr_export.cli.options import load_function, read_path, read_sizes
 from rr_export.targets import TARGETS, find_target
 from rr_export.targets import freeze as run_freeze
 from rr_export.targets import package as run_package

@@ -11,8 +11,8 @@ import click
 import numpy as np
 from rich.markup import escape
 
-from rr_export.cli.arguments import golden_inputs, read_inputs, read_path
 from rr_export.cli.console import fail, out, progress
+from rr_export.cli.options import golden_inputs, read_inputs, read_path
 from rr_runtime import Session
 
 

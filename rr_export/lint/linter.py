@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 
 from rr_export.errors import LintError
-from rr_export.lint.contract import check_contract
-from rr_export.lint.decisions import check_decisions
-from rr_export.lint.engines import ENGINES
+from rr_export.lint.dataflow import Flow
 from rr_export.lint.finding import SEVERITIES, Finding
-from rr_export.lint.flow import Flow
-from rr_export.lint.random_nodes import check_random_nodes
 from rr_export.lint.reading import read
-from rr_export.lint.weights import check_weights
+from rr_export.lint.rules.branches import check_decisions
+from rr_export.lint.rules.contract import check_contract
+from rr_export.lint.rules.engine_limits import ENGINES
+from rr_export.lint.rules.random_nodes import check_random_nodes
+from rr_export.lint.rules.weight_places import check_weights
 
 
 def lint(path: str | os.PathLike[str], *, engine: str = "onnxruntime") -> list[Finding]:

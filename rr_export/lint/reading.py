@@ -14,12 +14,12 @@ from typing import Any
 import onnx_ir as ir
 import onnx_ir.passes.common as ir_passes
 
-from rr_export.bundle import MODEL
+from rr_export.bundle.bundle import MODEL
+from rr_export.bundle.manifest import METADATA_KEY, read_plan
 from rr_export.errors import LintError
+from rr_export.laws.plan import Plan
 from rr_export.lint.finding import RULES, Finding
 from rr_export.lint.ort_format import ORT_SUFFIX, load_ort
-from rr_export.manifest import METADATA_KEY, read_plan
-from rr_export.plan import Plan
 from rr_runtime import BundleError as ManifestError
 from rr_runtime.manifest import Manifest
 

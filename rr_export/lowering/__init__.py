@@ -14,14 +14,14 @@ import onnx
 import onnx_ir as ir
 import onnx_ir.passes.common as ir_passes
 
-from rr_export.capture import Captured
+from rr_export.capture.recorder import SCOPE_KEY
+from rr_export.capture.trace import Captured
 from rr_export.errors import LoweringError
 from rr_export.lowering.builder import Builder
 from rr_export.lowering.placement import MARKERS, place
 from rr_export.lowering.prelude import DRAWS, INTERFACES, PATH, SEED, TAKEN, decide
 from rr_export.lowering.reach import LATENT
 from rr_export.lowering.sink import AT_LEAST, at_least, conditions, sink
-from rr_export.recorder import SCOPE_KEY
 
 GATE = "rr_gate."  # begins the names of inputs that are conditions
 RESERVED = (SEED, PATH, DRAWS, TAKEN, LATENT)

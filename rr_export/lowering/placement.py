@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
-from rr_export.capture import Captured
+from rr_export.capture.recorder import SCOPE_KEY
+from rr_export.capture.trace import Captured
 from rr_export.errors import LoweringError
-from rr_export.recorder import SCOPE_KEY
 
 Scope = tuple[tuple[int, int], ...]
 

@@ -6,11 +6,11 @@ import numpy as np
 import onnx_ir as ir
 
 from rr_export.errors import LoweringError
+from rr_export.laws.plan import Plan
 from rr_export.lowering.builder import Builder
 from rr_export.lowering.generator import free_bits, host_draws, seed_bits, splitmix_draws
 from rr_export.lowering.reach import path_taken
 from rr_export.lowering.routes import decode_routes
-from rr_export.plan import Plan
 
 INTERFACES = ("explicit", "host", "standalone")
 SEED, PATH, DRAWS, TAKEN = "rr_seed", "rr_path", "rr_draws", "rr_path_taken"

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
+from rr_export.laws.plan import Plan
 from rr_export.lowering.builder import Builder
-from rr_export.plan import Plan
 
 LATENT = "rr_routes"  # the latent routes, where they differ from the path taken
 

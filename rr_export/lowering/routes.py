@@ -9,8 +9,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from rr_export.laws.plan import Plan
 from rr_export.lowering.builder import Builder
-from rr_export.plan import Plan
 
 NEVER = 2.0  # a threshold above every draw
 GRID = 2**24  # draws are multiples of its inverse

@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 
-from rr_export.capture import Captured
+from rr_export.capture.recorder import SCOPE_KEY
+from rr_export.capture.trace import Captured
+from rr_export.laws.plan import Plan
 from rr_export.lowering.builder import Builder
 from rr_export.lowering.placement import MARKERS, Placement, Scope, parse_scope
-from rr_export.plan import Plan
-from rr_export.recorder import SCOPE_KEY
 
 # On every If of a site: the site's index, the call's number, the least route of then_branch, and which of the call's
 # branches that is, if that is another number. An If that several decisions or the input decide has only the call's

@@ -2,7 +2,7 @@
 
 from rr_export.parity.against import verify_against
 from rr_export.parity.report import Check, Report
-from rr_export.parity.targets import verify_targets
+from rr_export.parity.target_check import verify_targets
 from rr_export.parity.verify import verify
 
 __all__ = ["Check", "Report", "verify", "verify_against", "verify_targets"]

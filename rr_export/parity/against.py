@@ -17,13 +17,15 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from rr_export.bundle import Bundle, load
+from rr_export.bundle.bundle import Bundle, load
 from rr_export.errors import ParityError
-from rr_export.lint.contract import check_contract
-from rr_export.lint.decisions import check_defaults
-from rr_export.lint.flow import Flow
+from rr_export.laws.plan import Plan
+from rr_export.lint.dataflow import Flow
 from rr_export.lint.reading import Subject, read
+from rr_export.lint.rules.branches import check_defaults
+from rr_export.lint.rules.contract import check_contract
 from rr_export.lowering import DRAWS, PATH, SEED, TAKEN
+from rr_export.lowering.deciding_slice import Path_, RoutingSlice, cut_at_path, cut_routing
 from rr_export.parity.compare import Arrays, Comparison, check_tolerances
 from rr_export.parity.law import check_law
 from rr_export.parity.laziness import LEVELS, kernels, paths_taking_everything, profiling_options
@@ -32,8 +34,6 @@ from rr_export.parity.paths import Progress, check_paths, choose_paths
 from rr_export.parity.report import Check, Report
 from rr_export.parity.streams import check_streams
 from rr_export.parity.subject import Answer, Candidate, File, Original, forcing_feeds
-from rr_export.plan import Plan
-from rr_export.routing import Path_, RoutingSlice, cut_at_path, cut_routing
 from rr_runtime.draws import draws
 
 POINTS = ("contract", "paths", "nearest", "streams", "law", "laziness")

@@ -16,14 +16,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from rr_export.eager.run import recorded
+from rr_export.laws.plan import Plan
+from rr_export.lowering.deciding_slice import RoutingSlice, threshold_failures
 from rr_export.parity import first_runs
 from rr_export.parity.compare import Arrays
 from rr_export.parity.paths import Progress
 from rr_export.parity.report import Check
 from rr_export.parity.subject import Candidate, Eager
-from rr_export.plan import Plan
-from rr_export.routing import RoutingSlice, threshold_failures
-from rr_export.run import recorded
 from rr_runtime.draws import fresh_seed
 
 FALSE_ALARM = 1e-6  # of one whole verification

@@ -12,15 +12,15 @@ from pathlib import Path
 import onnx_ir as ir
 import onnxruntime
 
-from rr_export.bundle import Bundle
+from rr_export.bundle.bundle import Bundle
+from rr_export.capture.recorder import SCOPE_KEY
+from rr_export.laws.plan import Plan
 from rr_export.lowering.placement import parse_scope
 from rr_export.lowering.sink import BRANCH_KEY, CALL_KEY, MIDDLE_KEY, SITE_KEY, sites_without_if
 from rr_export.parity.compare import Arrays
 from rr_export.parity.paths import Progress
 from rr_export.parity.report import Check
 from rr_export.parity.subject import File
-from rr_export.plan import Plan
-from rr_export.recorder import SCOPE_KEY
 
 LEVELS = {
     "disabled": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from rr_export.laws.plan import Plan
 from rr_export.parity.compare import Comparison
 from rr_export.parity.report import Check
 from rr_export.parity.subject import Forced, Reference
-from rr_export.plan import Plan
 from rr_runtime.draws import draws
 
 Progress = Callable[[str, int, int], None]

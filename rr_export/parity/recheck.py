@@ -20,15 +20,15 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.utils import _pytree as pytree
 
-from rr_export.bundle import Bundle
+from rr_export.bundle.bundle import Bundle
+from rr_export.capture.python.detect import streams_kept
+from rr_export.capture.python.own_code import turned_gates
 from rr_export.errors import CaptureError, RunError
+from rr_export.lowering.deciding_slice import cut_at_path
 from rr_export.lowering.sink import GATE_KEY
 from rr_export.parity.compare import Comparison
 from rr_export.parity.paths import choose_paths
 from rr_export.parity.subject import Eager, File, forcing_feeds
-from rr_export.python.detect import streams_kept
-from rr_export.python.eager import turned_gates
-from rr_export.routing import cut_at_path
 
 MOST_PATHS, FREE_RUNS, CHANGED_RUNS, GATED_PATHS, MOST_TURNS = 64, 16, 4, 6, 16
 

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from rr_export.laws.plan import Plan
+from rr_export.lowering.deciding_slice import RoutingSlice
 from rr_export.parity.compare import Comparison
 from rr_export.parity.paths import Progress
 from rr_export.parity.report import Check
 from rr_export.parity.subject import Answer, Candidate, Reference
-from rr_export.plan import Plan
-from rr_export.routing import RoutingSlice
 from rr_runtime.draws import draws
 
 EAGER_SEEDS = (*range(30), 2**31, 2**63 - 1)

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.utils import _pytree as pytree
 
-from rr_export.bundle import MODEL, Bundle
+from rr_export.bundle.bundle import MODEL, Bundle
+from rr_export.capture.request import Request, bind_request, flat_inputs, flat_outputs
+from rr_export.eager.run import code_of, forced, free_routes, open_runs_at, recorded, seeded
+from rr_export.laws.plan import Plan
 from rr_export.lowering import DRAWS, PATH, SEED, TAKEN
+from rr_export.lowering.deciding_slice import Path_, cut_at_path
 from rr_export.parity.compare import Arrays
-from rr_export.plan import Plan
-from rr_export.routing import Path_, cut_at_path
-from rr_export.run import code_of, forced, free_routes, open_runs_at, recorded, seeded
-from rr_export.signature import Request, bind_request, flat_inputs, flat_outputs
 from rr_runtime import Session
 from rr_runtime.draws import draws
 from rr_runtime.targets import DEFAULT

@@ -11,9 +11,11 @@ from typing import Any
 
 from torch import nn
 
-from rr_export.bundle import Bundle, load
-from rr_export.capture import trace_plan
+from rr_export.bundle.bundle import Bundle, load
+from rr_export.capture.trace import trace_plan
+from rr_export.eager.run import Choice
 from rr_export.errors import ParityError
+from rr_export.lowering.deciding_slice import routing_slice
 from rr_export.parity.compare import check_tolerances
 from rr_export.parity.law import check_law
 from rr_export.parity.laziness import check_laziness
@@ -21,9 +23,7 @@ from rr_export.parity.paths import Progress, check_paths
 from rr_export.parity.report import Check, Report
 from rr_export.parity.streams import check_streams
 from rr_export.parity.subject import Eager, File
-from rr_export.parity.targets import check_target
-from rr_export.routing import routing_slice
-from rr_export.run import Choice
+from rr_export.parity.target_check import check_target
 
 POINTS = ("sites", "paths", "streams", "law", "laziness", "targets")
 PARTS = ("rr-export", "rr-runtime", "torch", "onnxruntime", "onnx", "numpy")

@@ -13,7 +13,7 @@ import onnx_ir as ir
 import onnx_ir.passes.common as ir_passes
 from onnxscript import optimizer
 
-from rr_export.quiet import only_errors
+from rr_export.quiet_loggers import only_errors
 
 logger = logging.getLogger(__name__)
 

@@ -15,10 +15,10 @@ import onnx_ir as ir
 import onnxruntime
 from numpy.typing import NDArray
 
+from rr_export.bundle.weights import inlined
 from rr_export.targets.masks import wide_borders
 from rr_export.targets.qdq import Arrays, find_scheme, quantize_static_model
 from rr_export.targets.split import Step
-from rr_export.weights import inlined
 
 __all__ = ["quantize_segments", "quantize_static_model", "record_inputs"]
 

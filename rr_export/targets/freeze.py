@@ -14,14 +14,14 @@ import numpy as np
 import onnx_ir as ir
 import onnx_ir.passes.common as ir_passes
 
-from rr_export.bundle import Bundle
+from rr_export.bundle.bundle import Bundle
+from rr_export.laws.plan import Plan
 from rr_export.lowering import SCOPE_KEY
 from rr_export.lowering.sink import CALL_KEY, MIDDLE_KEY, SITE_KEY
 from rr_export.passes import simplify
-from rr_export.plan import Plan
 from rr_export.targets.marks import mark_sites
 from rr_export.targets.reroute import forget_routing
-from rr_export.targets.results import make_results
+from rr_export.targets.weight_results import make_results
 
 
 def freeze(bundle: Bundle, path: Sequence[int]) -> Bundle:

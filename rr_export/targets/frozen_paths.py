@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from rr_export.plan import Plan
+from rr_export.laws.plan import Plan
 from rr_runtime.draws import draws
 
 Path_ = tuple[int, ...]

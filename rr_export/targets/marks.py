@@ -8,8 +8,8 @@ from collections.abc import Collection
 import onnx_ir as ir
 
 from rr_export.errors import PackageError
+from rr_export.laws.plan import Plan
 from rr_export.lowering.sink import MIDDLE_KEY, SITE_KEY
-from rr_export.plan import Plan
 
 _CONDITION = re.compile(r"rr/(.*)>=([0-9]+)", re.DOTALL)
 

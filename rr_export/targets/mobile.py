@@ -17,8 +17,8 @@ from typing import Any
 import onnx
 import onnx_ir as ir
 
-from rr_export.targets.quiet import quiet_tools
-from rr_export.weights import inlined
+from rr_export.bundle.weights import inlined
+from rr_export.targets.onnxruntime_tools import quiet_tools
 
 ENGINES = ("nnapi", "coreml neuralnetwork", "coreml mlprogram")
 FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)

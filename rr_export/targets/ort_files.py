@@ -12,10 +12,10 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from rr_export.bundle import EXTERNAL_ABOVE
+from rr_export.bundle.bundle import EXTERNAL_ABOVE
+from rr_export.bundle.weights import inlined, weight_bytes
 from rr_export.errors import PackageError
-from rr_export.targets.quiet import quiet_tools
-from rr_export.weights import inlined, weight_bytes
+from rr_export.targets.onnxruntime_tools import quiet_tools
 
 # What the tool calls each style, and what it puts into the names of its files.
 STYLES = {"fixed": ("Fixed", ""), "runtime": ("Runtime", ".with_runtime_opt")}

@@ -12,15 +12,15 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from rr_export.bundle import Bundle, TargetFiles
+from rr_export.bundle.bundle import Bundle, TargetFiles
+from rr_export.bundle.manifest import METADATA_KEY
 from rr_export.errors import PackageError
-from rr_export.manifest import METADATA_KEY
+from rr_export.laws.plan import Plan
 from rr_export.passes import copy_shared_weights, place_weights
-from rr_export.plan import Plan
 from rr_export.targets.freeze import freeze_model
 from rr_export.targets.frozen_paths import FrozenLaw, Metric, choose_paths
 from rr_export.targets.marks import mark_sites
-from rr_export.targets.profile import SHARES, Target, find_target, share_of
+from rr_export.targets.provider_table import SHARES, Target, find_target, share_of
 from rr_export.targets.reroute import reroute
 from rr_export.targets.sizes import check_sizes, fix_sizes, fixed_rows, fixed_shape, symbolic_axes
 from rr_export.targets.split import split

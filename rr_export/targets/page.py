@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from rr_export.targets.profile import TARGETS
+from rr_export.targets.provider_table import TARGETS
 from rr_runtime.faults import FAULTS
 from rr_runtime.provider_options import SETTINGS
 
 HEAD = """# Targets
 
 What `rr.export(..., target=...)` and `rr-export package --target ...` make for each execution provider, and why. The
-table is `rr_export/targets/profile.py`; this page is made from it by `python -m rr_export.targets.page`.
+table is `rr_export/targets/provider_table.py`; this page is made from it by `python -m rr_export.targets.page`.
 
 | target | form | weights of a branch | sizes | precisions | opset |
 |---|---|---|---|---|---|

@@ -12,11 +12,11 @@ import onnx
 import onnx_ir as ir
 import onnx_ir.passes.common as ir_passes
 
+from rr_export.bundle.weights import initializers, inlined
 from rr_export.lowering import TAKEN
 from rr_export.lowering.sink import SITE_KEY
-from rr_export.targets.quiet import quiet_tools
-from rr_export.targets.results import make_all_results
-from rr_export.weights import initializers, inlined
+from rr_export.targets.onnxruntime_tools import quiet_tools
+from rr_export.targets.weight_results import make_all_results
 
 CAST = "_cast_to_"  # in the names of the Casts that the converter puts around operators without float16
 

@@ -10,14 +10,14 @@ from __future__ import annotations
 import onnx_ir as ir
 import onnx_ir.passes.common as ir_passes
 
+from rr_export.laws.plan import Plan
 from rr_export.lowering import DRAWS, GATE, RESERVED, TAKEN
 from rr_export.lowering.builder import Builder
+from rr_export.lowering.deciding_slice import find_value
 from rr_export.lowering.prelude import decide
 from rr_export.lowering.reach import LATENT
 from rr_export.lowering.sink import MIDDLE_KEY, SITE_KEY, conditions
 from rr_export.passes import simplify
-from rr_export.plan import Plan
-from rr_export.routing import find_value
 
 GATES = "gates"
 Key = tuple[int, int]  # a site, and the least route for which its condition is true

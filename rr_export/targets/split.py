@@ -14,10 +14,10 @@ import onnx_ir as ir
 import onnx_ir.passes.common as ir_passes
 
 from rr_export.errors import PackageError
+from rr_export.laws.plan import Plan
 from rr_export.lowering.sink import CALL_KEY, MIDDLE_KEY, SITE_KEY
-from rr_export.plan import Plan
 from rr_export.targets.reroute import forget_routing
-from rr_export.targets.results import make_all_results
+from rr_export.targets.weight_results import make_all_results
 
 Routes = Mapping[int, frozenset[int]]  # by site
 Step = dict[str, Any]  # of a program, JSON-ready (runtimes/SPEC.md, section 9)

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from rr_export.laws.plan import Plan
 from rr_export.parity.subject import Answer, Eager
-from rr_export.plan import Plan
 from rr_runtime.draws import SEEDS, draws
 from tests.conformance.arrays import all_to_json
 from tests.conformance.specs import Spec

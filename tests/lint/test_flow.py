@@ -11,7 +11,7 @@ import pytest
 from onnx import parser
 
 import rr_export as rr
-from rr_export.lint.flow import Flow, Level, is_random_op, random_op_names
+from rr_export.lint.dataflow import Flow, Level, is_random_op, random_op_names
 from rr_export.lint.ort_format import load_ort
 
 

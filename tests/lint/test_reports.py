@@ -17,9 +17,9 @@ from rich.console import Console
 
 from rr_export.lint import RULES, SEVERITIES, Finding, lint
 from rr_export.lint.report import sarif, table, to_json
+from tests.cli.test_commands import run
 from tests.lint.sabotaged import loaded
 from tests.lint.zoo import ZOO
-from tests.test_cli import run
 
 REPORTED = ("rand_per_layer", "random_in_nested_branch", "merged_sites", "shared_draw", "branch_sizes", "stored_draw")
 

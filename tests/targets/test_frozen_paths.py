@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 import rr_export as rr
+from rr_export.laws.plan import Plan
 from rr_export.parity.law import rejected
-from rr_export.plan import Plan
 from rr_export.targets.frozen_paths import choose_paths
 from rr_runtime import Session
 from tests import nets

@@ -9,7 +9,7 @@ import onnx_ir as ir
 import pytest
 
 from rr_export.targets.mobile import ENGINES, MobileUse, mobile_report
-from rr_export.targets.quiet import quiet_tools
+from rr_export.targets.onnxruntime_tools import quiet_tools
 from rr_export.targets.reroute import reroute
 from rr_export.targets.split import split
 from tests.targets.cases import NAMES, case

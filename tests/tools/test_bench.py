@@ -21,7 +21,7 @@ from rr_runtime.fastest import FASTEST, record_provider, recorded_provider
 from rr_runtime.tools import bench as tool
 from rr_runtime.tools.assignment import Assigned, Assignment
 from tests import nets
-from tests.test_cli import run
+from tests.cli.test_commands import run
 from tests.tools.sabotage import forget_operator, spoil_golden
 
 NODE = Assigned("model.onnx", "Add", "Add", "cpu", ())

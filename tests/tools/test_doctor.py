@@ -10,7 +10,7 @@ import pytest
 
 from rr_runtime.errors import BundleError, ProviderError, RuntimeFailure
 from rr_runtime.tools import assignment, child, doctor
-from tests.test_cli import run
+from tests.cli.test_commands import run
 from tests.tools.sabotage import spoil_golden
 
 

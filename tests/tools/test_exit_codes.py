@@ -14,7 +14,7 @@ from rr_export.tools.measuring import measure
 from rr_runtime.tools.command import run_command
 from rr_runtime.tools.opening import Fails
 from tests import nets
-from tests.test_cli import run
+from tests.cli.test_commands import run
 from tests.tools.sabotage import forget_operator
 from tests.tools.test_measuring import PYTHON
 

@@ -13,7 +13,7 @@ import pytest
 import rr_runtime
 from rr_export.tools.measuring import measure
 from rr_runtime.errors import RuntimeFailure
-from tests.test_cli import run
+from tests.cli.test_commands import run
 
 PYTHON = Path(sys.executable)
 

@@ -18,7 +18,7 @@ from rr_runtime.tools import place as tool
 from rr_runtime.tools.advice import advise
 from rr_runtime.tools.assignment import Assigned, Assignment
 from rr_runtime.tools.choices import choices, most_probable_routes
-from tests.test_cli import run
+from tests.cli.test_commands import run
 from tests.tools.sabotage import compute_outside
 
 

@@ -1,0 +1,1 @@
+"""What is shipped: the bundle with its manifest and weights, in memory and on disk."""

@@ -1,0 +1,110 @@
+"""What a bundle says about itself: the manifest, from a plan and back (format: ``runtimes/SPEC.md``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rr_export.laws.plan import Plan, Site
+from rr_export.laws.policies import Categorical, Markov, MarkovStep, Policy
+
+FORMAT, VERSION, METADATA_KEY = "rr.manifest", 1, "rr.manifest"
+
+TensorRow = tuple[str, str, Sequence[int | str]]  # name, dtype, shape
+
+
+def write_manifest(
+    plan: Plan,
+    *,
+    interface: str,
+    opset: int,
+    inputs: Sequence[TensorRow],
+    outputs: Sequence[TensorRow],
+    producer: Mapping[str, str],
+    rtol: float,
+    atol: float,
+    idle: Sequence[str] = (),
+    axes: Mapping[str, tuple[int | None, int | None]] | None = None,
+    training_routes: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Returns the manifest as a JSON-ready dictionary.
+
+    Args:
+        plan: the sites.
+        interface: of the file.
+        opset: of the file.
+        inputs: the user's inputs.
+        outputs: the user's outputs.
+        producer: names and versions of what made the file.
+        rtol: relative tolerance of its outputs.
+        atol: absolute tolerance.
+        idle: names of sites that are called, but whose results nobody reads: they have no ``If``.
+        axes: least and largest size of dynamic axes that the model bounds.
+        training_routes: paths of the modules that decide as in training.
+    """
+    chains = {site: number for number, chain in enumerate(plan.chains) for site in chain}
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "interface": interface if plan.sites else "plain",
+        "opset": opset,
+        "generator": "splitmix64",
+        "sites": [
+            {
+                "name": site.name,
+                "kind": site.kind,
+                "branches": list(site.branches),
+                "calls": [[list(pair) for pair in call] for call in site.calls],
+                "policy": _write_policy(site.policy, chains.get(i, 0)),
+            }
+            for i, site in enumerate(plan.sites)
+        ],
+        "inputs": [{"name": n, "dtype": d, "shape": list(s)} for n, d, s in inputs],
+        "outputs": [{"name": n, "dtype": d, "shape": list(s)} for n, d, s in outputs],
+        "idle": list(idle),
+        "axes": {name: list(bounds) for name, bounds in (axes or {}).items()},
+        "tolerances": {"rtol": rtol, "atol": atol},
+        "producer": dict(producer),
+        **({"training_routes": list(training_routes)} if training_routes else {}),
+    }
+
+
+def read_plan(manifest: Mapping[str, Any]) -> Plan:
+    """Returns the plan that a manifest describes."""
+    sites = manifest["sites"]
+    steps: dict[int, dict[int, Any]] = {}
+    for site in sites:
+        if site["policy"]["type"] == "markov":
+            steps.setdefault(site["policy"]["chain"], {})[site["policy"]["step"]] = site["policy"]["probabilities"]
+    chains = {
+        number: Markov(tables[0][0], [tables[t] for t in range(1, len(tables))]) for number, tables in steps.items()
+    }
+    return Plan(
+        [
+            Site(
+                site["name"],
+                tuple(site["branches"]),
+                _read_policy(site["policy"], chains),
+                site["kind"],
+                tuple(tuple((int(s), int(k)) for s, k in call) for call in site["calls"]),
+            )
+            for site in sites
+        ]
+    )
+
+
+def _write_policy(policy: Policy, chain: int) -> dict[str, Any]:
+    written = {
+        "type": "categorical",
+        "probabilities": policy.table.tolist(),
+        "thresholds": policy.thresholds.astype(float).tolist(),
+    }
+    if isinstance(policy, MarkovStep):
+        written |= {"type": "markov", "chain": chain, "step": policy.index}
+    return written
+
+
+def _read_policy(policy: Mapping[str, Any], chains: Mapping[int, Markov]) -> Policy:
+    if policy["type"] == "markov":
+        return chains[policy["chain"]].step(policy["step"])
+    return Categorical(policy["probabilities"][0])

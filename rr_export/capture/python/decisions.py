@@ -1,0 +1,86 @@
+"""The decisions that a model's own code makes, in the order in which they are made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from rr_export.capture.python import diagram as dd
+from rr_export.capture.python.random_functions import Law
+from rr_export.eager.run import Choice
+
+_BETWEEN = ("torch", "numpy", "random", "rr_export", "contextlib", "functools")  # code between the author's and a draw
+
+
+def is_between(frame: FrameType) -> bool:
+    """Returns whether a frame is of the code between the author's line and what it calls."""
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0] in _BETWEEN
+
+
+@dataclass(frozen=True)
+class Line:
+    """Where something is decided.
+
+    Attributes:
+        file: path of the source.
+        number: of the line.
+        module: path of the module whose code it is; "" for the root, or where there is none.
+    """
+
+    file: str
+    number: int
+    module: str = ""
+
+    def __str__(self) -> str:
+        return f"{Path(self.file).name}:{self.number}"
+
+    @property
+    def name(self) -> str:
+        """The line with its module."""
+        return f"{self.module}/{self}" if self.module else str(self)
+
+
+@dataclass
+class Decision:
+    """A number that is drawn, a condition on the input, or the route of a site of rr_export.
+
+    Attributes:
+        kind: "draw", "gate" or "site".
+        line: where.
+        law: of a draw: from the values of earlier decisions to what is drawn from.
+        site: of kind "site".
+        made: under which earlier decisions it is made at all.
+        asked: under which earlier decisions a branch depends on it.
+        cuts: between the intervals that some branch tells apart.
+        tensor: of a gate: bool [], its outcome, False where it is not asked.
+    """
+
+    kind: str
+    line: Line
+    made: dd.Diagram
+    law: dd.Diagram = field(default_factory=lambda: dd.Leaf(None))
+    site: Choice | None = None
+    asked: dd.Diagram = dd.FALSE
+    cuts: set[float] = field(default_factory=set)
+    tensor: Any = None
+
+    def laws(self) -> list[Law]:
+        """The laws that it may have."""
+        return [law for law in dd.leaves(self.law) if isinstance(law, Law)]
+
+
+@dataclass(frozen=True)
+class Deciding:
+    """What one call of the recorder chooses by.
+
+    Attributes:
+        which: from decisions to the position of the branch; None: the tensor that the marker holds.
+        line: where.
+        names: of the branches, by position.
+    """
+
+    which: dd.Diagram | None
+    line: Line
+    names: tuple[str, ...] = ()

@@ -1,0 +1,187 @@
+"""Whether a model's own code decides anything, and whether it draws where nobody can follow it.
+
+The model runs once as it is, all branches of its sites included, while everything random is watched: the functions of
+torch, Python and numpy, their global generators, generators of the model's own, and the operating system.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import random
+import sys
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from rr_export.capture.python import heap
+from rr_export.capture.python.intercepting import COND, called_in_place, intercepted
+from rr_export.capture.python.random_functions import GENERATORS, GLOBAL_GENERATORS, REGULARISING
+from rr_export.capture.python.source_code import is_library_code, is_library_file
+from rr_export.capture.python.training import routed_in_training
+from rr_export.capture.recorder import DenseRecorder
+from rr_export.capture.request import bind_request
+from rr_export.eager.run import recording_with
+from rr_export.errors import CaptureError, RunError
+
+logger = logging.getLogger(__name__)
+
+_READS = (torch.Tensor.__bool__, torch.Tensor.item, torch.Tensor.__float__, torch.Tensor.__int__)
+_PASSED_ON = frozenset({"random", "secrets", "uuid", "os", "numpy"})  # their callers are who drew
+
+
+@dataclass
+class _Seen:
+    """What a run showed.
+
+    Attributes:
+        decided: a random function was called, or a number was read out of a tensor.
+        foreign: where something was drawn that cannot be followed, and what.
+    """
+
+    decided: bool = False
+    foreign: tuple[str, str] | None = None
+    own: list[Any] = field(default_factory=list)
+
+    def call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A random function is called."""
+        # torch.cond alone is exported by torch; dropout that is off draws nothing
+        quiet = function in REGULARISING and REGULARISING[function](_no_numbers, *args, **kwargs) is None
+        self.decided |= function is not COND and not quiet
+        return called_in_place(function, args, kwargs)
+
+    def read(self, function: Any, args: Any, kwargs: Any, result: Any) -> Any:
+        """Another function of torch was called."""
+        if function in _READS and not self.decided:
+            frame = sys._getframe(2)
+            self.decided = not is_library_code(frame.f_code) and _home(frame) != "rr_export"
+        return result
+
+    def profile(self, frame: FrameType, event: str, called: Any) -> None:
+        """A function written in C is called: is it a source of randomness that cannot be followed?"""
+        if event != "c_call" or self.foreign is not None:
+            return
+        owner, name = getattr(called, "__self__", None), getattr(called, "__name__", "")
+        if isinstance(owner, random.Random) and owner is not GLOBAL_GENERATORS[0] and name != "__reduce__":
+            self._draws(frame, f"draws from the global generators, got one from a {type(owner).__name__} of its own")
+        elif name in ("urandom", "getrandom"):
+            self._draws(frame, "draws from torch, random or numpy.random, got one from another source: os.urandom")
+
+    def _draws(self, frame: FrameType | None, what: str) -> None:
+        while frame is not None and _home(frame) in _PASSED_ON:
+            frame = frame.f_back
+        if frame is not None and _home(frame) not in (*sys.stdlib_module_names, "torch", "rr_export", "rr_runtime"):
+            self.foreign = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}", what
+
+
+def _no_numbers(tensor: torch.Tensor) -> Any:
+    raise NotImplementedError
+
+
+def _home(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0]
+
+
+def decides(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], *, training: Collection[str]) -> bool:
+    """Returns whether the model's own code draws, or has conditions on numbers in tensors.
+
+    Raises:
+        CaptureError: it draws where the draws cannot be followed.
+    """
+    recorder = DenseRecorder(model, bind_request(model, args, kwargs, None), markers=False)
+    seen = _Seen(own=list(_own_generators(model)))
+    before, own = _states(GLOBAL_GENERATORS), _states(seen.own)
+    with (
+        heap.restored(model),
+        streams_kept(),
+        recording_with(recorder),
+        intercepted(seen.call, modules_of(model), seen.read),
+        routed_in_training(model, training),
+        _profiled(seen),
+        torch.no_grad(),
+    ):
+        try:
+            model(*args, **kwargs)
+        except (CaptureError, RunError):
+            raise
+        except Exception:
+            logger.debug("the model's code raised where all branches of its sites ran", exc_info=True)
+        drawn = _states(GLOBAL_GENERATORS) != before or _states(seen.own) != own
+    if seen.foreign is not None:
+        where, what = seen.foreign
+        raise CaptureError(f"{where}: expected {what}; use torch.rand, random.random or numpy.random.rand")
+    return seen.decided or drawn
+
+
+@contextlib.contextmanager
+def streams_kept() -> Iterator[None]:
+    """After the block the global generators of torch, Python and numpy draw what they would have drawn before it."""
+    python, numpy = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=()):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+
+
+@contextlib.contextmanager
+def _profiled(seen: _Seen) -> Iterator[None]:
+    outer = sys.getprofile()
+    sys.setprofile(seen.profile)
+    try:
+        yield
+    finally:
+        sys.setprofile(outer if callable(outer) else None)
+
+
+def modules_of(root: nn.Module) -> list[Any]:
+    """Returns the Python modules in which the model's classes are written, and all others that are no library's."""
+    names = dict.fromkeys(type(m).__module__ for m in root.modules())
+    own = [sys.modules[n] for n in names if n in sys.modules and n.partition(".")[0] != "torch"]
+    return own + [m for m in _author_modules(len(sys.modules)) if m not in own]
+
+
+@functools.lru_cache(maxsize=1)
+def _author_modules(count: int) -> list[Any]:
+    """The loaded modules that belong to no installed package; looked for again when there are other modules."""
+    found = []
+    for name, module in list(sys.modules.items()):
+        home = name.partition(".")[0]
+        file = getattr(module, "__file__", None)
+        known = home in (*sys.stdlib_module_names, "torch", "rr_export", "rr_runtime") and home != "__main__"
+        if isinstance(file, str) and not known and not is_library_file(file):
+            found.append(module)
+    return found
+
+
+def _own_generators(model: nn.Module) -> Iterator[Any]:
+    """The generators that the model or the globals of its files hold, other than the global ones."""
+    values = [v for m in model.modules() for v in vars(m).values()]
+    values += [v for module in modules_of(model) for v in vars(module).values()]
+    for value in values:
+        if isinstance(value, (*GENERATORS, torch.Generator)) and not any(value is g for g in GLOBAL_GENERATORS):
+            yield value
+
+
+def _states(generators: Any) -> list[str]:
+    """What the generators will draw next, comparable."""
+    found = []
+    for one in generators:
+        if isinstance(one, random.Random):
+            state: Any = None if isinstance(one, random.SystemRandom) else one.getstate()
+        elif isinstance(one, torch.Generator):
+            state = one.get_state().tolist()
+        elif isinstance(one, np.random.Generator):
+            state = one.bit_generator.state
+        else:
+            state = [str(part.tolist() if isinstance(part, np.ndarray) else part) for part in one.get_state()]
+        found.append(str(state))
+    return found

@@ -1,0 +1,145 @@
+"""Random functions replaced for the time of a run, wherever the model's code finds them."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.overrides import TorchFunctionMode
+
+from rr_export.capture.python.random_functions import _ORIGINALS, TORCH
+
+# functions that change what the global generators draw, or make others, by where they are found
+_RESEEDS = {
+    **dict.fromkeys((torch, torch.random), ("manual_seed", "seed", "set_rng_state")),
+    random: ("seed", "setstate"),
+    np.random: ("seed", "set_state", "default_rng"),
+}
+COND = torch.cond
+
+
+Handler = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
+
+
+class _TorchSources(TorchFunctionMode):
+    def __init__(self, handle: Handler, after: Callable[[Any, Any, Any, Any], Any] | None) -> None:
+        super().__init__()
+        self.handle, self.after = handle, after
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func in TORCH:
+            return self.handle(func, args, kwargs)
+        result = func(*args, **kwargs)
+        return result if self.after is None else self.after(func, args, kwargs, result)
+
+
+_handler: ContextVar[Handler | None] = ContextVar("rr_python_handler", default=None)
+
+
+@contextlib.contextmanager
+def intercepted(
+    handle: Handler,
+    modules: Sequence[Any] = (),
+    after: Callable[[Any, Any, Any, Any], Any] | None = None,
+) -> Iterator[None]:
+    """Hands every call of a random function of this thread to ``handle`` inside the block.
+
+    Args:
+        handle: gets the function, its arguments and its keywords, and returns the result; also of ``torch.cond``
+            and of what seeds a generator.
+        modules: Python modules in whose globals the functions are looked for too (``from random import random``).
+        after: gets every other call of a function of torch with its result, and returns the result.
+    """
+    token = _handler.set(handle)
+    try:
+        with _replaced([vars(home) for home in (*_RESEEDS, *modules)]), _TorchSources(handle, after):
+            yield
+    finally:
+        _handler.reset(token)
+
+
+@dataclass
+class _Replaced:
+    """A place where a stand-in is, and how many blocks need it."""
+
+    space: dict[str, Any]
+    name: str
+    original: Any
+    blocks: int = 0
+
+
+_lock = threading.RLock()
+_places: dict[tuple[int, str], _Replaced] = {}
+
+
+@contextlib.contextmanager
+def _replaced(spaces: Sequence[dict[str, Any]]) -> Iterator[None]:
+    """Random functions in these globals are stand-ins inside the block; they do as ever where no handler is set."""
+    mine: list[tuple[int, str]] = []
+    with _lock:
+        functions = {*_ORIGINALS, COND, *_reseeding()}
+        for space in {id(space): space for space in spaces}.values():
+            for name, value in list(space.items()):
+                with contextlib.suppress(TypeError):
+                    if original_of(value) in functions:
+                        mine.append((id(space), name))
+                        place = _places.setdefault(mine[-1], _Replaced(space, name, value))
+                        place.blocks += 1
+                        space[name] = value if place.blocks > 1 else _stand_in(value)
+    try:
+        yield
+    finally:
+        with _lock:
+            for key in mine:
+                place = _places[key]
+                place.blocks -= 1
+                if not place.blocks:
+                    place.space[place.name] = place.original
+                    del _places[key]
+
+
+def _stand_in(original: Any) -> Any:
+    def call(*args: Any, **kwargs: Any) -> Any:
+        handle = _handler.get()
+        own = str(sys._getframe(1).f_globals.get("__name__")).startswith("torch._")  # torch at work on its own
+        return original(*args, **kwargs) if own or handle is None else handle(original, args, kwargs)
+
+    call.__rr_original__ = original  # type: ignore[attr-defined]
+    return call
+
+
+def _reseeding() -> set[Any]:
+    """The functions that reseed; torch replaces some of its own while it is imported."""
+    return {original_of(getattr(home, name)) for home, names in _RESEEDS.items() for name in names}
+
+
+def reseeds(function: Any) -> bool:
+    """Returns whether a function changes what the global generators draw, or makes another."""
+    return getattr(function, "__name__", "") in {name for names in _RESEEDS.values() for name in names}
+
+
+def called_in_place(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Returns what an intercepted function gives by itself; ``torch.cond`` calls the side that its condition says."""
+    if function is not COND:
+        return function(*args, **kwargs)
+    condition, on_true, on_false, operands = cond_arguments(*args, **kwargs)
+    return on_true(*operands) if condition else on_false(*operands)
+
+
+def cond_arguments(pred: Any, true_fn: Any, false_fn: Any, operands: Any = ()) -> tuple[Any, Any, Any, tuple[Any, ...]]:
+    """Returns the arguments of ``torch.cond`` in order."""
+    return pred, true_fn, false_fn, tuple(operands)
+
+
+def original_of(function: Any) -> Any:
+    """Returns the random function that a stand-in stands for; other functions as they are."""
+    return getattr(function, "__rr_original__", function)

@@ -1,0 +1,311 @@
+"""The original model on a path: its random functions give numbers that decide as they are told to.
+
+The model's code runs as it was written. Every random function, and every number that is read out of a tensor to decide,
+is met in the order that the survey saw; a call that it did not see there is an error, not a guess.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.weak import WeakIdKeyDictionary
+
+from rr_export.capture.python import diagram as dd
+from rr_export.capture.python.decisions import Decision, is_between
+from rr_export.capture.python.detect import modules_of
+from rr_export.capture.python.intercepting import COND, called_in_place, intercepted
+from rr_export.capture.python.program import Program
+from rr_export.capture.python.random_functions import IN_PLACE, Asked, Law, reading
+from rr_export.capture.python.training import routed_in_training
+from rr_export.capture.python.varied import Varied
+from rr_export.eager.run import CodeRun, CodeSite
+from rr_export.errors import RunError
+from rr_export.laws.plan import Plan
+
+_following: ContextVar[Any] = ContextVar("rr_python_following", default=None)
+_turned: ContextVar[Mapping[int, bool]] = ContextVar("rr_python_gates", default={})  # noqa: B039 (never changed)
+
+
+@contextmanager
+def turned_gates(outcomes: Mapping[int, bool]) -> Iterator[None]:
+    """Inside the block conditions on the input, by the numbers of their decisions, go as told in every run."""
+    token = _turned.set(outcomes)
+    try:
+        yield
+    finally:
+        _turned.reset(token)
+
+
+@dataclass
+class OwnCode:
+    """The decisions of a model's own code.
+
+    Attributes:
+        program: what the survey found.
+        sites: what stands for its draws in a run, by name.
+    """
+
+    program: Program
+    sites: dict[str, CodeSite] = field(init=False)
+
+    def __post_init__(self) -> None:
+        plan = self.program.plan
+        self.sites = {
+            plan.sites[i].name: CodeSite(plan.sites[i].policy, plan.sites[i].branches) for i in self.program.draws
+        }
+
+    def site(self, decision: int) -> CodeSite | None:
+        """Returns what stands for a draw; None: nothing depends on it."""
+        index = self.program.sites.get(decision)
+        return None if index is None else self.sites.get(self.program.plan.sites[index].name)
+
+    @property
+    def plan(self) -> Plan:
+        """All sites."""
+        return self.program.plan
+
+    @contextmanager
+    def following(self, root: nn.Module, run: CodeRun, given: Any) -> Iterator[None]:
+        """Inside the block the code's draws decide as ``run`` says."""
+        walk = _Walk(self, run, Varied(given))
+        token = _following.set(walk)
+        with (
+            intercepted(walk.draw, modules_of(root), walk.told),
+            routed_in_training(root, self.program.training),
+        ):
+            try:
+                yield
+                if run.finished:
+                    walk.finish()
+            finally:
+                _following.reset(token)
+
+
+class _Walk:
+    """The decisions of one run, in order."""
+
+    def __init__(self, code: OwnCode, run: CodeRun, varied: Varied) -> None:
+        self.code, self.run, self.varied = code, run, varied
+        self.decisions = code.program.decisions
+        self.positions: dict[int, float] = {}
+        self.drawn = Varied()  # what is made of draws
+        self.outcomes = WeakIdKeyDictionary()  # of conditions that were asked, by the tensors that they are
+        self.next = 0
+
+    def expect(self) -> int | None:
+        """Returns the next decision that is made after those so far."""
+        for number in range(self.next, len(self.decisions)):
+            decision = self.decisions[number]
+            if decision.kind == "site":
+                assert decision.site is not None
+                self.positions[number] = float(self.run.route_of_module(decision.site))
+            elif self.holds(decision.made):
+                return number
+        return None
+
+    def holds(self, diagram: dd.Diagram) -> bool:
+        """Whether something holds after the decisions so far."""
+        try:
+            return bool(dd.at(diagram, self.positions))
+        except KeyError:
+            return False
+
+    def draw(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Returns what a random function gives in this run."""
+        result = self._draw(function, args, kwargs)
+        if function is not COND:
+            self.drawn.add(result)
+        return result
+
+    def _draw(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        read = reading(function)
+        if read is None:
+            return called_in_place(function, args, kwargs)
+        asked = read(lambda t: t.detach().cpu().numpy(), *args, **kwargs)
+        if asked is None or asked.laws is None:
+            return function(*args, **kwargs)
+        numbers = [self._meet("draw") for _ in asked.laws]
+        sites = [self.code.site(n) for n in numbers]
+        routes = [None if s is None else self.run.route_of(s) for s in sites]
+        if all(r is None for r in routes):
+            result = function(*args, **kwargs)
+            for number, law, value in zip(numbers, asked.laws, _values(result, asked), strict=True):
+                self.positions[number] = self._position(number, law, value)
+            return result
+        values = []
+        for number, law, site, route in zip(numbers, asked.laws, sites, routes, strict=True):
+            position = _drawn_position(law) if site is None or route is None else self._middle(number, law, route)
+            self.positions[number] = position
+            values.append(_number(law, position, self.decisions[number]))
+        result = asked.make(values)
+        return args[0].copy_(result) if function in IN_PLACE else result
+
+    def _position(self, number: int, law: Law, value: Any) -> float:
+        """Where a number that was drawn lies on the axis of its decision."""
+        decision = self.decisions[number]
+        if law.probabilities is not None:
+            same = [i for i, v in enumerate(law.values) if v is value]
+            return float((same or [i for i, v in enumerate(law.values) if v == value])[0])
+        position = (float(value) - law.offset) / law.scale
+        if not _compared(decision):
+            return position
+        share = dd.at(decision.law, self.positions).probabilities[0]
+        return float(not (position < share if law.scale > 0 else position > 1 - share))
+
+    def _meet(self, kind: str) -> int:
+        number, frame = self.expect(), _author()
+        decision = None if number is None else self.decisions[number]
+        if decision is None or decision.kind != kind or decision.line.file != frame.f_code.co_filename:
+            self._astray(number, f"a draw at {Path(frame.f_code.co_filename).name}:{frame.f_lineno}")
+        assert number is not None
+        self.next = number + 1
+        return number
+
+    def _astray(self, number: int | None, got: str) -> NoReturn:
+        expected = "no more decisions" if number is None else f"a decision at {self.decisions[number].line}"
+        raise RunError(
+            f"model: expected {expected}, got {got}; the model's code does not run as it did when it was traced: call "
+            "rr.plan_of(model, args) with these arguments"
+        )
+
+    def _middle(self, number: int, law: Law, route: int) -> float:
+        """A position in the interval of a route that the law can have."""
+        decision = self.decisions[number]
+        discrete = _outcomes(law, decision)
+        edges = [0.0, *sorted(decision.cuts), float(discrete) if discrete else 1.0]
+        low, high = edges[route], edges[route + 1]
+        if not discrete:
+            return (low + high) / 2
+        weights = _weights(law, decision)[int(low) : int(high)]
+        return low + float(np.argmax(weights))
+
+    def condition(self, natural: bool, line: int, file: str) -> bool:
+        """Returns how a condition on the input goes in this run."""
+        number = self.expect()
+        if number is None:
+            return natural
+        decision = self.decisions[number]
+        if decision.kind != "gate" or (decision.line.file, decision.line.number) != (file, line):
+            return natural
+        self.next = number + 1
+        outcome = _turned.get().get(number, natural)
+        self.positions[number] = float(outcome)
+        return outcome
+
+    def told(self, function: Any, args: Any, kwargs: Any, result: Any) -> Any:
+        """After a function of torch: returns its result, or how a condition on the input goes in this run."""
+        self.varied.told(function, args, kwargs, result)
+        self.drawn.told(function, args, kwargs, result)
+        if function not in _READS:
+            return result
+        asked = args[0]
+        if asked in self.outcomes:
+            return self.outcomes[asked]
+        if (asked in self.drawn and asked not in self.varied) or not self._awaits_gate():
+            return result
+        if isinstance(result, bool):
+            frame = _author()
+            outcome = self.condition(result, frame.f_lineno, frame.f_code.co_filename)
+            if function is torch.Tensor.__bool__:
+                self.outcomes[asked] = outcome
+            return outcome
+        return _ReadFloat(result) if isinstance(result, float) else _ReadInt(result)
+
+    def _awaits_gate(self) -> bool:
+        number = self.expect()
+        return number is not None and self.decisions[number].kind == "gate"
+
+    def finish(self) -> None:
+        """Tells the run what was drawn, after all of the code has run."""
+        left = self.expect()
+        if left is not None and self.decisions[left].kind == "draw":
+            self._astray(left, "none: the model returned")
+        for number, decision in enumerate(self.decisions):
+            site = self.code.site(number)
+            if site is not None and number in self.positions:
+                self.run.took(site, sum(cut <= self.positions[number] for cut in decision.cuts))
+
+
+def _compared(decision: Decision) -> bool:
+    """Whether a uniform draw is compared once with what depends on another decision: it has two outcomes then."""
+    return isinstance(decision.law, dd.Node) and bool(decision.laws()[0].values == (0, 1))
+
+
+def _outcomes(law: Law, decision: Decision) -> int:
+    if law.probabilities is not None:
+        return len(law.probabilities)
+    return 2 if _compared(decision) else 0
+
+
+def _weights(law: Law, decision: Decision) -> Sequence[float]:
+    return law.probabilities if law.probabilities is not None else (1.0,) * _outcomes(law, decision)
+
+
+def _number(law: Law, position: float, decision: Decision) -> Any:
+    """The number that lies at a position of a law."""
+    if law.probabilities is not None:
+        return law.values[int(position)]
+    if _compared(decision):
+        # outcome 0 is to lie below whatever it is compared with: it lies beyond either end
+        return law.offset + abs(law.scale) * (-2.0 if position < 1 else 2.0)
+    return law.offset + law.scale * position
+
+
+def _drawn_position(law: Law) -> float:
+    if law.probabilities is None:
+        return float(torch.rand((), dtype=torch.float64))
+    return float(
+        np.searchsorted(np.cumsum(law.probabilities)[:-1], float(torch.rand((), dtype=torch.float64)), "right")
+    )
+
+
+def _values(result: Any, asked: Asked) -> list[Any]:
+    if isinstance(result, torch.Tensor | np.ndarray):
+        return list(result.reshape(-1).tolist())
+    return list(result) if asked.like == "list" else [result]
+
+
+def _author() -> FrameType:
+    """The innermost frame that is neither ours nor of a numeric library."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and is_between(frame):
+        frame = frame.f_back
+    return frame
+
+
+_READS = (torch.Tensor.__bool__, torch.Tensor.item)
+
+
+def _condition(natural: Any) -> Any:
+    walk, frame = _following.get(), sys._getframe(2)
+    if walk is None or not isinstance(natural, bool):
+        return natural
+    return walk.condition(natural, frame.f_lineno, frame.f_code.co_filename)
+
+
+class _ReadFloat(float):
+    """A number that was read out of a tensor; comparing it may be a condition on the input."""
+
+
+class _ReadInt(int):
+    """As above."""
+
+
+def _comparison(compare: Any) -> Any:
+    return lambda self, other: _condition(compare(self, other))
+
+
+for _class, _base in ((_ReadFloat, float), (_ReadInt, int)):
+    for _name in ("__lt__", "__le__", "__gt__", "__ge__", "__eq__", "__ne__"):
+        setattr(_class, _name, _comparison(getattr(_base, _name)))
+    _class.__hash__ = _base.__hash__  # type: ignore[method-assign]

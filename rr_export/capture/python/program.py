@@ -1,0 +1,386 @@
+"""From a model whose own code decides to its decisions, as sites of a plan.
+
+The code is run twice over all ways: once on real numbers, which tells probabilities and what depends on the input, and
+once by torch.export, which makes the graph.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import logging
+import sys
+import types
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils import _pytree as pytree
+
+from rr_export.capture.python import diagram as dd
+from rr_export.capture.python import heap
+from rr_export.capture.python.decisions import Decision, Line
+from rr_export.capture.python.detect import decides, modules_of
+from rr_export.capture.python.intercepting import intercepted
+from rr_export.capture.python.interpreter import Interpreter
+from rr_export.capture.python.notes import Notes
+from rr_export.capture.python.random_functions import Law
+from rr_export.capture.python.source_code import wants_interpreter
+from rr_export.capture.python.training import TrainingNoiseError, routed_in_training, training_routers
+from rr_export.capture.python.values import active
+from rr_export.capture.recorder import Call, DenseRecorder
+from rr_export.capture.request import bind_request
+from rr_export.eager.run import Choice, recording_with
+from rr_export.errors import CaptureError, PlanError
+from rr_export.laws.plan import Plan, Site
+from rr_export.laws.policies import Categorical, Markov, Policy
+
+logger = logging.getLogger(__name__)
+
+KIND = "python"
+DEEP = 20_000  # Python frames that an unrolled loop may need
+MOST_CALLS = 4_096
+
+
+@dataclass(frozen=True)
+class Program:
+    """The decisions of a model's own code.
+
+    Attributes:
+        plan: module sites, then the draws that choose, in the order in which they are made.
+        decisions: all that is decided, in order.
+        draws: indices of the sites that are draws.
+        sites: site index by decision.
+        training: paths of the modules whose training routes are kept.
+    """
+
+    plan: Plan
+    decisions: tuple[Decision, ...]
+    draws: tuple[int, ...]
+    sites: Mapping[int, int]
+    training: tuple[str, ...] = ()
+
+
+@contextlib.contextmanager
+def interpreting(tracing: Interpreter) -> Iterator[None]:
+    """Inside, the forwards of the model's modules are interpreted, and random functions make decisions."""
+    token = active.set(tracing)
+    limit = sys.getrecursionlimit()
+    outputs = tracing.root.register_forward_hook(lambda module, args, result: tracing.outputs(result))
+    sys.setrecursionlimit(max(limit, DEEP))
+    try:
+        with (
+            _forwards(tracing),
+            intercepted(tracing.drawn, modules_of(tracing.root), tracing.told),
+            routed_in_training(tracing.root, tracing.training),
+        ):
+            yield
+    finally:
+        sys.setrecursionlimit(limit)
+        outputs.remove()
+        active.reset(token)
+
+
+@contextlib.contextmanager
+def _forwards(tracing: Interpreter) -> Iterator[None]:
+    """The forward of every module that may decide is the interpreter's."""
+    undo: list[Callable[[], None]] = []
+    try:
+        for module in tracing.root.modules():
+            if isinstance(module, Choice | torch.jit.ScriptModule) or "forward" in vars(module):
+                continue
+            forward = type(module).forward
+            if not isinstance(forward, types.FunctionType):
+                continue
+            if wants_interpreter(forward):
+                module.forward = types.MethodType(_interpreted(tracing, forward), module)
+                undo.append(functools.partial(module.__dict__.pop, "forward"))
+            else:
+                undo += _inside_wrappers(tracing, forward)
+        yield
+    finally:
+        for step in reversed(undo):
+            step()
+
+
+def _interpreted(tracing: Interpreter, function: types.FunctionType) -> Any:
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return tracing.run_function(function, args, kwargs)
+
+    call.__rr_forward__ = True  # type: ignore[attr-defined]
+    return call
+
+
+def _inside_wrappers(tracing: Interpreter, function: types.FunctionType) -> list[Callable[[], None]]:
+    """Puts the interpreter inside decorators of a package: into the cell that holds what they wrap."""
+    for cell in function.__closure__ or ():
+        with contextlib.suppress(ValueError):
+            inner = cell.cell_contents
+            wraps = isinstance(inner, types.FunctionType) and vars(function).get("__wrapped__") is inner
+            if not wraps or hasattr(inner, "__rr_forward__"):
+                continue
+            if not wants_interpreter(inner):
+                return _inside_wrappers(tracing, inner)
+            cell.cell_contents = _interpreted(tracing, inner)
+            return [functools.partial(setattr, cell, "cell_contents", inner)]
+    return []
+
+
+def survey(
+    model: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    *,
+    training: Collection[str] | None = (),
+) -> Interpreter | None:
+    """Returns the run over all ways on real numbers; None where the model's own code decides nothing.
+
+    Args:
+        model: the model.
+        args: its arguments.
+        kwargs: its keyword arguments.
+        training: paths of the modules whose training routes are kept; None: of all that have any.
+
+    Raises:
+        CaptureError: the code cannot be captured faithfully; the text names the line.
+    """
+    if training is not None:
+        return _survey(model, args, kwargs, training)
+    kept = list(training_routers(model))
+    while True:
+        try:
+            return _survey(model, args, kwargs, kept)
+        except TrainingNoiseError as error:
+            if len(kept) == 1:
+                raise
+            logger.warning("%s; %r stays in evaluation mode", error, error.module or "the model itself")
+            kept.remove(error.module)
+
+
+def _survey(
+    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], training: Collection[str]
+) -> Interpreter | None:
+    if not decides(model, args, kwargs, training=training):
+        return None
+    recorder = DenseRecorder(model, bind_request(model, args, kwargs, None), markers=False)
+    tracing = Interpreter(model, recorder, Notes(), training)
+    for tensor in pytree.tree_leaves((args, kwargs)):
+        if isinstance(tensor, torch.Tensor):
+            tracing.varied.add(tensor)
+            tracing.inputs.append(tensor)
+    recorder.around = tracing.entering
+    with heap.restored(model), interpreting(tracing), recording_with(recorder), torch.no_grad():
+        before = heap.snapshot([("self", model)])
+        run(model, args, kwargs)
+        after = heap.snapshot([("self", model)])
+    for what, line in tracing.state.left(before, after):
+        raise CaptureError(
+            f"{line}: expected runs that start alike, got a side effect that would be lost: {what} is changed by a "
+            "run, and lives on to the next; set it first in every run, or make it an input and an output"
+        )
+    return tracing
+
+
+@contextlib.contextmanager
+def replaying(tracing: Interpreter) -> Iterator[None]:
+    """Around torch.export: the second run over all ways, whose notes are those of the first."""
+    tracing.recorder.around = tracing.entering
+    with heap.restored(tracing.root), interpreting(tracing):
+        yield
+
+
+def run(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Returns what the model returns, with errors of its code that name the line."""
+    try:
+        return model(*args, **kwargs)
+    except CaptureError:
+        raise
+    except RecursionError as error:
+        raise CaptureError(f"model: expected loops with a bound, got code that nests too deeply: {error}") from error
+    except Exception as error:
+        raise CaptureError(
+            f"model: expected code that runs where every decision goes all its ways, got {type(error).__name__}: "
+            f"{error}; write that part otherwise"
+        ) from error
+
+
+def conclude(tracing: Interpreter) -> Program:
+    """Returns the decisions of a finished run as a plan.
+
+    Raises:
+        CaptureError: laws depend on each other other than in a chain.
+    """
+    recorder = tracing.recorder
+    decisions = tuple(tracing.decisions)
+    draws = [i for i, d in enumerate(decisions) if d.kind == "draw" and d.cuts and d.asked != dd.FALSE]
+    count = len(recorder.sites)
+    sites = {number: site for site, number in tracing.by_site.items()} | {d: count + i for i, d in enumerate(draws)}
+    names = _names([decisions[i].line for i in draws], set(recorder.names))
+    policies = _policies(decisions, draws)
+    rows: list[Site] = []
+    by_decision = {site: number for number, site in sites.items()}
+    for index, (name, module) in enumerate(recorder.sites.items()):
+        number = by_decision.get(index)
+        calls = () if number is None else _calls(decisions, number, sites)
+        rows.append(Site(name, module.branch_names, module.policy, module.kind, calls))
+    for i, number in enumerate(draws):
+        branches = _branch_names(decisions[number], tuple(sorted(decisions[number].cuts)))
+        rows.append(Site(names[i], branches, policies[number], KIND, _calls(decisions, number, sites)))
+    try:
+        plan = Plan(rows)
+    except PlanError as error:
+        raise CaptureError(f"model: expected decisions that a plan can hold, got {error}") from error
+    return Program(plan, decisions, tuple(range(count, len(rows))), sites, tracing.training)
+
+
+def _names(lines: Sequence[Line], taken: set[str]) -> list[str]:
+    """A readable name for each draw: its line, with its module where several share it, and a number where needed."""
+    short = {str(line) for line in lines}
+    several = {s for s in short if len({line.module for line in lines if str(line) == s}) > 1}
+    names = [line.name if str(line) in several else str(line) for line in lines]
+    counts = {n: names.count(n) for n in names}
+    seen: dict[str, Iterator[int]] = {n: itertools.count() for n in names}
+    numbered = [f"{n}[{next(seen[n])}]" if counts[n] > 1 else n for n in names]
+    return [f"python:{n}" if n in taken else n for n in numbered]
+
+
+def _branch_names(decision: Decision, cuts: tuple[float, ...]) -> tuple[str, ...]:
+    law = decision.laws()[0]
+    edges = [0.0, *cuts, 1.0 if law.probabilities is None else float(len(law.probabilities))]
+    if law.probabilities is None:
+        return tuple(f"{a:.6g}..{b:.6g}" for a, b in itertools.pairwise(edges))
+    groups = [range(int(a), int(b)) for a, b in itertools.pairwise(edges)]
+    names = []
+    for group in groups:
+        values = [law.values[k] for k in group]
+        if all(isinstance(v, bool | int | float | str) for v in values):
+            names.append(",".join(f"{v:g}" if isinstance(v, float) else str(v) for v in values))
+        else:
+            names.append(",".join(map(str, group)))
+    return tuple(names) if len(set(names)) == len(names) else tuple(map(str, range(len(names))))
+
+
+def _row(law: Law, cuts: Sequence[float]) -> list[float]:
+    """The probabilities of the intervals between the cuts."""
+    if law.probabilities is None:
+        return np.diff([0.0, *cuts, 1.0]).tolist()  # type: ignore[no-any-return]
+    edges = [0, *(int(c) for c in cuts), len(law.probabilities)]
+    return [sum(law.probabilities[a:b]) for a, b in itertools.pairwise(edges)]
+
+
+def _policies(decisions: Sequence[Decision], draws: Sequence[int]) -> dict[int, Policy]:
+    """The law of every draw: of its own, or a step of a chain with the draw that its law depends on."""
+    parents = {i: next(iter(dd.decisions(decisions[i].law)), None) for i in draws}
+    children: dict[int, list[int]] = {}
+    for child, parent in parents.items():
+        if parent is not None:
+            children.setdefault(parent, []).append(child)
+    policies: dict[int, Policy] = {}
+    for i in draws:
+        if parents[i] is not None:
+            continue
+        chain = [i]
+        while chain[-1] in children:
+            steps = children[chain[-1]]
+            if len(steps) > 1:
+                lines = " and ".join(str(decisions[s].line) for s in steps)
+                raise CaptureError(
+                    f"{decisions[steps[1]].line}: expected a chain, in which one law depends on the decision of "
+                    f"{decisions[chain[-1]].line}, got those of {lines}; let each law depend on the decision before it"
+                )
+            chain.append(steps[0])
+        cuts = [sorted(decisions[c].cuts) for c in chain]
+        first = _checked(decisions[i], Categorical, _row(decisions[i].laws()[0], cuts[0]))
+        if len(chain) == 1:
+            policies[i] = first
+            continue
+        tables = [_table(decisions, p, c, cuts[t + 1]) for t, (p, c) in enumerate(itertools.pairwise(chain))]
+        markov = _checked(decisions[i], Markov, first.table[0], tables)
+        policies |= {c: markov.step(t) for t, c in enumerate(chain)}
+    for i in draws:
+        if i not in policies:
+            raise CaptureError(
+                f"{decisions[i].line}: expected a law that depends on a draw, got one that depends on the input or on "
+                "a site; let it depend on a decision of the code"
+            )
+    return policies
+
+
+def _checked(decision: Decision, make: Callable[..., Any], *args: Any) -> Any:
+    try:
+        return make(*args)
+    except ValueError as error:
+        raise CaptureError(f"{decision.line}: expected probabilities that draws can hit, got {error}") from error
+
+
+def _table(decisions: Sequence[Decision], parent: int, child: int, cuts: Sequence[float]) -> list[list[float]]:
+    """The transition probabilities, a row for every route of the parent."""
+    law, rows = decisions[child].law, []
+    for low, _ in dd.spans(sorted(decisions[parent].cuts)):
+        position = max(low, 0.0) if low != -float("inf") else 0.0
+        rows.append(_row(dd.at(law, {parent: position}), cuts))
+    return rows
+
+
+def _routes(span: dd.Span, cuts: Sequence[float]) -> range:
+    """The routes whose intervals lie in a span."""
+    low, high = span
+    first = 0 if low == -float("inf") else sorted(cuts).index(low) + 1
+    last = len(cuts) if high == float("inf") else sorted(cuts).index(high)
+    return range(first, last + 1)
+
+
+def _calls(decisions: Sequence[Decision], number: int, sites: Mapping[int, int]) -> tuple[Any, ...]:
+    """Under which routes of which sites a decision is asked; conditions on the input are left open."""
+    asked = _open_gates(decisions[number].asked, decisions)
+    found: dict[tuple[tuple[int, int], ...], None] = {}
+    for way, leaf in dd.paths(asked):
+        if not leaf.value:
+            continue
+        options = [[(sites[d], route) for route in _routes(span, sorted(decisions[d].cuts))] for d, span in way.items()]
+        for pairs in itertools.product(*options):
+            found[tuple(pairs)] = None
+            if len(found) > MOST_CALLS:
+                raise CaptureError(
+                    f"{decisions[number].line}: expected at most {MOST_CALLS} combinations of decisions that lead "
+                    "here, got more; decide with fewer draws"
+                )
+    return tuple(found)
+
+
+def _open_gates(diagram: dd.Diagram, decisions: Sequence[Decision]) -> dd.Diagram:
+    if isinstance(diagram, dd.Leaf):
+        return diagram
+    children = [_open_gates(c, decisions) for c in diagram.children]
+    if decisions[diagram.decision].kind == "gate":
+        return functools.reduce(dd.either, children)
+    return dd.node(diagram.decision, diagram.cuts, children)
+
+
+def decided_calls(tracing: Interpreter, program: Program) -> list[Call]:
+    """Returns the recorder's calls, with the site that decides each, and the least route of every branch."""
+    calls = []
+    for number, call in enumerate(tracing.recorder.calls):
+        deciding = tracing.deciding.get(number)
+        if deciding is None or deciding.which is None:
+            names = () if deciding is None else (f"{deciding.line}", *deciding.names)
+            calls.append(replace(call, names=names))
+            continue
+        which = deciding.which
+        assert isinstance(which, dd.Node)
+        cuts = sorted(program.decisions[which.decision].cuts)
+        firsts = (0, *(cuts.index(c) + 1 for c in which.cuts))
+        site = program.sites[which.decision]
+        calls.append(replace(call, site=site, firsts=firsts, names=(program.plan.sites[site].name, *deciding.names)))
+    return calls
+
+
+def asked_route(program: Program, decision: int, cut: float) -> tuple[int, int]:
+    """Returns (site, m) such that a draw lies at ``cut`` or above where its route is at least m."""
+    cuts = sorted(program.decisions[decision].cuts)
+    return program.sites[decision], cuts.index(cut) + 1

@@ -1,0 +1,352 @@
+"""Python values while every decision goes all its ways: varying ones, draws, and what must not be read.
+
+They take part in arithmetic and comparisons as the values that they stand for do; what needs one definite value
+(``bool``, an index, a loop's length) asks the tracer to go all ways, or is refused.
+"""
+
+from __future__ import annotations
+
+import enum
+import itertools
+import math
+import operator
+import types
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, NoReturn, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from rr_export.capture.python import diagram as dd
+
+# what is expected where a draw is used otherwise than to choose
+CHOOSES, DEFINITE = "a draw that chooses", "a value that is the same on every path"
+MOST_WAYS = 64  # a value that varies may have so many values where all of them must be tried
+
+BINARY = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and_", "or_", "xor", "lshift", "rshift", "matmul")
+COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne")
+UNARY = ("neg", "pos", "abs", "invert")
+
+
+class Tracer(Protocol):
+    """What runs the model so that every decision goes all its ways."""
+
+    guard: dd.Diagram
+
+    def lift(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Returns what ``function`` gives, called once for every combination of values that its arguments can have."""
+
+    def constant(self, tensor: torch.Tensor) -> NDArray[Any] | None:
+        """Returns the numbers of a tensor that is the same in every run, None where it depends on the input."""
+
+    def operate(self, function: Callable[..., Any], *operands: Any) -> Any:
+        """Returns ``function`` of values of which some depend on decisions."""
+
+    def operate_torch(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Returns what a function of torch gives where an argument is a draw or varies."""
+
+    def drawn_method(self, drawn: Drawn, name: str) -> Callable[..., Any]:
+        """Returns a method of an array of draws."""
+
+    def compare_varying(self, draw: Uniform, number: Varying, below: bool) -> Any:
+        """Returns whether a draw is below a number that depends on a decision, or not."""
+
+    def refuse(self, expected: str, got: str, do: str) -> NoReturn:
+        """Raises a CaptureError that names the line."""
+
+
+active: ContextVar[Tracer | None] = ContextVar("rr_python_tracer", default=None)
+
+
+def tracer() -> Tracer:
+    """Returns what is tracing now."""
+    found = active.get()
+    assert found is not None, "a value of a trace is used after it"
+    return found
+
+
+def refuse_one(value: Any, use: str) -> NoReturn:
+    """Raises: native code wants one definite value of something that depends on a decision."""
+    tracer().refuse(
+        DEFINITE,
+        f"one that depends on a decision, used {use} by code that is not converted",
+        "use it in the model's own code, as a condition or an index",
+    )
+
+
+class _Operators:
+    """Operators that go through :func:`operate`."""
+
+    def __bool__(self) -> bool:
+        refuse_one(self, "as a condition")
+
+    def __index__(self) -> int:
+        refuse_one(self, "as an index")
+
+    def __int__(self) -> int:
+        refuse_one(self, "as an integer")
+
+    def __float__(self) -> float:
+        refuse_one(self, "as a number")
+
+    def __iter__(self) -> Iterator[Any]:
+        refuse_one(self, "as a sequence")
+
+    def __len__(self) -> int:
+        refuse_one(self, "as a sequence")
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _install(name: str, dunder: str, reflected: str | None) -> None:
+    function = getattr(operator, name)
+
+    def forward(self: Any, *other: Any) -> Any:
+        return tracer().operate(function, self, *other)
+
+    setattr(_Operators, dunder, forward)
+    if reflected is not None:
+        setattr(_Operators, reflected, lambda self, other: tracer().operate(function, other, self))
+
+
+for _name in BINARY:
+    _stem = _name.rstrip("_")
+    _install(_name, f"__{_stem}__", f"__r{_stem}__")
+for _name in (*COMPARISONS, *UNARY):
+    _install(_name, f"__{_name}__", None)
+
+
+@dataclass(eq=False)
+class Varying(_Operators):
+    """A Python value that depends on decisions."""
+
+    diagram: dd.Diagram
+
+    @classmethod
+    def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return tracer().operate_torch(function, args, kwargs or {})
+
+    def item(self) -> Any:
+        """Returns itself, as a number does."""
+        return tracer().lift(float, (self,), {}) if has_tensors(self) else self
+
+
+@dataclass(eq=False)
+class Uniform(_Operators):
+    """The number ``scale * u + offset`` of a draw u, uniform in [0, 1)."""
+
+    decision: int
+    scale: float = 1.0
+    offset: float = 0.0
+
+    @classmethod
+    def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return tracer().operate_torch(function, args, kwargs or {})
+
+    def item(self) -> Any:
+        """Returns itself, as a number does."""
+        return self
+
+    def below(self, number: float) -> dd.Diagram:
+        """Returns where this is less than ``number``, up to single points."""
+        cut = (number - self.offset) / self.scale
+        low, high = (dd.TRUE, dd.FALSE) if self.scale > 0 else (dd.FALSE, dd.TRUE)
+        if not 0 < cut < 1:
+            return low if cut >= 1 else high
+        return dd.node(self.decision, (cut,), (low, high))
+
+    def rounded(self, function: Callable[[float], int]) -> Any:
+        """Returns ``floor``, ``ceil``, ``trunc`` or ``round`` of this."""
+        least, most = sorted((self.offset, self.offset + self.scale))
+        halves = range(math.floor(2 * least), math.ceil(2 * most) + 1)
+        cuts = sorted(c for c in ((h / 2 - self.offset) / self.scale for h in halves) if 0 < c < 1)
+        edges = [0.0, *cuts, 1.0]
+        middles = [(a + b) / 2 for a, b in itertools.pairwise(edges)]
+        return plain(dd.node(self.decision, cuts, [dd.Leaf(function(self.scale * m + self.offset)) for m in middles]))
+
+
+ROUNDINGS: dict[Any, Callable[[float], int]] = {
+    int: math.trunc,
+    math.floor: math.floor,
+    math.ceil: math.ceil,
+    math.trunc: math.trunc,
+    round: round,
+}
+
+
+class Drawn(_Operators):
+    """An array of draws, and of what was made of them element by element."""
+
+    def __init__(self, values: NDArray[Any], like: str) -> None:
+        self.values, self.like = values, like  # like: "torch" or "numpy"
+
+    @classmethod
+    def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return tracer().operate_torch(function, args, kwargs or {})
+
+    def __getitem__(self, key: Any) -> Any:
+        found = self.values[key]
+        return Drawn(found, self.like) if isinstance(found, np.ndarray) else Drawn(boxed(found), self.like)
+
+    def __repr__(self) -> str:
+        return f"{self.values.size} numbers that are drawn"
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[i] for i in range(len(self.values)))
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("shape", "ndim", "size") and self.like == "numpy":
+            return getattr(self.values, name)
+        if name in ("T", "mT"):
+            return Drawn(self.values.T, self.like)
+        if name == "shape":
+            return torch.Size(self.values.shape)
+        if name in ("device", "dtype"):
+            return torch.device("cpu") if name == "device" else torch.get_default_dtype()
+        return tracer().drawn_method(self, name)
+
+    def item(self) -> Any:
+        """Returns the only element."""
+        if self.values.size != 1:
+            refuse_one(self, "as one number")
+        return self.values.reshape(-1)[0]
+
+
+class Later:
+    """A tensor that is the same in every run, computed where it is used: only the branch that uses it does."""
+
+    def __init__(self, make: Callable[[], torch.Tensor]) -> None:
+        self.now = make
+
+
+@dataclass(eq=False)
+class Sifted:
+    """A sequence in which an element is there only on some paths.
+
+    Attributes:
+        items: every element that may be there, with whether it is: a bool, or what varies.
+        origin: the list that it is a view of, and its ``there`` of every element; or None.
+    """
+
+    items: list[tuple[Any, Any]]
+    origin: tuple[list[Any], list[Any]] | None = None
+
+    def whole(self) -> Any:
+        """Returns it as a list that varies."""
+        guard, form = tracer().guard, plain_diagram(())
+        for there, value in self.items:
+            added = dd.apply(lambda held, v: (v,) if held else (), diagram_of(there), diagram_of(value))
+            form = dd.given(dd.apply(operator.add, form, added), guard)
+            if len(dd.leaves(form)) > MOST_WAYS:
+                tracer().refuse(
+                    f"a sequence with at most {MOST_WAYS} forms where it is used as a whole",
+                    f"one of which {len(self.items)} elements may be missing",
+                    "loop over it",
+                )
+        return plain(dd.apply(list, form))
+
+    def length(self) -> Any:
+        """Returns how many elements are there."""
+        total = plain_diagram(0)
+        for there, _ in self.items:
+            total = dd.apply(operator.add, total, dd.apply(int, diagram_of(there)))
+        return plain(dd.given(total, tracer().guard))
+
+    def __bool__(self) -> bool:
+        refuse_one(self, "as a condition")
+
+    def __iter__(self) -> Iterator[Any]:
+        refuse_one(self, "as a sequence")
+
+    def __len__(self) -> int:
+        refuse_one(self, "as a sequence")
+
+    def append(self, value: Any) -> None:
+        """The list has one more element."""
+        assert self.origin is not None
+        self.origin[0].append(value)
+        self.origin[1].append(True)
+
+
+@dataclass(frozen=True)
+class Poison:
+    """What a name holds after branches left things there that cannot be one value; reading it is refused."""
+
+    expected: str
+    got: str
+    do: str
+
+
+def plain_kind(value: Any) -> Any:
+    """Returns what two plain values must share to be the values of one name; None: it is not a plain value."""
+    if isinstance(value, bool | int | float | str | bytes | range | slice | enum.Enum | np.number):
+        return type(value)
+    if value is None or isinstance(value, torch.dtype | torch.device | torch.Size | type):
+        return type(value)
+    if isinstance(value, Later):
+        return "tensor"
+    if isinstance(value, nn.Module | types.FunctionType | types.MethodType | types.BuiltinFunctionType):
+        return "callable"
+    return "callable" if type(value).__name__ == "Closure" else None
+
+
+def is_plain(value: Any) -> bool:
+    """Returns whether a value is one that may vary without a branch of the graph."""
+    return plain_kind(value) is not None
+
+
+def plain(diagram: dd.Diagram) -> Any:
+    """Returns the value itself where it does not vary, else a :class:`Varying`."""
+    return diagram.value if isinstance(diagram, dd.Leaf) else Varying(diagram)
+
+
+def plain_diagram(value: Any) -> dd.Diagram:
+    """Returns the diagram of a value that does not vary."""
+    return dd.Leaf(value)
+
+
+def boxed(value: Any) -> NDArray[Any]:
+    """Returns a 0-dimensional array of objects that holds ``value``."""
+    array = np.empty((), dtype=object)
+    array[()] = value
+    return array
+
+
+def is_symbolic(value: Any) -> bool:
+    """Returns whether a value depends on a decision."""
+    return isinstance(value, Varying | Uniform | Drawn)
+
+
+def at_hand(value: Any) -> Any:
+    """Returns the value, computed here where it is one for later."""
+    return value.now() if isinstance(value, Later) else value
+
+
+def has_tensors(value: Any) -> bool:
+    """Returns whether a value varies among values of which some are tensors."""
+    return isinstance(value, Varying) and any(isinstance(v, Later | torch.Tensor) for v in dd.leaves(value.diagram))
+
+
+def settled(value: Any) -> Any:
+    """Returns the value as it is under the decisions that are made here."""
+    return at_hand(plain(dd.given(value.diagram, tracer().guard))) if isinstance(value, Varying) else value
+
+
+def diagram_of(value: Any) -> dd.Diagram:
+    """Returns the diagram of a value that may vary."""
+    if isinstance(value, Drawn):
+        value = value.item()
+    if isinstance(value, Uniform):
+        tracer().refuse(
+            CHOOSES,
+            "one that is used as a number",
+            "compare it, or make the number an input of the model",
+        )
+    return value.diagram if isinstance(value, Varying) else dd.Leaf(value)

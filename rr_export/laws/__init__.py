@@ -1,0 +1,1 @@
+"""The laws of routes and paths: policies, sites as data, paths, the plan. numpy only."""

@@ -1,0 +1,266 @@
+"""Point 5: every target of a bundle gives what the model gives, on the same paths, with the law that it states."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Collection, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from rr_export.bundle.bundle import Bundle, load
+from rr_export.errors import ParityError
+from rr_export.laws.plan import Plan
+from rr_export.lowering.deciding_slice import Path_
+from rr_export.parity.compare import Arrays, Comparison, check_tolerances
+from rr_export.parity.law import FALSE_ALARM, rejected
+from rr_export.parity.laziness import misplaced_nodes, missing_gates
+from rr_export.parity.nearest import check_nearest
+from rr_export.parity.paths import Progress, check_paths
+from rr_export.parity.report import Check, Report
+from rr_export.parity.streams import EAGER_SEEDS, MIXED_SEEDS, mixed_path
+from rr_export.parity.subject import Answer, File, Original, Reference
+from rr_export.targets.frozen_paths import site_variations
+from rr_export.targets.provider_table import share_of
+from rr_runtime import Session
+from rr_runtime.engines.frozen import Frozen
+
+PARTS = ("rr-export", "rr-runtime", "onnxruntime", "numpy")
+CHOICES = 2**15  # seeds for which a frozen target says which path it takes
+
+
+def verify_targets(
+    bundle: Bundle | str | os.PathLike[str],
+    names: Collection[str] = (),
+    *,
+    provider: str = "cpu",
+    inputs: Mapping[str, NDArray[Any]] | None = None,
+    rtol: float = 1e-4,
+    atol: float = 1e-5,
+    max_paths: int = 256,
+    progress: Progress | None = None,
+) -> Report:
+    """The targets of a bundle are its model, on an execution provider of this machine; no eager model is needed.
+
+    Args:
+        bundle: a bundle whose own model was verified, or the place of one.
+        names: which targets; none: all.
+        provider: where they run; the bundle's own model, which they are compared with, runs on the CPU.
+        inputs: arrays by input name; the bundle's first golden case has some.
+        rtol: relative tolerance of forms that change no value; the others have a share of the deviation of their own.
+        atol: absolute tolerance of these.
+        max_paths: as for ``verify``.
+        progress: called with (stage, done, total).
+
+    Raises:
+        ParityError: something does not hold; its ``report`` says what.
+        ValueError: the bundle has no such target, or no inputs.
+    """
+    check_tolerances(rtol, atol, max_paths)
+    opened = bundle if isinstance(bundle, Bundle) else load(bundle)
+    missing = [name for name in names if name not in opened.targets]
+    if missing or not opened.targets:
+        known = ", ".join(opened.targets) or "none"
+        raise ValueError(f"verify: expected targets of the bundle ({known}), got {missing or 'none'}; package them")
+    if inputs is None and not opened.golden:
+        raise ValueError("verify: expected inputs, or a bundle folder with golden cases, got neither; pass inputs=")
+    given = dict(opened.golden[0].inputs if inputs is None else inputs)
+    tell = progress or (lambda stage, done, total: None)
+    with opened.folder() as folder:
+        original = Original(File(folder, opened), given)
+        checks = tuple(
+            check_target(
+                opened,
+                folder,
+                name,
+                original,
+                provider=provider,
+                rtol=rtol,
+                atol=atol,
+                max_paths=max_paths,
+                progress=tell,
+            )
+            for name in names or opened.targets
+        )
+    report = Report(
+        checks, str(opened.path or "bundle"), {p: version(p) for p in PARTS} | {"Python": platform.python_version()}
+    )
+    if not report.passed:
+        raise ParityError(f"verify: expected the same model, got differences\n{report}", report)
+    return report
+
+
+def check_target(
+    bundle: Bundle,
+    folder: Path,
+    name: str,
+    reference: Reference,
+    *,
+    provider: str = "cpu",
+    rtol: float,
+    atol: float,
+    max_paths: int,
+    progress: Progress,
+) -> Check:
+    """Compares a target with what is right: outputs path by path, nearest path, seeds, and a frozen law."""
+    try:
+        return _check_target(
+            bundle, folder, name, reference, provider, {"rtol": rtol, "atol": atol}, max_paths, progress
+        )
+    except Exception as error:  # onnxruntime's own exceptions have no common base
+        text = f"expected an answer, got {type(error).__name__}: {error}"
+        return Check(f"target {name}", False, "it fails", (text,))
+
+
+def _check_target(
+    bundle: Bundle,
+    folder: Path,
+    name: str,
+    reference: Reference,
+    provider: str,
+    near: Mapping[str, float],
+    max_paths: int,
+    progress: Progress,
+) -> Check:
+    about = bundle.targets[name].about
+    try:
+        file = TargetFile(Session(folder, provider=provider, target=name), bundle.plan)
+    except Exception as error:  # onnxruntime's own exceptions have no common base
+        return Check(f"target {name}", False, "it does not open", (f"expected a session, got {error}",))
+    sizes = about.get("sizes", {})
+    axes = {row["name"]: row["shape"] for row in bundle.manifest["inputs"]}
+    right = reference.resized(sizes, axes) if sizes else reference
+    free = {n: [d if d not in sizes else 0 for d in shape] for n, shape in axes.items()}
+    tolerances, loose = _tolerances(near, bundle.manifest["tolerances"], about, provider)
+    frozen = [tuple(row["path"]) for row in about.get("paths", ())]
+    paths = check_paths(
+        right,
+        file,
+        axes=free,
+        bounds=bundle.manifest.get("axes", {}),
+        max_paths=max_paths,
+        paths=frozen or None,
+        progress=progress,
+        **tolerances,
+    )
+    parts = [paths, check_nearest(right, file, max_paths, progress, paths=frozen or None)]
+    parts.append(Check("form", not loose, "", tuple(loose + _form_failures(bundle, name))))
+    if bundle.plan.sites:
+        parts.append(
+            _check_seeds(
+                right, file, set(frozen), Comparison(tolerances["rtol"], tolerances["atol"], tolerances["share"])
+            )
+        )
+    if frozen:
+        parts.append(_check_frozen_law(bundle.plan, about, file))
+    return Check(
+        f"target {name}",
+        not any(part.failures for part in parts),
+        f"{about['form']}, {about['precision']}, for {about['provider']}, run on {provider}: "
+        + "; ".join(part.summary for part in parts if part.summary),
+        tuple(text for part in parts for text in part.failures),
+        {key: value for part in parts for key, value in part.figures.items()},
+    )
+
+
+def _tolerances(
+    near: Mapping[str, float], own: Mapping[str, float], about: Mapping[str, Any], provider: str
+) -> tuple[dict[str, float], list[str]]:
+    """Returns what outputs are compared with, and what the target states beyond what its kind may."""
+    limit = share_of(about["provider"], about["precision"])
+    most = {**own, "share": limit}
+    loose = [
+        f"{key}: expected a tolerance of at most {value:g} for {about['precision']}, got {about.get(key, 0.0):g}"
+        for key, value in most.items()
+        if not about.get(key, 0.0) <= value
+    ]
+    exact = provider == "cpu" and about["precision"] == "float32"  # whatever the provider it is made for allows
+    return {**near, "share": 0.0 if exact else limit}, loose
+
+
+def _form_failures(bundle: Bundle, name: str) -> list[str]:
+    """One graph still skips what it does not take: every site has its ``If``, and the branches lie inside."""
+    target = bundle.targets[name]
+    models = [model for model in target.models.values() if isinstance(model, ir.Model)]
+    if target.about["form"] != "routed" or not bundle.plan.sites:
+        return []
+    return [text for model in models for text in missing_gates(model, bundle) + misplaced_nodes(model)]
+
+
+class TargetFile:
+    """A target, called like the file that it stands for."""
+
+    def __init__(self, session: Session, plan: Plan) -> None:
+        self.session, self.plan = session, plan
+
+    def on_path(self, inputs: Arrays, path: Path_) -> Answer:
+        """Returns what the target gives when forced to ``path``."""
+        if not self.plan.sites:
+            return Answer(self.session.run(inputs).outputs, np.empty(0, np.int64))
+        result = self.session.run(inputs, path=list(path))
+        assert result.path is not None
+        return Answer(result.outputs, result.path)
+
+    def on_seed(self, inputs: Arrays, seed: int, path: Path_ | None = None) -> Answer:
+        """Returns what the target gives with ``seed``, where ``path`` does not force a route."""
+        result = self.session.run(inputs, seed=seed, path=None if path is None else list(path))
+        assert result.path is not None
+        return Answer(result.outputs, result.path)
+
+
+def _check_seeds(right: Reference, file: TargetFile, frozen: set[Path_], near: Comparison) -> Check:
+    """A seed takes the model's path; a frozen target takes one that it has, and gives what that path gives."""
+    failures: list[str] = []
+    for seed in (*EAGER_SEEDS, *MIXED_SEEDS):
+        path = mixed_path(file.plan, seed).tolist() if seed in MIXED_SEEDS else [-1] * len(file.plan.sites)
+        if frozen and seed in MIXED_SEEDS:
+            continue
+        got = file.on_seed(right.inputs, seed, path)
+        taken = tuple(got.path.tolist())
+        expected = right.on_path(taken) if frozen else right.on_seed_and_path(seed, path)
+        if frozen and taken not in frozen:
+            failures.append(f"seed {seed}: expected a packaged path, got {list(taken)}")
+        elif not np.array_equal(expected.path, got.path):
+            failures.append(f"seed {seed}, path {path}: expected path {expected.path.tolist()}, got {list(taken)}")
+        else:
+            near.add(f"seed {seed}, path {path}", expected.outputs, got.outputs)
+    failures += near.failures
+    return Check("seeds", not failures, f"{len(EAGER_SEEDS)} seeds", tuple(failures))
+
+
+def _check_frozen_law(plan: Plan, about: Mapping[str, Any], file: TargetFile) -> Check:
+    """The frequency of every path is its weight, and the distance to the plan's law is the one that is stated."""
+    weights = np.array([row["weight"] for row in about["paths"]])
+    probabilities = np.array([plan.probability(row["path"]) for row in about["paths"]])
+    paths = [tuple(row["path"]) for row in about["paths"]]
+    found = {
+        "total_variation": max(0.0, 1.0 - float(np.minimum(weights, probabilities).sum())),
+        "site_variation": max(site_variations(plan, paths, weights)),
+    }
+    stated = about.get("distance", {})
+    failures = [
+        f"distance: expected a {key.replace('_', ' ')} of {value:.6g} to the plan, got the statement {stated.get(key)}"
+        for key, value in found.items()
+        if not isinstance(stated.get(key), float | int) or abs(value - stated[key]) > 1e-9
+    ]
+    engine = file.session.engine
+    assert isinstance(engine, Frozen)
+    free = np.full(len(plan.sites), -1)
+    seen = np.bincount([engine.choose(seed, free) for seed in range(CHOICES)], minlength=len(weights))
+    failures += [
+        f"path {about['paths'][k]['path']}: expected probability {weights[k]:.6g}, got {seen[k] / CHOICES:.6g}"
+        for k in rejected(seen, weights, CHOICES, FALSE_ALARM / len(weights))
+    ]
+    return Check(
+        "law",
+        not failures,
+        f"{len(weights)} paths over {CHOICES} seeds with their weights (false-alarm rate {FALSE_ALARM:g}); total "
+        f"variation to the plan {found['total_variation']:.3g}, of the site furthest off {found['site_variation']:.3g}",
+        tuple(failures),
+        {"frozen_paths": len(weights), **found},
+    )

@@ -1,0 +1,229 @@
+"""Saving and loading: atomic, nothing overwritten silently, everything checked."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+import torch
+from torch import nn
+
+import rr_export as rr
+import rr_export.bundle.bundle
+from rr_export.errors import BundleError
+from rr_runtime import Session
+from tests import nets
+
+
+@pytest.fixture(scope="module")
+def small() -> rr.Bundle:
+    return rr.export(nets.layers(2), (nets.example(),))
+
+
+@pytest.fixture
+def bundle(small: rr.Bundle) -> rr.Bundle:
+    return rr.Bundle(small.model, small.manifest, small.golden)
+
+
+def entries(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.iterdir())
+
+
+def test_a_folder_holds_what_is_shipped(bundle: rr.Bundle, tmp_path: Path) -> None:
+    folder = bundle.save(tmp_path / "out")
+    assert entries(folder) == ["golden.npz", "manifest.json", "model.onnx"]
+    assert entries(tmp_path) == ["out"]
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert set(manifest["files"]) == {"model.onnx", "golden.npz"}
+    assert [c["seed"] for c in manifest["golden"]] == [None, 0, 1]
+
+
+def test_what_is_loaded_is_what_was_saved(bundle: rr.Bundle, tmp_path: Path) -> None:
+    loaded = rr.load(bundle.save(tmp_path / "out"))
+    assert loaded.manifest == json.loads(json.dumps(bundle.manifest))
+    assert [s.name for s in loaded.plan.sites] == ["0", "1"]
+    assert len(loaded.golden) == 3
+    for a, b in zip(loaded.golden, bundle.golden, strict=True):
+        assert (a.seed, a.path, a.taken) == (b.seed, b.path, b.taken)
+        np.testing.assert_array_equal(a.outputs["output"], b.outputs["output"])
+
+
+def test_a_chain_survives_the_manifest(everything_bundle: rr.Bundle) -> None:
+    plan, original = everything_bundle.plan, rr.plan_of(nets.everything())
+    assert plan.chains == original.chains
+    for a, b in zip(plan.sites, original.sites, strict=True):
+        np.testing.assert_array_equal(a.policy.thresholds, b.policy.thresholds)
+        assert a.calls == b.calls or set(a.calls) == set(b.calls)
+
+
+def test_saving_the_same_again_is_fine(bundle: rr.Bundle, tmp_path: Path) -> None:
+    first = bundle.save(tmp_path / "out")
+    before = (first / "model.onnx").stat().st_mtime_ns
+    bundle.save(tmp_path / "out")
+    assert (first / "model.onnx").stat().st_mtime_ns == before
+
+
+def test_other_content_is_never_overwritten_silently(bundle: rr.Bundle, tmp_path: Path) -> None:
+    bundle.save(tmp_path / "out")
+    other = rr.export(nets.layers(1), (nets.example(),))
+    with pytest.raises(BundleError, match=r"expected no such folder, got one with other content"):
+        other.save(tmp_path / "out")
+    assert len(rr.load(tmp_path / "out").plan.sites) == 2
+    other.save(tmp_path / "out", overwrite=True)
+    assert len(rr.load(tmp_path / "out").plan.sites) == 1
+    assert entries(tmp_path) == ["out"]
+
+
+def test_a_foreign_folder_is_never_replaced(bundle: rr.Bundle, tmp_path: Path) -> None:
+    folder = tmp_path / "thesis"
+    folder.mkdir()
+    (folder / "chapter1.txt").write_text("precious")
+    with pytest.raises(BundleError, match=r"expected an earlier bundle to replace"):
+        bundle.save(folder, overwrite=True)
+    assert (folder / "chapter1.txt").read_text() == "precious"
+    assert entries(tmp_path) == ["thesis"]
+
+
+@pytest.mark.parametrize("manifest", ['{"manifest_version": 3}', "[]", "not json"])
+def test_bug_a_folder_with_a_foreign_manifest_is_never_replaced(
+    bundle: rr.Bundle, tmp_path: Path, manifest: str
+) -> None:
+    folder = tmp_path / "extension"
+    folder.mkdir()
+    (folder / "manifest.json").write_text(manifest)
+    (folder / "precious.txt").write_text("precious")
+    with pytest.raises(BundleError, match=r"expected an earlier bundle to replace, got '(manifest.json|precious.txt)'"):
+        bundle.save(folder, overwrite=True)
+    assert entries(folder) == ["manifest.json", "precious.txt"]
+
+
+def test_bug_a_bundle_with_foreign_files_is_never_replaced(bundle: rr.Bundle, tmp_path: Path) -> None:
+    folder = bundle.save(tmp_path / "out")
+    (folder / "notes.txt").write_text("precious")
+    with pytest.raises(BundleError, match=r"got 'notes.txt', which no bundle holds"):
+        rr.export(nets.layers(1), (nets.example(),)).save(folder, overwrite=True)
+    assert (folder / "notes.txt").read_text() == "precious"
+
+
+def test_an_empty_folder_is_filled(bundle: rr.Bundle, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    assert "model.onnx" in entries(bundle.save(tmp_path / "out"))
+
+
+def test_a_failed_save_leaves_nothing(bundle: rr.Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(rr_export.bundle.bundle.np, "savez", fail)
+    with pytest.raises(OSError, match="disk full"):
+        bundle.save(tmp_path / "out")
+    assert entries(tmp_path) == []
+
+
+def test_a_single_file_explains_itself(bundle: rr.Bundle, tmp_path: Path) -> None:
+    file = bundle.save(tmp_path / "model.onnx")
+    loaded = rr.load(file)
+    assert [s.name for s in loaded.plan.sites] == ["0", "1"]
+    result = Session(file).run({"input": nets.example().numpy()}, path=[1, 0])
+    assert result.path is not None and result.path.tolist() == [1, 0]
+
+
+def test_a_single_file_is_not_overwritten_silently(bundle: rr.Bundle, tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"something else")
+    with pytest.raises(BundleError, match=r"expected no such file, got one with other content"):
+        bundle.save(tmp_path / "model.onnx")
+    assert (tmp_path / "model.onnx").read_bytes() == b"something else"
+
+
+def test_a_single_file_cannot_have_external_data(bundle: rr.Bundle, tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"got a request for external data; save to a folder"):
+        bundle.save(tmp_path / "model.onnx", external_data=True)
+
+
+def big() -> tuple[nn.Module, torch.Tensor]:
+    torch.manual_seed(0)
+    blocks = [rr.LayerChoice(nn.Sequential(nn.Linear(256, 256), nn.ReLU()), 0.5) for _ in range(4)]
+    return nn.Sequential(*blocks).eval(), torch.randn(2, 256)
+
+
+def test_external_data_gives_the_same_outputs(tmp_path: Path) -> None:
+    model, x = big()
+    bundle = rr.export(model, (x,))
+    inside, outside = bundle.save(tmp_path / "inside"), bundle.save(tmp_path / "outside", external_data=True)
+    assert (outside / "model.onnx").stat().st_size < 100_000
+    assert (outside / "model.onnx.data").stat().st_size >= 4 * 256 * 256 * 4
+    onnx.checker.check_model(str(outside / "model.onnx"), full_check=True)
+    results = [Session(p).run({"input": x.numpy()}, seed=3) for p in (inside, outside)]
+    np.testing.assert_array_equal(results[0].outputs["output"], results[1].outputs["output"])
+    assert Session(outside).check() == 3
+    reloaded = rr.load(outside)
+    assert rr.verify(reloaded, model, (x,)).passed
+    again = reloaded.save(tmp_path / "again", external_data=True)
+    assert (again / "model.onnx.data").read_bytes() == (outside / "model.onnx.data").read_bytes()
+    assert reloaded.save(tmp_path / "one.onnx").stat().st_size >= 4 * 256 * 256 * 4
+
+
+def test_saving_externally_leaves_the_bundle_in_memory_alone(tmp_path: Path) -> None:
+    model, x = big()
+    bundle = rr.export(model, (x,))
+    bundle.save(tmp_path / "outside", external_data=True)
+    shutil.rmtree(tmp_path / "outside")
+    content = ir.to_proto(bundle.model).SerializeToString()
+    assert len(content) > 4 * 256 * 256 * 4
+
+
+def test_weights_above_the_limit_go_outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rr_export.bundle.bundle, "EXTERNAL_ABOVE", 100_000)
+    model, x = big()
+    bundle = rr.export(model, (x,))
+    assert "model.onnx.data" in entries(bundle.save(tmp_path / "out"))
+    with pytest.raises(BundleError, match=r"save to a folder"):
+        bundle.save(tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda f: (f / "model.onnx").write_bytes((f / "model.onnx").read_bytes()[:-9]), r"model.onnx"),
+        (
+            lambda f: (f / "model.onnx").write_bytes((f / "model.onnx").read_bytes()[::-1]),
+            r"model.onnx.*sha256|SHA-256",
+        ),
+        (lambda f: (f / "golden.npz").unlink(), r"golden.npz"),
+        (lambda f: (f / "manifest.json").unlink(), r"manifest.json"),
+        (lambda f: (f / "manifest.json").write_text("{"), r"manifest.json"),
+        (lambda f: (f / "parity.json").write_text("{"), r"parity.json: expected a parity report"),
+    ],
+)
+def test_a_damaged_bundle(bundle: rr.Bundle, tmp_path: Path, change: Any, message: str) -> None:
+    folder = bundle.save(tmp_path / "out")
+    change(folder)
+    with pytest.raises(BundleError, match=message):
+        rr.load(folder)
+
+
+def test_a_foreign_file(tmp_path: Path) -> None:
+    (tmp_path / "foreign.onnx").write_bytes(b"not a model")
+    with pytest.raises(BundleError, match=r"foreign.onnx"):
+        rr.load(tmp_path / "foreign.onnx")
+    torch.onnx.export(nn.Linear(2, 2).eval(), (torch.zeros(1, 2),), tmp_path / "plain.onnx", dynamo=True, verbose=False)
+    with pytest.raises(BundleError, match=r"plain.onnx.*manifest"):
+        rr.load(tmp_path / "plain.onnx")
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"got nothing there"):
+        rr.load(tmp_path / "nothing")
+
+
+def test_the_size_is_that_of_the_unique_weights(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(*(rr.LayerChoice(nn.Linear(512, 512), 0.5) for _ in range(6))).eval()
+    file = rr.export(model, (torch.randn(1, 512),)).save(tmp_path / "model.onnx")
+    assert file.stat().st_size <= 1.02 * sum(p.numel() * 4 for p in model.parameters())
