@@ -1,8 +1,10 @@
 """rr_export: randomly routed PyTorch models as one ONNX file, proven to be the same model."""
 
 from rr_export.bundle.bundle import Bundle, load
-from rr_export.eager.run import forced, recorded, seeded
-from rr_export.eager.sites import LayerChoice, OperationChoice, ParameterChoice
+from rr_export.eager.blocks import forced, recorded, seeded
+from rr_export.eager.layer_choice import LayerChoice
+from rr_export.eager.operation_choice import OperationChoice
+from rr_export.eager.parameter_choice import ParameterChoice
 from rr_export.errors import ParityError, RRExportError
 from rr_export.export import export
 from rr_export.laws.plan import Plan, Site

@@ -16,7 +16,8 @@ from rr_export.bundle.manifest import TensorRow, write_manifest
 from rr_export.capture.python.detect import streams_kept
 from rr_export.capture.request import bind_request, flat_inputs, flat_outputs
 from rr_export.capture.trace import capture
-from rr_export.eager.run import forced, open_runs_at, seeded
+from rr_export.eager.blocks import forced, seeded
+from rr_export.eager.opening import open_runs_at
 from rr_export.errors import CaptureError
 from rr_export.laws.plan import Plan
 from rr_export.lowering import INTERFACES, RESERVED, lower

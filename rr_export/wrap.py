@@ -9,8 +9,10 @@ from typing import Any
 from torch import nn
 
 from rr_export.capture.trace import trace_plan
-from rr_export.eager.run import Choice, open_runs_at, tree_plan
-from rr_export.eager.sites import LayerChoice
+from rr_export.eager.choice import Choice
+from rr_export.eager.layer_choice import LayerChoice
+from rr_export.eager.module_tree import tree_plan
+from rr_export.eager.opening import open_runs_at
 from rr_export.errors import PlanError
 from rr_export.laws.plan import Plan
 from rr_export.laws.policies import Markov, Policy

@@ -18,7 +18,8 @@ from torch.fx.experimental.symbolic_shapes import statically_known_true
 from torch.utils import _pytree as pytree
 
 from rr_export.capture.request import Request, dotted
-from rr_export.eager.run import Choice, identity, plan_with_calls, sites_of
+from rr_export.eager.choice import Choice, identity, sites_of
+from rr_export.eager.module_tree import plan_with_calls
 from rr_export.errors import CaptureError
 from rr_export.laws.plan import Plan
 

@@ -35,7 +35,9 @@ from rr_export.capture.python.program import (
 )
 from rr_export.capture.recorder import SCOPE_KEY, Call, DenseRecorder
 from rr_export.capture.request import Bounds, bind_request, dotted, name_graph, suggested_bounds
-from rr_export.eager.run import Choice, recording_with, remember_code
+from rr_export.eager.choice import Choice
+from rr_export.eager.code_sites import remember_code
+from rr_export.eager.tracers import recording_with
 from rr_export.errors import CaptureError
 from rr_export.laws.plan import Plan
 from rr_export.quiet_loggers import only_errors

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rr_export.eager.run import recorded
+from rr_export.eager.blocks import recorded
 from rr_export.laws.plan import Plan
 from rr_export.lowering.deciding_slice import RoutingSlice, threshold_failures
 from rr_export.parity import first_runs

@@ -18,7 +18,9 @@ from torch.utils import _pytree as pytree
 
 from rr_export.bundle.bundle import MODEL, Bundle
 from rr_export.capture.request import Request, bind_request, flat_inputs, flat_outputs
-from rr_export.eager.run import code_of, forced, free_routes, open_runs_at, recorded, seeded
+from rr_export.eager.blocks import forced, recorded, seeded
+from rr_export.eager.code_sites import code_of
+from rr_export.eager.opening import free_routes, open_runs_at
 from rr_export.laws.plan import Plan
 from rr_export.lowering import DRAWS, PATH, SEED, TAKEN
 from rr_export.lowering.deciding_slice import Path_, cut_at_path

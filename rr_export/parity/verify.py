@@ -13,7 +13,7 @@ from torch import nn
 
 from rr_export.bundle.bundle import Bundle, load
 from rr_export.capture.trace import trace_plan
-from rr_export.eager.run import Choice
+from rr_export.eager.choice import Choice
 from rr_export.errors import ParityError
 from rr_export.lowering.deciding_slice import routing_slice
 from rr_export.parity.compare import check_tolerances

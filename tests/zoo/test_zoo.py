@@ -7,7 +7,7 @@ import warnings
 import pytest
 
 import rr_export as rr
-from rr_export.eager.run import code_of
+from rr_export.eager.code_sites import code_of
 from tests.zoo import branches, chains, conds, draws, export_db, gates, loops, refused, state, training
 from tests.zoo.case import Case
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from rr_export.capture.python import diagram as dd
 from rr_export.capture.python.random_functions import Law
-from rr_export.eager.run import Choice
+from rr_export.eager.choice import Choice
 
 _BETWEEN = ("torch", "numpy", "random", "rr_export", "contextlib", "functools")  # code between the author's and a draw
 

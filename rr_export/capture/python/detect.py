@@ -28,7 +28,7 @@ from rr_export.capture.python.source_code import is_library_code, is_library_fil
 from rr_export.capture.python.training import routed_in_training
 from rr_export.capture.recorder import DenseRecorder
 from rr_export.capture.request import bind_request
-from rr_export.eager.run import recording_with
+from rr_export.eager.tracers import recording_with
 from rr_export.errors import CaptureError, RunError
 
 logger = logging.getLogger(__name__)

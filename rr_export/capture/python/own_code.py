@@ -28,7 +28,7 @@ from rr_export.capture.python.program import Program
 from rr_export.capture.python.random_functions import IN_PLACE, Asked, Law, reading
 from rr_export.capture.python.training import routed_in_training
 from rr_export.capture.python.varied import Varied
-from rr_export.eager.run import CodeRun, CodeSite
+from rr_export.eager.code_sites import CodeRun, CodeSite
 from rr_export.errors import RunError
 from rr_export.laws.plan import Plan
 

@@ -34,7 +34,8 @@ from rr_export.capture.python.training import TrainingNoiseError, routed_in_trai
 from rr_export.capture.python.values import active
 from rr_export.capture.recorder import Call, DenseRecorder
 from rr_export.capture.request import bind_request
-from rr_export.eager.run import Choice, recording_with
+from rr_export.eager.choice import Choice
+from rr_export.eager.tracers import recording_with
 from rr_export.errors import CaptureError, PlanError
 from rr_export.laws.plan import Plan, Site
 from rr_export.laws.policies import Categorical, Markov, Policy
