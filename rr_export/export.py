@@ -8,25 +8,23 @@ from importlib.metadata import version
 from typing import Any
 
 import onnx_ir as ir
-import torch
 from torch import nn
 
-from rr_export.bundle.bundle import Bundle, GoldenCase
+from rr_export.bundle.bundle import Bundle
 from rr_export.bundle.manifest import TensorRow, write_manifest
+from rr_export.capture.captured import Captured
 from rr_export.capture.python.detect import streams_kept
-from rr_export.capture.request import bind_request, flat_inputs, flat_outputs
+from rr_export.capture.request import bind
 from rr_export.capture.trace import capture
-from rr_export.eager.blocks import forced, seeded
-from rr_export.eager.opening import open_runs_at
 from rr_export.errors import CaptureError
-from rr_export.laws.plan import Plan
 from rr_export.lowering import INTERFACES, RESERVED, lower
 from rr_export.lowering.sink import sites_without_if
+from rr_export.parity.golden_cases import golden_cases
 from rr_export.parity.recheck import recheck
+from rr_export.parity.subject import Eager
 from rr_export.passes import place_weights, simplify
 from rr_export.targets import find_target, package
 
-GOLDEN_SEEDS = (0, 1)
 PRODUCERS = ("rr-export", "torch", "onnx", "onnxscript", "onnx-ir")
 
 
@@ -66,6 +64,28 @@ def export(
         LoweringError: a value leaves a branch other than as its result.
         ValueError, TypeError: the arguments are wrong; raised before any work.
     """
+    targets = _checked_targets(interface, target, sizes)
+    request = bind(model, args, kwargs, dynamic_shapes)
+    with streams_kept():
+        captured = capture(request, opset=opset, training=None if keep_training_routes else ())
+        _warn_of_no_sites(captured, model)
+        lowered = lower(captured, interface=interface)
+        gated = lowered.clone() if captured.has_gates else None
+        idle = sites_without_if(lowered, captured.plan)
+        simplify(lowered)
+        place_weights(lowered)
+        bundle = Bundle(lowered, _manifest(captured, lowered, interface, opset, idle))
+        eager = Eager(request)
+        if captured.program is not None:
+            recheck(bundle, eager, gated)
+        bundle.golden = golden_cases(eager, captured.plan)
+    for name in targets:
+        bundle = package(bundle, name, sizes=sizes)
+    return bundle
+
+
+def _checked_targets(interface: str, target: str | Sequence[str], sizes: Mapping[str, int] | None) -> list[str]:
+    """Returns the names of the targets that are asked for, after all options but the model's own were checked."""
     if interface not in INTERFACES:
         raise ValueError(f"interface: expected one of {', '.join(INTERFACES)}, got {interface!r}; choose one")
     targets = [find_target(name).name for name in ([target] if isinstance(target, str) else target)]
@@ -73,43 +93,26 @@ def export(
         raise ValueError(f"target: expected every target once, got {', '.join(targets)}; name each once")
     if sizes and not targets:
         raise ValueError("sizes: expected a target beside them, got none; the routed model keeps its named axes")
-    with streams_kept():
-        bundle = _routed(model, args, dict(kwargs or {}), dynamic_shapes, opset, interface, keep_training_routes)
-    for name in targets:
-        bundle = package(bundle, name, sizes=sizes)
-    return bundle
+    return targets
 
 
-def _routed(
-    model: nn.Module,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    dynamic_shapes: Any,
-    opset: int,
-    interface: str,
-    keep_training_routes: bool,
-) -> Bundle:
-    """The bundle of the routed model, without targets."""
-    captured = capture(
-        model, args, kwargs, dynamic_shapes=dynamic_shapes, opset=opset, keep_training_routes=keep_training_routes
-    )
+def _warn_of_no_sites(captured: Captured, model: nn.Module) -> None:
     if not captured.plan.sites and captured.program is None:
         warnings.warn(
             f"export: expected a model with sites, got {type(model).__name__} without any; it is exported as it is, "
             "without inputs or outputs of rr_export",
             stacklevel=3,
         )
-    lowered = lower(captured, interface=interface)
-    gated = lowered.clone() if captured.has_gates else None
-    idle = sites_without_if(lowered, captured.plan)
-    simplify(lowered)
-    place_weights(lowered)
-    manifest = write_manifest(
+
+
+def _manifest(captured: Captured, model: ir.Model, interface: str, opset: int, idle: list[str]) -> dict[str, Any]:
+    """What the file says about itself, also written into the model's metadata."""
+    return write_manifest(
         captured.plan,
         interface=interface,
         opset=opset,
-        inputs=_rows(lowered.graph.inputs),
-        outputs=_rows(lowered.graph.outputs),
+        inputs=_rows(model.graph.inputs),
+        outputs=_rows(model.graph.outputs),
         producer={name: version(name) for name in PRODUCERS},
         rtol=1e-4,
         atol=1e-5,
@@ -117,11 +120,6 @@ def _routed(
         axes=captured.axes,
         training_routes=captured.training_routes,
     )
-    bundle = Bundle(lowered, manifest)
-    if captured.program is not None:
-        recheck(bundle, model, args, kwargs, gated)
-    bundle.golden = _golden(model, args, kwargs, captured.plan)
-    return bundle
 
 
 def _rows(values: Iterable[ir.Value]) -> list[TensorRow]:
@@ -138,26 +136,3 @@ def _rows(values: Iterable[ir.Value]) -> list[TensorRow]:
             )
         rows.append((value.name, dtype.name, [d if isinstance(d, int) else str(d.value) for d in value.shape]))
     return rows
-
-
-def _golden(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], plan: Plan) -> list[GoldenCase]:
-    """The eager model on its most probable path, and on the draws of a few seeds."""
-    request = bind_request(model, args, kwargs, None)
-    inputs = flat_inputs(request, args, kwargs)
-
-    def case(seed: int | None, path: tuple[int, ...] | None, taken: tuple[int, ...]) -> GoldenCase:
-        with torch.no_grad():
-            outputs = flat_outputs(model(*args, **kwargs), inputs)
-        return GoldenCase(seed, path, taken, inputs, outputs)
-
-    if not plan.sites:
-        return [case(None, None, ())]
-    open_runs_at(model)
-    path = plan.most_probable()
-    with forced(model, path):
-        cases = [case(None, path, path)]
-    for seed in GOLDEN_SEEDS:
-        with seeded(model, seed) as record:
-            done = case(seed, None, ())
-        cases.append(GoldenCase(seed, None, tuple(map(int, record.path)), done.inputs, done.outputs))
-    return cases

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from rr_export.capture.request import bind
 from rr_export.capture.trace import trace_plan
 from rr_export.eager.choice import Choice
 from rr_export.eager.layer_choice import LayerChoice
@@ -103,7 +104,7 @@ def plan_of(
         if keep_training_routes:
             raise ValueError("plan_of: expected args with keep_training_routes, got none; give example arguments")
         return tree_plan(model)
-    return trace_plan(model, args or (), kwargs, training=None if keep_training_routes else ())
+    return trace_plan(bind(model, args or (), kwargs), training=None if keep_training_routes else ())
 
 
 def _holds(layer: nn.Module, other: nn.Module) -> bool:

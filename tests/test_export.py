@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import rr_export as rr
+from rr_export.capture.request import bind
+from rr_export.parity.terms import Terms
 from rr_export.parity.verify import verify_points
 from tests import nets
 
@@ -168,7 +170,7 @@ def test_every_path_is_the_eager_model(name: str, interface: str, tmp_path: Path
     bundle.save(tmp_path / "out")
     tolerance = 2e-3 if name == "half" else 1e-5
     points = ("paths", "streams", "laziness")
-    checks = verify_points(bundle, tmp_path / "out", model, args, points=points, rtol=tolerance, atol=tolerance)
+    checks = verify_points(bundle, tmp_path / "out", bind(model, args), Terms(tolerance, tolerance), points=points)
     assert [c.failures for c in checks if c.passed is False] == []
     assert [c.name for c in checks] == list(points)
 
@@ -259,5 +261,5 @@ def test_random_networks(tmp_path_factory: pytest.TempPathFactory, make: Callabl
     bundle = rr.export(model, (rows(2, W),))
     folder = bundle.save(tmp_path_factory.mktemp("random") / "out")
     points = ("paths", "streams", "laziness")
-    checks = verify_points(bundle, folder, model, (rows(2, W),), points=points, max_paths=40)
+    checks = verify_points(bundle, folder, bind(model, (rows(2, W),)), Terms(max_paths=40), points=points)
     assert [c.failures for c in checks if c.passed is False] == []

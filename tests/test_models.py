@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import rr_export as rr
+from rr_export.capture.request import bind
 from rr_export.parity.verify import verify_points
 
 transformers = pytest.importorskip("transformers")
@@ -79,5 +80,5 @@ def test_routed_layers(name: str, tmp_path: Path) -> None:
     bundle = rr.export(model, (), kwargs, dynamic_shapes=dynamic)
     folder = bundle.save(tmp_path / name)
     points = ("paths", "streams", "laziness")
-    checks = verify_points(bundle, folder, model, (), kwargs, points=points)
+    checks = verify_points(bundle, folder, bind(model, (), kwargs), points=points)
     assert [c.failures for c in checks if c.passed is False] == []

@@ -47,7 +47,6 @@ class Call:
 class DenseRecorder:
     """Runs every branch of every called site, and watches what the branches do."""
 
-    root: nn.Module
     request: Request
     markers: bool
     calls: list[Call] = field(default_factory=list)
@@ -55,6 +54,7 @@ class DenseRecorder:
     around: Callable[[int, int], AbstractContextManager[None]] = lambda call, branch: nullcontext()
 
     def __post_init__(self) -> None:
+        self.root = self.request.model
         self.sites = sites_of(self.root)
         self.names = list(self.sites)
         self.index = {identity(site): i for i, site in enumerate(self.sites.values())}
@@ -73,11 +73,7 @@ class DenseRecorder:
 
     def watch_inputs(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         """Forward pre-hook of the root: remembers the inputs whose axes are to stay dynamic."""
-        self.inputs = [
-            (self.request.input_name(path), leaf)
-            for path, leaf in pytree.tree_leaves_with_path((args, kwargs))
-            if isinstance(leaf, torch.Tensor)
-        ]
+        self.inputs = self.request.tensors(args, kwargs)
 
     def call_site(self, site: Choice, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Returns the joined outputs of all branches, and logs the call."""

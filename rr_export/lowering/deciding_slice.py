@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from rr_export.bundle.bundle import Bundle
 from rr_export.laws.plan import Plan
-from rr_export.lowering import DRAWS, PATH, SEED, TAKEN
+from rr_export.lowering.prelude import DRAWS, PATH, SEED, TAKEN
 from rr_export.lowering.reach import LATENT
 from rr_runtime.draws import draws
 

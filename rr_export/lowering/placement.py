@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
+from rr_export.capture.captured import Captured
 from rr_export.capture.recorder import SCOPE_KEY
-from rr_export.capture.trace import Captured
 from rr_export.errors import LoweringError
 
 Scope = tuple[tuple[int, int], ...]

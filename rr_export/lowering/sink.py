@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 
+from rr_export.capture.captured import Captured
 from rr_export.capture.recorder import SCOPE_KEY
-from rr_export.capture.trace import Captured
 from rr_export.laws.plan import Plan
 from rr_export.lowering.builder import Builder
 from rr_export.lowering.placement import MARKERS, Placement, Scope, parse_scope

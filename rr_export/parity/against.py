@@ -8,7 +8,6 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,14 +25,15 @@ from rr_export.lint.rules.branches import check_defaults
 from rr_export.lint.rules.contract import check_contract
 from rr_export.lowering import DRAWS, PATH, SEED, TAKEN
 from rr_export.lowering.deciding_slice import Path_, RoutingSlice, cut_at_path, cut_routing
-from rr_export.parity.compare import Arrays, Comparison, check_tolerances
+from rr_export.parity.compare import Arrays
 from rr_export.parity.law import check_law
 from rr_export.parity.laziness import LEVELS, kernels, paths_taking_everything, profiling_options
 from rr_export.parity.nearest import check_nearest
-from rr_export.parity.paths import Progress, check_paths, choose_paths
+from rr_export.parity.paths import check_paths, choose_paths
 from rr_export.parity.report import Check, Report
 from rr_export.parity.streams import check_streams
 from rr_export.parity.subject import Answer, Candidate, File, Original, forcing_feeds
+from rr_export.parity.terms import Progress, Terms, silent
 from rr_runtime.draws import draws
 
 POINTS = ("contract", "paths", "nearest", "streams", "law", "laziness")
@@ -79,9 +79,7 @@ def verify_against(
         LintError: the file is no ONNX model.
         ValueError: a wrong argument.
     """
-    check_tolerances(rtol, atol, max_paths)
-    if not 0 <= share < 1:
-        raise ValueError(f"verify: expected a share of at least 0 and below 1, got {share}; 0.1 is a tenth")
+    terms = Terms(rtol, atol, share, max_paths, progress or silent)
     opened = bundle if isinstance(bundle, Bundle) else load(bundle)
     if inputs is None and not opened.golden:
         raise ValueError(
@@ -89,11 +87,8 @@ def verify_against(
             "inputs= (--input)"
         )
     given = dict(opened.golden[0].inputs if inputs is None else inputs)
-    tell = progress or (lambda stage, done, total: None)
     with opened.folder() as folder:
-        checks = check_points(
-            Path(file), opened, folder, given, rtol=rtol, atol=atol, share=share, max_paths=max_paths, progress=tell
-        )
+        checks = check_points(Path(file), opened, folder, given, terms)
     report = Report(checks, str(file), {p: version(p) for p in PARTS} | {"Python": platform.python_version()})
     if not report.passed:
         raise ParityError(f"verify: expected the same model, got differences\n{report}", report)
@@ -105,13 +100,9 @@ def check_points(
     bundle: Bundle,
     folder: Path,
     inputs: Arrays,
+    terms: Terms,
     *,
     points: Collection[str] = POINTS,
-    rtol: float,
-    atol: float,
-    share: float = 0.0,
-    max_paths: int,
-    progress: Progress,
 ) -> tuple[Check, ...]:
     """Returns the checks of some points of the proof; where the file does not load there is nothing else to compare."""
     subject = read(file)
@@ -124,17 +115,15 @@ def check_points(
     original = Original(File(folder, bundle), inputs)
     axes = {row["name"]: row["shape"] for row in bundle.manifest["inputs"]}
     bounds = bundle.manifest.get("axes", {})
-    near = Comparison(rtol, atol, share)
-    compare = partial(check_paths, axes=axes, bounds=bounds, max_paths=max_paths, progress=progress)
     checks: dict[str, Callable[[], Check]] = {
         "contract": lambda: contract,
-        "paths": lambda: compare(original, rewritten, rtol=rtol, atol=atol, share=share),
-        "nearest": lambda: check_nearest(original, rewritten, max_paths, progress),
+        "paths": lambda: check_paths(original, rewritten, terms, axes=axes, bounds=bounds),
+        "nearest": lambda: check_nearest(original, rewritten, terms),
     }
     if bundle.plan.sites:
         checks |= {
-            "streams": lambda: _check_streams(original, rewritten, near, progress),
-            "law": lambda: check_law(None, rewritten, rewritten.routing(inputs), inputs, progress=progress),
+            "streams": lambda: _check_streams(original, rewritten, terms),
+            "law": lambda: check_law(None, rewritten, rewritten.routing(inputs), inputs, terms),
             "laziness": lambda: _check_laziness(original, rewritten),
         }
     return tuple(_guard(name, check) for name, check in checks.items() if name in points)
@@ -228,11 +217,10 @@ def _check_contract(subject: Subject, bundle: Bundle) -> Check:
     return Check("contract", not failures, summary, tuple(failures))
 
 
-def _check_streams(original: Original, file: Rewritten, near: Comparison, tell: Progress) -> Check:
+def _check_streams(original: Original, file: Rewritten, terms: Terms) -> Check:
     """By seeds; a standalone file takes none and tells no path: each of its runs must give the outputs of one."""
     if file.interface != "standalone":
-        tolerances = {"rtol": near.rtol, "atol": near.atol, "share": near.share}
-        return check_streams(original, file, file.routing(original.inputs), progress=tell, **tolerances)
+        return check_streams(original, file, file.routing(original.inputs), terms)
     paths, total, every = choose_paths(file.plan, 4096)
     if not every:
         return Check(
@@ -242,7 +230,7 @@ def _check_streams(original: Original, file: Rewritten, near: Comparison, tell: 
     failures: list[str] = []
     for run in range(OWN_RUNS):
         got = file.on_its_own(original.inputs)
-        if not any(Comparison(near.rtol, near.atol, near.share).add("", one, got) for one in expected):
+        if not any(terms.comparison().add("", one, got) for one in expected):
             failures.append(f"run {run}: expected the outputs of one of {total} paths, got others")
     summary = f"a standalone file takes no seed; each of {OWN_RUNS} runs by its own draws gave the outputs of a path"
     return Check("streams", not failures, summary, tuple(failures))

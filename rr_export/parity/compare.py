@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -75,12 +74,3 @@ class Comparison:
                 f"further apart, at most {difference.max():.3g}"
             )
         return None
-
-
-def check_tolerances(rtol: float, atol: float, max_paths: int) -> None:
-    """Raises ValueError unless something is compared, within finite bounds."""
-    if max_paths < 1:
-        raise ValueError(f"verify: expected max_paths of at least 1, got {max_paths}; compare something")
-    for name, tolerance in (("rtol", rtol), ("atol", atol)):
-        if not (math.isfinite(tolerance) and tolerance >= 0):
-            raise ValueError(f"verify: expected {name} finite and >= 0, got {tolerance}; the default is a good start")

@@ -21,9 +21,9 @@ from rr_export.laws.plan import Plan
 from rr_export.lowering.deciding_slice import RoutingSlice, threshold_failures
 from rr_export.parity import first_runs
 from rr_export.parity.compare import Arrays
-from rr_export.parity.paths import Progress
 from rr_export.parity.report import Check
 from rr_export.parity.subject import Candidate, Eager
+from rr_export.parity.terms import Terms
 from rr_runtime.draws import fresh_seed
 
 FALSE_ALARM = 1e-6  # of one whole verification
@@ -31,9 +31,7 @@ LAW_TOLERANCE = 2.0**-23  # float32 thresholds: the most by which a branch's pro
 OS_RUNS, LONG_RUNS, SESSIONS, EAGER_RUNS, WHOLE_RUNS = 10_000, 10_000, 1_000, 5_000, 16
 
 
-def check_law(
-    eager: Eager | None, file: Candidate, routing: RoutingSlice, inputs: Arrays, *, progress: Progress
-) -> Check:
+def check_law(eager: Eager | None, file: Candidate, routing: RoutingSlice, inputs: Arrays, terms: Terms) -> Check:
     """Compares marginals, pairs of sites and kept counts with the plan, for every source of routes.
 
     Without an eager model its own free draws are no source.
@@ -54,7 +52,7 @@ def check_law(
     tests = (len(latents) + len(sources)) * count_tests(plan)
     figures: dict[str, object] = {"false_alarm_rate": FALSE_ALARM, "tests": tests}
     for number, (name, sample) in enumerate(sources):
-        progress("law", number, len(sources))
+        terms.progress("law", number, len(sources))
         runs = sample()
         latents[name] = runs[:, 0]
         failures += [f"{name}: {text}" for text in _reach_failures(plan, runs[:, 0], runs[:, 1])]
@@ -188,7 +186,7 @@ def _eager_runs(eager: Eager, plan: Plan) -> list[str]:
     """Paths that the eager model reports must be what its latent routes reach."""
     with recorded(eager.model) as record:
         for _ in range(WHOLE_RUNS):
-            eager.free()
+            eager.request.outputs()
     runs = zip(record.paths, record.routes, strict=True)
     told = ((path, plan.taken(routes)) for path, routes in runs)
     return [

@@ -18,9 +18,9 @@ from rr_export.laws.plan import Plan
 from rr_export.lowering.placement import parse_scope
 from rr_export.lowering.sink import BRANCH_KEY, CALL_KEY, MIDDLE_KEY, SITE_KEY, sites_without_if
 from rr_export.parity.compare import Arrays
-from rr_export.parity.paths import Progress
 from rr_export.parity.report import Check
 from rr_export.parity.subject import File
+from rr_export.parity.terms import Terms
 
 LEVELS = {
     "disabled": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
@@ -37,7 +37,7 @@ class Gate:
     middle: int
 
 
-def check_laziness(bundle: Bundle, file: File, inputs: Arrays, *, progress: Progress) -> Check:
+def check_laziness(bundle: Bundle, file: File, inputs: Arrays, terms: Terms) -> Check:
     """Checks the static placement, and the profiles of some paths that together take every branch."""
     if file.interface == "plain":
         return Check("laziness", None, "a model without sites has nothing to skip")
@@ -46,7 +46,7 @@ def check_laziness(bundle: Bundle, file: File, inputs: Arrays, *, progress: Prog
     paths = paths_taking_everything(file.plan)
     executed = 0
     for number, (level, setting) in enumerate(LEVELS.items()):
-        progress("laziness", number, len(LEVELS))
+        terms.progress("laziness", number, len(LEVELS))
         found, nodes = _profile(file, model, inputs, paths, setting)
         failures += [f"optimisation level {level!r}: {text}" for text in found]
         executed += nodes

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rr_export.parity.compare import Arrays
-from rr_export.parity.paths import Progress, choose_paths
+from rr_export.parity.paths import choose_paths
 from rr_export.parity.report import Check
 from rr_export.parity.subject import Forced, Reference
+from rr_export.parity.terms import Terms
 
 NUMBERS = 4096  # of each output that the nearest path is told by
 
@@ -18,19 +19,18 @@ NUMBERS = 4096  # of each output that the nearest path is told by
 def check_nearest(
     original: Reference,
     file: Forced,
-    max_paths: int,
-    tell: Progress,
+    terms: Terms,
     *,
     paths: Sequence[tuple[int, ...]] | None = None,
 ) -> Check:
     """On every path the file is nearer to the original on that path than on any other: a tolerance hides no swap."""
     if paths is None:
-        paths, _, _ = choose_paths(file.plan, max_paths)
+        paths, _, _ = choose_paths(file.plan, terms.max_paths)
     expected = np.stack([_numbers(original.on_path(p).outputs) for p in paths])
     failures: list[str] = []
     worst = 0.0
     for i, path in enumerate(paths):
-        tell("nearest", i, len(paths))
+        terms.progress("nearest", i, len(paths))
         got = _numbers(file.on_path(original.inputs, path).outputs)
         if got.shape != expected[i].shape:
             failures.append(f"path {list(path)}: expected {expected[i].size} numbers, got {got.size}")

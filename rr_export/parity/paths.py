@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -11,9 +11,9 @@ from rr_export.laws.plan import Plan
 from rr_export.parity.compare import Comparison
 from rr_export.parity.report import Check
 from rr_export.parity.subject import Forced, Reference
+from rr_export.parity.terms import Terms
 from rr_runtime.draws import draws
 
-Progress = Callable[[str, int, int], None]
 EXTRA_SEEDS = 32  # seeded random paths beside a covering set
 RESIZED_PATHS = 16  # paths compared at each other size of a dynamic axis
 
@@ -35,15 +35,11 @@ def choose_paths(plan: Plan, max_paths: int) -> tuple[list[tuple[int, ...]], int
 def check_paths(
     eager: Reference,
     file: Forced,
+    terms: Terms,
     *,
     axes: Mapping[str, Sequence[int | str]],
     bounds: Mapping[str, Sequence[int | None]],
-    rtol: float,
-    atol: float,
-    share: float = 0.0,
-    max_paths: int,
     paths: Sequence[tuple[int, ...]] | None = None,
-    progress: Progress,
 ) -> Check:
     """Compares names, shapes, dtypes and values path by path, also at two other sizes per dynamic axis.
 
@@ -51,15 +47,15 @@ def check_paths(
     """
     total, every = (len(paths), True) if paths is not None else (0, False)
     if paths is None:
-        paths, total, every = choose_paths(file.plan, max_paths)
-    comparison = Comparison(rtol, atol, share)
+        paths, total, every = choose_paths(file.plan, terms.max_paths)
+    comparison = terms.comparison()
     for number, path in enumerate(paths):
-        progress("paths", number, len(paths))
+        terms.progress("paths", number, len(paths))
         _compare(comparison, eager, file, path, "")
     sizes, untried = _other_sizes(eager, axes, bounds, paths[0])
     few = _spread(paths, RESIZED_PATHS)
     for number, (chosen, other) in enumerate(sizes):
-        progress("other sizes", number, len(sizes))
+        terms.progress("other sizes", number, len(sizes))
         for path in few:
             _compare(comparison, other, file, path, f" at {chosen}")
     comparison.failures += [
@@ -75,7 +71,7 @@ def check_paths(
         f"{len(paths)} of {total} paths ({shown})"
         + (f", {len(few)} of them also at {tried}" if tried else "")
         + f"; {comparison.compared} outputs, largest difference {comparison.worst:.2g} "
-        f"({f'{share:.0%} of the deviation' if share else f'rtol {rtol:g}, atol {atol:g}'})",
+        f"({f'{terms.share:.0%} of the deviation' if terms.share else f'rtol {terms.rtol:g}, atol {terms.atol:g}'})",
         tuple(comparison.failures),
         {
             "paths": len(paths),

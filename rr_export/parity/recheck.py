@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,6 @@ import onnx_ir as ir
 import onnxruntime
 import torch
 from numpy.typing import NDArray
-from torch import nn
-from torch.utils import _pytree as pytree
 
 from rr_export.bundle.bundle import Bundle
 from rr_export.capture.python.detect import streams_kept
@@ -33,22 +31,18 @@ from rr_export.parity.subject import Eager, File, forcing_feeds
 MOST_PATHS, FREE_RUNS, CHANGED_RUNS, GATED_PATHS, MOST_TURNS = 64, 16, 4, 6, 16
 
 
-def recheck(
-    bundle: Bundle, model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], gated: ir.Model | None
-) -> None:
+def recheck(bundle: Bundle, eager: Eager, gated: ir.Model | None) -> None:
     """The file gives what the model's own code gives, on every way through it that was tried.
 
     Args:
         bundle: the exported file.
-        model: the eager model.
-        args: the example.
-        kwargs: its keyword arguments.
+        eager: the eager model with the example.
         gated: the lowered model, where conditions depend on the input; else None.
 
     Raises:
         CaptureError: they differ.
     """
-    eager, tolerances = Eager(model, args, kwargs), bundle.manifest["tolerances"]
+    tolerances = bundle.manifest["tolerances"]
     comparison = Comparison(tolerances["rtol"], tolerances["atol"])
     try:
         with streams_kept(), bundle.folder() as folder:
@@ -80,12 +74,10 @@ def _compare(comparison: Comparison, where: str, expected: Any, got: Any) -> Non
 def _change_inputs(comparison: Comparison, eager: Eager, file: File) -> None:
     """Compares free runs on other numbers, so that nothing of the example itself is in the file."""
     changes: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {"negated": torch.neg, "moved": lambda t: 0.5 * t + 1}
-    given = (eager.args, eager.kwargs)
-    if not any(t.is_floating_point() for t in pytree.tree_leaves(given) if isinstance(t, torch.Tensor)):
+    if not any(array.dtype.kind == "f" for array in eager.inputs.values()):
         return
     for name, change in changes.items():
-        changed = functools.partial(_changed, change)
-        other = Eager(eager.model, *pytree.tree_map_only(torch.Tensor, changed, given))
+        other = Eager(eager.request.changed(functools.partial(_changed, change)))
         for run in range(CHANGED_RUNS):
             try:
                 found = other.free_run()
@@ -97,7 +89,7 @@ def _change_inputs(comparison: Comparison, eager: Eager, file: File) -> None:
             _compare(comparison, where, found, file.on_path(other.inputs, found.path.tolist()))
 
 
-def _changed(change: Callable[[torch.Tensor], torch.Tensor], tensor: torch.Tensor) -> torch.Tensor:
+def _changed(change: Callable[[torch.Tensor], torch.Tensor], name: str, tensor: torch.Tensor) -> torch.Tensor:
     return change(tensor) if tensor.is_floating_point() else tensor
 
 

@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 from rr_export.laws.plan import Plan
 from rr_export.lowering.deciding_slice import RoutingSlice
-from rr_export.parity.compare import Comparison
-from rr_export.parity.paths import Progress
 from rr_export.parity.report import Check
 from rr_export.parity.subject import Answer, Candidate, Reference
+from rr_export.parity.terms import Progress, Terms
 from rr_runtime.draws import draws
 
 EAGER_SEEDS = (*range(30), 2**31, 2**63 - 1)
@@ -23,22 +22,13 @@ SLICE_SEEDS = 2000  # every other one small, the others anywhere
 MIXED_SLICE_SEEDS = 500
 
 
-def check_streams(
-    eager: Reference,
-    file: Candidate,
-    routing: RoutingSlice,
-    *,
-    rtol: float,
-    atol: float,
-    share: float = 0.0,
-    progress: Progress,
-) -> Check:
+def check_streams(eager: Reference, file: Candidate, routing: RoutingSlice, terms: Terms) -> Check:
     """Compares whole runs for some seeds, and the file's routing slice with the plan for many more."""
     if file.interface in ("standalone", "plain"):
         return Check("streams", None, f"a {file.interface} file takes no seed")
-    comparison = Comparison(rtol, atol, share)
+    comparison = terms.comparison()
     failures: list[str] = []
-    runs = list(_whole_runs(eager, file, progress))
+    runs = list(_whole_runs(eager, file, terms.progress))
     for where, expected, got in runs:
         if not np.array_equal(expected.path, got.path):
             failures.append(f"{where}: expected path {expected.path.tolist()}, got {got.path.tolist()}")

@@ -13,11 +13,9 @@ import onnx_ir as ir
 import onnxruntime
 import torch
 from numpy.typing import NDArray
-from torch import nn
-from torch.utils import _pytree as pytree
 
 from rr_export.bundle.bundle import MODEL, Bundle
-from rr_export.capture.request import Request, bind_request, flat_inputs, flat_outputs
+from rr_export.capture.request import Request
 from rr_export.eager.blocks import forced, recorded, seeded
 from rr_export.eager.code_sites import code_of
 from rr_export.eager.opening import free_routes, open_runs_at
@@ -94,31 +92,30 @@ class Candidate(Forced, Protocol):
 class Eager:
     """The eager model with one set of arguments."""
 
-    def __init__(self, model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        self.model, self.args, self.kwargs = model, args, dict(kwargs)
-        self.request: Request = bind_request(model, args, self.kwargs, None)
-        self.inputs = flat_inputs(self.request, args, self.kwargs)
-        open_runs_at(model)
+    def __init__(self, request: Request) -> None:
+        self.request, self.model, self.inputs = request, request.model, request.inputs
+        open_runs_at(request.model)
 
     def on_path(self, path: Path_) -> Answer:
         """Returns what the model gives when forced to ``path``."""
         with forced(self.model, list(path)) as record:
-            outputs = self._call()
+            outputs = self.request.outputs()
             return Answer(outputs, record.path if len(path) else np.empty(0, np.int64))
 
     def on_seed(self, seed: int) -> Answer:
         """Returns what the model gives with the draws of ``seed``."""
         with seeded(self.model, seed) as record:
-            return Answer(self._call(), record.path)
+            return Answer(self.request.outputs(), record.path)
 
-    def free(self) -> Arrays:
-        """Returns what the model gives with draws of its own."""
-        return self._call()
+    def on_seed_and_path(self, seed: int, path: Path_) -> Answer:
+        """Returns what the model gives with the draws of ``seed`` where ``path`` does not force a route."""
+        with forced(self.model, list(path)), seeded(self.model, seed) as record:
+            return Answer(self.request.outputs(), record.path)
 
     def free_run(self) -> Answer:
         """Returns what the model gives with draws of its own, and the path that it took."""
         with recorded(self.model) as record:
-            outputs = self._call()
+            outputs = self.request.outputs()
             return Answer(outputs, record.path if record.paths else np.empty(0, np.int64))
 
     def free_routes(self, most: int) -> NDArray[np.int64]:
@@ -131,30 +128,18 @@ class Eager:
         end = time.monotonic() + CODE_SECONDS
         with recorded(self.model) as record:
             while len(record.routes) < min(most, CODE_RUNS) and (len(record.routes) < 100 or time.monotonic() < end):
-                self._call()
+                self.request.outputs()
         return np.stack(record.routes)
 
     def resized(self, sizes: Mapping[str, int], axes: Mapping[str, Sequence[int | str]]) -> Reference:
         """Returns the model with arguments whose named axes have other sizes (elements repeat cyclically)."""
 
-        def resize(path: Any, leaf: Any) -> Any:
-            if not isinstance(leaf, torch.Tensor):
-                return leaf
-            for axis, size in _other_sizes(axes.get(self.request.input_name(path), ()), sizes):
-                leaf = leaf.index_select(axis, torch.arange(size) % leaf.shape[axis])
-            return leaf
+        def resize(name: str, tensor: torch.Tensor) -> torch.Tensor:
+            for axis, size in _other_sizes(axes.get(name, ()), sizes):
+                tensor = tensor.index_select(axis, torch.arange(size) % tensor.shape[axis])
+            return tensor
 
-        args, kwargs = pytree.tree_map_with_path(resize, (self.args, self.kwargs))
-        return Eager(self.model, args, kwargs)
-
-    def on_seed_and_path(self, seed: int, path: Path_) -> Answer:
-        """Returns what the model gives with the draws of ``seed`` where ``path`` does not force a route."""
-        with forced(self.model, list(path)), seeded(self.model, seed) as record:
-            return Answer(self._call(), record.path)
-
-    def _call(self) -> Arrays:
-        with torch.no_grad():
-            return flat_outputs(self.model(*self.args, **self.kwargs), self.inputs)
+        return Eager(self.request.changed(resize))
 
 
 class File:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,15 @@ from rr_export.bundle.bundle import Bundle, load
 from rr_export.errors import ParityError
 from rr_export.laws.plan import Plan
 from rr_export.lowering.deciding_slice import Path_
-from rr_export.parity.compare import Arrays, Comparison, check_tolerances
+from rr_export.parity.compare import Arrays
 from rr_export.parity.law import FALSE_ALARM, rejected
 from rr_export.parity.laziness import misplaced_nodes, missing_gates
 from rr_export.parity.nearest import check_nearest
-from rr_export.parity.paths import Progress, check_paths
+from rr_export.parity.paths import check_paths
 from rr_export.parity.report import Check, Report
 from rr_export.parity.streams import EAGER_SEEDS, MIXED_SEEDS, mixed_path
 from rr_export.parity.subject import Answer, File, Original, Reference
+from rr_export.parity.terms import Progress, Terms, silent
 from rr_export.targets.frozen_paths import site_variations
 from rr_export.targets.provider_table import share_of
 from rr_runtime import Session
@@ -61,7 +63,7 @@ def verify_targets(
         ParityError: something does not hold; its ``report`` says what.
         ValueError: the bundle has no such target, or no inputs.
     """
-    check_tolerances(rtol, atol, max_paths)
+    terms = Terms(rtol, atol, max_paths=max_paths, progress=progress or silent)
     opened = bundle if isinstance(bundle, Bundle) else load(bundle)
     missing = [name for name in names if name not in opened.targets]
     if missing or not opened.targets:
@@ -70,22 +72,10 @@ def verify_targets(
     if inputs is None and not opened.golden:
         raise ValueError("verify: expected inputs, or a bundle folder with golden cases, got neither; pass inputs=")
     given = dict(opened.golden[0].inputs if inputs is None else inputs)
-    tell = progress or (lambda stage, done, total: None)
     with opened.folder() as folder:
         original = Original(File(folder, opened), given)
         checks = tuple(
-            check_target(
-                opened,
-                folder,
-                name,
-                original,
-                provider=provider,
-                rtol=rtol,
-                atol=atol,
-                max_paths=max_paths,
-                progress=tell,
-            )
-            for name in names or opened.targets
+            check_target(opened, folder, name, original, terms, provider=provider) for name in names or opened.targets
         )
     report = Report(
         checks, str(opened.path or "bundle"), {p: version(p) for p in PARTS} | {"Python": platform.python_version()}
@@ -100,18 +90,13 @@ def check_target(
     folder: Path,
     name: str,
     reference: Reference,
+    terms: Terms,
     *,
     provider: str = "cpu",
-    rtol: float,
-    atol: float,
-    max_paths: int,
-    progress: Progress,
 ) -> Check:
     """Compares a target with what is right: outputs path by path, nearest path, seeds, and a frozen law."""
     try:
-        return _check_target(
-            bundle, folder, name, reference, provider, {"rtol": rtol, "atol": atol}, max_paths, progress
-        )
+        return _check_target(bundle, folder, name, reference, terms, provider)
     except Exception as error:  # onnxruntime's own exceptions have no common base
         text = f"expected an answer, got {type(error).__name__}: {error}"
         return Check(f"target {name}", False, "it fails", (text,))
@@ -122,10 +107,8 @@ def _check_target(
     folder: Path,
     name: str,
     reference: Reference,
+    terms: Terms,
     provider: str,
-    near: Mapping[str, float],
-    max_paths: int,
-    progress: Progress,
 ) -> Check:
     about = bundle.targets[name].about
     try:
@@ -136,26 +119,13 @@ def _check_target(
     axes = {row["name"]: row["shape"] for row in bundle.manifest["inputs"]}
     right = reference.resized(sizes, axes) if sizes else reference
     free = {n: [d if d not in sizes else 0 for d in shape] for n, shape in axes.items()}
-    tolerances, loose = _tolerances(near, bundle.manifest["tolerances"], about, provider)
+    near, loose = _terms(terms, bundle.manifest["tolerances"], about, provider)
     frozen = [tuple(row["path"]) for row in about.get("paths", ())]
-    paths = check_paths(
-        right,
-        file,
-        axes=free,
-        bounds=bundle.manifest.get("axes", {}),
-        max_paths=max_paths,
-        paths=frozen or None,
-        progress=progress,
-        **tolerances,
-    )
-    parts = [paths, check_nearest(right, file, max_paths, progress, paths=frozen or None)]
+    paths = check_paths(right, file, near, axes=free, bounds=bundle.manifest.get("axes", {}), paths=frozen or None)
+    parts = [paths, check_nearest(right, file, terms, paths=frozen or None)]
     parts.append(Check("form", not loose, "", tuple(loose + _form_failures(bundle, name))))
     if bundle.plan.sites:
-        parts.append(
-            _check_seeds(
-                right, file, set(frozen), Comparison(tolerances["rtol"], tolerances["atol"], tolerances["share"])
-            )
-        )
+        parts.append(_check_seeds(right, file, set(frozen), near))
     if frozen:
         parts.append(_check_frozen_law(bundle.plan, about, file))
     return Check(
@@ -168,9 +138,7 @@ def _check_target(
     )
 
 
-def _tolerances(
-    near: Mapping[str, float], own: Mapping[str, float], about: Mapping[str, Any], provider: str
-) -> tuple[dict[str, float], list[str]]:
+def _terms(terms: Terms, own: Mapping[str, float], about: Mapping[str, Any], provider: str) -> tuple[Terms, list[str]]:
     """Returns what outputs are compared with, and what the target states beyond what its kind may."""
     limit = share_of(about["provider"], about["precision"])
     most = {**own, "share": limit}
@@ -180,7 +148,7 @@ def _tolerances(
         if not about.get(key, 0.0) <= value
     ]
     exact = provider == "cpu" and about["precision"] == "float32"  # whatever the provider it is made for allows
-    return {**near, "share": 0.0 if exact else limit}, loose
+    return replace(terms, share=0.0 if exact else limit), loose
 
 
 def _form_failures(bundle: Bundle, name: str) -> list[str]:
@@ -213,9 +181,10 @@ class TargetFile:
         return Answer(result.outputs, result.path)
 
 
-def _check_seeds(right: Reference, file: TargetFile, frozen: set[Path_], near: Comparison) -> Check:
+def _check_seeds(right: Reference, file: TargetFile, frozen: set[Path_], terms: Terms) -> Check:
     """A seed takes the model's path; a frozen target takes one that it has, and gives what that path gives."""
     failures: list[str] = []
+    near = terms.comparison()
     for seed in (*EAGER_SEEDS, *MIXED_SEEDS):
         path = mixed_path(file.plan, seed).tolist() if seed in MIXED_SEEDS else [-1] * len(file.plan.sites)
         if frozen and seed in MIXED_SEEDS:

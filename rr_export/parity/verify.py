@@ -12,18 +12,19 @@ from typing import Any
 from torch import nn
 
 from rr_export.bundle.bundle import Bundle, load
+from rr_export.capture.request import Request, bind
 from rr_export.capture.trace import trace_plan
 from rr_export.eager.choice import Choice
 from rr_export.errors import ParityError
 from rr_export.lowering.deciding_slice import routing_slice
-from rr_export.parity.compare import check_tolerances
 from rr_export.parity.law import check_law
 from rr_export.parity.laziness import check_laziness
-from rr_export.parity.paths import Progress, check_paths
+from rr_export.parity.paths import check_paths
 from rr_export.parity.report import Check, Report
 from rr_export.parity.streams import check_streams
 from rr_export.parity.subject import Eager, File
 from rr_export.parity.target_check import check_target
+from rr_export.parity.terms import Progress, Terms, silent
 
 POINTS = ("sites", "paths", "streams", "law", "laziness", "targets")
 PARTS = ("rr-export", "rr-runtime", "torch", "onnxruntime", "onnx", "numpy")
@@ -57,15 +58,12 @@ def verify(
         ParityError: something does not hold; its ``report`` says what.
         ValueError: a wrong argument.
     """
-    check_tolerances(rtol, atol, max_paths)
-    training = [n or "the model itself" for n, m in model.named_modules() if m.training and not isinstance(m, Choice)]
-    if training:
-        raise ValueError(f"verify: expected evaluation mode, got training mode in {training[0]!r}; call model.eval()")
+    terms = Terms(rtol, atol, max_paths=max_paths, progress=progress or silent)
+    _check_evaluating(model)
+    request = bind(model, args, kwargs)
     opened = bundle if isinstance(bundle, Bundle) else load(bundle)
     with opened.folder() as folder:
-        checks = verify_points(
-            opened, folder, model, args, kwargs, rtol=rtol, atol=atol, max_paths=max_paths, progress=progress
-        )
+        checks = verify_points(opened, folder, request, terms)
     subject = str(opened.path or type(model).__name__)
     report = Report(checks, subject, {p: version(p) for p in PARTS} | {"Python": platform.python_version()})
     if not report.passed:
@@ -76,54 +74,54 @@ def verify(
 def verify_points(
     bundle: Bundle,
     folder: Path,
-    model: nn.Module,
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any] | None = None,
+    request: Request,
+    terms: Terms | None = None,
     *,
     points: Collection[str] = POINTS,
-    rtol: float = 1e-4,
-    atol: float = 1e-5,
-    max_paths: int = 256,
-    progress: Progress | None = None,
 ) -> tuple[Check, ...]:
-    """Returns the checks of some points of the proof; without equal sites there is nothing else to compare."""
-    tell = progress or (lambda stage, done, total: None)
-    sites = _check_sites(bundle, model, args, kwargs)
+    """Returns the checks of some points of the proof; without equal sites there is nothing else to compare.
+
+    Args:
+        bundle: the bundle.
+        folder: where its files are.
+        request: the eager model and its arguments.
+        terms: what counts as equal, and how much is tried; None: the defaults.
+        points: which points, of ``POINTS``.
+    """
+    terms = terms or Terms()
+    sites = _check_sites(bundle, request)
     if sites.passed is False:
         return (sites,)
-    eager, file = Eager(model, args, kwargs or {}), File(folder, bundle)
+    eager, file = Eager(request), File(folder, bundle)
     axes = {row["name"]: row["shape"] for row in bundle.manifest["inputs"]}
-    routing = routing_slice(file.source, bundle, eager.inputs) if bundle.plan.sites else None
+    bounds = bundle.manifest.get("axes", {})
     checks: dict[str, Callable[[], Check]] = {
         "sites": lambda: sites,
-        "paths": lambda: check_paths(
-            eager,
-            file,
-            axes=axes,
-            bounds=bundle.manifest.get("axes", {}),
-            rtol=rtol,
-            atol=atol,
-            max_paths=max_paths,
-            progress=tell,
-        ),
+        "paths": lambda: check_paths(eager, file, terms, axes=axes, bounds=bounds),
     }
-    if routing is not None:
-        checks["streams"] = lambda: check_streams(eager, file, routing, rtol=rtol, atol=atol, progress=tell)
-        checks["law"] = lambda: check_law(eager, file, routing, eager.inputs, progress=tell)
-        checks["laziness"] = lambda: check_laziness(bundle, file, eager.inputs, progress=tell)
+    if bundle.plan.sites:
+        routing = routing_slice(file.source, bundle, eager.inputs)
+        checks |= {
+            "streams": lambda: check_streams(eager, file, routing, terms),
+            "law": lambda: check_law(eager, file, routing, eager.inputs, terms),
+            "laziness": lambda: check_laziness(bundle, file, eager.inputs, terms),
+        }
     found = [check() for name, check in checks.items() if name in points]
     if "targets" in points:
-        for name in bundle.targets:
-            found.append(
-                check_target(bundle, folder, name, eager, rtol=rtol, atol=atol, max_paths=max_paths, progress=tell)
-            )
+        found += [check_target(bundle, folder, name, eager, terms) for name in bundle.targets]
     return tuple(found)
 
 
-def _check_sites(bundle: Bundle, model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None) -> Check:
+def _check_evaluating(model: nn.Module) -> None:
+    training = [n or "the model itself" for n, m in model.named_modules() if m.training and not isinstance(m, Choice)]
+    if training:
+        raise ValueError(f"verify: expected evaluation mode, got training mode in {training[0]!r}; call model.eval()")
+
+
+def _check_sites(bundle: Bundle, request: Request) -> Check:
     """The model still has the sites and policies that the bundle was made from."""
     expected = bundle.plan.sites
-    got = trace_plan(model, args, kwargs, training=bundle.manifest.get("training_routes", ())).sites
+    got = trace_plan(request, training=bundle.manifest.get("training_routes", ())).sites
     if not expected and not got:
         return Check("sites", None, "a model without sites")
     failures = []

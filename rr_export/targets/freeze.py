@@ -15,8 +15,8 @@ import onnx_ir as ir
 import onnx_ir.passes.common as ir_passes
 
 from rr_export.bundle.bundle import Bundle
+from rr_export.capture.recorder import SCOPE_KEY
 from rr_export.laws.plan import Plan
-from rr_export.lowering import SCOPE_KEY
 from rr_export.lowering.sink import CALL_KEY, MIDDLE_KEY, SITE_KEY
 from rr_export.passes import simplify
 from rr_export.targets.marks import mark_sites

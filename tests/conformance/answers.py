@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from rr_export.capture.request import bind
 from rr_export.laws.plan import Plan
 from rr_export.parity.subject import Answer, Eager
 from rr_runtime.draws import SEEDS, draws
@@ -34,17 +35,17 @@ def runs_of(spec: Spec, model: nn.Module, plan: Plan) -> list[Run]:
     Raises:
         ValueError: two paths of the case cannot be told apart by their outputs, so that it would prove little.
     """
-    eager = Eager(model, spec.args, {})
+    eager = Eager(bind(model, spec.args))
     inputs = all_to_json(eager.inputs)
     if not plan.sites:
         runs = [_run("inputs", inputs, [eager.on_path([])])]
-        runs += [_at_other_size(Eager(model, args, {}), number, None) for number, args in enumerate(spec.others)]
+        runs += [_at_other_size(Eager(bind(model, args)), number, None) for number, args in enumerate(spec.others)]
     elif spec.interface == "standalone":
         runs = []
     else:
         runs = [*_forced(eager, plan, inputs), *_seeded(eager, plan, inputs), _stream(plan, inputs)]
         for number, args in enumerate(spec.others):
-            other = Eager(model, args, {})
+            other = Eager(bind(model, args))
             runs += [_at_other_size(other, number, path) for path in (_last(plan), None)]
     if spec.fresh:
         runs.append(_fresh(spec, eager, plan, inputs))

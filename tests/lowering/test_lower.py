@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 import rr_export as rr
+from rr_export.capture.request import bind
 from rr_export.capture.trace import capture
 from rr_export.errors import LoweringError
 from rr_export.lowering import lower
@@ -36,7 +37,7 @@ def bodies(model: ir.Model) -> dict[str, list[str]]:
 
 
 def lowered(model: nn.Module, **options: Any) -> ir.Model:
-    return lower(capture(model, (nets.example(),), **options))
+    return lower(capture(bind(model, (nets.example(),)), **options))
 
 
 class Prefix(nn.Module):
@@ -63,7 +64,7 @@ def test_branches_with_an_identical_prefix_stay_lazy() -> None:
 
 
 def test_sabotage_merging_before_sinking_is_rejected() -> None:
-    captured = capture(identical_prefixes(), (nets.example(),))
+    captured = capture(bind(identical_prefixes(), (nets.example(),)))
     ir_passes.CommonSubexpressionEliminationPass()(captured.model)
     with pytest.raises(LoweringError, match=r"site 'site', branch '.': expected values to leave the branch only"):
         lower(captured)
@@ -114,7 +115,7 @@ def test_nested_sites_lie_in_their_branch() -> None:
 
 def test_one_random_node_in_the_main_graph_at_most() -> None:
     for interface, count in (("explicit", 1), ("host", 0), ("standalone", 1)):
-        model = lower(capture(nets.everything(), (nets.example(),)), interface=interface)
+        model = lower(capture(bind(nets.everything(), (nets.example(),))), interface=interface)
         random = nodes_named(model, "RandomUniformLike")
         assert len(random) == count
         assert all(n.graph is model.graph and "seed" not in n.attributes for n in random)
@@ -162,7 +163,7 @@ def test_weights_of_deep_leaves_lie_in_them() -> None:
 def test_copying_shared_weights_keeps_one_tensor() -> None:
     weight = nn.Parameter(torch.randn(16, 16))
     model = rr.OperationChoice([SharedWeight(weight, 1.0 + k) for k in range(4)], rr.Uniform(4)).eval()
-    result = lower(capture(model, (torch.randn(2, 16),)))
+    result = lower(capture(bind(model, (torch.randn(2, 16),))))
     assert copy_shared_weights(result)
     graphs = [a.as_graph() for n in nodes_named(result, "If") for a in n.attributes.values()]
     tensors = [v.const_value for g in graphs for v in g.initializers.values() if v.shape == (16, 16)]
@@ -206,7 +207,7 @@ def routing_session(policies: list[rr.Categorical | Any], interface: str = "expl
             return x + 1
 
     sites = [rr.OperationChoice([nn.Identity() if k else Scale() for k in range(p.branches)], p) for p in policies]
-    captured = capture(nn.Sequential(*sites).eval(), (nets.example(),))
+    captured = capture(bind(nn.Sequential(*sites).eval(), (nets.example(),)))
     plan = captured.plan
     content = ir.to_proto(lower(captured, interface=interface)).SerializeToString()
     return onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"]), plan

@@ -23,6 +23,7 @@ import rr_export as rr
 from rr_export.errors import ParityError
 from rr_export.lowering.sink import SITE_KEY
 from rr_export.parity.against import POINTS, check_points
+from rr_export.parity.terms import Terms
 from tests import nets
 from tests.conftest import DYNAMIC, nodes_named
 
@@ -31,8 +32,8 @@ def failed(file: Path, folder: Path, points: Collection[str], atol: float = 1e-5
     """Names of the failed checks among these points of the proof."""
     bundle = rr.load(folder)
     inputs = bundle.golden[0].inputs
-    options = {"rtol": 1e-4, "atol": atol, "share": share, "max_paths": 10, "progress": lambda *state: None}
-    return {c.name for c in check_points(file, bundle, folder, inputs, points=points, **options) if c.passed is False}
+    terms = Terms(atol=atol, share=share, max_paths=10)
+    return {c.name for c in check_points(file, bundle, folder, inputs, terms, points=points) if c.passed is False}
 
 
 @pytest.fixture(scope="session")

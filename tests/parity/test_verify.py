@@ -18,6 +18,7 @@ from onnx import numpy_helper
 from torch import nn
 
 import rr_export as rr
+from rr_export.capture.request import bind
 from rr_export.errors import ParityError
 from rr_export.lowering.deciding_slice import find_value
 from rr_export.parity.compare import Comparison
@@ -35,7 +36,7 @@ def verify(bundle: rr.Bundle, model: nn.Module) -> rr.Report:
 def failed(bundle: rr.Bundle, model: nn.Module, *points: str) -> dict[str, tuple[str, ...]]:
     """Names of the failed checks among these points of the proof, with their failures."""
     with bundle.folder() as folder:
-        found = verify_points(bundle, folder, model, (nets.example(),), points=points)
+        found = verify_points(bundle, folder, bind(model, (nets.example(),)), points=points)
     return {c.name: c.failures for c in found if c.passed is False}
 
 
@@ -239,7 +240,7 @@ def test_every_branch_of_a_wide_site_is_profiled() -> None:
     model = rr.OperationChoice([nets.Mlp(float(k)) for k in range(20)], rr.Uniform(20)).eval()
     bundle = rr.export(model, (nets.example(),))
     with bundle.folder() as folder:
-        (check,) = verify_points(bundle, folder, model, (nets.example(),), points=("laziness",))
+        (check,) = verify_points(bundle, folder, bind(model, (nets.example(),)), points=("laziness",))
     assert check.passed and sorted(p[0] for p in check.figures["profiled_paths"]) == list(range(20))
 
 
@@ -338,7 +339,7 @@ def test_bug_shape_arithmetic_shared_by_branches_is_not_misplaced() -> None:
     x = torch.randn(3, 5, nets.WIDTH)
     bundle = rr.export(model, (x,), dynamic_shapes={"input": {0: "batch", 1: "time"}})
     with bundle.folder() as folder:
-        checks = verify_points(bundle, folder, model, (x,), points=("paths", "laziness"))
+        checks = verify_points(bundle, folder, bind(model, (x,)), points=("paths", "laziness"))
     assert [c.failures for c in checks if not c.passed] == []
 
 

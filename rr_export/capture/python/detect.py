@@ -27,7 +27,7 @@ from rr_export.capture.python.random_functions import GENERATORS, GLOBAL_GENERAT
 from rr_export.capture.python.source_code import is_library_code, is_library_file
 from rr_export.capture.python.training import routed_in_training
 from rr_export.capture.recorder import DenseRecorder
-from rr_export.capture.request import bind_request
+from rr_export.capture.request import Request
 from rr_export.eager.tracers import recording_with
 from rr_export.errors import CaptureError, RunError
 
@@ -89,13 +89,13 @@ def _home(frame: FrameType) -> str:
     return str(frame.f_globals.get("__name__", "")).partition(".")[0]
 
 
-def decides(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], *, training: Collection[str]) -> bool:
+def decides(request: Request, *, training: Collection[str]) -> bool:
     """Returns whether the model's own code draws, or has conditions on numbers in tensors.
 
     Raises:
         CaptureError: it draws where the draws cannot be followed.
     """
-    recorder = DenseRecorder(model, bind_request(model, args, kwargs, None), markers=False)
+    model, recorder = request.model, DenseRecorder(request, markers=False)
     seen = _Seen(own=list(_own_generators(model)))
     before, own = _states(GLOBAL_GENERATORS), _states(seen.own)
     with (
@@ -108,7 +108,7 @@ def decides(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], *, 
         torch.no_grad(),
     ):
         try:
-            model(*args, **kwargs)
+            request.call()
         except (CaptureError, RunError):
             raise
         except Exception:

@@ -18,8 +18,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
-from torch.utils import _pytree as pytree
 
 from rr_export.capture.python import diagram as dd
 from rr_export.capture.python import heap
@@ -33,7 +31,7 @@ from rr_export.capture.python.source_code import wants_interpreter
 from rr_export.capture.python.training import TrainingNoiseError, routed_in_training, training_routers
 from rr_export.capture.python.values import active
 from rr_export.capture.recorder import Call, DenseRecorder
-from rr_export.capture.request import bind_request
+from rr_export.capture.request import Request
 from rr_export.eager.choice import Choice
 from rr_export.eager.tracers import recording_with
 from rr_export.errors import CaptureError, PlanError
@@ -132,30 +130,22 @@ def _inside_wrappers(tracing: Interpreter, function: types.FunctionType) -> list
     return []
 
 
-def survey(
-    model: nn.Module,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    *,
-    training: Collection[str] | None = (),
-) -> Interpreter | None:
+def survey(request: Request, *, training: Collection[str] | None = ()) -> Interpreter | None:
     """Returns the run over all ways on real numbers; None where the model's own code decides nothing.
 
     Args:
-        model: the model.
-        args: its arguments.
-        kwargs: its keyword arguments.
+        request: the model and its arguments.
         training: paths of the modules whose training routes are kept; None: of all that have any.
 
     Raises:
         CaptureError: the code cannot be captured faithfully; the text names the line.
     """
     if training is not None:
-        return _survey(model, args, kwargs, training)
-    kept = list(training_routers(model))
+        return _survey(request, training)
+    kept = list(training_routers(request.model))
     while True:
         try:
-            return _survey(model, args, kwargs, kept)
+            return _survey(request, kept)
         except TrainingNoiseError as error:
             if len(kept) == 1:
                 raise
@@ -163,21 +153,18 @@ def survey(
             kept.remove(error.module)
 
 
-def _survey(
-    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], training: Collection[str]
-) -> Interpreter | None:
-    if not decides(model, args, kwargs, training=training):
+def _survey(request: Request, training: Collection[str]) -> Interpreter | None:
+    if not decides(request, training=training):
         return None
-    recorder = DenseRecorder(model, bind_request(model, args, kwargs, None), markers=False)
+    model, recorder = request.model, DenseRecorder(request, markers=False)
     tracing = Interpreter(model, recorder, Notes(), training)
-    for tensor in pytree.tree_leaves((args, kwargs)):
-        if isinstance(tensor, torch.Tensor):
-            tracing.varied.add(tensor)
-            tracing.inputs.append(tensor)
+    for _, tensor in request.tensors(request.args, request.kwargs):
+        tracing.varied.add(tensor)
+        tracing.inputs.append(tensor)
     recorder.around = tracing.entering
     with heap.restored(model), interpreting(tracing), recording_with(recorder), torch.no_grad():
         before = heap.snapshot([("self", model)])
-        run(model, args, kwargs)
+        run(request)
         after = heap.snapshot([("self", model)])
     for what, line in tracing.state.left(before, after):
         raise CaptureError(
@@ -195,10 +182,10 @@ def replaying(tracing: Interpreter) -> Iterator[None]:
         yield
 
 
-def run(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def run(request: Request) -> Any:
     """Returns what the model returns, with errors of its code that name the line."""
     try:
-        return model(*args, **kwargs)
+        return request.call()
     except CaptureError:
         raise
     except RecursionError as error:
