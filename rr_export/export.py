@@ -16,6 +16,7 @@ from rr_export.capture.captured import Captured
 from rr_export.capture.python.detect import streams_kept
 from rr_export.capture.request import bind
 from rr_export.capture.trace import capture
+from rr_export.eager.code_sites import many_runs
 from rr_export.errors import CaptureError
 from rr_export.lowering import INTERFACES, RESERVED, lower
 from rr_export.lowering.sink import sites_without_if
@@ -76,9 +77,10 @@ def export(
         place_weights(lowered)
         bundle = Bundle(lowered, _manifest(captured, lowered, interface, opset, idle))
         eager = Eager(request)
-        if captured.program is not None:
-            recheck(bundle, eager, gated)
-        bundle.golden = golden_cases(eager, captured.plan)
+        with many_runs(model):
+            if captured.program is not None:
+                recheck(bundle, eager, gated)
+            bundle.golden = golden_cases(eager, captured.plan)
     for name in targets:
         bundle = package(bundle, name, sizes=sizes)
     return bundle

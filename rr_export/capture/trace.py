@@ -20,6 +20,7 @@ import torch.fx.traceback
 
 from rr_export.capture.captured import Captured
 from rr_export.capture.dynamic_axes import suggested_bounds
+from rr_export.capture.kept_tables import tables_kept
 from rr_export.capture.naming import name_graph, name_weights, signature_of
 from rr_export.capture.python.interpreter import Interpreter
 from rr_export.capture.python.own_code import OwnCode
@@ -58,7 +59,7 @@ def capture(request: Request, *, opset: int = 20, training: Collection[str] | No
     _check(request, opset)
     with _one_at_a_time:
         surveyed = _survey(request, training)
-        with warnings.catch_warnings(), only_errors(_CHATTY), torch.no_grad():
+        with warnings.catch_warnings(), only_errors(_CHATTY), tables_kept(), torch.no_grad():
             # torch 2.13 warns from inside its own exporter about its own deprecations
             warnings.simplefilter("ignore")
             program, recorder, tracing = _export_within_bounds(request, surveyed)

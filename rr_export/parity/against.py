@@ -30,6 +30,7 @@ from rr_export.parity.law import check_law
 from rr_export.parity.laziness import LEVELS, kernels, paths_taking_everything, profiling_options
 from rr_export.parity.nearest import check_nearest
 from rr_export.parity.paths import check_paths, choose_paths
+from rr_export.parity.random_node import random_node_runs
 from rr_export.parity.report import Check, Report
 from rr_export.parity.streams import check_streams
 from rr_export.parity.subject import Answer, Candidate, File, Original, forcing_feeds
@@ -123,7 +124,7 @@ def check_points(
     if bundle.plan.sites:
         checks |= {
             "streams": lambda: _check_streams(original, rewritten, terms),
-            "law": lambda: check_law(None, rewritten, rewritten.routing(inputs), inputs, terms),
+            "law": lambda: _check_law(rewritten, inputs, terms),
             "laziness": lambda: _check_laziness(original, rewritten),
         }
     return tuple(_guard(name, check) for name, check in checks.items() if name in points)
@@ -234,6 +235,12 @@ def _check_streams(original: Original, file: Rewritten, terms: Terms) -> Check:
             failures.append(f"run {run}: expected the outputs of one of {total} paths, got others")
     summary = f"a standalone file takes no seed; each of {OWN_RUNS} runs by its own draws gave the outputs of a path"
     return Check("streams", not failures, summary, tuple(failures))
+
+
+def _check_law(file: Rewritten, inputs: Arrays, terms: Terms) -> Check:
+    routing = file.routing(inputs)
+    with random_node_runs(routing) as drawn:
+        return check_law(None, file, routing, drawn, inputs, terms)
 
 
 def _check_laziness(original: Original, file: Rewritten) -> Check:

@@ -7,11 +7,7 @@ The bound holds for every n, so with the rate divided by the number of tests (Bo
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +15,8 @@ from numpy.typing import NDArray
 from rr_export.eager.blocks import recorded
 from rr_export.laws.plan import Plan
 from rr_export.lowering.deciding_slice import RoutingSlice, threshold_failures
-from rr_export.parity import first_runs
 from rr_export.parity.compare import Arrays
+from rr_export.parity.random_node import RandomNodeRuns
 from rr_export.parity.report import Check
 from rr_export.parity.subject import Candidate, Eager
 from rr_export.parity.terms import Terms
@@ -28,34 +24,36 @@ from rr_runtime.draws import fresh_seed
 
 FALSE_ALARM = 1e-6  # of one whole verification
 LAW_TOLERANCE = 2.0**-23  # float32 thresholds: the most by which a branch's probability may differ from the plan's
-OS_RUNS, LONG_RUNS, SESSIONS, EAGER_RUNS, WHOLE_RUNS = 10_000, 10_000, 1_000, 5_000, 16
+OS_RUNS, EAGER_RUNS, WHOLE_RUNS = 10_000, 5_000, 16
 
 
-def check_law(eager: Eager | None, file: Candidate, routing: RoutingSlice, inputs: Arrays, terms: Terms) -> Check:
+def check_law(
+    eager: Eager | None, file: Candidate, routing: RoutingSlice, drawn: RandomNodeRuns, inputs: Arrays, terms: Terms
+) -> Check:
     """Compares marginals, pairs of sites and kept counts with the plan, for every source of routes.
 
-    Without an eager model its own free draws are no source.
+    Without an eager model its own free draws are no source. ``drawn`` are the runs by the random node.
     """
     if file.interface == "plain":
         return Check("law", None, "a model without sites has no law")
     plan = file.plan
     sources: list[tuple[str, Callable[[], NDArray[np.int64]]]] = []
+    failures: list[str] = []
+    latents: dict[str, NDArray[np.int64]] = {}
     if file.interface != "standalone":
         sources.append(("file, seeds of the operating system", lambda: _os_seeds(routing)))
     if routing.has_random_node:
-        sources.append(("random node, first run of many sessions", lambda: _random_node(routing, SESSIONS, 1)))
-        sources.append(("random node, one long run", lambda: _random_node(routing, 1, LONG_RUNS)))
-    failures: list[str] = []
-    latents: dict[str, NDArray[np.int64]] = {}
+        sources.append(("random node, first run of many sessions", lambda: drawn("first")))
+        sources.append(("random node, one long run", lambda: drawn("long")))
     if eager is not None:
         latents["eager free draws"] = eager.free_routes(EAGER_RUNS)
-    tests = (len(latents) + len(sources)) * count_tests(plan)
-    figures: dict[str, object] = {"false_alarm_rate": FALSE_ALARM, "tests": tests}
     for number, (name, sample) in enumerate(sources):
         terms.progress("law", number, len(sources))
         runs = sample()
         latents[name] = runs[:, 0]
         failures += [f"{name}: {text}" for text in _reach_failures(plan, runs[:, 0], runs[:, 1])]
+    tests = len(latents) * count_tests(plan)
+    figures: dict[str, object] = {"false_alarm_rate": FALSE_ALARM, "tests": tests}
     for name, latent in latents.items():
         failures += [f"{name}: {text}" for text in law_failures(plan, latent, FALSE_ALARM / tests)]
         figures[name] = {
@@ -145,9 +143,9 @@ def rejected(seen: NDArray[np.int64], law: NDArray[np.float64], runs: int, rate:
 
 def _reach_failures(plan: Plan, latent: NDArray[np.int64], taken: NDArray[np.int64]) -> list[str]:
     """Runs whose path is not what their latent routes reach."""
-    known: dict[bytes, NDArray[np.int64]] = {}
-    for routes, path in zip(latent, taken, strict=True):
-        expected = known.setdefault(routes.tobytes(), plan.taken(np.where(routes < 0, 0, routes)))
+    pairs = np.unique(np.concatenate([latent, taken], axis=1), axis=0)
+    for routes, path in (np.split(pair, 2) for pair in pairs):
+        expected = plan.taken(np.where(routes < 0, 0, routes))
         if not np.array_equal(expected, path):
             return [f"expected routes {routes.tolist()} to take path {expected.tolist()}, got {path.tolist()}"]
     return []
@@ -160,26 +158,6 @@ def _frequencies(plan: Plan, latent: NDArray[np.int64]) -> Sequence[NDArray[np.f
 def _os_seeds(routing: RoutingSlice) -> NDArray[np.int64]:
     with routing.open() as decide:
         return np.stack([decide(fresh_seed()) for _ in range(OS_RUNS)])
-
-
-def _random_node(routing: RoutingSlice, sessions: int, runs: int) -> NDArray[np.int64]:
-    """Routes by the random node, in a process of its own: ONNX Runtime's generator is one per process."""
-    with tempfile.TemporaryDirectory() as scratch:
-        model, feeds, out = (Path(scratch) / name for name in ("slice.onnx", "feeds.npz", "routes.npy"))
-        model.write_bytes(routing.content)
-        np.savez(feeds, **routing.feeds(None, None))  # type: ignore[arg-type]
-        command = [
-            sys.executable,
-            first_runs.__file__,
-            model,
-            feeds,
-            out,
-            str(sessions),
-            str(runs),
-            *routing.outputs,
-        ]
-        subprocess.run([str(c) for c in command], check=True)
-        return np.asarray(np.load(out))
 
 
 def _eager_runs(eager: Eager, plan: Plan) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable, Collection, Mapping
+from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,13 @@ from rr_export.bundle.bundle import Bundle, load
 from rr_export.capture.request import Request, bind
 from rr_export.capture.trace import trace_plan
 from rr_export.eager.choice import Choice
+from rr_export.eager.code_sites import many_runs
 from rr_export.errors import ParityError
 from rr_export.lowering.deciding_slice import routing_slice
 from rr_export.parity.law import check_law
 from rr_export.parity.laziness import check_laziness
 from rr_export.parity.paths import check_paths
+from rr_export.parity.random_node import random_node_runs
 from rr_export.parity.report import Check, Report
 from rr_export.parity.streams import check_streams
 from rr_export.parity.subject import Eager, File
@@ -99,16 +102,19 @@ def verify_points(
         "sites": lambda: sites,
         "paths": lambda: check_paths(eager, file, terms, axes=axes, bounds=bounds),
     }
-    if bundle.plan.sites:
-        routing = routing_slice(file.source, bundle, eager.inputs)
-        checks |= {
-            "streams": lambda: check_streams(eager, file, routing, terms),
-            "law": lambda: check_law(eager, file, routing, eager.inputs, terms),
-            "laziness": lambda: check_laziness(bundle, file, eager.inputs, terms),
-        }
-    found = [check() for name, check in checks.items() if name in points]
-    if "targets" in points:
-        found += [check_target(bundle, folder, name, eager, terms) for name in bundle.targets]
+    targets = bundle.targets if "targets" in points else ()
+    with ExitStack() as meanwhile:
+        meanwhile.enter_context(many_runs(request.model))
+        if bundle.plan.sites:
+            routing = routing_slice(file.source, bundle, eager.inputs)
+            drawn = meanwhile.enter_context(random_node_runs(routing, wanted="law" in points))
+            checks |= {
+                "streams": lambda: check_streams(eager, file, routing, terms),
+                "law": lambda: check_law(eager, file, routing, drawn, eager.inputs, terms),
+                "laziness": lambda: check_laziness(bundle, file, eager.inputs, terms),
+            }
+        found = [check() for name, check in checks.items() if name in points]
+        found += [check_target(bundle, folder, name, eager, terms) for name in targets]
     return tuple(found)
 
 

@@ -61,10 +61,27 @@ def intercepted(
     """
     token = _handler.set(handle)
     try:
-        with _replaced([vars(home) for home in (*_RESEEDS, *modules)]), _TorchSources(handle, after):
+        with stand_ins(modules), _TorchSources(handle, after):
             yield
     finally:
         _handler.reset(token)
+
+
+@contextlib.contextmanager
+def stand_ins(modules: Sequence[Any]) -> Iterator[None]:
+    """Inside, stand-ins are wherever random functions are found, so that blocks of :func:`intercepted` begin at once.
+
+    Where no handler is set they do as the functions themselves do.
+    """
+    spaces = [vars(home) for home in (*_RESEEDS, *modules)]
+    there = _there.get()
+    new = [space for space in spaces if (id(space), len(space)) not in there]  # names may have come since
+    with _replaced(new):
+        token = _there.set(there | {(id(space), len(space)) for space in new})
+        try:
+            yield
+        finally:
+            _there.reset(token)
 
 
 @dataclass
@@ -78,6 +95,8 @@ class _Replaced:
 
 
 _lock = threading.RLock()
+# globals, and how many names they have, in which this thread's outer blocks have put stand-ins
+_there: ContextVar[frozenset[tuple[int, int]]] = ContextVar("rr_python_stand_ins", default=frozenset())
 _places: dict[tuple[int, str], _Replaced] = {}
 
 

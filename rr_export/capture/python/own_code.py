@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +23,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from rr_export.capture.python import diagram as dd
 from rr_export.capture.python.decisions import Decision, is_between
 from rr_export.capture.python.detect import modules_of
-from rr_export.capture.python.intercepting import COND, called_in_place, intercepted
+from rr_export.capture.python.intercepting import COND, called_in_place, intercepted, stand_ins
 from rr_export.capture.python.program import Program
 from rr_export.capture.python.random_functions import IN_PLACE, Asked, Law, reading
 from rr_export.capture.python.training import routed_in_training
@@ -73,6 +73,10 @@ class OwnCode:
     def plan(self) -> Plan:
         """All sites."""
         return self.program.plan
+
+    def many_runs(self, root: nn.Module) -> AbstractContextManager[None]:
+        """Inside the block runs begin faster: the code's random functions stay intercepted between them."""
+        return stand_ins(modules_of(root))
 
     @contextmanager
     def following(self, root: nn.Module, run: CodeRun, given: Any) -> Iterator[None]:

@@ -1,0 +1,51 @@
+"""Tables that torch builds anew at every export, kept from one to the next as long as nothing that they hold changes.
+
+Both take most of the time that the export of a small model needs (torch 2.13 and 2.14): the table of 500 translations
+to ONNX is made from their source code, and all composite operators are looked up anew for each namespace of operators.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch._export.utils
+from onnxscript.function_libs.torch_lib import registration
+from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+_translations: dict[tuple[Any, int], ONNXRegistry] = {}  # by opset, and by how many are registered
+_looked_up: list[str] = []  # the composite operators that torch has looked up last
+
+
+@contextmanager
+def tables_kept() -> Iterator[None]:
+    """Inside, torch takes the tables that it made before.
+
+    The caller sees to it that one thread at a time is inside, and registers nothing itself.
+    """
+    registry: Any = ONNXRegistry
+    utils: Any = torch._export.utils
+    make, look_up = vars(registry)["from_torchlib"], utils._materialize_cpp_cia_ops
+
+    def translations(*args: Any, **kwargs: Any) -> ONNXRegistry:
+        opset = kwargs.get("opset_version", args[0] if args else None)
+        key = (opset, sum(len(f.overloads) + len(f.complex) for f in registration.default_registry.values()))
+        if key not in _translations:
+            _translations[key] = make.__func__(registry, *args, **kwargs)
+        return _translations[key]
+
+    def look_up_once() -> None:
+        names = torch._C._dispatch_get_registrations_for_dispatch_key("CompositeImplicitAutograd")
+        if names != _looked_up:
+            look_up()
+            _looked_up[:] = names
+
+    registry.from_torchlib = staticmethod(translations)
+    utils._materialize_cpp_cia_ops = look_up_once
+    try:
+        yield
+    finally:
+        registry.from_torchlib = make
+        utils._materialize_cpp_cia_ops = look_up
