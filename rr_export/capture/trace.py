@@ -35,6 +35,7 @@ from rr_export.capture.python.program import (
 )
 from rr_export.capture.recorder import SCOPE_KEY, Call, DenseRecorder
 from rr_export.capture.request import Bounds, bind_request, dotted, name_graph, suggested_bounds
+from rr_export.capture.versions import warn_of_untested_torch
 from rr_export.eager.run import Choice, recording_with, remember_code
 from rr_export.errors import CaptureError
 from rr_export.laws.plan import Plan
@@ -110,6 +111,7 @@ def capture(
     """
     kwargs = dict(kwargs or {})
     _check_request(model, args, kwargs, opset)
+    warn_of_untested_torch()
     with _one_at_a_time:
         return _capture(model, args, kwargs, dynamic_shapes, opset, keep_training_routes)
 
@@ -167,6 +169,7 @@ def trace_plan(
         training: paths of modules whose training routes are kept; None: all that have any.
     """
     kwargs = dict(kwargs or {})
+    warn_of_untested_torch()
     with _one_at_a_time:
         surveyed = survey(model, args, kwargs, training=training)
     if surveyed is not None:
