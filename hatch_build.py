@@ -1,9 +1,9 @@
 """Lets ``pip install .`` in a checkout install rr-runtime from the checkout too.
 
-The project depends on ``rr-runtime`` as an index has it. Where pip builds the project in a checkout, the wheel depends on
-the rr-runtime in ``runtimes/python`` instead. Such a wheel names a path of its machine, so no index takes it: they refuse
-direct references. What is built to be published names none: ``python -m build`` is not pip, and a source distribution has
-no ``runtimes/python``.
+The project depends on ``rr-runtime`` as an index has it. Where pip builds the project in a checkout, the wheel depends
+on the rr-runtime in ``runtimes/python`` instead. Such a wheel names a path of its machine, so no index takes it: they
+refuse direct references. What is built to be published names none: ``python -m build`` is not pip, and a source
+distribution has no ``runtimes/python``.
 """
 
 from __future__ import annotations
