@@ -117,7 +117,7 @@ $(STAMP): $(PROJECTS) constraints.txt | $(VENV)/bin/pip
 
 # The first interpreter that is new enough; `make PYTHON=/path/to/python` names another.
 $(VENV)/bin/pip:
-	@for python in $(or $(PYTHON),python3.11 python3 python); do \
+	@for python in $(or $(PYTHON),python3.11 python3.12 python3.13 python3 python); do \
 	    "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; \
 	    python=; \
 	done; \
