@@ -4,7 +4,7 @@ VENV := .venv
 STAMP := $(VENV)/.installed
 PROJECTS := pyproject.toml runtimes/python/pyproject.toml
 
-# The versions that are tested, beside the pinned ones of $(VENV); docs/versions.md says what was run.
+# The pairs of Python and torch that are tested; docs/versions.md says what was run.
 PAIRS := python3.11-torch2.13 python3.11-torch2.14 python3.12-torch2.13 python3.12-torch2.14 python3.13-torch2.13 \
     python3.13-torch2.14
 # What runs on each pair: capture, the laws, proofs and the runtime; not other tools, engines, and the slow tests.
@@ -61,7 +61,7 @@ test-lowest: $(VENV)/bin/pip
 	    $(VENV)-lowest/bin/python -m pip install -e ./runtimes/python onnx pytest
 	$(VENV)-lowest/bin/python -m pytest --confcutdir=tests/runtime tests/runtime
 
-# The other versions are those of constraints.txt. Within the recipe, for the pair python3.13-torch2.14:
+# Of each pair in an environment of its own; the other versions are those of constraints.txt.
 PAIR_VENV = $(VENV)-$*
 PAIR_PYTHON = $(word 1,$(subst -, ,$*))
 PAIR_TORCH = $(word 2,$(subst -torch, ,$*))
