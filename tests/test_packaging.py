@@ -24,8 +24,10 @@ PROJECTS = {"rr_export": ROOT, "rr_runtime": RUNTIME}
 PAIRS = re.findall(r"\bpython([\d.]+)-torch([\d.]+)", (ROOT / "Makefile").read_text().partition("PAIR_TESTS")[0])
 
 WANTED = f"rr-runtime=={tomllib.loads((RUNTIME / 'pyproject.toml').read_text())['project']['version']}"
-
-builds = pytest.mark.skipif(importlib.util.find_spec("hatchling") is None, reason="hatchling is not installed")
+BUILD_TOOLS = ("hatchling", "editables")
+builds = pytest.mark.skipif(
+    any(importlib.util.find_spec(tool) is None for tool in BUILD_TOOLS), reason=f"needs {' and '.join(BUILD_TOOLS)}"
+)
 both = pytest.mark.parametrize("package", PROJECTS)
 
 
