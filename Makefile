@@ -4,12 +4,19 @@ VENV := .venv
 STAMP := $(VENV)/.installed
 PROJECTS := pyproject.toml runtimes/python/pyproject.toml
 
+# The pairs of Python and torch that are tested; docs/versions.md says what was run.
+PAIRS := python3.11-torch2.13 python3.11-torch2.14 python3.12-torch2.13 python3.12-torch2.14 python3.13-torch2.13 \
+    python3.13-torch2.14
+# What runs on each pair: capture, the laws, proofs and the runtime; not other tools, engines, and the slow tests.
+PAIR_TESTS := tests/test_export.py tests/test_models.py tests/capture tests/eager tests/laws tests/lowering \
+    tests/parity tests/runtime
+
 # The execution providers that this machine can have beside the CPU's; providers/<name>.sh says what each is.
 PROVIDERS := openvino qnn webgpu xnnpack ggml aarch64 xnnpack-aarch64
 SETUPS := $(PROVIDERS:%=setup-%) setup-cuda
 
 .PHONY: help install demo test test-slow test-zoo test-lowest test-survival survival test-providers conformance bench bench-cuda
-.PHONY: setup $(SETUPS) lint clean
+.PHONY: $(PAIRS:%=test-%) setup $(SETUPS) lint clean
 
 help:
 	@echo "make demo       install, then export, verify and run a routed sentence encoder"
@@ -17,6 +24,10 @@ help:
 	@echo "make test-slow  the tests marked slow"
 	@echo "make test-zoo   every model whose routing is ordinary Python, exported and proven, or refused"
 	@echo "make test-lowest  rr-runtime with the oldest versions that it promises"
+	@echo "make test-PAIR  the tests that depend on the versions of Python and torch, in .venv-PAIR; PAIR is one of"
+	@echo "                $(wordlist 1,3,$(PAIRS))"
+	@echo "                $(wordlist 4,6,$(PAIRS))"
+	@echo "                (about 6 GB each where torch comes with CUDA; PYTHON=/path/to/python names the interpreter)"
 	@echo "make test-survival  every tool of the survival matrix on every file, as docs/survival.md says"
 	@echo "make survival   make docs/survival.md and docs/survival.json again"
 	@echo "make test-providers  the conformance suite on every engine that was set up"
@@ -49,6 +60,23 @@ test-lowest: $(VENV)/bin/pip
 	PIP_CONSTRAINT=constraints-lowest.txt PIP_DISABLE_PIP_VERSION_CHECK=1 \
 	    $(VENV)-lowest/bin/python -m pip install -e ./runtimes/python onnx pytest
 	$(VENV)-lowest/bin/python -m pytest --confcutdir=tests/runtime tests/runtime
+
+# Of each pair in an environment of its own; the other versions are those of constraints.txt.
+PAIR_VENV = $(VENV)-$*
+PAIR_PYTHON = $(word 1,$(subst -, ,$*))
+PAIR_TORCH = $(word 2,$(subst -torch, ,$*))
+
+$(PAIRS:%=test-%): test-%:
+	rm -rf $(PAIR_VENV) && $(or $(PYTHON),$(PAIR_PYTHON)) -m venv $(PAIR_VENV)
+	@if ! [ -x $(PAIR_VENV)/bin/$(PAIR_PYTHON) ]; then \
+	    echo "make: expected $(PAIR_PYTHON), got $$($(PAIR_VENV)/bin/python --version);" \
+	        "run: make $@ PYTHON=/path/to/$(PAIR_PYTHON)" >&2; \
+	    exit 1; \
+	fi
+	sed 's/^torch==.*/torch==$(PAIR_TORCH).*/' constraints.txt >$(PAIR_VENV)/constraints.txt
+	PIP_CONSTRAINT=$(PAIR_VENV)/constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 \
+	    $(PAIR_VENV)/bin/python -m pip install -e ./runtimes/python -e '.[demo,test]'
+	$(PAIR_VENV)/bin/python -m pytest $(PAIR_TESTS)
 
 test-survival: $(STAMP)
 	$(VENV)/bin/python -m pytest -m survival
@@ -89,7 +117,7 @@ $(STAMP): $(PROJECTS) constraints.txt | $(VENV)/bin/pip
 
 # The first interpreter that is new enough; `make PYTHON=/path/to/python` names another.
 $(VENV)/bin/pip:
-	@for python in $(or $(PYTHON),python3.11 python3 python); do \
+	@for python in $(or $(PYTHON),python3.11 python3.12 python3.13 python3 python); do \
 	    "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; \
 	    python=; \
 	done; \
@@ -106,7 +134,7 @@ $(VENV)/bin/pip:
 	rm -rf $(VENV) && "$$python" -m venv $(VENV)
 
 clean:
-	rm -rf $(VENV) $(VENV)-lowest build dist out demo-out runtimes/python/build runtimes/python/dist
+	rm -rf $(VENV) $(VENV)-lowest $(PAIRS:%=$(VENV)-%) build dist out demo-out runtimes/python/build runtimes/python/dist
 	rm -rf .providers .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name '*.egg-info' -prune -exec rm -rf {} +
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,15 @@ def test_the_first_two_commands_are_targets() -> None:
     assert commands == ["demo", "test"]
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert set(re.findall(r"`make ([a-z-]+)`", README)) | set(commands) <= set(targets)
+
+
+def test_one_command_installs_both_packages() -> None:
+    """What it installs: ``test_packaging.py``."""
+    (command,) = re.findall(r"^pip install ([^#\n]+?) *#", "".join(blocks("bash")), re.MULTILINE)
+    assert command == "."
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    named = re.findall(r"'\.\[([\w,]+)\]'", README)
+    assert named and {extra for names in named for extra in names.split(",")} <= extras.keys()
 
 
 def test_the_commands_named_are_there() -> None:

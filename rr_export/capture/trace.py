@@ -28,6 +28,7 @@ from rr_export.capture.python.program import Program, asked_route, conclude, dec
 from rr_export.capture.recorder import DenseRecorder
 from rr_export.capture.request import Request
 from rr_export.capture.scopes import read_scopes, tag_scopes
+from rr_export.capture.versions import warn_of_untested_torch
 from rr_export.eager.choice import Choice
 from rr_export.eager.code_sites import code_of, remember_code
 from rr_export.eager.tracers import recording_with
@@ -57,6 +58,7 @@ def capture(request: Request, *, opset: int = 20, training: Collection[str] | No
         ValueError: the opset is not one of ``OPSETS``.
     """
     _check(request, opset)
+    warn_of_untested_torch()
     with _one_at_a_time:
         surveyed = _survey(request, training)
         with warnings.catch_warnings(), only_errors(_CHATTY), tables_kept(), torch.no_grad():
@@ -84,6 +86,7 @@ def trace_plan(request: Request, *, training: Collection[str] | None = ()) -> Pl
         request: the model and its arguments.
         training: paths of modules whose training routes are kept; None: all that have any.
     """
+    warn_of_untested_torch()
     with _one_at_a_time:
         _survey(request, training)
     code = code_of(request.model)
