@@ -25,7 +25,7 @@ from rr_export.lowering.deciding_slice import Path_, cut_at_path
 from rr_export.parity.compare import Arrays
 from rr_runtime import Session
 from rr_runtime.draws import draws
-from rr_runtime.targets import DEFAULT
+from rr_runtime.target import DEFAULT
 
 CODE_RUNS, CODE_SECONDS = 1000, 10.0
 

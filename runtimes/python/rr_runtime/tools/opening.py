@@ -12,7 +12,7 @@ from rr_runtime.bundle import Bundle
 from rr_runtime.errors import RuntimeFailure
 from rr_runtime.providers import find_provider, short_name
 from rr_runtime.session import Session
-from rr_runtime.targets import DEFAULT
+from rr_runtime.target import DEFAULT
 from rr_runtime.tools.timing import session_options
 
 # Providers that have threads of their own, and the option that says how many; the others take the session's.
