@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 import rr_runtime.bundle
 from rr_export.bundle.manifest import FORMAT, METADATA_KEY, read_plan
+from rr_export.bundle.target_files import target_files
 from rr_export.bundle.weights import WeightFile, inlined, weight_bytes
 from rr_export.errors import BundleError
 from rr_export.laws.plan import Plan
@@ -281,16 +282,6 @@ def _read_target(about: dict[str, Any], source: Path) -> TargetFiles:
     return TargetFiles(
         about, {n: _read_model(source / n) if n.endswith(".onnx") else (source / n).read_bytes() for n in names}
     )
-
-
-def target_files(about: Any) -> set[str]:
-    """Returns the names of the files in a target's entry of the manifest."""
-    if isinstance(about, list):
-        return set().union(*map(target_files, about))
-    if not isinstance(about, Mapping):
-        return set()
-    own = {about[key] for key in ("model", "run", "operators") if key in about}
-    return own.union(*(target_files(value) for value in about.values()))
 
 
 def _read_golden(rows: list[dict[str, Any]], source: Path) -> list[GoldenCase]:

@@ -251,10 +251,11 @@ def test_bug_a_site_that_lost_its_if_is_told(everything_bundle: rr.Bundle) -> No
 
 @pytest.mark.parametrize(("rows", "size"), [(7, 2), (4, 4), (3, 8)])
 def test_bug_calibration_uses_all_rows(rows: int, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    from rr_export.targets import calibrate
-
     seen: list[Any] = []
-    monkeypatch.setattr(calibrate, "quantize_segments", lambda *given, **options: seen.extend(given[2]) or given[1])
+    monkeypatch.setattr(
+        "rr_export.targets.precision.quantize_segments",
+        lambda *given, **options: seen.extend(given[2]) or given[1],
+    )
     layers = [rr.LayerChoice(nn.Linear(8, 8), 0.5) for _ in range(3)]
     bundle = rr.export(nn.Sequential(*layers).eval(), (torch.randn(4, 8),), dynamic_shapes={"input": {0: "batch"}})
     data = np.arange(rows * 8, dtype=np.float32).reshape(rows, 8)
