@@ -11,7 +11,8 @@ import onnx_ir as ir
 import torch
 from torch import nn
 
-from rr_export.bundle.bundle import Bundle, GoldenCase
+from rr_export.bundle.bundle import Bundle
+from rr_export.bundle.contents import GoldenCase
 from rr_export.bundle.manifest import TensorRow, write_manifest
 from rr_export.capture.python.detect import streams_kept
 from rr_export.capture.request import bind_request, flat_inputs, flat_outputs

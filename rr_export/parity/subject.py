@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.utils import _pytree as pytree
 
-from rr_export.bundle.bundle import MODEL, Bundle
+from rr_export.bundle.bundle import Bundle
+from rr_export.bundle.file_names import MODEL
 from rr_export.capture.request import Request, bind_request, flat_inputs, flat_outputs
 from rr_export.eager.run import code_of, forced, free_routes, open_runs_at, recorded, seeded
 from rr_export.laws.plan import Plan

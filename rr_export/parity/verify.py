@@ -11,7 +11,8 @@ from typing import Any
 
 from torch import nn
 
-from rr_export.bundle.bundle import Bundle, load
+from rr_export.bundle.bundle import Bundle
+from rr_export.bundle.bundle_reader import load
 from rr_export.capture.trace import trace_plan
 from rr_export.eager.run import Choice
 from rr_export.errors import ParityError

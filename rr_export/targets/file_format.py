@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from rr_export.bundle.target_files import rename_files
+from rr_export.bundle.file_names import rename_files
 from rr_export.targets.forms import Form
 from rr_export.targets.ort_files import to_ort
 from rr_export.targets.package_request import PackageRequest

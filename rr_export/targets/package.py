@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from rr_export.bundle.bundle import Bundle, TargetFiles
+from rr_export.bundle.bundle import Bundle
+from rr_export.bundle.contents import TargetFiles
 from rr_export.errors import PackageError
 from rr_export.targets.calibration_inputs import calibration_inputs
 from rr_export.targets.file_format import in_format

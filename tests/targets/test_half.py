@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import rr_export as rr
-from rr_export.bundle.bundle import TargetFiles
+from rr_export.bundle.contents import TargetFiles
 from rr_export.bundle.weights import initializers
 from rr_export.lowering.sink import SITE_KEY
 from rr_export.targets.freeze import freeze_model

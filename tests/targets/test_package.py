@@ -14,8 +14,7 @@ from onnxruntime.quantization import quantize_dynamic
 from torch import nn
 
 import rr_export as rr
-from rr_export.bundle.bundle import BundleError
-from rr_export.errors import PackageError
+from rr_export.errors import BundleError, PackageError
 from rr_export.parity import verify_targets
 from rr_export.targets import TARGETS
 from rr_runtime import ProviderError, Session

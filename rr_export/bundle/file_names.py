@@ -1,10 +1,15 @@
-"""Which files a target's entry of the manifest names."""
+"""The names of the files in a bundle's folder: its own, and those that the entry of a target in the manifest names."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+MODEL = "model.onnx"
+WEIGHTS = "model.onnx.data"
+MANIFEST = "manifest.json"
+GOLDEN = "golden.npz"
+PARITY = "parity.json"
 MODEL_KEYS = ("model", "run")  # under which an entry names a model, wherever in it they stand
 
 
