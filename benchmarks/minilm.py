@@ -17,7 +17,7 @@ import click
 from rich.console import Console
 
 import rr_export as rr
-from rr_export.bundle.bundle import write_atomically
+from rr_export.bundle.atomic_write import write_atomically
 from rr_export.demo import encoder
 
 ROOT = Path(__file__).parents[1]

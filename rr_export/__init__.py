@@ -1,6 +1,7 @@
 """rr_export: randomly routed PyTorch models as one ONNX file, proven to be the same model."""
 
-from rr_export.bundle.bundle import Bundle, load
+from rr_export.bundle.bundle import Bundle
+from rr_export.bundle.bundle_reader import load
 from rr_export.eager.blocks import forced, recorded, seeded
 from rr_export.eager.layer_choice import LayerChoice
 from rr_export.eager.operation_choice import OperationChoice

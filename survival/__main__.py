@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 from rich.progress import Progress
 
-from rr_export.bundle.bundle import write_atomically
+from rr_export.bundle.atomic_write import write_atomically
 from survival.files import COLUMNS
 from survival.matrix import Matrix, build, differences, silent
 from survival.page import write_page

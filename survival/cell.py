@@ -19,8 +19,10 @@ import onnxruntime
 
 import rr_export as rr
 from rr_export.bundle.manifest import METADATA_KEY
-from survival.check import Files, Reference, UnusableError, check, with_path_as
+from survival.check import check
+from survival.engines import UnusableError
 from survival.files import Column
+from survival.reference import Files, Reference, with_path_as
 from survival.tool import Tool
 
 HOLDS, REFUSES, NO_LOAD, NO_RUN, CAUGHT, SILENT = (

@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from survival.cell import CAUGHT, HOLDS, NO_LOAD, NO_RUN, OUTCOMES, REFUSES, SILENT, Outcome
-from survival.check import FALSE_ALARM, FIRST_RUNS, LONG_RUNS, MAX_PATHS, MIXED_SEEDS, SEEDS, WHOLE_FIRST_RUNS
+from survival.check import MIXED_SEEDS, SEEDS
 from survival.files import INTERFACES, MODELS
+from survival.law import FALSE_ALARM, FIRST_RUNS, LONG_RUNS, WHOLE_FIRST_RUNS
 from survival.matrix import Matrix
+from survival.reference import MAX_PATHS
 from survival.tool import EXACT
 from survival.tools import TOOLS
 

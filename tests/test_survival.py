@@ -19,10 +19,11 @@ import rr_export as rr
 from rr_export.lowering.sink import SITE_KEY
 from survival import __main__ as command
 from survival.cell import CAUGHT, HOLDS, NO_LOAD, NO_RUN, REFUSES, SILENT, Outcome, reference_of, run_cell
-from survival.check import path_law_failures, routing_part
 from survival.files import COLUMNS, INTERFACES, MODELS, Column, export_column
+from survival.law import path_law_failures
 from survival.matrix import Matrix, build, differences, silent, versions_of
 from survival.page import write_page
+from survival.routing_part import routing_part
 from survival.tool import EIGHT_BITS, EXACT, Tool
 from survival.tools import TOOLS
 from survival.worker import Worker

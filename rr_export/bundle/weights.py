@@ -13,6 +13,7 @@ from rr_export.passes import copy_shared_weights
 
 INLINE_BELOW = 1024  # bytes; smaller tensors stay in the model file
 PAGE = 4096  # bytes; large tensors start on a page, so that they can be mapped
+EXTERNAL_ABOVE = 1_500_000_000  # bytes of weights, from which they get a file of their own; protobuf ends at 2 GiB
 
 
 class WeightFile:

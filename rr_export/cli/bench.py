@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 from rich.markup import escape
 
-from rr_export.bundle.bundle import write_atomically
+from rr_export.bundle.atomic_write import write_atomically
 from rr_export.cli.console import MISMATCH, err, out, progress
 from rr_export.tools.bench import bench_view, freeze_usual, why_not_frozen
 from rr_export.tools.measuring import measure

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from rr_export.bundle.bundle import load
+from rr_export.bundle.bundle_reader import load
 from rr_export.cli.console import MISMATCH, out
 from rr_export.cli.options import read_sizes
 

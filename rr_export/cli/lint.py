@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
-from rr_export.bundle.bundle import write_atomically
+from rr_export.bundle.atomic_write import write_atomically
 from rr_export.cli.console import MISMATCH, USAGE, err, out
 from rr_export.cli.options import read_codes
 from rr_export.errors import LintError

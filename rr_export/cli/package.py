@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from rich.markup import escape
 from rich.table import Table
 
-from rr_export.bundle.bundle import Bundle, load
+from rr_export.bundle.bundle import Bundle
+from rr_export.bundle.bundle_reader import load
 from rr_export.cli.console import out, progress
 from rr_export.cli.options import load_function, read_path, read_sizes
 from rr_export.targets import TARGETS, find_target

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from rr_export.bundle.bundle import load
+from rr_export.bundle.bundle_reader import load
 from rr_export.cli.console import MISMATCH, out, progress
 from rr_export.cli.options import load_case, read_inputs
 from rr_export.errors import ParityError

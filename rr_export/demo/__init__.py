@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from rr_export.bundle.bundle import MANIFEST, Bundle
+from rr_export.bundle.bundle import Bundle
+from rr_export.bundle.file_names import MANIFEST
 from rr_export.demo.measure import measure
 from rr_export.demo.model import KEEP, DemoError, encoder, weights_folder
 from rr_export.demo.search import read_corpus, read_tokenizer

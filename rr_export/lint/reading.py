@@ -14,7 +14,7 @@ from typing import Any
 import onnx_ir as ir
 import onnx_ir.passes.common as ir_passes
 
-from rr_export.bundle.bundle import MODEL
+from rr_export.bundle.file_names import MODEL
 from rr_export.bundle.manifest import METADATA_KEY, read_plan
 from rr_export.errors import LintError
 from rr_export.laws.plan import Plan

@@ -16,7 +16,8 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from rr_export.bundle.bundle import Bundle, load
+from rr_export.bundle.bundle import Bundle
+from rr_export.bundle.bundle_reader import load
 from rr_export.errors import ParityError
 from rr_export.laws.plan import Plan
 from rr_export.lint.dataflow import Flow

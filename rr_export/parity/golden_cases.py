@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rr_export.bundle.bundle import GoldenCase
+from rr_export.bundle.contents import GoldenCase
 from rr_export.laws.plan import Plan
 from rr_export.parity.subject import Eager
 

@@ -14,7 +14,8 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 
-from rr_export.bundle.bundle import MODEL, Bundle
+from rr_export.bundle.bundle import Bundle
+from rr_export.bundle.file_names import MODEL
 from rr_export.capture.request import Request
 from rr_export.eager.blocks import forced, recorded, seeded
 from rr_export.eager.code_sites import code_of
@@ -25,7 +26,7 @@ from rr_export.lowering.deciding_slice import Path_, cut_at_path
 from rr_export.parity.compare import Arrays
 from rr_runtime import Session
 from rr_runtime.draws import draws
-from rr_runtime.targets import DEFAULT
+from rr_runtime.target import DEFAULT
 
 CODE_RUNS, CODE_SECONDS = 1000, 10.0
 

@@ -14,7 +14,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from rr_export.bundle.bundle import Bundle, load
+from rr_export.bundle.bundle import Bundle
+from rr_export.bundle.bundle_reader import load
 from rr_export.errors import ParityError
 from rr_export.laws.plan import Plan
 from rr_export.lowering.deciding_slice import Path_

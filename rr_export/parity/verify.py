@@ -12,7 +12,8 @@ from typing import Any
 
 from torch import nn
 
-from rr_export.bundle.bundle import Bundle, load
+from rr_export.bundle.bundle import Bundle
+from rr_export.bundle.bundle_reader import load
 from rr_export.capture.request import Request, bind
 from rr_export.capture.trace import trace_plan
 from rr_export.eager.choice import Choice

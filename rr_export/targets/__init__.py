@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from rr_export.targets.freeze import freeze
 from rr_export.targets.package import package
-from rr_export.targets.provider_table import TARGETS, Target, find_target
+from rr_export.targets.provider_table import TARGETS, ProviderNeeds, find_target
 
-__all__ = ["TARGETS", "Target", "find_target", "freeze", "package"]
+__all__ = ["TARGETS", "ProviderNeeds", "find_target", "freeze", "package"]

@@ -7,7 +7,7 @@ after:   the same program of segments with 8-bit integers inside and float32 bet
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,17 +18,15 @@ from numpy.typing import NDArray
 from rr_export.bundle.weights import inlined
 from rr_export.targets.masks import wide_borders
 from rr_export.targets.qdq import Arrays, find_scheme, quantize_static_model
-from rr_export.targets.split import Step
+from rr_runtime.segment_program import Around, Choose, Run, Step, walk
 
-__all__ = ["quantize_segments", "quantize_static_model", "record_inputs"]
-
-Run = tuple[Arrays, Sequence[int]]  # the model's inputs, and the path taken
+Feed = tuple[Arrays, Sequence[int]]  # the model's inputs, and the path taken
 
 
 def quantize_segments(
     program: Sequence[Step],
     models: Mapping[str, ir.Model],
-    feeds: Sequence[Run],
+    feeds: Sequence[Feed],
     provider: str,
     *,
     activation_bits: int = 8,
@@ -60,26 +58,26 @@ def quantize_segments(
 
 
 def record_inputs(
-    program: Sequence[Step], models: Mapping[str, ir.Model], feeds: Sequence[Run]
+    program: Sequence[Step], models: Mapping[str, ir.Model], feeds: Sequence[Feed]
 ) -> dict[str, list[dict[str, NDArray[Any]]]]:
     """Returns what reaches every segment on these paths, by file name, equal inputs once.
 
     Raises:
         ValueError: nothing reaches some segment, or a path does not say which branch to take.
     """
-    walker = _Walker(models)
+    recorder = _Recorder(models)
     for inputs, path in feeds:
-        walker.walk(program, dict(inputs), path)
-    for name, where in _places(program, "the part that every path runs"):
-        if not walker.recorded.get(name):
+        recorder.run(program, inputs, path)
+    for step, around in walk(program):
+        if isinstance(step, Run) and not recorder.recorded.get(step.model):
             raise ValueError(
-                f"feeds: expected at least one path that takes {where} (segment {name}), got none of {len(feeds)}; "
-                "add one, or the ranges of its values are not known"
+                f"feeds: expected at least one path that takes {_place(around)} (segment {step.model}), got none of "
+                f"{len(feeds)}; add one, or the ranges of its values are not known"
             )
-    return walker.recorded
+    return recorder.recorded
 
 
-class _Walker:
+class _Recorder:
     """Runs segments on the CPU, and remembers what each is given."""
 
     def __init__(self, models: Mapping[str, ir.Model]) -> None:
@@ -88,24 +86,28 @@ class _Walker:
         self._sessions: dict[str, onnxruntime.InferenceSession] = {}
         self._seen: set[bytes] = set()
 
-    def walk(self, steps: Sequence[Step], values: dict[str, NDArray[Any]], path: Sequence[int]) -> None:
-        """The values of the steps on this path are made."""
-        for step in steps:
-            if "run" in step:
-                given = {name: values[name] for name in step["inputs"]}
-                self._record(step["run"], given)
-                made = self._session(step["run"]).run(step["outputs"], given)
-                values.update(zip(step["outputs"], map(np.asarray, made), strict=True))
-                continue
-            site, count = step["site"], len(step["branches"])
-            if not 0 <= path[site] < count:
+    def run(self, program: Sequence[Step], inputs: Arrays, path: Sequence[int]) -> None:
+        """What reaches the segments on this path is recorded."""
+
+        def route(choice: Choose) -> int:
+            count = len(choice.branches)
+            if not 0 <= path[choice.site] < count:
                 raise ValueError(
-                    f"feeds: expected a route from 0 to {count - 1} at site {site}, which path {list(path)} reaches, "
-                    f"got {path[site]}; pass the paths that were taken"
+                    f"feeds: expected a route from 0 to {count - 1} at site {choice.site}, which path {list(path)} "
+                    f"reaches, got {path[choice.site]}; pass the paths that were taken"
                 )
-            branch = step["branches"][path[site]]
-            self.walk(branch["steps"], values, path)
-            values.update(zip(step["outputs"], [values[name] for name in branch["results"]], strict=True))
+            return path[choice.site]
+
+        values = dict(inputs)
+        for step, _ in walk(program, route):
+            if isinstance(step, Run):
+                given = {name: values[name] for name in step.inputs}
+                self._record(step.model, given)
+                made = self._session(step.model).run(list(step.outputs), given)
+                values.update(zip(step.outputs, map(np.asarray, made), strict=True))
+            else:
+                results = step.branches[route(step)].results
+                values.update(zip(step.outputs, [values[name] for name in results], strict=True))
 
     def _record(self, name: str, given: dict[str, NDArray[Any]]) -> None:
         digest = hashlib.sha256(name.encode())
@@ -125,11 +127,9 @@ class _Walker:
         return self._sessions[name]
 
 
-def _places(steps: Sequence[Step], where: str) -> Iterator[tuple[str, str]]:
-    """Yields the name of every segment, with the words for where it stands."""
-    for step in steps:
-        if "run" in step:
-            yield step["run"], where
-        else:
-            for number, branch in enumerate(step["branches"]):
-                yield from _places(branch["steps"], f"branch {number} of site {step['site']}")
+def _place(around: Around) -> str:
+    """Returns the words for where a step stands."""
+    if not around:
+        return "the part that every path runs"
+    site, route = around[-1]
+    return f"branch {route} of site {site}"

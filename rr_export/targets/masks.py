@@ -13,6 +13,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from rr_runtime.segment_program import Run, Step, walk
+
 # 8 bits over a wider range have steps larger than all other values.
 WIDEST = 8192.0
 
@@ -48,26 +50,20 @@ def spread(nodes: Iterable[Node], wide: Collection[str]) -> set[str]:
     return found
 
 
-def wide_borders(
-    program: Sequence[Mapping[str, Any]], models: Mapping[str, ir.Model], wide: Collection[str] = ()
-) -> set[str]:
+def wide_borders(program: Sequence[Step], models: Mapping[str, ir.Model]) -> set[str]:
     """Returns the values between segments that may carry a mask.
 
     Args:
         program: the steps that walk a path through the segments.
         models: the segments by file name.
-        wide: values that are wide before the first step.
     """
-    found = set(wide)
-    for step in program:
-        if "run" in step:
-            inside = _wide_values(models[step["run"]], found & set(step["inputs"]))
-            found |= inside & set(step["outputs"])
+    found: set[str] = set()
+    for step, _ in walk(program):
+        if isinstance(step, Run):
+            found |= _wide_values(models[step.model], found & set(step.inputs)) & set(step.outputs)
             continue
-        for branch in step["branches"]:
-            within = wide_borders(branch["steps"], models, found)
-            found |= within
-            found |= {new for new, old in zip(step["outputs"], branch["results"], strict=True) if old in within}
+        for branch in step.branches:
+            found |= {new for new, old in zip(step.outputs, branch.results, strict=True) if old in found}
     return found
 
 

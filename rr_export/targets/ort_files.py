@@ -12,8 +12,7 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from rr_export.bundle.bundle import EXTERNAL_ABOVE
-from rr_export.bundle.weights import inlined, weight_bytes
+from rr_export.bundle.weights import EXTERNAL_ABOVE, inlined, weight_bytes
 from rr_export.errors import PackageError
 from rr_export.targets.onnxruntime_tools import quiet_tools
 

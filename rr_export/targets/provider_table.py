@@ -1,4 +1,7 @@
-"""What each execution provider wants of a routed model: one declared profile per target, all in one table."""
+"""What each execution provider wants of a routed model: one entry a target, all in one table.
+
+A new target is a new entry here; where it wants a new form, a function in ``forms.py`` makes it.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ SHARES = {"float32": 0.0, "float16": 0.02, "qdq": 0.3, "qdq16": 0.1}
 
 
 @dataclass(frozen=True)
-class Target:
+class ProviderNeeds:
     """How a model is lowered for one execution provider, and why.
 
     Attributes:
@@ -43,7 +46,7 @@ class Target:
 
 
 _TABLE = (
-    Target(
+    ProviderNeeds(
         name="cpu",
         form="routed",
         interface="explicit",
@@ -54,7 +57,7 @@ _TABLE = (
         why="The CPU decides, draws and computes one branch; one file needs no help from the runtime.",
         faults=("QDQ needs static files: package frozen paths or segments to have it",),
     ),
-    Target(
+    ProviderNeeds(
         name="cuda",
         form="routed",
         interface="gates",
@@ -65,7 +68,7 @@ _TABLE = (
         why="Conditions are read on the CPU; made in the graph, each costs a copy from the device and a wait for it.",
         faults=("CUDA graphs need static files: package frozen paths to have them",),
     ),
-    Target(
+    ProviderNeeds(
         name="xnnpack",
         form="routed",
         interface="explicit",
@@ -81,7 +84,7 @@ _TABLE = (
             "RandomUniform crashes it on Android; files draw with RandomUniformLike",
         ),
     ),
-    Target(
+    ProviderNeeds(
         name="nnapi",
         form="segments",
         interface=None,
@@ -93,7 +96,7 @@ _TABLE = (
         why="It takes nothing inside an If.",
         faults=("it cannot be run on this project's machines; the form is checked, its results are not",),
     ),
-    Target(
+    ProviderNeeds(
         name="coreml",
         form="routed",
         interface="gates",
@@ -105,7 +108,7 @@ _TABLE = (
         why="It takes the nodes of branches (EnableOnSubgraphs); integers of 64 bits stay outside.",
         faults=("it cannot be run on this project's machines; the form is checked, its results are not",),
     ),
-    Target(
+    ProviderNeeds(
         name="qnn",
         form="segments",
         interface=None,
@@ -121,7 +124,7 @@ _TABLE = (
             "integers of the model itself must stay below 2^31: beyond, they are wrong without an error",
         ),
     ),
-    Target(
+    ProviderNeeds(
         name="openvino",
         form="segments",
         interface=None,
@@ -137,7 +140,7 @@ _TABLE = (
             "OpenVINO's own reader takes no explicit files: their random node draws doubles",
         ),
     ),
-    Target(
+    ProviderNeeds(
         name="webgpu",
         form="routed",
         interface="gates",
@@ -152,7 +155,7 @@ _TABLE = (
         ),
     ),
 )
-TARGETS = {target.name: target for target in _TABLE}
+TARGETS = {needs.name: needs for needs in _TABLE}
 
 
 def share_of(name: str, precision: str) -> float:
@@ -160,8 +163,8 @@ def share_of(name: str, precision: str) -> float:
     return max(SHARES[precision], TARGETS[name].share if name in TARGETS else 0.0)
 
 
-def find_target(name: str) -> Target:
-    """Returns the profile of that name.
+def find_target(name: str) -> ProviderNeeds:
+    """Returns what the target of that name needs.
 
     Raises:
         ValueError: there is none.

@@ -22,8 +22,7 @@ import onnx_ir.passes.common as ir_passes
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from rr_export.bundle.bundle import EXTERNAL_ABOVE
-from rr_export.bundle.weights import inlined, weight_bytes
+from rr_export.bundle.weights import EXTERNAL_ABOVE, inlined, weight_bytes
 from rr_export.errors import PackageError
 from rr_export.targets.masks import WIDEST, is_narrow, spread
 from rr_export.targets.onnxruntime_tools import quiet_tools

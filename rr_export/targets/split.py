@@ -20,10 +20,10 @@ from rr_export.targets.reroute import forget_routing
 from rr_export.targets.weight_results import make_all_results
 
 Routes = Mapping[int, frozenset[int]]  # by site
-Step = dict[str, Any]  # of a program, JSON-ready (runtimes/SPEC.md, section 9)
+JsonStep = dict[str, Any]  # of a program, JSON-ready (runtimes/SPEC.md, section 9)
 
 
-def split(model: ir.Model, plan: Plan, prefix: str) -> tuple[list[Step], dict[str, ir.Model]]:
+def split(model: ir.Model, plan: Plan, prefix: str) -> tuple[list[JsonStep], dict[str, ir.Model]]:
     """Returns the program and its static models by file name (``prefix.0.onnx``, ...); the model is consumed.
 
     A value that passes from one file to another has the same name in both. Weights are initializers of every file that
@@ -61,7 +61,7 @@ class _Segment:
     """Nodes that run together, and the step that runs them."""
 
     nodes: list[ir.Node]
-    step: Step = field(default_factory=dict)
+    step: JsonStep = field(default_factory=dict)
     inputs: list[ir.Value] = field(default_factory=list)
     outputs: list[ir.Value] = field(default_factory=list)
 
@@ -114,7 +114,7 @@ class _Cutter:
             value = self._passed[value]
         return value
 
-    def steps(self, graph: ir.Graph, routes: Routes) -> list[Step]:
+    def steps(self, graph: ir.Graph, routes: Routes) -> list[JsonStep]:
         """Returns the steps that compute a graph.
 
         Args:
@@ -122,7 +122,7 @@ class _Cutter:
             routes: those that the sites around it may have.
         """
         self._graphs[id(graph)] = graph
-        steps: list[Step] = []
+        steps: list[JsonStep] = []
         pending: list[ir.Node] = []
         for node in list(graph):
             if SITE_KEY in node.metadata_props:
@@ -147,7 +147,7 @@ class _Cutter:
             return False
         return not self.real(node.inputs[0]).is_initializer()
 
-    def _choose(self, node: ir.Node, routes: Routes) -> list[Step]:
+    def _choose(self, node: ir.Node, routes: Routes) -> list[JsonStep]:
         """The steps of an ``If``: of one branch where the site's routes leave no other, else one that chooses."""
         for other in _all_nodes([node]):  # also bodies that no route leads to
             self._graphs |= {id(body): body for body in _bodies(other)}
@@ -170,7 +170,7 @@ class _Cutter:
         every = [branches.get(route, never) for route in range(count)]
         return [{"site": site, "outputs": [v.name for v in node.outputs], "branches": every}]
 
-    def _flush(self, pending: list[ir.Node], steps: list[Step]) -> None:
+    def _flush(self, pending: list[ir.Node], steps: list[JsonStep]) -> None:
         if not pending:
             return
         segment = _Segment(list(pending))

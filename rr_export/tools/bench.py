@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from rr_export.bundle.bundle import load
+from rr_export.bundle.bundle_reader import load
 from rr_export.errors import PackageError
 from rr_export.tools.warned import machine_line
 from rr_runtime.bundle import open_bundle

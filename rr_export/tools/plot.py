@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from rr_export.bundle.bundle import write_atomically
+from rr_export.bundle.atomic_write import write_atomically
 from rr_export.errors import RRExportError
 
 SUFFIXES = (".png", ".svg")

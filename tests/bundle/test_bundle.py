@@ -120,7 +120,7 @@ def test_a_failed_save_leaves_nothing(bundle: rr.Bundle, tmp_path: Path, monkeyp
     def fail(*_: Any, **__: Any) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(rr_export.bundle.bundle.np, "savez", fail)
+    monkeypatch.setattr(np, "savez", fail)
     with pytest.raises(OSError, match="disk full"):
         bundle.save(tmp_path / "out")
     assert entries(tmp_path) == []

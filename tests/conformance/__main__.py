@@ -8,7 +8,7 @@ from typing import TextIO
 
 import click
 
-from rr_export.bundle.bundle import write_atomically
+from rr_export.bundle.atomic_write import write_atomically
 from tests.conformance.mobile import MOBILE, check_column, mobile_cells
 from tests.conformance.page import COLUMNS, write_page
 from tests.conformance.record import Record

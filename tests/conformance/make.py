@@ -17,7 +17,7 @@ import onnx_ir as ir
 from onnxruntime.quantization import quantize_dynamic
 
 import rr_export as rr
-from rr_export.bundle.bundle import MODEL
+from rr_export.bundle.file_names import MODEL
 from rr_export.targets import package
 from rr_export.targets.ort_files import to_ort
 from tests.conformance.answers import indistinct, runs_of

@@ -317,6 +317,12 @@ def write_bundle(folder: Path, interface: str = "explicit", *, external: bool = 
     return folder
 
 
+def content_of(folder: Path) -> dict[str, Any]:
+    """Returns the content of a folder's manifest.json."""
+    content: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
+    return content
+
+
 def write_manifest(folder: Path, content: Mapping[str, Any], *, files: Mapping[str, Any] | None = None) -> None:
     """The folder's manifest.json has the content, and records every other file in the folder, or the given ones."""
     names = sorted(file.name for file in folder.iterdir() if file.name != "manifest.json")

@@ -1,4 +1,4 @@
-"""Bundle folders and model files: what opens, what is refused, and the golden cases."""
+"""Bundle folders and model files: what opens, and what is refused."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import io
 import json
 import os
 import re
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,28 +16,12 @@ import onnx.helper
 import onnx.parser
 import pytest
 
-from rr_runtime import BundleError, RuntimeFailure, Session
+from rr_runtime import BundleError, Session
 from rr_runtime.bundle import open_bundle
-from rr_runtime.golden import difference
 
 from . import handmade
 
 WriteBundle = Callable[..., Path]
-
-
-def content_of(folder: Path) -> dict[str, Any]:
-    """Returns the content of a folder's manifest.json."""
-    content: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
-    return content
-
-
-def write_golden(folder: Path, edit: Callable[[dict[str, Any]], None]) -> None:
-    """The folder's golden.npz is edited, and its new hash recorded."""
-    with np.load(folder / "golden.npz") as archive:
-        arrays: dict[str, Any] = {key: archive[key] for key in archive.files}
-    edit(arrays)
-    np.savez(folder / "golden.npz", **arrays)
-    handmade.write_manifest(folder, content_of(folder))
 
 
 # What opens
@@ -85,7 +68,7 @@ def test_symbolic_links_are_followed(bundle: WriteBundle, tmp_path: Path) -> Non
 def test_folder_whose_model_lost_its_metadata_opens(bundle: WriteBundle) -> None:
     folder = bundle()
     onnx.save_model(handmade.model(metadata=""), folder / "model.onnx")
-    handmade.write_manifest(folder, content_of(folder))
+    handmade.write_manifest(folder, handmade.content_of(folder))
     assert Session(folder).check() == 4
 
 
@@ -229,12 +212,12 @@ def test_failing_disk_is_named(bundle: WriteBundle, name: str, monkeypatch: pyte
 def test_manifest_without_record_of_the_model_is_refused(bundle: WriteBundle) -> None:
     folder = bundle()
     golden = handmade.record(folder / "golden.npz")
-    handmade.write_manifest(folder, content_of(folder), files={"golden.npz": golden})
+    handmade.write_manifest(folder, handmade.content_of(folder), files={"golden.npz": golden})
     with pytest.raises(
         BundleError, match=r"manifest\.json: files: expected a record of model\.onnx, got golden\.npz; export"
     ):
         Session(folder)
-    handmade.write_manifest(folder, content_of(folder), files={})
+    handmade.write_manifest(folder, handmade.content_of(folder), files={})
     with pytest.raises(
         BundleError, match=r"manifest\.json: files: expected a record of model\.onnx, got nothing; export"
     ):
@@ -247,7 +230,7 @@ def test_bundle_that_reaches_outside_its_folder_is_refused(bundle: WriteBundle, 
     (tmp_path / "secret").write_text("secret")
     name = str(tmp_path / "secret") if absolute else "../secret"
     files = {"model.onnx": handmade.record(folder / "model.onnx"), name: handmade.record(tmp_path / "secret")}
-    handmade.write_manifest(folder, content_of(folder), files=files)
+    handmade.write_manifest(folder, handmade.content_of(folder), files=files)
     with pytest.raises(
         BundleError, match=r"manifest\.json: files: expected names of files inside .*, got '.*secret'; do not"
     ):
@@ -259,7 +242,7 @@ def test_model_of_another_bundle_is_refused(bundle: WriteBundle) -> None:
     other = handmade.manifest()
     other["sites"][0]["branches"] = ["less", "nested", "twice"]
     handmade.write_file(folder / "model.onnx", metadata=other)
-    handmade.write_manifest(folder, content_of(folder))
+    handmade.write_manifest(folder, handmade.content_of(folder))
     with pytest.raises(
         BundleError, match=r"model\.onnx: expected the manifest of .*bundle in its metadata, got another; copy"
     ):
@@ -338,168 +321,3 @@ def test_bug_input_with_a_default_does_not_count_as_an_input(tmp_path: Path) -> 
         BundleError, match=r"expected the inputs x, offset, rr_seed, rr_path .*, got x, offset, rr_path; "
     ):
         Session(tmp_path / "model.onnx")
-
-
-# Golden cases
-
-
-@pytest.mark.parametrize(("interface", "cases"), [("explicit", 4), ("host", 4), ("plain", 1)])
-def test_golden_cases_hold(bundle: WriteBundle, interface: str, cases: int) -> None:
-    assert Session(bundle(interface)).check() == cases
-
-
-def test_nothing_to_compare_is_a_failure(bundle: WriteBundle, tmp_path: Path) -> None:
-    folder = bundle()
-    handmade.write_manifest(folder, {**content_of(folder), "golden": []})
-    for path in (folder, handmade.write_file(tmp_path / "single.onnx")):
-        with pytest.raises(
-            RuntimeFailure, match=r": expected golden cases, got none; check a bundle folder that has some$"
-        ):
-            Session(path).check()
-
-
-def test_golden_cases_of_a_standalone_file_cannot_be_checked(bundle: WriteBundle) -> None:
-    folder = bundle("standalone")
-    handmade.write_manifest(
-        folder, {**content_of(folder), "golden": [{"seed": None, "path": None, "taken": [0, -1, 0]}]}
-    )
-    with pytest.raises(
-        RuntimeFailure, match=r"expected a file that takes a path, got interface 'standalone', .*; verify"
-    ):
-        Session(folder).check()
-
-
-@pytest.mark.parametrize(
-    ("key", "edit", "message"),
-    [
-        (
-            "1/output/y",
-            lambda a: a + 0.01,
-            r"golden case 1: output 'y': expected [\d.]+ at \[0, 0\], got [\d.]+ \(8 of 8 differ",
-        ),
-        ("1/output/y", lambda a: a * np.nan, r"golden case 1: output 'y': expected nan at \[0, 0\], got "),
-        (
-            "1/output/y",
-            lambda a: a.astype(np.float64),
-            r"golden case 1: output 'y': expected float64 \[2, 4\], got float32",
-        ),
-        (
-            "1/output/y",
-            lambda a: a[:1],
-            r"golden case 1: output 'y': expected float32 \[1, 4\], got float32 \[2, 4\]; try",
-        ),
-        (
-            "0/output/large",
-            lambda a: ~a,
-            r"golden case 0: output 'large': expected (True|False) at \[0, 0\], got (True|False)",
-        ),
-        (
-            "2/output/count",
-            lambda a: a + (np.arange(3) == 2),
-            r"case 2: output 'count': expected \d+ at \[2\], got \d+ \(1 of",
-        ),
-    ],
-)
-def test_other_outputs_are_named(bundle: WriteBundle, key: str, edit: Callable[[Any], Any], message: str) -> None:
-    folder = bundle()
-    write_golden(folder, lambda arrays: arrays.update({key: edit(arrays[key])}))
-    with pytest.raises(RuntimeFailure, match=message) as caught:
-        Session(folder).check()
-    assert not isinstance(caught.value, BundleError)
-
-
-def test_other_path_is_named(bundle: WriteBundle) -> None:
-    folder = bundle()
-    content = content_of(folder)
-    taken = content["golden"][0]["taken"]
-    content["golden"][0]["taken"] = [taken[0], taken[1], 1 - taken[2]]
-    handmade.write_manifest(folder, content)
-    with pytest.raises(
-        RuntimeFailure, match=r"golden case 0: expected path \[.*\], got \[.*\]; this onnxruntime computes"
-    ):
-        Session(folder).check()
-
-
-@pytest.mark.parametrize(
-    ("edit", "message"),
-    [
-        (
-            lambda a: a.pop("0/output/y"),
-            r"golden case 0: expected outputs \['y', 'large', 'count'\], got \['count', 'large'\]",
-        ),
-        (
-            lambda a: a.update({"0/output/z": a["0/output/y"]}),
-            r"golden case 0: expected outputs .*, got .*'z'\]; export",
-        ),
-        (
-            lambda a: a.pop("1/input/x"),
-            r"golden case 1: expected inputs of this model, got: input 'x': .*; export again",
-        ),
-        (
-            lambda a: a.update({"1/input/x": np.ones(3)}),
-            r"golden case 1: expected inputs of this model, got: input 'x': ",
-        ),
-    ],
-)
-def test_incomplete_golden_arrays_are_refused(
-    bundle: WriteBundle, edit: Callable[[dict[str, Any]], None], message: str
-) -> None:
-    folder = bundle()
-    write_golden(folder, edit)
-    with pytest.raises(BundleError, match=message):
-        Session(folder).check()
-
-
-def pickled(file: Path) -> None:
-    np.savez(file, **{"0/input/x": np.array([{"a": 1}], dtype=object)})  # type: ignore[arg-type]
-
-
-def cut_array(file: Path) -> None:
-    with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("0/input/x.npy", b"\x93NUMPY\1\0")
-
-
-@pytest.mark.parametrize(
-    "spoil",
-    [pickled, cut_array, lambda f: f.write_bytes(b""), lambda f: f.write_bytes(b"PK\3\4")],
-    ids=lambda f: f.__name__,
-)
-def test_golden_file_that_numpy_refuses_is_refused(bundle: WriteBundle, spoil: Callable[[Path], Any]) -> None:
-    folder = bundle()
-    spoil(folder / "golden.npz")
-    handmade.write_manifest(folder, content_of(folder))
-    with pytest.raises(BundleError, match=r"golden\.npz: expected arrays, got \w+: .*; export again"):
-        Session(folder).check()
-
-
-def test_golden_file_that_is_not_recorded_is_refused(bundle: WriteBundle) -> None:
-    folder = bundle()
-    files = {"model.onnx": handmade.record(folder / "model.onnx")}
-    handmade.write_manifest(folder, content_of(folder), files=files)
-    with pytest.raises(BundleError, match=r"golden\.npz: expected a recorded file, .*, got none; export again"):
-        Session(folder).check()
-
-
-@pytest.mark.parametrize(
-    ("expected", "found", "equal"),
-    [
-        (1.0, 1.0 + 1e-6, True),
-        (1.0, 1.1, False),
-        (np.nan, np.nan, True),
-        (np.nan, 1.0, False),
-        (1.0, np.nan, False),
-        (np.inf, np.inf, True),
-        (np.inf, -np.inf, False),
-        (np.inf, 1e38, False),
-        (0.0, -0.0, True),
-    ],
-)
-def test_difference_of_floats(expected: float, found: float, equal: bool) -> None:
-    one, two = (np.array([value, 3], np.float32) for value in (expected, found))
-    assert (difference(one, two, rtol=1e-5, atol=1e-6) is None) == equal
-
-
-def test_difference_of_integers_is_exact() -> None:
-    big = np.array([2**62])
-    assert difference(big, big, rtol=1e-3, atol=1e-3) is None
-    assert difference(big, big + 1, rtol=1e-3, atol=1e-3) is not None

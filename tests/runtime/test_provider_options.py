@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rr_runtime.provider_options import SETTINGS, options_of
+from rr_runtime.provider_options import SETTINGS, captures_graphs, check_heeded, options_of, thread_options
 from rr_runtime.providers import PROBE, create_session
 
 
@@ -39,3 +39,30 @@ def test_options_of_another_type_are_refused(given: Any) -> None:
 def test_options_for_the_cpu_are_refused() -> None:
     with pytest.raises(ValueError, match=r"^provider_options: expected none for cpu, got device_id; use threads or "):
         create_session(PROBE, "CPUExecutionProvider", None, reseed=False, provider_options={"device_id": "0"})
+
+
+def test_only_a_provider_with_threads_of_its_own_is_told_how_many() -> None:
+    assert thread_options("OpenVINOExecutionProvider", 3) == {"num_of_threads": "3"}
+    assert thread_options("CUDAExecutionProvider", 3) is None
+
+
+@pytest.mark.parametrize(
+    ("provider", "given", "asked"),
+    [
+        ("CUDAExecutionProvider", {"enable_cuda_graph": "1"}, True),
+        ("CUDAExecutionProvider", {"enable_cuda_graph": "True"}, True),
+        ("CUDAExecutionProvider", {"enable_cuda_graph": "0"}, False),
+        ("CUDAExecutionProvider", None, False),
+        ("CUDAExecutionProvider", "enable_cuda_graph=1", False),  # refused as options of another type, later
+        ("CPUExecutionProvider", {"enable_cuda_graph": "1"}, False),
+    ],
+)
+def test_cuda_graphs_are_captured_where_they_are_asked_for(provider: str, given: Any, asked: bool) -> None:
+    assert captures_graphs(provider, given) is asked
+
+
+def test_options_that_are_not_heeded_are_found() -> None:
+    check_heeded({"htp_arch": "73", "soc_model": "69"}, {"htp_arch": "73"}, "qnn")
+    check_heeded({}, None, "qnn")
+    with pytest.raises(ValueError, match=r"^provider_options: expected vtcm_mb=8, got session_options that have qnn"):
+        check_heeded({"htp_arch": "73"}, {"vtcm_mb": "8"}, "qnn")

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import rr_export as rr
-from rr_export.bundle.bundle import TargetFiles
+from rr_export.bundle.contents import TargetFiles
 from rr_export.targets.sizes import fix_sizes
 from rr_runtime import Session
 from tests import nets

@@ -17,18 +17,28 @@ from rr_export.targets.freeze import freeze_model
 from rr_export.targets.qdq import SCHEMES, quantize_static_model
 from rr_export.targets.split import split
 from rr_runtime import Session
+from rr_runtime.json_node import Node
+from rr_runtime.segment_program import Branch, Choose, Run, Step
+from rr_runtime.segment_program_reader import read_program
 from tests.targets.cases import EIGHT_BITS, NAMES, SIXTEEN_BITS, Case, Form, case, worst_share
 
 PROVIDERS = (*SCHEMES, "cpu")
 
 
-def segments(of: Case) -> tuple[list[dict], dict[str, ir.Model]]:
-    return split(of.model(), of.bundle.plan, "seg")
+def segments(of: Case) -> tuple[tuple[Step, ...], dict[str, ir.Model]]:
+    about, models = about_and_models(of)
+    branches = [site.policy.branches for site in of.bundle.plan.sites]
+    return read_program(Node(about["program"], "seg", "program"), branches, models), models
+
+
+def about_and_models(of: Case) -> tuple[dict, dict[str, ir.Model]]:
+    program, models = split(of.model(), of.bundle.plan, "seg")
+    return {"form": "segments", "program": program}, models
 
 
 def quantised(of: Case, provider: str = "qnn") -> Form:
-    program, models = segments(of)
-    return {"form": "segments", "program": program}, quantize_segments(program, models, of.feeds, provider)
+    about, _ = about_and_models(of)
+    return about, quantize_segments(*segments(of), of.feeds, provider)
 
 
 def types_of(model: ir.Model) -> set[ir.DataType]:
@@ -62,7 +72,7 @@ def test_sixteen_bits_between_layers_are_nearer(name: str, tmp_path: Path) -> No
     of = case(name)
     program, models = segments(of)
     made = quantize_segments(program, models, of.feeds, "qnn", activation_bits=16)
-    assert worst_share(of, ({"form": "segments", "program": program}, made), tmp_path) < SIXTEEN_BITS
+    assert worst_share(of, (about_and_models(of)[0], made), tmp_path) < SIXTEEN_BITS
     changed = [model for model in made.values() if types_of(model)]
     assert len(changed) >= len(models) - 1
     assert all(model.opset_imports == {"": 21} and types_of(model) == {ir.DataType.UINT16} for model in changed)
@@ -148,7 +158,7 @@ def test_ranges_from_other_data_are_found_out(name: str, tmp_path: Path) -> None
     }
     made = {file: quantize_static_model(model, small[file], "qnn") for file, model in models.items()}
     with pytest.raises(AssertionError):
-        assert worst_share(of, ({"form": "segments", "program": program}, made), tmp_path) < EIGHT_BITS
+        assert worst_share(of, (about_and_models(of)[0], made), tmp_path) < EIGHT_BITS
 
 
 def test_swapped_segments_are_found_out(tmp_path: Path) -> None:
@@ -253,12 +263,8 @@ def test_masks_pass_from_segment_to_segment() -> None:
         "c": segment("(float[2] t) => (float[2] p, float[2] q) { p = Softmax(t)  q = Mul(t, t) }"),
         "d": segment("(float[2] x) => (float[2] r) { r = Mul(x, x) }"),
     }
-    run = {name: {"run": name} | _border(model) for name, model in models.items()}
-    choice = {
-        "site": 0,
-        "outputs": ["t"],
-        "branches": [{"steps": [run["b"]], "results": ["s"]}, {"steps": [run["d"]], "results": ["r"]}],
-    }
+    run = {name: Run(name, *_border(model)) for name, model in models.items()}
+    choice = Choose(0, ("t",), (Branch((run["b"],), ("s",)), Branch((run["d"],), ("r",))))
     assert masks.wide_borders([run["a"], choice, run["c"]], models) == {"bias", "s", "t", "q"}
     models["a"] = segment("(bool[2] m) => (float[2] bias) <float z = {0.0}, float n = {-9}> { bias = Where(m, z, n) }")
     assert masks.wide_borders([run["a"], choice, run["c"]], models) == set()
@@ -266,8 +272,8 @@ def test_masks_pass_from_segment_to_segment() -> None:
     assert masks.wide_borders([run["a"]], {"a": segment(filled)}) == {"bias"}
 
 
-def _border(model: ir.Model) -> dict[str, list[str]]:
-    return {side: [v.name for v in getattr(model.graph, side)] for side in ("inputs", "outputs")}
+def _border(model: ir.Model) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    return tuple(v.name for v in model.graph.inputs), tuple(v.name for v in model.graph.outputs)
 
 
 def test_a_quantised_session_tells_its_target(tmp_path: Path) -> None:

@@ -19,9 +19,9 @@ from rr_export.bundle.manifest import METADATA_KEY
 from rr_export.errors import PackageError
 from rr_export.targets import ort_files
 from rr_export.targets.freeze import freeze_model
+from rr_export.targets.half import to_half
 from rr_export.targets.onnxruntime_tools import quiet_tools
 from rr_export.targets.ort_files import STYLES, to_ort
-from rr_export.targets.precision import to_half
 from rr_export.targets.reroute import reroute
 from rr_export.targets.split import split
 from tests.targets.cases import Case, Form, case, worst_share

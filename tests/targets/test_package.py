@@ -14,8 +14,7 @@ from onnxruntime.quantization import quantize_dynamic
 from torch import nn
 
 import rr_export as rr
-from rr_export.bundle.bundle import BundleError
-from rr_export.errors import PackageError
+from rr_export.errors import BundleError, PackageError
 from rr_export.parity import verify_targets
 from rr_export.targets import TARGETS
 from rr_runtime import ProviderError, Session
@@ -251,10 +250,11 @@ def test_bug_a_site_that_lost_its_if_is_told(everything_bundle: rr.Bundle) -> No
 
 @pytest.mark.parametrize(("rows", "size"), [(7, 2), (4, 4), (3, 8)])
 def test_bug_calibration_uses_all_rows(rows: int, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    from rr_export.targets import calibrate
-
     seen: list[Any] = []
-    monkeypatch.setattr(calibrate, "quantize_segments", lambda *given, **options: seen.extend(given[2]) or given[1])
+    monkeypatch.setattr(
+        "rr_export.targets.precision.quantize_segments",
+        lambda *given, **options: seen.extend(given[2]) or given[1],
+    )
     layers = [rr.LayerChoice(nn.Linear(8, 8), 0.5) for _ in range(3)]
     bundle = rr.export(nn.Sequential(*layers).eval(), (torch.randn(4, 8),), dynamic_shapes={"input": {0: "batch"}})
     data = np.arange(rows * 8, dtype=np.float32).reshape(rows, 8)

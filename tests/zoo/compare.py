@@ -27,7 +27,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from tests.zoo import branches, chains, conds, draws, gates, loops, state, training
+from tests.zoo import branches, calls, chains, conds, draws, gates, loop_lengths, loops, state, training
 from tests.zoo import cond_twins as twins
 from tests.zoo.compare_cell import (
     ALPHA,
@@ -49,7 +49,7 @@ PAGE = DATA.with_name("python.md")
 BEGIN, END = "<!-- made by python -m tests.zoo.compare -->", "<!-- end -->"
 LIMIT = 120.0  # seconds that a cell may take
 PACKAGES = ("torch", "onnx", "onnxruntime", "onnxscript", "onnx-ir", "numpy", "transformers")
-MODULES = (branches, chains, conds, draws, gates, loops, state, training)
+MODULES = (branches, calls, chains, conds, draws, gates, loop_lengths, loops, state, training)
 CASES = {case.name: case for module in MODULES for case in module.CASES}
 
 MEANING = {
@@ -127,10 +127,10 @@ ROWS = (
     row("`numpy.random.rand`", "draws/numpy_rand", twins.IfRand),
     row("early `return`", "branches/early_return", twins.EarlyReturn),
     row("a draw inside a drawn branch", "branches/nested_draw", twins.NestedDraw),
-    row("draws in a helper method", "branches/helper_method", twins.HelperMethod),
+    row("draws in a helper method", "calls/helper_method", twins.HelperMethod),
     row("`continue` over layers", "loops/enumerated", twins.Enumerated),
-    row("`break` over layers", "loops/break", twins.Break),
-    row("`while` that stops at random", "loops/while_random", twins.WhileRandom),
+    row("`break` over layers", "loop_lengths/break", twins.Break),
+    row("`while` that stops at random", "loop_lengths/while_random", twins.WhileRandom),
     row("Markov chain", "chains/torch", twins.TorchChain),
     row("probability set by the last decision", "chains/sticky_coins", twins.StickyCoins),
     row("attribute as state", "state/attribute_mode", twins.AttributeMode),

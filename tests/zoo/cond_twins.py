@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from tests.zoo import branches, chains, conds, draws, gates, loops, state, training
+from tests.zoo import chains, conds, draws, gates, loop_lengths, loops, parts, state, training
 
 Function = Callable[[Tensor], Tensor]
 THIRDS = (1 / 3, 2 / 3)
@@ -57,7 +57,7 @@ class Multinomial(draws.Picks):
         return pick(torch.rand(()), (0.5, 0.7), list(self.experts), x)
 
 
-class EarlyReturn(branches.Two):
+class EarlyReturn(parts.Two):
     def forward(self, x: Tensor) -> Tensor:
         return torch.cond(coin(0.25), same, self.rest, (self.first(x),))
 
@@ -65,12 +65,12 @@ class EarlyReturn(branches.Two):
         return torch.cond(coin(0.25), same, self.second, (x.relu(),))
 
 
-class NestedDraw(branches.Two):
+class NestedDraw(parts.Two):
     def forward(self, x: Tensor) -> Tensor:
         return maybe(0.6, lambda x: maybe(0.4, self.second, self.first(x)), x)
 
 
-class HelperMethod(branches.Two):
+class HelperMethod(parts.Two):
     def forward(self, x: Tensor) -> Tensor:
         return maybe(0.4, self.second, maybe(0.7, self.first, x))
 
@@ -95,7 +95,7 @@ class Break(loops.Layers):
         return torch.cond(coin(0.2), same, lambda x: self.rest(i + 1, self.layers[i](x)), (x,))
 
 
-class WhileRandom(loops.WhileRandom):
+class WhileRandom(loop_lengths.WhileRandom):
     def forward(self, x: Tensor) -> Tensor:
         return self.rest(4, x)
 

@@ -13,6 +13,23 @@ from tests.zoo.case import Case
 WIDTH = 4
 
 
+class Two(nn.Module):
+    """Two different linear layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(WIDTH, WIDTH)
+        self.second = nn.Linear(WIDTH, WIDTH)
+
+
+class Layered(nn.Module):
+    """A linear layer, and another one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.other = linears(2)
+
+
 def example(rows: int = 2, shift: float = 0.0) -> Tensor:
     """Returns an input; where ``shift`` is 3 or -3 the sign of every sum is plain."""
     return torch.randn(rows, WIDTH, generator=torch.Generator().manual_seed(1)) + shift

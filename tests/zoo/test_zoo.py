@@ -8,10 +8,28 @@ import pytest
 
 import rr_export as rr
 from rr_export.eager.code_sites import code_of
-from tests.zoo import branches, chains, conds, draws, export_db, gates, loops, refused, state, training
+from tests.zoo import (
+    branches,
+    calls,
+    chains,
+    conds,
+    draws,
+    export_db,
+    gates,
+    loop_lengths,
+    loops,
+    refused_draws,
+    refused_laws,
+    refused_sides,
+    state,
+    training,
+)
 from tests.zoo.case import Case
 
-FAMILIES = (draws, branches, loops, chains, state, gates, conds, training, export_db, refused)
+FAMILIES = (
+    *(draws, branches, calls, loops, loop_lengths, chains, state, gates, conds, training, export_db),
+    *(refused_sides, refused_draws, refused_laws),
+)
 CASES = [case for family in FAMILIES for case in family.CASES]
 
 

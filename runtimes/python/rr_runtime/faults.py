@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rr_runtime.bundle import Bundle
 from rr_runtime.errors import ProviderError
 from rr_runtime.manifest import symbols
-from rr_runtime.targets import Target
+from rr_runtime.target import Target
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from rr_runtime.bundle import GOLDEN, Bundle
 from rr_runtime.errors import BundleError, RuntimeFailure
 from rr_runtime.manifest import GoldenCase
 from rr_runtime.results import Result
-from rr_runtime.targets import Target
+from rr_runtime.target import Target
 
 
 def check_golden(bundle: Bundle, target: Target | None, run: Callable[..., Result]) -> int:

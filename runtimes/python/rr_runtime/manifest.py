@@ -12,7 +12,8 @@ from typing import Any
 from rr_runtime.draws import SEEDS
 from rr_runtime.errors import BundleError
 from rr_runtime.json_node import DAMAGED, Node, read_json
-from rr_runtime.targets import Target, read_targets
+from rr_runtime.target import Target
+from rr_runtime.target_reader import read_targets
 
 FORMAT = "rr.manifest"
 VERSION = 1

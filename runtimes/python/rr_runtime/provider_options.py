@@ -1,4 +1,7 @@
-"""What each execution provider is told where the caller says nothing: one table, each option with its reason."""
+"""Where a provider's options are decided: what each is told, what callers may tell it, and what that means.
+
+`SETTINGS` is the table of what a provider is told where the caller says nothing, each option with its reason.
+"""
 
 from __future__ import annotations
 
@@ -87,11 +90,13 @@ SETTINGS = (
     ),
 )
 
-
 # Options under which a provider computes wrongly without an error.
 REFUSED = {
     ("WebGpuExecutionProvider", "enableInt64", "1"): "WebGPU has integers of 32 bits: larger ones would be cut off",
 }
+
+# Providers that have threads of their own, and the option that says how many; the others take the session's.
+THREADS = {"OpenVINOExecutionProvider": "num_of_threads"}
 
 
 def options_of(provider: str, given: Mapping[str, str] | None) -> dict[str, str]:
@@ -122,6 +127,33 @@ def options_of(provider: str, given: Mapping[str, str] | None) -> dict[str, str]
     machine = platform.machine().lower()
     chosen = [s for s in SETTINGS if s.provider == provider and (not s.machines or machine in s.machines)]
     return {s.option: s.value for s in chosen} | dict(given or {})
+
+
+def thread_options(provider: str, threads: int) -> dict[str, str] | None:
+    """Returns the options that give a provider so many threads; None where it takes those of the session."""
+    return {THREADS[provider]: str(threads)} if provider in THREADS else None
+
+
+def captures_graphs(provider: str, given: Mapping[str, str] | None) -> bool:
+    """Returns whether the caller's options ask for CUDA graphs; they may be of any type."""
+    options = given if isinstance(given, Mapping) else {}
+    return provider == "CUDAExecutionProvider" and str(options.get("enable_cuda_graph", "0")).lower() in ("1", "true")
+
+
+def check_heeded(active: Mapping[str, str], given: Mapping[str, str] | None, name: str) -> None:
+    """Raises a ValueError where a provider that was added to the session options before has others than the given.
+
+    Args:
+        active: the options that the session has the provider with.
+        given: the caller's options, or None.
+        name: the short name of the provider.
+    """
+    for option, value in (given or {}).items():
+        if active.get(option) != value:
+            raise ValueError(
+                f"provider_options: expected {option}={value}, got session_options that have {name} with "
+                f"{option}={active.get(option)} already; pass new session options"
+            )
 
 
 def _is_strings(given: Any) -> bool:

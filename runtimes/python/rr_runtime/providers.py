@@ -16,7 +16,7 @@ import onnxruntime
 from rr_runtime.bundle import unreadable
 from rr_runtime.errors import ProviderError
 from rr_runtime.plugins import PLUGINS, installed_plugins, plugin_devices, register_plugin
-from rr_runtime.provider_options import CPU, options_of
+from rr_runtime.provider_options import CPU, check_heeded, options_of
 
 SUFFIX = "ExecutionProvider"
 # Calls a remote service and runs no node of a file: a session on it would be one on the CPU.
@@ -120,7 +120,8 @@ def create_session(
     found = session.get_providers()
     if found[0] != provider:
         raise _unavailable(where, provider, f"a session on {short_name(found[0])}", chosen)
-    _check_heeded(session, provider, provider_options)
+    if provider_options and plugin_devices(provider):
+        check_heeded(session.get_provider_options().get(provider, {}), provider_options, short_name(provider))
     if provider != CPU and nodes_on(session, provider) == 0:
         if not _works(provider, chosen):
             raise _unavailable(where, provider, "a session without a single node on it", chosen)
@@ -189,21 +190,6 @@ def _create(
 def _has_providers(options: onnxruntime.SessionOptions) -> bool:
     """Tells whether a plugin was added to the options."""
     return bool(getattr(options, "has_providers", bool)())
-
-
-def _check_heeded(
-    session: onnxruntime.InferenceSession, provider: str, provider_options: Mapping[str, str] | None
-) -> None:
-    """Raises a ValueError where a plugin was added before to the session options, with other options of its own."""
-    if not provider_options or not plugin_devices(provider):
-        return
-    active = session.get_provider_options().get(provider, {})
-    for name, value in provider_options.items():
-        if active.get(name) != value:
-            raise ValueError(
-                f"provider_options: expected {name}={value}, got session_options that have {short_name(provider)} with "
-                f"{name}={active.get(name)} already; pass new session options"
-            )
 
 
 def _works(provider: str, provider_options: Mapping[str, str] | None = None) -> bool:

@@ -23,7 +23,7 @@ from rr_runtime.manifest import Manifest, Site, Tensor
 from rr_runtime.moments import Moments
 from rr_runtime.providers import find_provider, short_name
 from rr_runtime.results import EnsembleResult, Result
-from rr_runtime.targets import DEFAULT, Target
+from rr_runtime.target import DEFAULT, Target
 
 
 class Session:

@@ -8,7 +8,7 @@ from rr_runtime.engines.frozen import Frozen
 from rr_runtime.engines.graph import Graph
 from rr_runtime.engines.segments import Segments
 from rr_runtime.errors import ProviderError
-from rr_runtime.targets import Target
+from rr_runtime.target import Target
 
 __all__ = ["Engine", "Opening", "open_engine"]
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from rr_runtime.errors import BundleError
 from rr_runtime.manifest import Tensor
+from rr_runtime.provider_options import captures_graphs
 from rr_runtime.providers import create_session
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -56,9 +57,7 @@ class Opening:
     @property
     def captures(self) -> bool:
         """Whether the caller asks for CUDA graphs."""
-        options = self.provider_options if isinstance(self.provider_options, Mapping) else {}
-        asked = str(options.get("enable_cuda_graph", "0")).lower()
-        return self.provider == "CUDAExecutionProvider" and asked in ("1", "true")
+        return captures_graphs(self.provider, self.provider_options)
 
     def open(self, model: Path, *, reseed: bool = False, spinning: bool = True) -> Any:
         """Returns an onnxruntime session on a file; ``spinning`` False: its threads do not wait actively.

@@ -15,7 +15,7 @@ from rr_runtime.engines.captured import Captured
 from rr_runtime.engines.engine import Arrays, Opening, Taken, compare, fixed
 from rr_runtime.errors import BundleError
 from rr_runtime.routes import Router
-from rr_runtime.targets import FrozenPath, Target
+from rr_runtime.target import FrozenPath, Target
 
 
 class Frozen:

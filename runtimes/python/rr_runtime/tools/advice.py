@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from rr_runtime.bundle import Bundle
-from rr_runtime.targets import Target
+from rr_runtime.target import Target
 from rr_runtime.tools.assignment import Assignment
 from rr_runtime.tools.known import BY_NAME
 

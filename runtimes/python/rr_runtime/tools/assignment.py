@@ -19,7 +19,7 @@ from rr_runtime.engines.engine import Arrays
 from rr_runtime.errors import BundleError, RuntimeFailure
 from rr_runtime.provider_options import CPU
 from rr_runtime.providers import RECORD, find_provider, short_name
-from rr_runtime.targets import Target
+from rr_runtime.target import Target
 from rr_runtime.tools import choices
 from rr_runtime.tools.onnx_file import read_graph
 from rr_runtime.tools.parts import Gate, Part, Place, files_of, gates_in, places_in

@@ -26,7 +26,7 @@ from rr_runtime.errors import RuntimeFailure
 from rr_runtime.fastest import record_provider
 from rr_runtime.providers import find_provider
 from rr_runtime.session import Session
-from rr_runtime.targets import Target
+from rr_runtime.target import Target
 from rr_runtime.tools.assignment import assignment
 from rr_runtime.tools.choices import choices, most_probable_routes
 from rr_runtime.tools.frozen_path import check_frozen

@@ -15,7 +15,7 @@ from rr_runtime.errors import RuntimeFailure
 from rr_runtime.plugins import PLUGINS, installed_plugins
 from rr_runtime.providers import PROBE, REMOTE, create_session, find_provider, short_name
 from rr_runtime.session import Session
-from rr_runtime.targets import DEFAULT
+from rr_runtime.target import DEFAULT
 from rr_runtime.tools import child
 from rr_runtime.tools.advice import Warning, advise
 from rr_runtime.tools.assignment import assignment, quiet_options

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rr_runtime.bundle import MANIFEST, Bundle, open_bundle
 from rr_runtime.golden import difference
-from rr_runtime.targets import DEFAULT
+from rr_runtime.target import DEFAULT
 from rr_runtime.tools.opening import open_session
 
 

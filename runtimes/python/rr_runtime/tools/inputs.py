@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rr_runtime.bundle import GOLDEN, Bundle
 from rr_runtime.errors import BundleError
-from rr_runtime.targets import Target
+from rr_runtime.target import Target
 
 
 def golden_inputs(bundle: Bundle, targets: Iterable[Target | None] = ()) -> dict[str, NDArray[Any]]:

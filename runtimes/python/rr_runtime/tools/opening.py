@@ -10,13 +10,11 @@ from pathlib import Path
 
 from rr_runtime.bundle import Bundle
 from rr_runtime.errors import RuntimeFailure
-from rr_runtime.providers import find_provider, short_name
+from rr_runtime.provider_options import thread_options
+from rr_runtime.providers import find_provider
 from rr_runtime.session import Session
-from rr_runtime.targets import DEFAULT
+from rr_runtime.target import DEFAULT
 from rr_runtime.tools.timing import session_options
-
-# Providers that have threads of their own, and the option that says how many; the others take the session's.
-THREADS = {"openvino": "num_of_threads"}
 
 
 class Fails(RuntimeFailure):
@@ -56,11 +54,10 @@ def open_session(path: Path, provider: str, target: str | None, *, threads: int)
         ProviderError: the provider is.
         ValueError: the bundle has no such target.
     """
-    option = THREADS.get(short_name(find_provider(provider)))
     return Session(
         path,
         provider=provider,
         target=target,
         session_options=session_options(threads),
-        provider_options={option: str(threads)} if option else None,
+        provider_options=thread_options(find_provider(provider), threads),
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from rr_runtime.bundle import Bundle
 from rr_runtime.manifest import Site
-from rr_runtime.targets import Run, Step, Target
+from rr_runtime.segment_program import Run, walk
+from rr_runtime.target import Target
 from rr_runtime.tools.onnx_file import Graph, Node
 
 SITE, CALL, MIDDLE, SCOPE = "rr.site", "rr.call", "rr.middle", "rr.scope"
@@ -106,8 +107,9 @@ def files_of(bundle: Bundle, target: Target | None) -> dict[Path, Part]:
         return {bundle.path / path.model: () for path in target.paths}
     if target.form == "segments":
         found: dict[Path, Part] = {}
-        for name, part in _runs(target.program, ()):
-            found.setdefault(bundle.path / name, part)
+        for step, around in walk(target.program):
+            if isinstance(step, Run):
+                found.setdefault(bundle.path / step.model, tuple((site, k, k + 1) for site, k in around))
         return found
     assert target.model is not None
     return {bundle.path / target.model: ()}
@@ -135,12 +137,3 @@ def _outside_of(node: Node, inside: Inside, calls: Mapping[str, int]) -> int | N
         if call in calls and not any(c == call and low <= int(branch) < high for c, low, high in inside):
             return calls[call]
     return None
-
-
-def _runs(steps: Sequence[Step], around: Part) -> Iterator[tuple[str, Part]]:
-    for step in steps:
-        if isinstance(step, Run):
-            yield step.model, around
-        else:
-            for route, branch in enumerate(step.branches):
-                yield from _runs(branch.steps, (*around, (step.site, route, route + 1)))

@@ -15,7 +15,7 @@ from rr_runtime.bundle import Bundle, open_bundle
 from rr_runtime.errors import RuntimeFailure
 from rr_runtime.providers import find_provider
 from rr_runtime.session import Session
-from rr_runtime.targets import Target
+from rr_runtime.target import Target
 from rr_runtime.tools.advice import Warning, advise, package_command, some
 from rr_runtime.tools.assignment import Assignment, assignment
 from rr_runtime.tools.choices import Choice, choices, most_probable_routes

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 import rr_export as rr
-from rr_export.bundle.bundle import TargetFiles
+from rr_export.bundle.contents import TargetFiles
 from rr_export.bundle.weights import initializers
 from rr_export.lowering.sink import SITE_KEY
 from rr_export.targets.freeze import freeze_model
+from rr_export.targets.half import to_half
 from rr_export.targets.onnxruntime_tools import quiet_tools
-from rr_export.targets.precision import to_half
 from rr_export.targets.reroute import reroute
 from rr_export.targets.split import split
 from rr_runtime import Session

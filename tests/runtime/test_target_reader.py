@@ -10,7 +10,7 @@ import pytest
 
 from rr_runtime import BundleError
 from rr_runtime.manifest import Manifest
-from rr_runtime.targets import Choose, Run
+from rr_runtime.segment_program import Choose, Run
 
 from . import handmade
 

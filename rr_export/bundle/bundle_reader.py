@@ -1,0 +1,89 @@
+"""Reads a bundle from its folder, or from a single file."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
+
+import rr_runtime.bundle
+from rr_export.bundle.bundle import Bundle
+from rr_export.bundle.contents import GoldenCase, TargetFiles
+from rr_export.bundle.file_names import GOLDEN, MANIFEST, MODEL, PARITY, target_files
+from rr_export.bundle.manifest import METADATA_KEY
+from rr_export.errors import BundleError
+from rr_runtime.errors import RuntimeFailure
+
+
+def load(path: str | os.PathLike[str]) -> Bundle:
+    """Returns the bundle in a folder, or in a single ``.onnx`` file that rr_export wrote.
+
+    Raises:
+        BundleError: there is none, it is damaged, or a file does not match its recorded hash.
+    """
+    source = Path(path)
+    try:
+        rr_runtime.bundle.open_bundle(source)  # one place checks names, hashes and the manifest's form
+    except RuntimeFailure as error:
+        raise BundleError(str(error)) from error
+    if source.is_dir():
+        manifest = json.loads((source / MANIFEST).read_text())
+        golden = _read_golden(manifest.pop("golden", []), source / GOLDEN)
+        manifest.pop("files", None)
+        if not (source / MODEL).exists():
+            raise BundleError(
+                f"{source}: expected the routed model {MODEL}, got targets only, which run but cannot be worked on; "
+                "name the bundle that they were made from"
+            )
+        targets = {name: _read_target(about, source) for name, about in manifest.pop("targets", {}).items()}
+        parity = _read_parity(source / PARITY)
+        return Bundle(_read_model(source / MODEL), manifest, golden, targets, parity, source)
+    try:
+        model = _read_model(source)
+    except (DecodeError, ir.serde.SerdeError) as error:  # such as onnxruntime's own format, which onnxruntime takes
+        raise BundleError(f"{source}: expected a bundle folder or an .onnx file, got {error}; name another") from error
+    return Bundle(model, json.loads(model.metadata_props[METADATA_KEY]), path=source)
+
+
+def _read_model(file: Path) -> ir.Model:
+    model = ir.load(file)
+    model.graph.sort()  # tools leave nodes of bodies before what they read: onnxruntime takes that, onnx_ir does not
+    return model
+
+
+def _read_parity(file: Path) -> dict[str, Any] | None:
+    if not file.exists():
+        return None
+    try:
+        return dict(json.loads(file.read_text()))
+    except (ValueError, TypeError) as error:
+        raise BundleError(f"{file}: expected a parity report, got {error}; remove it or verify again") from error
+
+
+def _read_target(about: dict[str, Any], source: Path) -> TargetFiles:
+    names = sorted(target_files(about))
+    return TargetFiles(
+        about, {n: _read_model(source / n) if n.endswith(".onnx") else (source / n).read_bytes() for n in names}
+    )
+
+
+def _read_golden(rows: list[dict[str, Any]], source: Path) -> list[GoldenCase]:
+    if not rows:
+        return []
+    cases = []
+    with np.load(source) as arrays:
+        for number, row in enumerate(rows):
+            sides: dict[str, dict[str, NDArray[Any]]] = {"input": {}, "output": {}}
+            for key in arrays.files:
+                case, side, name = key.split("/", 2)
+                if int(case) == number:
+                    sides[side][name] = arrays[key]
+            path = None if row["path"] is None else tuple(row["path"])
+            cases.append(GoldenCase(row["seed"], path, tuple(row["taken"]), sides["input"], sides["output"]))
+    return cases

@@ -1,0 +1,130 @@
+"""Writes the files of a bundle, and tells whether a folder holds them already or may be replaced by them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from rr_export.bundle.contents import GoldenCase, TargetFiles
+from rr_export.bundle.file_names import GOLDEN, MANIFEST, MODEL, PARITY, WEIGHTS
+from rr_export.bundle.manifest import FORMAT
+from rr_export.bundle.weights import WeightFile, inlined
+from rr_export.errors import BundleError
+from rr_runtime.fastest import FASTEST
+
+FileRows = dict[str, dict[str, Any]]  # by name: the SHA-256 and the size in bytes
+
+
+def write_folder(
+    folder: Path,
+    model: ir.Model | None,
+    manifest: Mapping[str, Any],
+    golden: Sequence[GoldenCase],
+    targets: Mapping[str, TargetFiles],
+    parity: Mapping[str, Any] | None,
+    *,
+    external: bool,
+) -> FileRows:
+    """The folder holds the bundle; returns what its manifest records of each file.
+
+    Args:
+        folder: an empty folder.
+        model: the routed model; None: targets alone.
+        manifest: what the model says about itself.
+        golden: runs of the eager model to compare with.
+        targets: other forms of the model, by name.
+        parity: the JSON of the last ``verify``, or None.
+        external: weights are in a file of their own, which all models share.
+    """
+    models: dict[str, ir.Model | bytes] = {} if model is None else {MODEL: model}
+    inside: set[str] = set()  # models of engines that read no other file
+    for target in targets.values():
+        models |= target.models
+        inside |= set(target.models) if target.about.get("weights_inside") else set()
+    _write_models(folder, models, inside if external else set(models))
+    _write_golden(folder / GOLDEN, golden)
+    names = [*models, *([WEIGHTS] if (folder / WEIGHTS).exists() else []), GOLDEN]
+    files = {n: {"sha256": _sha256(folder / n), "bytes": (folder / n).stat().st_size} for n in names}
+    runs = [{"seed": c.seed, "path": None if c.path is None else list(c.path), "taken": list(c.taken)} for c in golden]
+    entries = {"targets": {name: dict(target.about) for name, target in targets.items()}} if targets else {}
+    told = {**manifest, **entries, "files": files, "golden": runs}
+    (folder / MANIFEST).write_text(json.dumps(told, indent=1))
+    if parity is not None:
+        (folder / PARITY).write_text(json.dumps(parity, indent=1))
+    return files
+
+
+def serialized(model: ir.Model) -> bytes:
+    """Returns the bytes of a model."""
+    return bytes(ir.to_proto(model).SerializeToString())
+
+
+def holds(folder: Path, files: FileRows) -> bool:
+    """Returns whether a folder is a bundle of exactly these files."""
+    try:
+        return bool(json.loads((folder / MANIFEST).read_text())["files"] == files) and all(
+            _sha256(folder / name) == row["sha256"] for name, row in files.items()
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def check_replaceable(place: Path, *, overwrite: bool) -> None:
+    """Raises a BundleError where something is at ``place`` that must stay.
+
+    That is anything but an empty folder and, with ``overwrite``, a bundle without files of others in it.
+    """
+    if not place.exists() or (place.is_dir() and not any(place.iterdir())):
+        return
+    if not overwrite:
+        raise BundleError(
+            f"{place}: expected no such folder, got one with other content; choose another place, or pass "
+            "overwrite=True (--overwrite)"
+        )
+    foreign = _foreign_files(place)
+    if foreign:
+        raise BundleError(
+            f"{place}: expected an earlier bundle to replace, got {foreign[0]!r}, which no bundle holds; choose "
+            "another place"
+        )
+
+
+def _foreign_files(folder: Path) -> list[str]:
+    """Names in a folder that a bundle there does not account for; all of them where there is no bundle."""
+    names = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else [folder.name]
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+        known = {MANIFEST, PARITY, FASTEST, *manifest["files"]} if manifest["format"] == FORMAT else set()
+    except (OSError, ValueError, KeyError, TypeError):
+        known = set()
+    return [name for name in names if name not in known]
+
+
+def _write_models(folder: Path, models: Mapping[str, ir.Model | bytes], inside: Collection[str]) -> None:
+    """The models are in the folder, those of ``inside`` with their weights in them, the others' in one file."""
+    with WeightFile(folder / WEIGHTS) as weights:
+        for name, model in models.items():
+            if isinstance(model, ir.Model):
+                model = serialized(inlined(model) if name in inside else weights.externalized(model))
+            (folder / name).write_bytes(model)
+
+
+def _write_golden(file: Path, golden: Sequence[GoldenCase]) -> None:
+    arrays = {
+        f"{number}/{side}/{name}": array
+        for number, case in enumerate(golden)
+        for side, group in (("input", case.inputs), ("output", case.outputs))
+        for name, array in group.items()
+    }
+    np.savez(file, **arrays)  # type: ignore[arg-type]
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
