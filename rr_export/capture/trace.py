@@ -23,16 +23,10 @@ import torch.fx.traceback
 from torch import nn
 from torch.utils import _pytree as pytree
 
+from rr_export.capture.python.conclude import Program, asked_route, conclude, decided_calls
 from rr_export.capture.python.interpreter import Interpreter
 from rr_export.capture.python.own_code import OwnCode
-from rr_export.capture.python.program import (
-    Program,
-    asked_route,
-    conclude,
-    decided_calls,
-    replaying,
-    survey,
-)
+from rr_export.capture.python.survey import replaying, survey
 from rr_export.capture.recorder import SCOPE_KEY, Call, DenseRecorder
 from rr_export.capture.request import Bounds, bind_request, dotted, name_graph, suggested_bounds
 from rr_export.eager.run import Choice, recording_with, remember_code

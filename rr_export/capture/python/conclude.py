@@ -1,48 +1,25 @@
-"""From a model whose own code decides to its decisions, as sites of a plan.
-
-The code is run twice over all ways: once on real numbers, which tells probabilities and what depends on the input, and
-once by torch.export, which makes the graph.
-"""
+"""From a finished run over all ways to what it decides, as sites of a plan."""
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import itertools
-import logging
-import sys
-import types
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
-from torch.utils import _pytree as pytree
 
 from rr_export.capture.python import diagram as dd
-from rr_export.capture.python import heap
 from rr_export.capture.python.decisions import Decision, Line
-from rr_export.capture.python.detect import decides, modules_of
-from rr_export.capture.python.intercepting import intercepted
 from rr_export.capture.python.interpreter import Interpreter
-from rr_export.capture.python.notes import Notes
 from rr_export.capture.python.random_functions import Law
-from rr_export.capture.python.source_code import wants_interpreter
-from rr_export.capture.python.training import TrainingNoiseError, routed_in_training, training_routers
-from rr_export.capture.python.values import active
-from rr_export.capture.recorder import Call, DenseRecorder
-from rr_export.capture.request import bind_request
-from rr_export.eager.run import Choice, recording_with
+from rr_export.capture.recorder import Call
 from rr_export.errors import CaptureError, PlanError
 from rr_export.laws.plan import Plan, Site
 from rr_export.laws.policies import Categorical, Markov, Policy
 
-logger = logging.getLogger(__name__)
-
 KIND = "python"
-DEEP = 20_000  # Python frames that an unrolled loop may need
 MOST_CALLS = 4_096
 
 
@@ -63,150 +40,6 @@ class Program:
     draws: tuple[int, ...]
     sites: Mapping[int, int]
     training: tuple[str, ...] = ()
-
-
-@contextlib.contextmanager
-def interpreting(tracing: Interpreter) -> Iterator[None]:
-    """Inside, the forwards of the model's modules are interpreted, and random functions make decisions."""
-    token = active.set(tracing)
-    limit = sys.getrecursionlimit()
-    outputs = tracing.root.register_forward_hook(lambda module, args, result: tracing.outputs(result))
-    sys.setrecursionlimit(max(limit, DEEP))
-    try:
-        with (
-            _forwards(tracing),
-            intercepted(tracing.drawn, modules_of(tracing.root), tracing.told),
-            routed_in_training(tracing.root, tracing.training),
-        ):
-            yield
-    finally:
-        sys.setrecursionlimit(limit)
-        outputs.remove()
-        active.reset(token)
-
-
-@contextlib.contextmanager
-def _forwards(tracing: Interpreter) -> Iterator[None]:
-    """The forward of every module that may decide is the interpreter's."""
-    undo: list[Callable[[], None]] = []
-    try:
-        for module in tracing.root.modules():
-            if isinstance(module, Choice | torch.jit.ScriptModule) or "forward" in vars(module):
-                continue
-            forward = type(module).forward
-            if not isinstance(forward, types.FunctionType):
-                continue
-            if wants_interpreter(forward):
-                module.forward = types.MethodType(_interpreted(tracing, forward), module)
-                undo.append(functools.partial(module.__dict__.pop, "forward"))
-            else:
-                undo += _inside_wrappers(tracing, forward)
-        yield
-    finally:
-        for step in reversed(undo):
-            step()
-
-
-def _interpreted(tracing: Interpreter, function: types.FunctionType) -> Any:
-    @functools.wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        return tracing.run_function(function, args, kwargs)
-
-    call.__rr_forward__ = True  # type: ignore[attr-defined]
-    return call
-
-
-def _inside_wrappers(tracing: Interpreter, function: types.FunctionType) -> list[Callable[[], None]]:
-    """Puts the interpreter inside decorators of a package: into the cell that holds what they wrap."""
-    for cell in function.__closure__ or ():
-        with contextlib.suppress(ValueError):
-            inner = cell.cell_contents
-            wraps = isinstance(inner, types.FunctionType) and vars(function).get("__wrapped__") is inner
-            if not wraps or hasattr(inner, "__rr_forward__"):
-                continue
-            if not wants_interpreter(inner):
-                return _inside_wrappers(tracing, inner)
-            cell.cell_contents = _interpreted(tracing, inner)
-            return [functools.partial(setattr, cell, "cell_contents", inner)]
-    return []
-
-
-def survey(
-    model: nn.Module,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    *,
-    training: Collection[str] | None = (),
-) -> Interpreter | None:
-    """Returns the run over all ways on real numbers; None where the model's own code decides nothing.
-
-    Args:
-        model: the model.
-        args: its arguments.
-        kwargs: its keyword arguments.
-        training: paths of the modules whose training routes are kept; None: of all that have any.
-
-    Raises:
-        CaptureError: the code cannot be captured faithfully; the text names the line.
-    """
-    if training is not None:
-        return _survey(model, args, kwargs, training)
-    kept = list(training_routers(model))
-    while True:
-        try:
-            return _survey(model, args, kwargs, kept)
-        except TrainingNoiseError as error:
-            if len(kept) == 1:
-                raise
-            logger.warning("%s; %r stays in evaluation mode", error, error.module or "the model itself")
-            kept.remove(error.module)
-
-
-def _survey(
-    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], training: Collection[str]
-) -> Interpreter | None:
-    if not decides(model, args, kwargs, training=training):
-        return None
-    recorder = DenseRecorder(model, bind_request(model, args, kwargs, None), markers=False)
-    tracing = Interpreter(model, recorder, Notes(), training)
-    for tensor in pytree.tree_leaves((args, kwargs)):
-        if isinstance(tensor, torch.Tensor):
-            tracing.varied.add(tensor)
-            tracing.inputs.append(tensor)
-    recorder.around = tracing.entering
-    with heap.restored(model), interpreting(tracing), recording_with(recorder), torch.no_grad():
-        before = heap.snapshot([("self", model)])
-        run(model, args, kwargs)
-        after = heap.snapshot([("self", model)])
-    for what, line in tracing.state.left(before, after):
-        raise CaptureError(
-            f"{line}: expected runs that start alike, got a side effect that would be lost: {what} is changed by a "
-            "run, and lives on to the next; set it first in every run, or make it an input and an output"
-        )
-    return tracing
-
-
-@contextlib.contextmanager
-def replaying(tracing: Interpreter) -> Iterator[None]:
-    """Around torch.export: the second run over all ways, whose notes are those of the first."""
-    tracing.recorder.around = tracing.entering
-    with heap.restored(tracing.root), interpreting(tracing):
-        yield
-
-
-def run(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Returns what the model returns, with errors of its code that name the line."""
-    try:
-        return model(*args, **kwargs)
-    except CaptureError:
-        raise
-    except RecursionError as error:
-        raise CaptureError(f"model: expected loops with a bound, got code that nests too deeply: {error}") from error
-    except Exception as error:
-        raise CaptureError(
-            f"model: expected code that runs where every decision goes all its ways, got {type(error).__name__}: "
-            f"{error}; write that part otherwise"
-        ) from error
 
 
 def conclude(tracing: Interpreter) -> Program:
