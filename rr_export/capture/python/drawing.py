@@ -37,7 +37,7 @@ class Drawing:
     def is_off(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Returns whether a function that regularises, such as dropout, is told to draw nothing."""
         read = reading(function) if function in REGULARISING else None
-        return read is not None and read(self._numbers.numbers, *args, **kwargs) is None
+        return read is not None and read(self._numbers.of_law, *args, **kwargs) is None
 
     def draw(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Returns the numbers that a random function draws, as decisions."""
@@ -80,7 +80,7 @@ class Drawing:
         def reads(*values: Any) -> Asked | None:
             given, named = pytree.tree_unflatten([at_hand(v) for v in values], spec)
             try:
-                return read(self._numbers.numbers, *given, **named)
+                return read(self._numbers.of_law, *given, **named)
             except GeneratorGivenError:
                 self._whereabouts.refuse(
                     "a draw from the global generator",

@@ -9,6 +9,7 @@ import torch
 from rr_export.capture.python.ledger import Ledger
 from rr_export.capture.python.memory import Memory
 from rr_export.capture.python.random_functions import own_generator
+from rr_export.capture.python.values import varies
 from rr_export.capture.python.whereabouts import Whereabouts
 
 EFFECTS: frozenset[Any] = frozenset({print, input, open, breakpoint, next})
@@ -61,12 +62,14 @@ class Effects:
                 "a graph cannot raise: remove it, or check before exporting",
             )
 
-    def check_entry(self, owner: Any) -> None:
-        """Raises if no entry of the owner must be assigned here."""
+    def check_entry(self, owner: Any, key: Any) -> None:
+        """Raises if an entry must not be set here."""
         if isinstance(owner, torch.Tensor) and self._ledger.depth:
             self._whereabouts.refuse(
                 "branches that change nothing in place", "an assignment into a tensor", "use torch.where"
             )
+        if varies(key):
+            self._whereabouts.refuse("an entry that is the same on every path", "one that varies", "assign in branches")
 
     def forbids_in_place(self, tensor: torch.Tensor) -> bool:
         """Returns whether the operation that returns a new tensor must stand for one that changes this in place.

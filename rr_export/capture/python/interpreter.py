@@ -36,6 +36,7 @@ from rr_export.capture.python.syntax.closures import Closures
 from rr_export.capture.python.syntax.comprehensions import Comprehensions
 from rr_export.capture.python.syntax.dispatch import Dispatch
 from rr_export.capture.python.syntax.expressions import Expressions
+from rr_export.capture.python.syntax.failures import Failures
 from rr_export.capture.python.syntax.flow import Flow
 from rr_export.capture.python.syntax.invocations import Invocations
 from rr_export.capture.python.syntax.iterations import Iterations
@@ -92,10 +93,10 @@ class Interpreter:
         """The parts that know the syntax, each handed what it needs."""
         stack, ledger, memory, whereabouts = self._stack, self._ledger, self._memory, self._whereabouts
         branching, lifter, effects, natives = self._branching, self._lifter, self._effects, self._natives
-        operations = Operations(lifter, branching, memory, whereabouts, self.call)
+        operations = Operations(lifter, branching, memory, self.call)
         sequences = Sequences(memory, whereabouts, self.call)
         closures = Closures(evaluate, stack, self._functions.run_source)
-        assignments = Assignments(evaluate, stack, memory, operations, lifter, sequences, effects, whereabouts)
+        assignments = Assignments(evaluate, stack, memory, operations, sequences, effects)
         assign = assignments.assign
         comprehensions = Comprehensions(evaluate, assign, stack, ledger, branching, operations, sequences)
         iterations = Iterations(assign, stack, memory, operations, sequences)
@@ -107,7 +108,8 @@ class Interpreter:
         ):
             evaluate.learn(expressions.expressions())
         for statements in (
-            Statements(evaluate, stack, assignments, closures, branching, effects, whereabouts, self.call),
+            Statements(evaluate, stack, assignments, closures, self.call),
+            Failures(evaluate, branching, effects, whereabouts),
             Loops(evaluate, iterations, flow, stack, branching, ledger, whereabouts),
             Matching(evaluate, flow, stack, branching, operations),
             WatchedBlocks(evaluate, assign, flow, stack),

@@ -45,7 +45,7 @@ class KnownNumbers:
         found: NDArray[Any] | None = self._notes.ask(str(self._whereabouts.line()), find)
         return found
 
-    def numbers(self, tensor: torch.Tensor) -> NDArray[Any]:
+    def of_law(self, tensor: torch.Tensor) -> NDArray[Any]:
         """Returns the numbers of a tensor that says how to draw.
 
         Raises:

@@ -85,6 +85,14 @@ class Memory:
             return Sifted(list(zip(there, value, strict=True)), (value, there))
         return settled(value)
 
+    def reads(self, owner: Any, name: str) -> None:
+        """An attribute is read."""
+        self.state.reads(owner, name, self._whereabouts.line)
+
+    def writes(self, owner: Any, name: str) -> None:
+        """An attribute is set."""
+        self.state.writes(owner, name)
+
     def rename(self, old: torch.Tensor, new: Any) -> None:
         """The names that hold a tensor hold another value.
 

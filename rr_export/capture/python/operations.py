@@ -14,7 +14,6 @@ from rr_export.capture.python.branching import Branching
 from rr_export.capture.python.lifting import Lifter
 from rr_export.capture.python.memory import Memory
 from rr_export.capture.python.values import Caller, Drawn, Sifted, Varying, is_symbolic, varies
-from rr_export.capture.python.whereabouts import Whereabouts
 
 
 class Operations:
@@ -24,19 +23,15 @@ class Operations:
         lifter: for what needs one value after the other.
         branching: for what is a condition on the input.
         memory: what is read.
-        whereabouts: where the code is.
         call: how the getter of a property is called.
     """
 
-    def __init__(
-        self, lifter: Lifter, branching: Branching, memory: Memory, whereabouts: Whereabouts, call: Caller
-    ) -> None:
-        self._lifter, self._branching, self._memory, self._whereabouts = lifter, branching, memory, whereabouts
-        self._call = call
+    def __init__(self, lifter: Lifter, branching: Branching, memory: Memory, call: Caller) -> None:
+        self._lifter, self._branching, self._memory, self._call = lifter, branching, memory, call
 
     def attribute(self, owner: Any, name: str) -> Any:
         """Returns ``owner.name``."""
-        self._memory.state.reads(owner, name, self._whereabouts.line)
+        self._memory.reads(owner, name)
         if isinstance(owner, Varying):
             return self._lifter.lift(getattr, (owner, name), {})
         descriptor = inspect.getattr_static(type(owner), name, None) if not isinstance(owner, type) else None

@@ -33,7 +33,7 @@ from rr_export.errors import CaptureError
 
 logger = logging.getLogger(__name__)
 
-DEEP = 20_000  # Python frames that an unrolled loop may need
+DEEP = 24_000  # Python frames that an unrolled loop may need
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from rr_export.capture.python.training import TrainingNoiseError
 from rr_export.capture.python.values import CHOOSES, DEFINITE
 from rr_export.errors import CaptureError
 
-_OURS = "rr_export.capture.python"
+_OURS = __name__.rpartition(".")[0]  # the package of the interpreter
 
 
 class Whereabouts:

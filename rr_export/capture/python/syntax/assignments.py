@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import ast
-import operator
 from typing import Any
 
 import torch
 
 from rr_export.capture.python.effects import Effects
 from rr_export.capture.python.frames import Stack
-from rr_export.capture.python.lifting import Lifter
 from rr_export.capture.python.memory import Memory
 from rr_export.capture.python.operations import Operations
 from rr_export.capture.python.sequences import Sequences
 from rr_export.capture.python.syntax.dispatch import Dispatch, Forms
 from rr_export.capture.python.syntax.operators import BINARY, IN_PLACE
 from rr_export.capture.python.values import Sifted, Varying, varies
-from rr_export.capture.python.whereabouts import Whereabouts
 
 
 class Assignments:
@@ -27,11 +24,9 @@ class Assignments:
         evaluate: evaluates values, and the parts of targets.
         stack: whose names are bound.
         memory: what is written and read.
-        operations: operators of ``+=`` and the like.
-        lifter: unpacks what varies.
+        operations: operators of ``+=`` and the like, and entries of what is unpacked.
         sequences: has the methods of sequences whose length varies.
         effects: refuses what must not be set.
-        whereabouts: where the code is.
     """
 
     def __init__(
@@ -40,14 +35,11 @@ class Assignments:
         stack: Stack,
         memory: Memory,
         operations: Operations,
-        lifter: Lifter,
         sequences: Sequences,
         effects: Effects,
-        whereabouts: Whereabouts,
     ) -> None:
         self._evaluate, self._stack, self._memory = evaluate, stack, memory
-        self._operations, self._lifter, self._sequences = operations, lifter, sequences
-        self._effects, self._whereabouts = effects, whereabouts
+        self._operations, self._sequences, self._effects = operations, sequences, effects
 
     def expressions(self) -> Forms:
         """Returns the expressions that are known here."""
@@ -68,15 +60,11 @@ class Assignments:
             self.bind(target.id, value)
         elif isinstance(target, ast.Attribute):
             owner = self._evaluate(target.value)
-            self._memory.state.writes(owner, target.attr)
+            self._memory.writes(owner, target.attr)
             setattr(owner, target.attr, value)
         elif isinstance(target, ast.Subscript):
             owner, key = self._evaluate(target.value), self._evaluate(target.slice)
-            self._effects.check_entry(owner)
-            if varies(key):
-                self._whereabouts.refuse(
-                    "an entry that is the same on every path", "one that varies", "assign in branches"
-                )
+            self._effects.check_entry(owner, key)
             owner[key] = value
         elif isinstance(target, ast.Tuple | ast.List):
             self._unpack(target, value)
@@ -99,7 +87,7 @@ class Assignments:
     def _unpack(self, target: ast.Tuple | ast.List, value: Any) -> None:
         if isinstance(value, Varying):
             count = len(target.elts)
-            value = [self._lifter.lift(operator.getitem, (value, i), {}) for i in range(count)]
+            value = [self._operations.item(value, i) for i in range(count)]
         items = list(value)
         stars = [i for i, t in enumerate(target.elts) if isinstance(t, ast.Starred)]
         if stars:

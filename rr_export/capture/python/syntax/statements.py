@@ -1,36 +1,25 @@
-"""The statements that neither bind nor decide how control flows on."""
+"""Definitions, imports, and expressions for their own sake."""
 
 from __future__ import annotations
 
 import ast
-import logging
 from typing import Any
 
-import torch
-
-from rr_export.capture.python.branching import Branching
-from rr_export.capture.python.effects import Effects
 from rr_export.capture.python.frames import Stack
 from rr_export.capture.python.syntax.assignments import Assignments
 from rr_export.capture.python.syntax.closures import Closures
 from rr_export.capture.python.syntax.dispatch import Dispatch, Forms
-from rr_export.capture.python.values import Caller, Varying
-from rr_export.capture.python.whereabouts import Whereabouts
-
-logger = logging.getLogger(__name__)
+from rr_export.capture.python.values import Caller
 
 
 class Statements:
-    """Executes definitions, imports, assertions, and what raises.
+    """Executes the statements around which nothing flows.
 
     Args:
         evaluate: evaluates the expressions inside.
         stack: the functions that run.
         assignments: binds names.
         closures: makes functions.
-        branching: says what an assertion depends on.
-        effects: refuses what must not be raised.
-        whereabouts: where the code is.
         call: calls decorators.
     """
 
@@ -40,13 +29,10 @@ class Statements:
         stack: Stack,
         assignments: Assignments,
         closures: Closures,
-        branching: Branching,
-        effects: Effects,
-        whereabouts: Whereabouts,
         call: Caller,
     ) -> None:
-        self._evaluate, self._stack, self._assignments, self._closures = evaluate, stack, assignments, closures
-        self._branching, self._effects, self._whereabouts, self._call = branching, effects, whereabouts, call
+        self._evaluate, self._stack, self._assignments = evaluate, stack, assignments
+        self._closures, self._call = closures, call
 
     def statements(self) -> Forms:
         """Returns the statements that are known here."""
@@ -54,8 +40,6 @@ class Statements:
             **dict.fromkeys((ast.Pass, ast.Global, ast.Nonlocal), lambda node: None),
             ast.Expr: lambda node: self._evaluate(node.value),
             ast.FunctionDef: self._define,
-            ast.Raise: self._raise,
-            ast.Assert: self._assert,
             ast.Import: self._import,
             ast.ImportFrom: self._import_from,
         }
@@ -65,22 +49,6 @@ class Statements:
         for decorator in reversed(node.decorator_list):
             made = self._call(self._evaluate(decorator), (made,), {})
         self._assignments.bind(node.name, made)
-
-    def _raise(self, node: ast.Raise) -> None:
-        error = self._evaluate(node.exc) if node.exc is not None else RuntimeError("raise")
-        self._effects.check_raise(error)
-        raise error from (self._evaluate(node.cause) if node.cause is not None else None)
-
-    def _assert(self, node: ast.Assert) -> None:
-        condition = self._branching.as_condition(self._evaluate(node.test))
-        if isinstance(condition, torch.Tensor):  # where the model returns at all, it holds
-            line = self._whereabouts.line()
-            logger.info("%s: the exported file does not check what this asserts of the input", line)
-            return
-        if isinstance(condition, Varying):
-            self._whereabouts.refuse("an assertion that does not depend on decisions", "one that does", "remove it")
-        if not condition:
-            raise AssertionError(self._evaluate(node.msg) if node.msg is not None else "")
 
     def _import(self, node: ast.Import) -> None:
         for name in node.names:
