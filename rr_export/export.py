@@ -12,7 +12,7 @@ from torch import nn
 
 from rr_export.bundle.bundle import Bundle
 from rr_export.bundle.manifest import TensorRow, write_manifest
-from rr_export.capture.captured import Captured
+from rr_export.capture.captured_model import Captured
 from rr_export.capture.python.detect import streams_kept
 from rr_export.capture.request import bind
 from rr_export.capture.trace import capture

@@ -13,7 +13,7 @@ from rr_export.capture.trace import trace_plan
 from rr_export.eager.choice import Choice
 from rr_export.eager.layer_choice import LayerChoice
 from rr_export.eager.module_tree import tree_plan
-from rr_export.eager.opening import open_runs_at
+from rr_export.eager.open_runs import open_runs_at
 from rr_export.errors import PlanError
 from rr_export.laws.plan import Plan
 from rr_export.laws.policies import Markov, Policy

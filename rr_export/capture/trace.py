@@ -18,13 +18,14 @@ import onnx_ir as ir
 import torch
 import torch.fx.traceback
 
-from rr_export.capture.captured import Captured
+from rr_export.capture.captured_model import Captured
 from rr_export.capture.dynamic_axes import suggested_bounds
 from rr_export.capture.kept_tables import tables_kept
 from rr_export.capture.naming import name_graph, name_weights, signature_of
+from rr_export.capture.python.conclude import Program, asked_route, conclude, decided_calls
 from rr_export.capture.python.interpreter import Interpreter
 from rr_export.capture.python.own_code import OwnCode
-from rr_export.capture.python.program import Program, asked_route, conclude, decided_calls, replaying, survey
+from rr_export.capture.python.survey import replaying, survey
 from rr_export.capture.recorder import DenseRecorder
 from rr_export.capture.request import Request
 from rr_export.capture.scopes import read_scopes, tag_scopes

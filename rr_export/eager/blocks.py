@@ -11,7 +11,7 @@ from torch import nn
 
 from rr_export.eager.code_sites import all_sites, code_of
 from rr_export.eager.directives import Directive, Record, active
-from rr_export.eager.opening import open_runs_at, plan_for_run
+from rr_export.eager.open_runs import open_runs_at, plan_for_run
 from rr_export.laws.plan import Plan
 from rr_runtime.draws import draws as seeded_draws
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from rr_export.eager.choice import Choice, identity, sites_of
-from rr_export.eager.opening import close_run, open_run
+from rr_export.eager.open_runs import close_run, open_run
 from rr_export.eager.run import Run, current_run
 from rr_export.eager.tracers import active_tracer, outside_compiled_code, recorder
 from rr_export.errors import RunError

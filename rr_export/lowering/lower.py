@@ -14,7 +14,7 @@ import onnx
 import onnx_ir as ir
 import onnx_ir.passes.common as ir_passes
 
-from rr_export.capture.captured import Captured
+from rr_export.capture.captured_model import Captured
 from rr_export.errors import LoweringError
 from rr_export.lowering.builder import Builder
 from rr_export.lowering.placement import MARKERS, place

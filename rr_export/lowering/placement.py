@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
-from rr_export.capture.captured import Captured
+from rr_export.capture.captured_model import Captured
 from rr_export.capture.recorder import SCOPE_KEY
 from rr_export.errors import LoweringError
 

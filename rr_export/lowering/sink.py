@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 
-from rr_export.capture.captured import Captured
+from rr_export.capture.captured_model import Captured
 from rr_export.capture.recorder import SCOPE_KEY
 from rr_export.laws.plan import Plan
 from rr_export.lowering.builder import Builder

@@ -19,7 +19,7 @@ from rr_export.bundle.file_names import MODEL
 from rr_export.capture.request import Request
 from rr_export.eager.blocks import forced, recorded, seeded
 from rr_export.eager.code_sites import code_of
-from rr_export.eager.opening import free_routes, open_runs_at
+from rr_export.eager.open_runs import free_routes, open_runs_at
 from rr_export.laws.plan import Plan
 from rr_export.lowering import DRAWS, PATH, SEED, TAKEN
 from rr_export.lowering.deciding_slice import Path_, cut_at_path

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 MISSING = object()
+FLOW, RESULT = "<flow>", "<result>"  # how a function goes on, and what it returns: names that no code can have
 _FOREIGN = (
     "torch",
     "numpy",

@@ -1,97 +1,200 @@
-"""A small interpreter of Python, in which every decision goes all its ways: functions."""
+"""A small interpreter of Python, in which every decision goes all its ways: its parts, put together."""
 
 from __future__ import annotations
 
-import ast
-import functools
-import inspect
 import types
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NoReturn
 
+import torch
+from numpy.typing import NDArray
 from torch import nn
 
-from rr_export.capture.python.expressions import Closure, Frame
-from rr_export.capture.python.flow import MOST_TURNS, NEXT
-from rr_export.capture.python.heap import Scope
-from rr_export.capture.python.joining import FLOW, RESULT
-from rr_export.capture.python.source_code import Source, draws, source_of, wants_interpreter
-from rr_export.capture.python.statements import Statements
-from rr_export.capture.python.values import Sifted, Varying
+from rr_export.capture.python import arithmetic
+from rr_export.capture.python import diagram as dd
+from rr_export.capture.python.branching import Branching
+from rr_export.capture.python.calls import NativeCalls
+from rr_export.capture.python.decisions import Deciding, Decision
+from rr_export.capture.python.drawing import Drawing
+from rr_export.capture.python.effects import Effects
+from rr_export.capture.python.frames import Stack
+from rr_export.capture.python.functions import Functions
+from rr_export.capture.python.known_numbers import KnownNumbers
+from rr_export.capture.python.ledger import Ledger
+from rr_export.capture.python.lifting import Lifter
+from rr_export.capture.python.markers import Markers
+from rr_export.capture.python.memory import Memory
+from rr_export.capture.python.notes import Notes
+from rr_export.capture.python.operations import Operations
+from rr_export.capture.python.outputs import Outputs
+from rr_export.capture.python.sequences import Sequences
+from rr_export.capture.python.splitting import Splitter
+from rr_export.capture.python.state import State
+from rr_export.capture.python.syntax.assignments import Assignments
+from rr_export.capture.python.syntax.closures import Closures
+from rr_export.capture.python.syntax.comprehensions import Comprehensions
+from rr_export.capture.python.syntax.dispatch import Dispatch
+from rr_export.capture.python.syntax.expressions import Expressions
+from rr_export.capture.python.syntax.failures import Failures
+from rr_export.capture.python.syntax.flow import Flow
+from rr_export.capture.python.syntax.invocations import Invocations
+from rr_export.capture.python.syntax.iterations import Iterations
+from rr_export.capture.python.syntax.loops import Loops
+from rr_export.capture.python.syntax.matching import Matching
+from rr_export.capture.python.syntax.short_circuits import ShortCircuits
+from rr_export.capture.python.syntax.statements import Statements
+from rr_export.capture.python.syntax.watched_blocks import WatchedBlocks
+from rr_export.capture.python.values import Uniform, Varying
+from rr_export.capture.python.varied import Varied
+from rr_export.capture.python.whereabouts import Whereabouts
+from rr_export.capture.recorder import DenseRecorder
 
-_KNOWN = ("torch", "numpy")
 
+class Interpreter:
+    """One run over all ways.
 
-class Interpreter(Statements):
-    """Runs functions."""
+    It is put together here from what is remembered (the stack, the ledger of decisions, the memory), what goes all ways
+    (the splitter, and what uses it), and what knows the syntax (expressions and statements). Each part holds just what
+    it needs of those before it. Calls lead back from the last ones to the first: those get ``self.call``.
+
+    Args:
+        root: the model.
+        recorder: which keeps the calls, and makes the markers.
+        notes: of the first run.
+        training: paths of modules whose training routes are kept.
+    """
+
+    def __init__(self, root: nn.Module, recorder: DenseRecorder, notes: Notes, training: Collection[str] = ()) -> None:
+        self.root, self.recorder, self.notes, self.training = root, recorder, notes, tuple(training)
+        self.varied = Varied()
+        self._stack, self._ledger = Stack(), Ledger()
+        self._whereabouts = Whereabouts(root, self._stack, training)
+        self._memory = Memory(root, self._stack, self._whereabouts)
+        self._numbers = KnownNumbers(notes, self.varied, self._whereabouts)
+        self._effects = Effects(self._ledger, self._memory, self._whereabouts)
+        markers = Markers(self._ledger, self.varied, wanted=recorder.markers)
+        self._splitter = Splitter(recorder, self._ledger, markers, self._memory, self.varied, self._whereabouts)
+        self._branching = Branching(self._splitter, self._ledger, markers, self._numbers, self._whereabouts)
+        self._lifter = Lifter(self._ledger, self._splitter, self._numbers, self._whereabouts, self.call)
+        self._drawing = Drawing(self._ledger, self._numbers, self._memory, self._whereabouts)
+        self._natives = NativeCalls(
+            self._stack, self._branching, self._lifter, self._drawing, self._numbers, self._effects, self.call
+        )
+        self._outputs = Outputs(self._ledger, self._lifter)
+        evaluate, execute = Dispatch(self._stack), Dispatch(self._stack)
+        flow = Flow(evaluate, execute, self._stack, self._branching)
+        self._functions = Functions(
+            evaluate, flow, self._natives, self._stack, self._ledger, self._memory, self._whereabouts
+        )
+        self._learn_syntax(evaluate, execute, flow)
+
+    def _learn_syntax(self, evaluate: Dispatch, execute: Dispatch, flow: Flow) -> None:
+        """The parts that know the syntax, each handed what it needs."""
+        stack, ledger, memory, whereabouts = self._stack, self._ledger, self._memory, self._whereabouts
+        branching, lifter, effects, natives = self._branching, self._lifter, self._effects, self._natives
+        operations = Operations(lifter, branching, memory, self.call)
+        sequences = Sequences(memory, whereabouts, self.call)
+        closures = Closures(evaluate, stack, self._functions.run_source)
+        assignments = Assignments(evaluate, stack, memory, operations, sequences, effects)
+        assign = assignments.assign
+        comprehensions = Comprehensions(evaluate, assign, stack, ledger, branching, operations, sequences)
+        iterations = Iterations(assign, stack, memory, operations, sequences)
+        for expressions in (
+            Expressions(evaluate, stack, memory, operations, lifter),
+            ShortCircuits(evaluate, branching, operations, memory),
+            Invocations(evaluate, comprehensions, stack, memory, operations, sequences, natives, self.call),
+            *(comprehensions, closures, assignments, iterations),
+        ):
+            evaluate.learn(expressions.expressions())
+        for statements in (
+            Statements(evaluate, stack, assignments, closures, self.call),
+            Failures(evaluate, branching, effects, whereabouts),
+            Loops(evaluate, iterations, flow, stack, branching, ledger, whereabouts),
+            Matching(evaluate, flow, stack, branching, operations),
+            WatchedBlocks(evaluate, assign, flow, stack),
+            *(flow, assignments),
+        ):
+            execute.learn(statements.statements())
+
+    @property
+    def decisions(self) -> Sequence[Decision]:
+        """The decisions so far, in the order in which they were made."""
+        return self._ledger.decisions
+
+    @property
+    def by_site(self) -> Mapping[int, int]:
+        """The decisions that are routes of sites, by the index of the site."""
+        return self._ledger.by_site
+
+    @property
+    def deciding(self) -> Mapping[int, Deciding]:
+        """What the recorder's calls choose by, where the model's own code decides, by the number of the call."""
+        return self._splitter.deciding
+
+    @property
+    def inputs(self) -> list[torch.Tensor]:
+        """The tensors that the model was given."""
+        return self._memory.inputs
+
+    @property
+    def state(self) -> State:
+        """The attributes of modules that live on from run to run."""
+        return self._memory.state
+
+    @contextmanager
+    def entering(self, call: int, branch: int) -> Iterator[None]:
+        """Around a branch of a site of rr_export: its route is one more decision."""
+        site = self.recorder.calls[call].site
+        if site < 0:
+            yield
+            return
+        module = list(self.recorder.sites.values())[site]
+        with self._ledger.route(site, self.recorder.names[site], module, branch):
+            yield
 
     def call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Returns what a call gives, interpreted where the function's source is at hand."""
-        if hasattr(function, "__rr_forward__"):
-            return function(*args, **kwargs)
-        if isinstance(function, types.MethodType):
-            inner = function.__func__
-            if isinstance(inner, Closure) or (isinstance(inner, types.FunctionType) and wants_interpreter(inner)):
-                return self.call(inner, (function.__self__, *args), kwargs)
-        if isinstance(function, functools.partial):
-            return self.call(function.func, (*function.args, *args), {**function.keywords, **kwargs})
-        if isinstance(function, types.FunctionType):
-            if wants_interpreter(function):
-                return self.run_function(function, args, kwargs)
-            if getattr(function, "__module__", "") not in _KNOWN and self._is_author(function):
-                self._without_source(function)
-        if not isinstance(function, nn.Module | type | Closure):
-            method = inspect.getattr_static(type(function), "__call__", None)
-            if isinstance(method, types.FunctionType) and wants_interpreter(method):
-                return self.run_function(method, (function, *args), kwargs)
-        return self.call_native(function, args, kwargs)
-
-    def _is_author(self, function: types.FunctionType) -> bool:
-        return function.__code__.co_filename.startswith("<") and not function.__code__.co_filename.startswith("<frozen")
-
-    def _without_source(self, function: types.FunctionType) -> None:
-        if draws(function):
-            self.refuse(
-                "functions whose source is available",
-                f"{function.__name__!r} without it ({function.__code__.co_filename})",
-                "put it into a file",
-            )
+        return self._functions.call(function, args, kwargs)
 
     def run_function(self, function: types.FunctionType, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Returns what a plain Python function gives."""
-        source = source_of(function)
-        assert source is not None
-        bound = inspect.signature(function, follow_wrapped=False).bind(*args, **kwargs)
-        bound.apply_defaults()
-        cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
-        return self.run_source(source, dict(bound.arguments), None, cells, function.__globals__)
+        return self._functions.run_function(function, args, kwargs)
 
-    def run_source(
-        self,
-        source: Source,
-        variables: dict[str, Any],
-        parent: Frame | None,
-        cells: dict[str, Any],
-        space: dict[str, Any],
-    ) -> Any:
-        """Returns what a function with this source gives for these arguments."""
-        name = getattr(source.node, "name", "<lambda>")
-        if self.depth and sum(frame.source is source for frame in self.stack) > MOST_TURNS:
-            self._unbounded("a recursion", "count its depth")
-        scope = Scope({**variables, FLOW: NEXT}, name)
-        frame = Frame(source, scope, parent, cells, space, source.node, outer=self.guard)
-        self.push(frame)
-        try:
-            if isinstance(source.node, ast.Lambda):
-                return self.eval(source.node.body)
-            self.block(source.node.body)
-            flow = self.flow
-            if isinstance(flow, Varying):
-                self.where_flow(NEXT, self._fall_off)
-            elif flow == NEXT:
-                self._fall_off()
-            if source.yields:
-                sifted = any(there is not True for there, _ in frame.yielded)
-                return Sifted(frame.yielded) if sifted else iter([value for _, value in frame.yielded])
-            return self.read(scope.variables[RESULT])
-        finally:
-            self.pop()
+    def drawn(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Returns what a random function gives: the numbers that it draws are decisions."""
+        return self._natives.draw(function, args, kwargs)
+
+    def told(self, function: Any, args: Any, kwargs: Any, result: Any) -> Any:
+        """After a function of torch: what is made of something that varies, varies."""
+        return self._numbers.told(function, args, kwargs, result)
+
+    def outputs(self, result: Any) -> Any:
+        """Returns what the model returns: tensors, whatever is decided."""
+        return self._outputs.of(result)
+
+    # What the values that vary ask for: this is their Tracer.
+    operate = staticmethod(arithmetic.operate)
+    operate_torch = staticmethod(arithmetic.operate_torch)
+    drawn_method = staticmethod(arithmetic.drawn_method)
+
+    @property
+    def guard(self) -> dd.Diagram:
+        """How the decisions went, where the code runs now."""
+        return self._ledger.guard
+
+    def lift(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Returns what ``function`` gives, called once for every combination of values that its arguments can have."""
+        return self._lifter.lift(function, args, kwargs)
+
+    def constant(self, tensor: torch.Tensor) -> NDArray[Any] | None:
+        """Returns the numbers of a tensor that is the same in every run, None where it is not."""
+        return self._numbers.constant(tensor)
+
+    def compare_varying(self, draw: Uniform, number: Varying, below: bool) -> Any:
+        """Returns whether a draw is below a number that depends on a decision, or not."""
+        return self._drawing.compare_varying(draw, number, below)
+
+    def refuse(self, expected: str, got: str, do: str) -> NoReturn:
+        """Raises a CaptureError that names the line."""
+        self._whereabouts.refuse(expected, got, do)

@@ -21,10 +21,10 @@ from torch import nn
 from torch.utils.weak import WeakIdKeyDictionary
 
 from rr_export.capture.python import diagram as dd
+from rr_export.capture.python.conclude import Program
 from rr_export.capture.python.decisions import Decision, is_between
 from rr_export.capture.python.detect import modules_of
 from rr_export.capture.python.intercepting import COND, called_in_place, intercepted, stand_ins
-from rr_export.capture.python.program import Program
 from rr_export.capture.python.random_functions import IN_PLACE, Asked, Law, reading
 from rr_export.capture.python.training import routed_in_training
 from rr_export.capture.python.varied import Varied

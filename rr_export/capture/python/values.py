@@ -20,12 +20,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
+from torch.utils import _pytree as pytree
 
 from rr_export.capture.python import diagram as dd
 
 # what is expected where a draw is used otherwise than to choose
 CHOOSES, DEFINITE = "a draw that chooses", "a value that is the same on every path"
 MOST_WAYS = 64  # a value that varies may have so many values where all of them must be tried
+
+Caller = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]  # calls a function, whose arguments may vary
 
 BINARY = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and_", "or_", "xor", "lshift", "rshift", "matmul")
 COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne")
@@ -35,7 +38,9 @@ UNARY = ("neg", "pos", "abs", "invert")
 class Tracer(Protocol):
     """What runs the model so that every decision goes all its ways."""
 
-    guard: dd.Diagram
+    @property
+    def guard(self) -> dd.Diagram:
+        """How the decisions went, where the code runs now."""
 
     def lift(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Returns what ``function`` gives, called once for every combination of values that its arguments can have."""
@@ -324,6 +329,11 @@ def is_symbolic(value: Any) -> bool:
     return isinstance(value, Varying | Uniform | Drawn)
 
 
+def varies(values: Any) -> bool:
+    """Returns whether any of the values, or of those in them, depends on a decision."""
+    return any(is_symbolic(v) for v in pytree.tree_leaves(values, is_leaf=is_symbolic))
+
+
 def at_hand(value: Any) -> Any:
     """Returns the value, computed here where it is one for later."""
     return value.now() if isinstance(value, Later) else value
@@ -350,3 +360,11 @@ def diagram_of(value: Any) -> dd.Diagram:
             "compare it, or make the number an input of the model",
         )
     return value.diagram if isinstance(value, Varying) else dd.Leaf(value)
+
+
+def diagram_here(value: Any) -> dd.Diagram:
+    """Returns the diagram of a value under the decisions that are made here; an array of draws is a list of them."""
+    if isinstance(value, Drawn):
+        value = value.item() if value.values.size == 1 else value.values.tolist()
+    diagram = diagram_of(value)
+    return dd.given(diagram, tracer().guard) if isinstance(value, Varying) else diagram

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from rr_export.capture.dynamic_axes import Bounds
-from rr_export.capture.python.program import Program
+from rr_export.capture.python.conclude import Program
 from rr_export.capture.recorder import Call
 from rr_export.laws.plan import Plan
 

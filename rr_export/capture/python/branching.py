@@ -1,0 +1,97 @@
+"""Conditions, and code that is run both ways where one varies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.utils.weak import WeakIdKeyDictionary
+
+from rr_export.capture.python import diagram as dd
+from rr_export.capture.python.arithmetic import truth
+from rr_export.capture.python.decisions import Decision
+from rr_export.capture.python.known_numbers import KnownNumbers
+from rr_export.capture.python.ledger import Ledger
+from rr_export.capture.python.markers import Markers
+from rr_export.capture.python.splitting import Splitter
+from rr_export.capture.python.values import Sifted, Varying, is_symbolic, settled
+from rr_export.capture.python.whereabouts import Whereabouts
+
+Condition = bool | Varying | torch.Tensor  # the tensor: bool [], which depends on the input
+
+
+class Branching:
+    """Asks conditions.
+
+    Args:
+        splitter: runs code all ways.
+        ledger: the decisions, of which a condition on the input is one.
+        markers: of conditions on the input.
+        numbers: those that are the same in every run.
+        whereabouts: where the code is.
+    """
+
+    def __init__(
+        self,
+        splitter: Splitter,
+        ledger: Ledger,
+        markers: Markers,
+        numbers: KnownNumbers,
+        whereabouts: Whereabouts,
+    ) -> None:
+        self._splitter, self._ledger, self._markers = splitter, ledger, markers
+        self._numbers, self._whereabouts = numbers, whereabouts
+        self._conditions = WeakIdKeyDictionary()  # bool [] by the tensors that the code asks
+        self._gates = WeakIdKeyDictionary()  # decisions by the tensors that are their conditions
+
+    def as_condition(self, value: Any) -> Condition:
+        """Returns a value as a condition: a bool, what depends on decisions, or bool [] that depends on the input."""
+        if isinstance(value, Sifted):
+            value = value.length()
+        if isinstance(value, torch.Tensor):
+            return self._of_tensor(value)
+        if isinstance(value, torch.SymBool):
+            return bool(value)
+        if is_symbolic(value):
+            found = settled(truth(value))
+            return found if isinstance(found, Varying) else bool(found)
+        return bool(value)
+
+    def _of_tensor(self, tensor: torch.Tensor) -> bool | torch.Tensor:
+        if tensor.numel() != 1:
+            self._whereabouts.refuse(
+                "a condition with one element", f"a tensor of shape {list(tensor.shape)}", "reduce it"
+            )
+        numbers = self._numbers.constant(tensor)
+        if numbers is not None:
+            return bool(numbers.reshape(()))
+        if tensor not in self._conditions:
+            self._conditions[tensor] = (tensor != 0).reshape(())
+        found: torch.Tensor = self._conditions[tensor]
+        return found
+
+    def branch(self, condition: Condition, arm: Callable[[bool], Any]) -> Any:
+        """Returns what ``arm`` gives for the condition; both ways are run where it varies."""
+        if isinstance(condition, bool):
+            return arm(condition)
+        if isinstance(condition, Varying):
+            which = dd.apply(lambda holds: 0 if holds else 1, condition.diagram)
+        else:  # outcome 1 of the gate: the condition holds
+            which = dd.node(self._gate(condition), (1.0,), (dd.Leaf(1), dd.Leaf(0)))
+        return self._splitter.split(which, 2, lambda k: arm(k == 0), names=("true", "false"))
+
+    def _gate(self, condition: torch.Tensor) -> int:
+        """The decision that a condition on the input is: the one that it was where it is asked again."""
+        if condition in self._gates and self._ledger.is_made(self._gates[condition]):
+            known: int = self._gates[condition]
+            return known
+        number = self._gates[condition] = len(self._ledger.decisions)
+        tensor = self._markers.gate(condition, number)
+        return self._ledger.add(
+            Decision("gate", self._whereabouts.line(), self._ledger.guard, tensor=tensor, cuts={1.0})
+        )
+
+    def holds(self, value: Any) -> Any:
+        """Returns a condition as a bool, or as one that varies; one on the input becomes a decision."""
+        return settled(self.branch(self.as_condition(value), lambda outcome: outcome))

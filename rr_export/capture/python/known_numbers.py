@@ -1,0 +1,85 @@
+"""Which tensors are the same in every run, and their numbers."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+import torch
+from numpy.typing import NDArray
+
+from rr_export.capture.python.notes import Notes
+from rr_export.capture.python.varied import SIZE_ONLY, Varied, tensors_in
+from rr_export.capture.python.whereabouts import Whereabouts
+
+# functions of torch that answer with a bool of Python
+_ANSWERS = (torch.equal, torch.allclose, torch.is_nonzero, torch.Tensor.equal, torch.Tensor.allclose)
+
+
+class KnownNumbers:
+    """The numbers that are the same in every run.
+
+    The first run finds out which they are, by following what is made of the input; the second one reads its notes.
+    """
+
+    def __init__(self, notes: Notes, varied: Varied, whereabouts: Whereabouts) -> None:
+        self._notes, self._varied, self._whereabouts = notes, varied, whereabouts
+
+    @property
+    def replaying(self) -> bool:
+        """Whether this is the second run, in which tensors have no numbers."""
+        return self._notes.replaying
+
+    def is_constant(self, tensor: torch.Tensor) -> bool:
+        """Returns whether a tensor is the same in every run."""
+        found: bool = self._notes.ask(str(self._whereabouts.line()), lambda: tensor not in self._varied)
+        return found
+
+    def constant(self, tensor: torch.Tensor) -> NDArray[Any] | None:
+        """Returns the numbers of a tensor that is the same in every run, None where it is not."""
+
+        def find() -> NDArray[Any] | None:
+            if tensor in self._varied:
+                return None
+            return tensor.detach().cpu().numpy().copy()
+
+        found: NDArray[Any] | None = self._notes.ask(str(self._whereabouts.line()), find)
+        return found
+
+    def of_law(self, tensor: torch.Tensor) -> NDArray[Any]:
+        """Returns the numbers of a tensor that says how to draw.
+
+        Raises:
+            CaptureError: it depends on the input.
+        """
+        found = self.constant(tensor)
+        if found is None:
+            self._whereabouts.refuse(
+                "a probability that is the same in every run",
+                "one that depends on the input",
+                "compute it from parameters only, or decide by the input alone (a condition without a draw)",
+            )
+        return found
+
+    def told(self, function: Any, args: Any, kwargs: Any, result: Any) -> Any:
+        """After a function of torch: what is made of something that varies, varies."""
+        if not self.replaying:
+            self._varied.told(function, args, kwargs, result)
+            if function in _ANSWERS and self._varies((args, kwargs)):
+                self.refuse_number(f"torch.{function.__name__}()", "write a comparison and .all()")
+        return result
+
+    def called(self, function: Any, args: Any, kwargs: Any, result: Any) -> Any:
+        """After any other function: also what it makes of the input without torch telling of it varies."""
+        known = getattr(function, "__name__", "") in SIZE_ONLY
+        if not known and not self.replaying and self._varies((args, kwargs)):
+            self._varied.add(result)
+        return result
+
+    def _varies(self, values: Any) -> bool:
+        return any(t in self._varied for t in tensors_in(values))
+
+    def refuse_number(self, what: str, do: str) -> NoReturn:
+        """Raises: code reads a number out of the input in a way that cannot become a condition."""
+        self._whereabouts.refuse(
+            "a number that is the same in every run", f"{what} of a tensor that depends on the input", do
+        )

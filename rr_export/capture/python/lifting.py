@@ -1,0 +1,230 @@
+"""Functions of values that vary: called once for every value that their arguments can have."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.distributions import Distribution
+from torch.utils import _pytree as pytree
+
+from rr_export.capture.python import diagram as dd
+from rr_export.capture.python.arithmetic import call_plain, operate, operate_torch, truth
+from rr_export.capture.python.known_numbers import KnownNumbers
+from rr_export.capture.python.ledger import Ledger
+from rr_export.capture.python.random_functions import TORCH
+from rr_export.capture.python.splitting import Splitter
+from rr_export.capture.python.values import (
+    MOST_WAYS,
+    ROUNDINGS,
+    Caller,
+    Drawn,
+    Later,
+    Uniform,
+    Varying,
+    at_hand,
+    diagram_here,
+    is_symbolic,
+    plain,
+)
+from rr_export.capture.python.whereabouts import Whereabouts
+
+# builtins that only compute: called once for every value
+PURE: frozenset[Any] = frozenset(
+    {abs, bool, divmod, float, int, len, max, min, pow, range, round, str, sum, sorted, tuple, repr, hash, ord, chr}
+    | {isinstance, issubclass, type, getattr, hasattr, id, callable, list, dict, set, zip, enumerate, reversed}
+    | set(ROUNDINGS)
+    | {f for f in vars(operator).values() if callable(f) and not isinstance(f, type)}
+)
+
+# methods of plain containers and strings that only compute
+PURE_METHODS = frozenset(
+    {
+        "keys",
+        "values",
+        "items",
+        "get",
+        "index",
+        "count",
+        "copy",
+        "upper",
+        "lower",
+        "strip",
+        "split",
+        "startswith",
+        "endswith",
+    }
+    | {"union", "intersection", "difference", "issubset", "isdigit", "format", "join", "replace", "title", "bit_length"}
+)
+
+CALLEE = object()  # in place of a function: the first argument is what to call, and may vary
+
+
+@dataclass(frozen=True)
+class Method:
+    """In place of a function: a method of the first argument, which may vary."""
+
+    name: str
+
+    def of(self, owner: Any) -> Any:
+        """Returns the method bound to its owner."""
+        return getattr(owner, self.name)
+
+
+class Lifter:
+    """Calls functions of values that vary.
+
+    Args:
+        ledger: the decisions.
+        splitter: runs the calls that need branches of the graph.
+        numbers: those that are the same in every run.
+        whereabouts: where the code is.
+        call: how a function is called for one value of its arguments.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        splitter: Splitter,
+        numbers: KnownNumbers,
+        whereabouts: Whereabouts,
+        call: Caller,
+    ) -> None:
+        self._ledger, self._splitter, self._numbers, self._whereabouts = ledger, splitter, numbers, whereabouts
+        self._call = call
+
+    def lift(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Returns what ``function`` gives, called once for every combination of values that its arguments can have."""
+        flat, spec = pytree.tree_flatten((args, kwargs), is_leaf=is_symbolic)
+        diagrams = [self._array(v) if isinstance(v, Drawn) else diagram_here(v) for v in flat]
+        joint = self._ledger.here(dd.apply(lambda *values: values, *diagrams))
+
+        def call(values: Any) -> Any:
+            made = [v.tensor() if isinstance(v, _Numbers) else at_hand(v) for v in values]
+            given, named = pytree.tree_unflatten(made, spec)
+            if function is CALLEE or isinstance(function, Method):
+                first = function.of(given[0]) if isinstance(function, Method) else given[0]
+                return self._call(first, given[1:], named)
+            return self._call(function, given, named)
+
+        def compute(*values: Any) -> Any:
+            found = call(values[0])
+            return Later(lambda: call(values[0])) if isinstance(found, torch.Tensor) else found
+
+        ways = dd.leaves(joint)
+        if len(ways) == 1:
+            return call(ways[0])
+        if len(ways) > MOST_WAYS:
+            self._whereabouts.refuse(
+                f"a choice among at most {MOST_WAYS} values",
+                f"{len(ways)} combinations of draws at once",
+                "draw one number for the whole batch (batch size 1, or mode='batch'), or make them an input",
+            )
+        if self._computes(function, flat, ways):
+            return plain(dd.apply(compute, joint))
+        which = dd.apply(lambda v: next(k for k, w in enumerate(ways) if dd.same(w, v)), joint)
+        return self._splitter.split(which, len(ways), lambda k: call(ways[k]), names=self._way_names(flat, ways))
+
+    def _computes(self, function: Any, flat: Sequence[Any], ways: Sequence[Any]) -> bool:
+        """Whether calls only compute what is the same in every run, so that they need no branch of the graph."""
+        values = list(itertools.chain(flat, *ways))
+        tensors = any(isinstance(v, torch.Tensor | Later | _Numbers) for v in values)
+        if tensors and not all(self._numbers.is_constant(v) for v in values if isinstance(v, torch.Tensor)):
+            return False
+        if isinstance(function, Method):
+            return all(_is_pure_method(way[0], function.name) for way in ways)
+        if function is CALLEE:
+            return False
+        return function in PURE or (isinstance(function, type) and issubclass(function, Distribution))
+
+    def _way_names(self, flat: Sequence[Any], ways: Sequence[Any]) -> tuple[str, ...]:
+        varying = [i for i, v in enumerate(flat) if is_symbolic(v)]
+        names = []
+        for k, way in enumerate(ways):
+            values = [way[i] for i in varying]
+            shown = [str(v) if isinstance(v, bool | int | float | str) else str(k) for v in values]
+            names.append(",".join(shown))
+        return tuple(names) if len(set(names)) == len(names) else tuple(map(str, range(len(ways))))
+
+    def _array(self, drawn: Drawn) -> dd.Diagram:
+        """The values of an array of draws as tensors or numpy arrays."""
+        elements = [diagram_here(v) for v in drawn.values.reshape(-1)]
+        if sum(isinstance(e, dd.Node) for e in elements) > 1:
+            self._whereabouts.refuse(
+                "one draw for the whole batch",
+                f"{len(elements)} numbers that are drawn, used together as a tensor, such as one for each row",
+                "draw one number (batch size 1, or mode='batch'), or use the numbers one by one",
+            )
+
+        def build(*values: Any) -> Any:
+            if drawn.like == "numpy":
+                return np.array(values).reshape(drawn.values.shape)
+            return _Numbers((drawn.values.shape, *values))
+
+        return dd.apply(build, *elements)
+
+    def call_varied(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Returns what a call of something that is not interpreted gives where arguments may vary."""
+        owner = getattr(function, "__self__", None)
+        if isinstance(owner, Drawn | Varying | Uniform) or _stores(function, owner):
+            return function(*args, **kwargs)  # a list may hold what varies
+        if any(isinstance(a, Drawn | Uniform) for a in args) and _is_of_torch(function):
+            return operate_torch(function, args, kwargs)
+        if function in (list, tuple, zip, enumerate, reversed) and all(not isinstance(a, Varying) for a in args):
+            return function(*args, **kwargs)
+        if function in (any, all, sum) and len(args) == 1 and not isinstance(args[0], Varying):
+            return _reduced(function, list(args[0]))
+        if function in (isinstance, type, id, callable) and isinstance(args[0], Drawn | Uniform):
+            return function(*((torch.zeros(()) if isinstance(args[0], Drawn) else 0.0), *args[1:]))
+        if function in PURE and not kwargs and not any(isinstance(a, torch.Tensor | list | tuple | dict) for a in args):
+            return call_plain(function, *args)
+        return self.lift(function, args, kwargs)
+
+
+def _reduced(function: Any, items: list[Any]) -> Any:
+    if function is sum:
+        return functools.reduce(lambda a, b: operate(operator.add, a, b), items, 0)
+    joined = operator.or_ if function is any else operator.and_
+    return functools.reduce(lambda a, b: operate(joined, a, truth(b)), items, function is all)
+
+
+class _Numbers(tuple[Any, ...]):
+    """The shape and then the values of drawn numbers, made a tensor where they are used."""
+
+    def tensor(self) -> torch.Tensor:
+        """Returns the tensor."""
+        shape, *values = self
+        flat = [float(v) if isinstance(v, int | float) and not isinstance(v, bool) else v for v in values]
+        return torch.tensor(flat).reshape(shape)
+
+
+def _is_of_torch(function: Any) -> bool:
+    return str(getattr(function, "__module__", None) or "torch").partition(".")[0] == "torch" and not isinstance(
+        function, type | nn.Module
+    )
+
+
+def _is_pure_method(owner: Any, name: str) -> bool:
+    """Whether a method changes nothing and draws nothing."""
+    if isinstance(owner, Later | torch.Tensor):
+        return not name.endswith("_") and getattr(torch.Tensor, name, None) not in TORCH
+    return isinstance(owner, dict | list | tuple | str | range | set | frozenset | int | float) and name in PURE_METHODS
+
+
+def _stores(function: Any, owner: Any) -> bool:
+    name = getattr(function, "__name__", "")
+    return isinstance(owner, list | dict | set) and name in (
+        "append",
+        "extend",
+        "insert",
+        "update",
+        "setdefault",
+        "add",
+    )

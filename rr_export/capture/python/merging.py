@@ -1,0 +1,199 @@
+"""One value that stands for those of all branches of a decision.
+
+Tensors become the results of the decision's marker; plain values become varying ones. What cannot be one value, such as
+tensors of different shapes, may lie around, but not be read.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+import torch
+from torch.fx.experimental.symbolic_shapes import statically_known_true
+from torch.utils import _pytree as pytree
+
+from rr_export.capture.python import diagram as dd
+from rr_export.capture.python.decisions import Line
+from rr_export.capture.python.values import Drawn, Poison, Uniform, Varying, plain, plain_kind
+
+Build = Callable[[Sequence[torch.Tensor]], Any]  # from the results of the marker to the value
+
+
+class Merger:
+    """Merges values of the branches of one decision.
+
+    Args:
+        which: from decisions to the position of the branch.
+        line: of the decision.
+        inside: around what is computed in the branch of a position.
+
+    Attributes:
+        tensors: the operands of the marker so far: for each of its results, the tensor of every branch.
+    """
+
+    def __init__(self, which: dd.Diagram, line: Line, inside: Callable[[int], AbstractContextManager[None]]) -> None:
+        self._which, self._line, self._inside = which, line, inside
+        self.tensors: list[tuple[torch.Tensor, ...]] = []
+
+    def merge(self, values: Sequence[Any], name: str) -> Build:
+        """Returns how to make the one value that stands for those of the branches."""
+        if any(isinstance(v, Drawn) for v in values) and not all(isinstance(v, Drawn) for v in values):
+            values = [v.item() if isinstance(v, Drawn) and v.values.size == 1 else v for v in values]
+        first = values[0]
+        if all(v is first for v in values):
+            return lambda joined: first
+        bad = next((v for v in values if isinstance(v, Poison)), None)
+        if bad is not None:
+            return lambda joined: bad
+        if all(isinstance(v, torch.Tensor) for v in values):
+            return self._merge_tensors(values, name)
+        if all(_is_optional(v) for v in values):
+            return self._merge_optional(values, name)
+        if all(isinstance(v, Varying) or plain_kind(v) is not None for v in values):
+            return self._merge_plain(values, name)
+        if any(isinstance(v, torch.SymInt) for v in values):
+            if all(isinstance(v, torch.SymInt | int) and statically_known_true(v == first) for v in values):
+                return lambda joined: first
+            return self._poison(name, "one size", "different sizes", "make the branches keep the shapes")
+        if all(isinstance(v, Drawn) and v.values.shape == first.values.shape for v in values):
+            return self._merge_drawn(values, name)
+        kinds = {type(v) for v in values}
+        if len(kinds) > 1:
+            got = " and ".join(sorted({_shown(v) for v in values}))
+            return self._poison(name, "one type", got, "leave a value of the same type in every branch")
+        return self._merge_structure(values, name)
+
+    def _poison(self, name: str, expected: str, got: str, do: str) -> Build:
+        poison = Poison(f"{expected} of {name} after the branches of {self._line}", got, do)
+        return lambda joined: poison
+
+    def _merge_tensors(self, values: Sequence[torch.Tensor], name: str) -> Build:
+        first = values[0]
+        for other in values[1:]:
+            if other.dtype != first.dtype:
+                return self._poison(name, "one dtype", f"{first.dtype} and {other.dtype}", "cast one of them")
+            if other.dim() != first.dim() or not all(
+                statically_known_true(a == b) for a, b in zip(first.shape, other.shape, strict=True)
+            ):
+                got = f"{list(first.shape)} and {list(other.shape)}"
+                return self._poison(name, "one shape", got, "make the branches leave the same shape")
+        return self._operands(values)
+
+    def _merge_optional(self, values: Sequence[Any], name: str) -> Build:
+        """A tensor, or None: which of them varies; where it is None the tensor is zeros, never read."""
+        leaves = [dd.leaves(v.diagram) if isinstance(v, Varying) else [v] for v in values]
+        tensors = [next((leaf for leaf in few if leaf is not None), None) for few in leaves]
+        given = next(t for t in tensors if t is not None)
+        filled = [self.zeros(given, branch) if t is None else t for branch, t in enumerate(tensors)]
+        tensor = self._merge_tensors(filled, name)
+        there = [dd.apply(lambda v: v is not None, v.diagram if isinstance(v, Varying) else dd.Leaf(v)) for v in values]
+        held = dd.choose(self._which, there)
+
+        def build(joined: Sequence[torch.Tensor]) -> Any:
+            made = tensor(joined)
+            return (
+                made if isinstance(made, Poison) else plain(dd.apply(lambda is_there: made if is_there else None, held))
+            )
+
+        return build
+
+    def zeros(self, given: Any, branch: int) -> Any:
+        """Returns zeros in the place of tensors that a branch does not have."""
+        with self._inside(branch):
+            return pytree.tree_map_only(torch.Tensor, lambda t: torch.zeros(t.shape, dtype=t.dtype), given)
+
+    def _merge_plain(self, values: Sequence[Any], name: str) -> Build:
+        leaves = [leaf for v in values for leaf in (dd.leaves(v.diagram) if isinstance(v, Varying) else [v])]
+        kinds = {plain_kind(leaf) for leaf in leaves}
+        if len(kinds) > 1 or None in kinds:
+            got = " and ".join(sorted({_shown(leaf) for leaf in leaves}))
+            return self._poison(name, "one type", got, "leave a value of the same type in every branch")
+        merged = dd.choose(self._which, [v.diagram if isinstance(v, Varying) else dd.Leaf(v) for v in values])
+        return lambda joined: plain(merged)
+
+    def _merge_drawn(self, values: Sequence[Drawn], name: str) -> Build:
+        columns = [
+            self.merge(list(column), name) for column in zip(*(v.values.reshape(-1) for v in values), strict=True)
+        ]
+
+        def build(joined: Sequence[torch.Tensor]) -> Any:
+            array = np.empty(len(columns), dtype=object)
+            for i, column in enumerate(columns):
+                array[i] = column(joined)
+            return Drawn(array.reshape(values[0].values.shape), values[0].like)
+
+        return build
+
+    def _merge_structure(self, values: Sequence[Any], name: str) -> Build:
+        first = values[0]
+        if isinstance(first, tuple | list) and all(len(v) == len(first) for v in values):
+            items = [self.merge(column, f"element {i} of {name}") for i, column in enumerate(zip(*values, strict=True))]
+            return lambda joined: _like(first, [item(joined) for item in items])
+        if isinstance(first, dict) and all(list(v) == list(first) for v in values):
+            parts = {k: self.merge([v[k] for v in values], f"entry {k!r} of {name}") for k in first}
+            return lambda joined: _filled(first, {k: part(joined) for k, part in parts.items()})
+        if dataclasses.is_dataclass(first) and not isinstance(first, type):
+            fields = {
+                f.name: self.merge([getattr(v, f.name) for v in values], f"{name}.{f.name}")
+                for f in dataclasses.fields(first)
+            }
+
+            def build(joined: Sequence[torch.Tensor]) -> Any:
+                made = copy.copy(first)
+                for key, part in fields.items():
+                    object.__setattr__(made, key, part(joined))
+                return made
+
+            return build
+        if isinstance(first, Uniform):
+            return self._poison(name, "one draw", "different draws", "draw before the branches")
+        got = " and ".join(_shown(v) for v in values[:2])
+        return self._poison(name, "one type and length", got, "leave values of one structure")
+
+    def merge_gate(self, gate: torch.Tensor, branch: int, count: int) -> Build:
+        """Returns how to make the one value of a condition that one branch alone asks; elsewhere it is false."""
+        operands = []
+        for k in range(count):
+            with self._inside(k):
+                operands.append(gate if k == branch else torch.zeros((), dtype=torch.bool))
+        return self._operands(operands)
+
+    def _operands(self, tensors: Sequence[torch.Tensor]) -> Build:
+        self.tensors.append(tuple(tensors))
+        position = len(self.tensors) - 1
+        return lambda joined: joined[position]
+
+
+def _is_optional(value: Any) -> bool:
+    """Whether a value is one tensor, None, or the one or the other."""
+    leaves = dd.leaves(value.diagram) if isinstance(value, Varying) else [value]
+    tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
+    return len(tensors) <= 1 and all(leaf is None or isinstance(leaf, torch.Tensor) for leaf in leaves)
+
+
+def _like(first: Any, items: list[Any]) -> Any:
+    if hasattr(first, "_fields"):
+        return type(first)(*items)
+    return type(first)(items)
+
+
+def _filled(first: dict[Any, Any], items: dict[Any, Any]) -> Any:
+    made = copy.copy(first)
+    for key, value in items.items():
+        made[key] = value
+    return made
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, torch.Tensor):
+        return f"a tensor {str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
+    if isinstance(value, tuple | list | dict):
+        return f"a {type(value).__name__} of {len(value)}"
+    if isinstance(value, bool | int | float | str) or value is None:
+        return f"{type(value).__name__} {value!r}"
+    return f"a {type(value).__name__}"

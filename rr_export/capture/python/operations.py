@@ -1,0 +1,92 @@
+"""What can be done with values that are at hand: operators, attributes and entries."""
+
+from __future__ import annotations
+
+import inspect
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from rr_export.capture.python.arithmetic import call_plain, operate, truth
+from rr_export.capture.python.branching import Branching
+from rr_export.capture.python.lifting import Lifter
+from rr_export.capture.python.memory import Memory
+from rr_export.capture.python.values import Caller, Drawn, Sifted, Varying, is_symbolic, varies
+
+
+class Operations:
+    """Operates on values, of which some may vary.
+
+    Args:
+        lifter: for what needs one value after the other.
+        branching: for what is a condition on the input.
+        memory: what is read.
+        call: how the getter of a property is called.
+    """
+
+    def __init__(self, lifter: Lifter, branching: Branching, memory: Memory, call: Caller) -> None:
+        self._lifter, self._branching, self._memory, self._call = lifter, branching, memory, call
+
+    def attribute(self, owner: Any, name: str) -> Any:
+        """Returns ``owner.name``."""
+        self._memory.reads(owner, name)
+        if isinstance(owner, Varying):
+            return self._lifter.lift(getattr, (owner, name), {})
+        descriptor = inspect.getattr_static(type(owner), name, None) if not isinstance(owner, type) else None
+        if isinstance(descriptor, property) and descriptor.fget is not None:
+            return self._memory.read(self._call(descriptor.fget, (owner,), {}))
+        return self._memory.read(getattr(owner, name))
+
+    def item(self, owner: Any, key: Any) -> Any:
+        """Returns ``owner[key]``."""
+        owner = owner.whole() if isinstance(owner, Sifted) else owner
+        if isinstance(key, Drawn):
+            key = key.item()
+        key = _sliced(key)
+        if isinstance(owner, Drawn) and not is_symbolic(key):
+            return owner[key]
+        if varies((owner, key)):
+            return self._lifter.lift(operator.getitem, (owner, key), {})
+        return owner[key]
+
+    def negated(self, value: Any) -> Any:
+        """Returns ``not value``."""
+        if isinstance(value, torch.Tensor | Sifted):
+            value = self._branching.holds(value)
+        return operate(operator.not_, truth(value)) if is_symbolic(value) else not value
+
+    def binary(self, function: Callable[[Any, Any], Any], left: Any, right: Any) -> Any:
+        """Returns what an operator gives."""
+        left, right = (v.whole() if isinstance(v, Sifted) else v for v in (left, right))
+        return operate(function, left, right) if varies((left, right)) else function(left, right)
+
+    def compare(self, function: Callable[[Any, Any], Any], left: Any, right: Any) -> Any:
+        """Returns what a comparison gives."""
+        if function in (operator.is_, operator.is_not):
+            if any(isinstance(v, Varying) for v in (left, right)):
+                return call_plain(function, left, right)
+            return function(left, right)
+        return self.binary(function, left, right)
+
+    def logical_and(self, left: Any, right: Any) -> Any:
+        """Returns ``left and right``."""
+        if any(isinstance(v, torch.Tensor) for v in (left, right)):
+            return torch.logical_and(torch.as_tensor(left), torch.as_tensor(right))
+        if is_symbolic(left) or is_symbolic(right):
+            return operate(operator.and_, truth(left), truth(right))
+        return left and right
+
+
+def _sliced(key: Any) -> Any:
+    """A key with slices whose bounds vary, as a key that varies."""
+    if isinstance(key, tuple):
+        parts = tuple(map(_sliced, key))
+        if any(isinstance(part, Varying) for part in parts):
+            return call_plain(lambda *values: values, *parts)
+        return parts
+    if isinstance(key, slice):
+        bounds = [b.item() if isinstance(b, Drawn) else b for b in (key.start, key.stop, key.step)]
+        return call_plain(slice, *bounds) if any(map(is_symbolic, bounds)) else key
+    return key

@@ -1,0 +1,70 @@
+"""What a model returns: tensors, whatever is decided."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.utils import _pytree as pytree
+
+from rr_export.capture.python import diagram as dd
+from rr_export.capture.python.ledger import Ledger
+from rr_export.capture.python.lifting import Lifter
+from rr_export.capture.python.values import (
+    Drawn,
+    Later,
+    Poison,
+    Sifted,
+    Uniform,
+    Varying,
+    at_hand,
+    has_tensors,
+    is_symbolic,
+    settled,
+)
+from rr_export.errors import CaptureError
+
+
+class Outputs:
+    """Makes tensors of what the model returns.
+
+    Args:
+        ledger: the decisions, whose lines errors name.
+        lifter: for tensors that vary.
+    """
+
+    def __init__(self, ledger: Ledger, lifter: Lifter) -> None:
+        self._ledger, self._lifter = ledger, lifter
+
+    def of(self, result: Any) -> Any:
+        """Returns what the model returns: tensors, whatever is decided."""
+        values, spec = pytree.tree_flatten(result, is_leaf=is_symbolic)
+        return pytree.tree_unflatten([self._output(value) for value in values], spec)
+
+    def _output(self, value: Any) -> Any:
+        if isinstance(value, Poison):
+            raise CaptureError(f"model: expected {value.expected}, got {value.got}; {value.do}")
+        value = settled(value)
+        if has_tensors(value) and all(isinstance(v, Later | torch.Tensor) for v in dd.leaves(value.diagram)):
+            return self._lifter.lift(lambda tensor: tensor.clone(), (value,), {})
+        if not is_symbolic(value) and not isinstance(value, Sifted):
+            return value
+        got = "a number that is drawn"
+        if isinstance(value, Varying):
+            kinds = " and ".join(sorted({type(at_hand(v)).__name__ for v in dd.leaves(value.diagram)}))
+            got = f"one of type {kinds} that depends on what is decided there"
+        lines = ", ".join(sorted({str(self._ledger.decisions[d].line) for d in _decisions_in(value)}))
+        raise CaptureError(
+            f"{lines}: expected tensors as outputs of the model, got {got}; return what is computed from it"
+        )
+
+
+def _decisions_in(value: Any) -> set[int]:
+    """The decisions that a value depends on."""
+    if isinstance(value, Uniform):
+        return {value.decision}
+    if isinstance(value, Drawn):
+        return set().union(*map(_decisions_in, value.values.reshape(-1)))
+    if isinstance(value, Sifted):
+        return set().union(*(_decisions_in(there) for there, _ in value.items))
+    return dd.decisions(value.diagram) if isinstance(value, Varying) else set()

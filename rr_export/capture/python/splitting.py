@@ -1,0 +1,107 @@
+"""How code is run once for every way that decisions may go, and goes on as one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rr_export.capture.python import diagram as dd
+from rr_export.capture.python.decisions import Deciding, Decision, Line
+from rr_export.capture.python.joining import Joiner, Parting
+from rr_export.capture.python.ledger import Ledger
+from rr_export.capture.python.markers import Markers
+from rr_export.capture.python.memory import Memory, Moment
+from rr_export.capture.python.varied import Varied
+from rr_export.capture.python.whereabouts import Whereabouts
+from rr_export.capture.recorder import DenseRecorder
+from rr_export.errors import CaptureError
+
+
+class Splitter:
+    """Runs code once for every way, and joins what it left behind.
+
+    Args:
+        recorder: keeps the calls, and makes the markers that join.
+        ledger: the decisions.
+        markers: of conditions.
+        memory: what the code can change.
+        varied: learns what differs from run to run.
+        whereabouts: where the code is.
+
+    Attributes:
+        deciding: what the calls that were opened here choose by, by the number of the call.
+    """
+
+    def __init__(
+        self,
+        recorder: DenseRecorder,
+        ledger: Ledger,
+        markers: Markers,
+        memory: Memory,
+        varied: Varied,
+        whereabouts: Whereabouts,
+    ) -> None:
+        self._recorder, self._ledger, self._markers = recorder, ledger, markers
+        self._memory, self._varied, self._whereabouts = memory, varied, whereabouts
+        self.deciding: dict[int, Deciding] = {}
+
+    def split(self, which: dd.Diagram, count: int, arm: Callable[[int], Any], names: tuple[str, ...] = ()) -> Any:
+        """Returns the joined results of ``arm(k)``, each run in its branch, for every k that ``which`` may have.
+
+        Args:
+            which: from decisions to k.
+            count: every k is below it.
+            arm: what to run.
+            names: what to call the branches, by k.
+        """
+        which = self._ledger.here(which)
+        feasible = dd.leaves(which)
+        if len(feasible) == 1:
+            return arm(feasible[0])
+        computed = self._ledger.has_gates(which) or not self._ledger.is_by_one(which)
+        if len(feasible) > 2 and computed:
+            half = feasible[: len(feasible) // 2]
+            low = dd.apply(lambda k: 0 if k in half else 1, which)
+            return self.split(low, 2, lambda side: self.split(which, count, arm, names))
+        self._ledger.use(which)
+        line = self._whereabouts.line()
+        call = self._recorder.open_call(-1)
+        position = {k: i for i, k in enumerate(feasible)}
+        placed = dd.apply(lambda k: position[k], which)
+        decided = self._markers.condition(dd.apply(lambda i: i == 1, placed)) if computed else None
+        shown = tuple(names[k] if names else str(k) for k in feasible)
+        self.deciding[call] = Deciding(None if computed else placed, line, shown)
+        before = self._memory.now()
+        results, after, gates = self._run_arms(call, arm, feasible, placed, before)
+        self._memory.agree_on_written(after)
+        self._recorder.note_fixed_axes(str(line))
+        parting = Parting(call, decided, placed, line, before, after, gates)
+        return Joiner(self._recorder, self._memory, self._varied, parting).join(results)
+
+    def _run_arms(
+        self, call: int, arm: Callable[[int], Any], feasible: Sequence[int], placed: dd.Diagram, before: Moment
+    ) -> tuple[list[Any], list[Moment], list[tuple[Decision, int]]]:
+        """The result of every branch, what it left behind, and the conditions on the input that were made in it."""
+        deciding, results, after, gates = self.deciding[call], [], [], []
+        for i, k in enumerate(feasible):
+            known = len(self._ledger.decisions)
+            with self._recorder.inside(call, i):
+                with self._ledger.branch(dd.apply(lambda v, i=i: v == i, placed)):
+                    results.append(_computed(arm, k, deciding.line, deciding.names[i]))
+                after.append(self._memory.now())
+            gates += [(d, i) for d in self._ledger.decisions[known:] if d.kind == "gate"]
+            self._memory.check_tensors(before, deciding.line)
+            self._memory.go_back(before)
+        return results, after, gates
+
+
+def _computed(arm: Callable[[int], Any], k: int, line: Line, name: str) -> Any:
+    try:
+        return arm(k)
+    except CaptureError:
+        raise
+    except Exception as error:
+        raise CaptureError(
+            f"{line}: expected every branch to compute, got {type(error).__name__}: {error} where "
+            f"branch {name!r} is taken; a branch cannot raise in a graph: remove it"
+        ) from error

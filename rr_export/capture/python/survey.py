@@ -1,0 +1,168 @@
+"""A model whose own code decides, run over all ways.
+
+It is run so twice: once on real numbers, which tells probabilities and what depends on the input, and once by
+torch.export, which makes the graph.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import sys
+import types
+from collections.abc import Callable, Collection, Iterator
+from typing import Any
+
+import torch
+
+from rr_export.capture.python import heap
+from rr_export.capture.python.detect import decides, modules_of
+from rr_export.capture.python.intercepting import intercepted
+from rr_export.capture.python.interpreter import Interpreter
+from rr_export.capture.python.notes import Notes
+from rr_export.capture.python.source_code import wants_interpreter
+from rr_export.capture.python.training import TrainingNoiseError, routed_in_training, training_routers
+from rr_export.capture.python.values import active
+from rr_export.capture.recorder import DenseRecorder
+from rr_export.capture.request import Request
+from rr_export.eager.choice import Choice
+from rr_export.eager.tracers import recording_with
+from rr_export.errors import CaptureError
+
+logger = logging.getLogger(__name__)
+
+DEEP = 24_000  # Python frames that an unrolled loop may need
+
+
+@contextlib.contextmanager
+def interpreting(tracing: Interpreter) -> Iterator[None]:
+    """Inside, the forwards of the model's modules are interpreted, and random functions make decisions."""
+    token = active.set(tracing)
+    limit = sys.getrecursionlimit()
+    outputs = tracing.root.register_forward_hook(lambda module, args, result: tracing.outputs(result))
+    sys.setrecursionlimit(max(limit, DEEP))
+    try:
+        with (
+            _forwards(tracing),
+            intercepted(tracing.drawn, modules_of(tracing.root), tracing.told),
+            routed_in_training(tracing.root, tracing.training),
+        ):
+            yield
+    finally:
+        sys.setrecursionlimit(limit)
+        outputs.remove()
+        active.reset(token)
+
+
+@contextlib.contextmanager
+def _forwards(tracing: Interpreter) -> Iterator[None]:
+    """The forward of every module that may decide is the interpreter's."""
+    undo: list[Callable[[], None]] = []
+    try:
+        for module in tracing.root.modules():
+            if isinstance(module, Choice | torch.jit.ScriptModule) or "forward" in vars(module):
+                continue
+            forward = type(module).forward
+            if not isinstance(forward, types.FunctionType):
+                continue
+            if wants_interpreter(forward):
+                module.forward = types.MethodType(_interpreted(tracing, forward), module)
+                undo.append(functools.partial(module.__dict__.pop, "forward"))
+            else:
+                undo += _inside_wrappers(tracing, forward)
+        yield
+    finally:
+        for step in reversed(undo):
+            step()
+
+
+def _interpreted(tracing: Interpreter, function: types.FunctionType) -> Any:
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return tracing.run_function(function, args, kwargs)
+
+    call.__rr_forward__ = True  # type: ignore[attr-defined]
+    return call
+
+
+def _inside_wrappers(tracing: Interpreter, function: types.FunctionType) -> list[Callable[[], None]]:
+    """Puts the interpreter inside decorators of a package: into the cell that holds what they wrap."""
+    for cell in function.__closure__ or ():
+        with contextlib.suppress(ValueError):
+            inner = cell.cell_contents
+            wraps = isinstance(inner, types.FunctionType) and vars(function).get("__wrapped__") is inner
+            if not wraps or hasattr(inner, "__rr_forward__"):
+                continue
+            if not wants_interpreter(inner):
+                return _inside_wrappers(tracing, inner)
+            cell.cell_contents = _interpreted(tracing, inner)
+            return [functools.partial(setattr, cell, "cell_contents", inner)]
+    return []
+
+
+def survey(request: Request, *, training: Collection[str] | None = ()) -> Interpreter | None:
+    """Returns the run over all ways on real numbers; None where the model's own code decides nothing.
+
+    Args:
+        request: the model and its arguments.
+        training: paths of the modules whose training routes are kept; None: of all that have any.
+
+    Raises:
+        CaptureError: the code cannot be captured faithfully; the text names the line.
+    """
+    if training is not None:
+        return _survey(request, training)
+    kept = list(training_routers(request.model))
+    while True:
+        try:
+            return _survey(request, kept)
+        except TrainingNoiseError as error:
+            if len(kept) == 1:
+                raise
+            logger.warning("%s; %r stays in evaluation mode", error, error.module or "the model itself")
+            kept.remove(error.module)
+
+
+def _survey(request: Request, training: Collection[str]) -> Interpreter | None:
+    if not decides(request, training=training):
+        return None
+    model, recorder = request.model, DenseRecorder(request, markers=False)
+    tracing = Interpreter(model, recorder, Notes(), training)
+    for _, tensor in request.tensors(request.args, request.kwargs):
+        tracing.varied.add(tensor)
+        tracing.inputs.append(tensor)
+    recorder.around = tracing.entering
+    with heap.restored(model), interpreting(tracing), recording_with(recorder), torch.no_grad():
+        before = heap.snapshot([("self", model)])
+        run(request)
+        after = heap.snapshot([("self", model)])
+    for what, line in tracing.state.left(before, after):
+        raise CaptureError(
+            f"{line}: expected runs that start alike, got a side effect that would be lost: {what} is changed by a "
+            "run, and lives on to the next; set it first in every run, or make it an input and an output"
+        )
+    return tracing
+
+
+@contextlib.contextmanager
+def replaying(tracing: Interpreter) -> Iterator[None]:
+    """Around torch.export: the second run over all ways, whose notes are those of the first."""
+    tracing.recorder.around = tracing.entering
+    with heap.restored(tracing.root), interpreting(tracing):
+        yield
+
+
+def run(request: Request) -> Any:
+    """Returns what the model returns, with errors of its code that name the line."""
+    try:
+        return request.call()
+    except CaptureError:
+        raise
+    except RecursionError as error:
+        raise CaptureError(f"model: expected loops with a bound, got code that nests too deeply: {error}") from error
+    except Exception as error:
+        raise CaptureError(
+            f"model: expected code that runs where every decision goes all its ways, got {type(error).__name__}: "
+            f"{error}; write that part otherwise"
+        ) from error

@@ -1,0 +1,1 @@
+"""What the interpreter does with each kind of expression and statement."""

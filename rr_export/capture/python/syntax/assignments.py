@@ -1,0 +1,150 @@
+"""How the interpreter binds names, attributes and entries, and deletes them."""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+import torch
+
+from rr_export.capture.python.effects import Effects
+from rr_export.capture.python.frames import Stack
+from rr_export.capture.python.memory import Memory
+from rr_export.capture.python.operations import Operations
+from rr_export.capture.python.sequences import Sequences
+from rr_export.capture.python.syntax.dispatch import Dispatch, Forms
+from rr_export.capture.python.syntax.operators import BINARY, IN_PLACE
+from rr_export.capture.python.values import Sifted, Varying, varies
+
+
+class Assignments:
+    """Binds targets to values.
+
+    Args:
+        evaluate: evaluates values, and the parts of targets.
+        stack: whose names are bound.
+        memory: what is written and read.
+        operations: operators of ``+=`` and the like, and entries of what is unpacked.
+        sequences: has the methods of sequences whose length varies.
+        effects: refuses what must not be set.
+    """
+
+    def __init__(
+        self,
+        evaluate: Dispatch,
+        stack: Stack,
+        memory: Memory,
+        operations: Operations,
+        sequences: Sequences,
+        effects: Effects,
+    ) -> None:
+        self._evaluate, self._stack, self._memory = evaluate, stack, memory
+        self._operations, self._sequences, self._effects = operations, sequences, effects
+
+    def expressions(self) -> Forms:
+        """Returns the expressions that are known here."""
+        return {ast.NamedExpr: self._named}
+
+    def statements(self) -> Forms:
+        """Returns the statements that are known here."""
+        return {
+            ast.Assign: self._assign_all,
+            ast.AnnAssign: self._annotated,
+            ast.AugAssign: self._augmented,
+            ast.Delete: self._delete,
+        }
+
+    def assign(self, target: ast.expr, value: Any) -> None:
+        """Binds a target."""
+        if isinstance(target, ast.Name):
+            self.bind(target.id, value)
+        elif isinstance(target, ast.Attribute):
+            owner = self._evaluate(target.value)
+            self._memory.writes(owner, target.attr)
+            setattr(owner, target.attr, value)
+        elif isinstance(target, ast.Subscript):
+            owner, key = self._evaluate(target.value), self._evaluate(target.slice)
+            self._effects.check_entry(owner, key)
+            owner[key] = value
+        elif isinstance(target, ast.Tuple | ast.List):
+            self._unpack(target, value)
+        else:
+            assert isinstance(target, ast.Starred)
+            self.assign(target.value, value)
+
+    def bind(self, name: str, value: Any) -> None:
+        """Binds a name."""
+        frame = self._stack.top
+        owner = frame.owner(name)
+        if owner is not None:
+            owner.scope.variables[name] = value
+        elif name in frame.cells:
+            frame.cells[name].cell_contents = value
+        else:
+            self._effects.check_global(name)
+            frame.space[name] = value
+
+    def _unpack(self, target: ast.Tuple | ast.List, value: Any) -> None:
+        if isinstance(value, Varying):
+            count = len(target.elts)
+            value = [self._operations.item(value, i) for i in range(count)]
+        items = list(value)
+        stars = [i for i, t in enumerate(target.elts) if isinstance(t, ast.Starred)]
+        if stars:
+            first, last = stars[0], len(target.elts) - stars[0] - 1
+            items = [*items[:first], items[first : len(items) - last], *items[len(items) - last :]]
+        if len(items) != len(target.elts):
+            raise ValueError(f"expected {len(target.elts)} values to unpack, got {len(items)}")
+        for one, item in zip(target.elts, items, strict=True):
+            self.assign(one, self._memory.read(item))
+
+    def _named(self, node: ast.NamedExpr) -> Any:
+        value = self._evaluate(node.value)
+        self.assign(node.target, value)
+        return value
+
+    def _assign_all(self, node: ast.Assign) -> None:
+        value = self._evaluate(node.value)
+        for target in node.targets:
+            self.assign(target, value)
+
+    def _annotated(self, node: ast.AnnAssign) -> None:
+        if node.value is not None:
+            self.assign(node.target, self._evaluate(node.value))
+
+    def _augmented(self, node: ast.AugAssign) -> None:
+        load = ast.copy_location(_loading(node.target), node.target)
+        left, right = self._evaluate(load), self._evaluate(node.value)
+        kind = type(node.op)
+        if isinstance(left, Sifted):
+            self._sequences.call_method(left, "extend", [right])
+            return
+        if varies((left, right)):
+            self.assign(node.target, self._operations.binary(BINARY[kind], left, right))
+            return
+        if not isinstance(left, torch.Tensor) or not self._effects.forbids_in_place(left):
+            self.assign(node.target, self._operations.binary(IN_PLACE[kind], left, right))
+            return
+        result = BINARY[kind](left, right)
+        if result.shape != left.shape or result.dtype != left.dtype:
+            result = result.expand_as(left).to(left.dtype)
+        self.assign(node.target, result)
+
+    def _delete(self, node: ast.Delete) -> None:
+        for target in node.targets:
+            if isinstance(target, ast.Name):
+                frame = self._stack.top
+                owner = frame.owner(target.id)
+                (frame.space if owner is None else owner.scope.variables).pop(target.id)
+            elif isinstance(target, ast.Attribute):
+                delattr(self._evaluate(target.value), target.attr)
+            elif isinstance(target, ast.Subscript):
+                del self._evaluate(target.value)[self._evaluate(target.slice)]
+
+
+def _loading(target: ast.expr) -> Any:
+    """The target of an assignment, as an expression that is read."""
+    copied = ast.parse(ast.unparse(target), mode="eval").body
+    for inner in ast.walk(copied):
+        ast.copy_location(inner, target)
+    return copied

@@ -1,0 +1,73 @@
+"""Where the code is, and refusals that say so."""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Collection
+from typing import Any, NoReturn
+
+from torch import nn
+
+from rr_export.capture.python.decisions import Line, is_between
+from rr_export.capture.python.frames import Stack
+from rr_export.capture.python.training import TrainingNoiseError
+from rr_export.capture.python.values import CHOOSES, DEFINITE
+from rr_export.errors import CaptureError
+
+_OURS = __name__.rpartition(".")[0]  # the package of the interpreter
+
+
+class Whereabouts:
+    """Where the code is.
+
+    Args:
+        root: the model.
+        stack: the functions that are interpreted.
+        training: paths of modules whose training routes are kept.
+    """
+
+    def __init__(self, root: nn.Module, stack: Stack, training: Collection[str] = ()) -> None:
+        self._paths = {id(vars(m)): n for n, m in root.named_modules()}
+        self._stack, self._training = stack, training
+
+    def line(self) -> Line:
+        """Returns the innermost line that is neither ours nor of a numeric library."""
+        frame: types.FrameType | None = sys._getframe()
+        while frame is not None:
+            if _is_ours(frame):
+                if self._stack.frames:
+                    top = self._stack.top
+                    return Line(top.source.file, top.node.lineno, self._interpreted_module())  # type: ignore[attr-defined]
+            elif not is_between(frame):
+                return Line(frame.f_code.co_filename, frame.f_lineno, self._module_around(frame))
+            frame = frame.f_back
+        return Line("model", 0)
+
+    def _module_around(self, frame: types.FrameType | None) -> str:
+        """The path of the innermost module whose code runs, from a frame outwards."""
+        while frame is not None and not _is_ours(frame):
+            path = self._path_of(frame.f_locals.get("self"))
+            if path is not None:
+                return path
+            frame = frame.f_back
+        return self._interpreted_module()
+
+    def _interpreted_module(self) -> str:
+        found = (self._path_of(frame.scope.variables.get("self")) for frame in reversed(self._stack.frames))
+        return next((path for path in found if path is not None), "")
+
+    def _path_of(self, owner: Any) -> str | None:
+        return self._paths.get(id(vars(owner))) if isinstance(owner, nn.Module) else None
+
+    def refuse(self, expected: str, got: str, do: str) -> NoReturn:
+        """Raises a CaptureError that names the line."""
+        line = self.line()
+        text = f"{line}: expected {expected}, got {got}; {do}"
+        if expected in (CHOOSES, DEFINITE) and line.module in self._training:
+            raise TrainingNoiseError(text, line.module)
+        raise CaptureError(text)
+
+
+def _is_ours(frame: types.FrameType) -> bool:
+    return str(frame.f_globals.get("__name__", "")).startswith(_OURS)

@@ -1,0 +1,87 @@
+"""What the parts of the interpreter are tested with: a function that runs, and a log of calls that makes no graph."""
+
+from __future__ import annotations
+
+import ast
+import textwrap
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import nn
+
+from rr_export.capture.python import diagram as dd
+from rr_export.capture.python.decisions import Decision, Line
+from rr_export.capture.python.frames import Frame, Stack
+from rr_export.capture.python.heap import FLOW, Scope
+from rr_export.capture.python.ledger import Ledger
+from rr_export.capture.python.memory import Memory
+from rr_export.capture.python.source_code import analysed
+from rr_export.capture.python.values import active
+from rr_export.capture.python.whereabouts import Whereabouts
+
+LINE = Line("model.py", 7)
+
+
+class Setting:
+    """A function that runs, with what it can change, and decisions that may go both ways.
+
+    Attributes:
+        model: the root.
+        body: the statements of the function.
+    """
+
+    def __init__(self, code: str = "pass", variables: dict[str, Any] | None = None) -> None:
+        source = f"def forward({', '.join(variables or {})}):\n{textwrap.indent(textwrap.dedent(code), '    ')}"
+        node = ast.parse(source).body[0]
+        assert isinstance(node, ast.FunctionDef)
+        self.model, self.body = nn.Linear(2, 2), node.body
+        self.stack, self.ledger = Stack(), Ledger()
+        self.whereabouts = Whereabouts(self.model, self.stack)
+        self.memory = Memory(self.model, self.stack, self.whereabouts)
+        self.variables: dict[str, Any] = {**(variables or {}), FLOW: "next"}
+        scope = Scope(self.variables, "forward")
+        self.stack.frames.append(Frame(analysed(node, "model.py"), scope, None, {}, {}, node))
+
+    def coin(self) -> dd.Diagram:
+        """Returns 0 or 1, as a new draw says."""
+        number = self.ledger.add(Decision("draw", LINE, self.ledger.guard))
+        return dd.node(number, (0.5,), (dd.Leaf(0), dd.Leaf(1)))
+
+    @contextmanager
+    def tracing(self) -> Iterator[None]:
+        """Inside, values that vary are those of this run."""
+        token = active.set(SimpleNamespace(guard=self.ledger.guard, refuse=self.whereabouts.refuse))  # type: ignore[arg-type]
+        try:
+            yield
+        finally:
+            active.reset(token)
+
+
+class FakeLog:
+    """A log of calls that notes what it is told, and lets the first branch win."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.selected: list[Any] = []
+        self.calls = 0
+
+    def open_call(self, site: int) -> int:
+        self.calls += 1
+        return self.calls - 1
+
+    def note_fixed_axes(self, where: str) -> None:
+        self.told.append(f"axes at {where}")
+
+    @contextmanager
+    def inside(self, call: int, branch: int) -> Iterator[None]:
+        self.told.append(f"into {call}:{branch}")
+        yield
+
+    def select(
+        self, number: int, decided: Any, operands: Sequence[Sequence[torch.Tensor]], name: str, given: Any
+    ) -> Sequence[torch.Tensor]:
+        self.selected.append((number, decided, operands, name))
+        return [tensor.clone() for tensor in operands[0]]

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Any
+
+import pytest
+import torch
+
+from rr_export.capture.python import diagram as dd
+from rr_export.capture.python.merging import Merger
+from rr_export.capture.python.values import Poison, Varying
+from tests.capture.python.setting import LINE
+
+WHICH = dd.node(0, (0.5,), (dd.Leaf(0), dd.Leaf(1)))
+
+
+def merged(*values: Any) -> tuple[Any, list[Any]]:
+    """Returns the value of two branches, of which the first one wins, and the operands of the marker."""
+    merger = Merger(WHICH, LINE, lambda branch: nullcontext())
+    build = merger.merge(values, "'x'")
+    return build([branches[0] for branches in merger.tensors]), merger.tensors
+
+
+def test_one_object_stays_itself() -> None:
+    value = object()
+    assert merged(value, value) == (value, [])
+
+
+def test_plain_values_vary() -> None:
+    value, tensors = merged("a", "b")
+    assert isinstance(value, Varying)
+    assert (value.diagram, tensors) == (dd.node(0, (0.5,), (dd.Leaf("a"), dd.Leaf("b"))), [])
+
+
+def test_tensor_or_none_varies_and_holds_zeros_meanwhile() -> None:
+    given = torch.ones(2)
+    value, ((first, second),) = merged(given, None)
+    assert dd.leaves(value.diagram) == [given, None]
+    assert (first is given, second.tolist()) == (True, [0, 0])
+
+
+def test_structures_are_merged_part_by_part() -> None:
+    (left, right), (tensors,) = merged((torch.ones(1), {"k": 1}), (torch.zeros(1), {"k": 2}))
+    assert left is tensors[0]
+    assert dd.leaves(right["k"].diagram) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected", "got"),
+    [
+        ((torch.ones(2), torch.ones(3)), "one shape of 'x'", "[2] and [3]"),
+        ((torch.ones(2), torch.ones(2).double()), "one dtype of 'x'", "torch.float32 and torch.float64"),
+        ((1, "a"), "one type of 'x'", "int 1 and str 'a'"),
+        (([1], [1, 2]), "one type and length of 'x'", "a list of 1 and a list of 2"),
+    ],
+)
+def test_what_cannot_be_one_value_is_poison(values: tuple[Any, Any], expected: str, got: str) -> None:
+    poison, _ = merged(*values)
+    assert isinstance(poison, Poison)
+    assert (poison.expected, poison.got) == (f"{expected} after the branches of model.py:7", got)
+
+
+def test_condition_of_one_branch_is_false_in_the_others() -> None:
+    merger = Merger(WHICH, LINE, lambda branch: nullcontext())
+    gate = torch.tensor(True)
+    merger.merge_gate(gate, 1, 3)
+    ((first, second, third),) = merger.tensors
+    assert second is gate
+    assert (bool(first), bool(third)) == (False, False)
