@@ -45,14 +45,18 @@ help:
 demo: $(STAMP)
 	$(VENV)/bin/rr-export demo
 
+# A process for every core; each takes tests from the others when it has none left.
+WORKERS := auto
+PARALLEL := -n $(WORKERS) --dist worksteal
+
 test: $(STAMP)
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest $(PARALLEL)
 
 test-slow: $(STAMP)
-	$(VENV)/bin/python -m pytest -m slow
+	$(VENV)/bin/python -m pytest -m slow $(PARALLEL)
 
 test-zoo: $(STAMP)
-	$(VENV)/bin/python -m pytest -m zoo
+	$(VENV)/bin/python -m pytest -m zoo $(PARALLEL)
 
 # rr-runtime alone, with the oldest versions that it promises, in an environment of its own.
 test-lowest: $(VENV)/bin/pip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,6 +54,19 @@ def few_threads() -> Iterator[None]:
     torch.set_num_threads(2)
     yield
     torch.set_num_threads(before)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says which part of the tests took how long: seconds of all workers together."""
+    seconds: Counter[str] = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                file = Path(report.nodeid.partition("::")[0])
+                seconds[str(file.parent if len(file.parts) > 2 else file)] += report.duration
+    terminalreporter.section("seconds by part")
+    for part, took in seconds.most_common():
+        terminalreporter.write_line(f"{took:7.1f}  {part}")
 
 
 def nodes_named(model: ir.Model | ir.Graph, op_type: str) -> list[ir.Node]:
