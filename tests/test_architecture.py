@@ -41,15 +41,6 @@ IMPORT_TORCH = frozenset(
         *("export", "demo"),
     }
 )
-TORCH = frozenset(
-    {
-        *("run", "sites", "wrap", "signature", "recorder", "python", "capture"),
-        "lowering",
-        "parity",
-        # Glue, which is handed modules and tensors by its callers:
-        *("export", "demo"),
-    }
-)
 TORCH = frozenset({"torch", "torchvision", "torchaudio", "transformers"})
 MOST_LINES = 500  # of a file: above that it has more than one job
 # names of files that mean the same thing in several folders
