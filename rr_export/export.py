@@ -108,7 +108,7 @@ def _warn_of_no_sites(captured: Captured, model: nn.Module) -> None:
 
 
 def _manifest(captured: Captured, model: ir.Model, interface: str, opset: int, idle: list[str]) -> dict[str, Any]:
-    """What the file says about itself, also written into the model's metadata."""
+    """Returns what the file says about itself."""
     return write_manifest(
         captured.plan,
         interface=interface,

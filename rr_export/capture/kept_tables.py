@@ -31,10 +31,11 @@ def tables_kept() -> Iterator[None]:
 
     def translations(*args: Any, **kwargs: Any) -> ONNXRegistry:
         opset = kwargs.get("opset_version", args[0] if args else None)
-        key = (opset, sum(len(f.overloads) + len(f.complex) for f in registration.default_registry.values()))
-        if key not in _translations:
-            _translations[key] = make.__func__(registry, *args, **kwargs)
-        return _translations[key]
+        known = _translations.get((opset, _registered()))
+        if known is None:
+            known = make.__func__(registry, *args, **kwargs)
+            _translations[opset, _registered()] = known  # the first table registers torch's own translations
+        return known
 
     def look_up_once() -> None:
         names = torch._C._dispatch_get_registrations_for_dispatch_key("CompositeImplicitAutograd")
@@ -49,3 +50,8 @@ def tables_kept() -> Iterator[None]:
     finally:
         registry.from_torchlib = make
         utils._materialize_cpp_cia_ops = look_up
+
+
+def _registered() -> int:
+    """How many translations are registered."""
+    return sum(len(f.overloads) + len(f.complex) for f in registration.default_registry.values())

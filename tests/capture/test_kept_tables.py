@@ -1,0 +1,63 @@
+"""torch's tables: taken again while nothing in them changed, and torch left as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch._export.utils
+from onnxscript.function_libs.torch_lib import registration
+from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+from rr_export.capture.kept_tables import tables_kept
+
+
+@pytest.fixture(autouse=True)
+def torch_as_it_was() -> Iterator[None]:
+    """Whatever happens inside, torch has its own functions afterwards."""
+    before = vars(ONNXRegistry)["from_torchlib"], torch._export.utils._materialize_cpp_cia_ops
+    yield
+    assert (vars(ONNXRegistry)["from_torchlib"], torch._export.utils._materialize_cpp_cia_ops) == before
+
+
+def test_a_table_is_made_once_for_each_opset() -> None:
+    with tables_kept():
+        first = ONNXRegistry.from_torchlib(opset_version=20)
+    with tables_kept():
+        assert ONNXRegistry().from_torchlib(opset_version=20) is first
+        assert ONNXRegistry.from_torchlib(opset_version=18) is not first
+    made = ONNXRegistry.from_torchlib(opset_version=20)
+    assert made is not first and made.functions.keys() == first.functions.keys()
+
+
+def test_a_translation_that_is_registered_later_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    with tables_kept():
+        first = ONNXRegistry.from_torchlib(opset_version=20)
+    added = registration.Registry()
+    added._registry = {k: v for k, v in registration.default_registry.items()}
+    added.register(next(iter(added.values())).overloads[0], "aten::rr_export_added")
+    monkeypatch.setattr(registration, "default_registry", added)
+    with tables_kept():
+        assert ONNXRegistry.from_torchlib(opset_version=20) is not first
+
+
+def test_composite_operators_are_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[bool] = []
+    utils = torch._export.utils
+    original = utils._materialize_cpp_cia_ops
+    monkeypatch.setattr("rr_export.capture.kept_tables._looked_up", [])
+    monkeypatch.setattr(utils, "_materialize_cpp_cia_ops", lambda: looked.append(True))
+    with tables_kept():
+        utils._materialize_cpp_cia_ops()
+        utils._materialize_cpp_cia_ops()
+        assert len(looked) == 1
+        names = torch._C._dispatch_get_registrations_for_dispatch_key("CompositeImplicitAutograd")
+        monkeypatch.setattr(torch._C, "_dispatch_get_registrations_for_dispatch_key", lambda key: [*names, "rr::new"])
+        utils._materialize_cpp_cia_ops()
+        assert len(looked) == 2
+    monkeypatch.setattr(utils, "_materialize_cpp_cia_ops", original)
+
+
+def test_an_error_leaves_torch_as_it_was() -> None:
+    with pytest.raises(RuntimeError, match="inside"), tables_kept():
+        raise RuntimeError("inside")
