@@ -31,7 +31,7 @@ from rr_export.parity.law import check_law
 from rr_export.parity.laziness import LEVELS, kernels, paths_taking_everything, profiling_options
 from rr_export.parity.nearest import check_nearest
 from rr_export.parity.paths import check_paths, choose_paths
-from rr_export.parity.random_node import random_node_runs
+from rr_export.parity.random_node import first_random_runs
 from rr_export.parity.report import Check, Report
 from rr_export.parity.streams import check_streams
 from rr_export.parity.subject import Answer, Candidate, File, Original, forcing_feeds
@@ -240,7 +240,7 @@ def _check_streams(original: Original, file: Rewritten, terms: Terms) -> Check:
 
 def _check_law(file: Rewritten, inputs: Arrays, terms: Terms) -> Check:
     routing = file.routing(inputs)
-    with random_node_runs(routing) as drawn:
+    with first_random_runs(routing) as drawn:
         return check_law(None, file, routing, drawn, inputs, terms)
 
 

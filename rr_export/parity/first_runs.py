@@ -1,9 +1,8 @@
 """A program: samples a routing slice in a process of its own, without torch.
 
-Usage: first_runs.py SLICE FEEDS OUT SESSIONS RUNS LATENT TAKEN. Every session gets fresh entropy by
+Usage: first_runs.py SLICE FEEDS OUT SESSIONS LATENT TAKEN. Every session gets fresh entropy by
 ``onnxruntime.set_seed``, as the runtimes do. What ONNX Runtime makes of the slice by default is made once: all sessions
-run that, without optimising it again. OUT holds ``first``, the first runs of many sessions, int64
-[SESSIONS, 2, S], and ``long``, the runs of one more session, int64 [RUNS, 2, S].
+run that, without optimising it again. OUT is int64 [SESSIONS, 2, S].
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import onnxruntime
 
 def main() -> None:
     """Writes the routes to OUT."""
-    model, feeds_file, out, sessions, runs, *names = sys.argv[1:]
+    model, feeds_file, out, sessions, *names = sys.argv[1:]
     with np.load(feeds_file) as arrays:
         feeds = dict(arrays)
     options = onnxruntime.SessionOptions()
@@ -29,14 +28,12 @@ def main() -> None:
     content = Path(options.optimized_model_filepath).read_bytes()
     options.optimized_model_filepath = ""
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-
-    def sample(count: int) -> list[np.ndarray]:
+    found = []
+    for _ in range(int(sessions)):
         onnxruntime.set_seed(secrets.randbits(31))
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        return [np.stack(session.run(names, feeds)) for _ in range(count)]
-
-    first = [sample(1)[0] for _ in range(int(sessions))]
-    np.savez(out, first=np.stack(first), long=np.stack(sample(int(runs))))
+        found.append(np.stack(session.run(names, feeds)))
+    np.save(out, np.stack(found))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from rr_export.eager.blocks import recorded
 from rr_export.laws.plan import Plan
 from rr_export.lowering.deciding_slice import RoutingSlice, threshold_failures
 from rr_export.parity.compare import Arrays
-from rr_export.parity.random_node import RandomNodeRuns
+from rr_export.parity.random_node import FirstRuns
 from rr_export.parity.report import Check
 from rr_export.parity.subject import Candidate, Eager
 from rr_export.parity.terms import Terms
@@ -24,15 +24,15 @@ from rr_runtime.draws import fresh_seed
 
 FALSE_ALARM = 1e-6  # of one whole verification
 LAW_TOLERANCE = 2.0**-23  # float32 thresholds: the most by which a branch's probability may differ from the plan's
-OS_RUNS, EAGER_RUNS, WHOLE_RUNS = 10_000, 5_000, 16
+OS_RUNS, LONG_RUNS, EAGER_RUNS, WHOLE_RUNS = 10_000, 10_000, 5_000, 16
 
 
 def check_law(
-    eager: Eager | None, file: Candidate, routing: RoutingSlice, drawn: RandomNodeRuns, inputs: Arrays, terms: Terms
+    eager: Eager | None, file: Candidate, routing: RoutingSlice, drawn: FirstRuns, inputs: Arrays, terms: Terms
 ) -> Check:
     """Compares marginals, pairs of sites and kept counts with the plan, for every source of routes.
 
-    Without an eager model its own free draws are no source. ``drawn`` are the runs by the random node.
+    Without an eager model its own free draws are no source. ``drawn`` waits for first runs by the random node.
     """
     if file.interface == "plain":
         return Check("law", None, "a model without sites has no law")
@@ -43,8 +43,8 @@ def check_law(
     if file.interface != "standalone":
         sources.append(("file, seeds of the operating system", lambda: _os_seeds(routing)))
     if routing.has_random_node:
-        sources.append(("random node, first run of many sessions", lambda: drawn("first")))
-        sources.append(("random node, one long run", lambda: drawn("long")))
+        sources.append(("random node, one long run", lambda: _long_run(routing)))
+        sources.append(("random node, first run of many sessions", drawn))
     if eager is not None:
         latents["eager free draws"] = eager.free_routes(EAGER_RUNS)
     for number, (name, sample) in enumerate(sources):
@@ -158,6 +158,11 @@ def _frequencies(plan: Plan, latent: NDArray[np.int64]) -> Sequence[NDArray[np.f
 def _os_seeds(routing: RoutingSlice) -> NDArray[np.int64]:
     with routing.open() as decide:
         return np.stack([decide(fresh_seed()) for _ in range(OS_RUNS)])
+
+
+def _long_run(routing: RoutingSlice) -> NDArray[np.int64]:
+    with routing.open() as decide:
+        return np.stack([decide(None) for _ in range(LONG_RUNS)])
 
 
 def _eager_runs(eager: Eager, plan: Plan) -> list[str]:

@@ -12,7 +12,7 @@ import pytest
 from rr_export.bundle.bundle_reader import load
 from rr_export.lowering.deciding_slice import RoutingSlice, routing_slice
 from rr_export.parity import random_node
-from rr_export.parity.random_node import LONG_RUNS, SESSIONS, random_node_runs
+from rr_export.parity.random_node import SESSIONS, first_random_runs
 from tests import nets
 
 
@@ -21,29 +21,29 @@ def routing(saved: Path) -> RoutingSlice:
     return routing_slice(saved / "model.onnx", load(saved), {"x": nets.example().numpy()})
 
 
-def test_first_and_long_runs_take_routes_that_they_have(routing: RoutingSlice, saved: Path) -> None:
+def test_first_runs_take_paths_of_their_routes(routing: RoutingSlice, saved: Path) -> None:
     plan = load(saved).plan
-    with random_node_runs(routing) as drawn:
-        first, long = drawn("first"), drawn("long")
-    assert first.shape == (SESSIONS, 2, len(plan.sites)) and long.shape == (LONG_RUNS, 2, len(plan.sites))
-    assert len(np.unique(first[:, 0], axis=0)) > 1 and len(np.unique(long[:, 0], axis=0)) > 1
-    for routes, path in long[:50]:
+    with first_random_runs(routing) as drawn:
+        first = drawn()
+    assert first.shape == (SESSIONS, 2, len(plan.sites))
+    assert len(np.unique(first[:, 0], axis=0)) > 1
+    for routes, path in first[:50]:
         np.testing.assert_array_equal(plan.taken(routes), path)
 
 
 def test_a_process_that_fails_is_an_error(routing: RoutingSlice) -> None:
     with (
-        random_node_runs(replace(routing, outputs=("no such value", "rr_path_taken"))) as drawn,
+        first_random_runs(replace(routing, outputs=("no such value", "rr_path_taken"))) as drawn,
         pytest.raises(subprocess.CalledProcessError),
     ):
-        drawn("first")
+        drawn()
 
 
 def test_nothing_is_started_where_nothing_is_wanted(routing: RoutingSlice, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(random_node.subprocess, "Popen", pytest.fail)
     for wanted, has in ((False, True), (True, False)):
         with (
-            random_node_runs(replace(routing, has_random_node=has), wanted=wanted) as drawn,
+            first_random_runs(replace(routing, has_random_node=has), wanted=wanted) as drawn,
             pytest.raises(LookupError, match="random node: expected one"),
         ):
-            drawn("long")
+            drawn()
