@@ -104,7 +104,7 @@ def plan_of(
         if keep_training_routes:
             raise ValueError("plan_of: expected args with keep_training_routes, got none; give example arguments")
         return tree_plan(model)
-    return trace_plan(bind(model, args or (), kwargs), training=None if keep_training_routes else ())
+    return trace_plan(bind(model, tuple(args or ()), kwargs), training=None if keep_training_routes else ())
 
 
 def _holds(layer: nn.Module, other: nn.Module) -> bool:

@@ -60,9 +60,20 @@ def named_axes(spec: Any, value: Any, name: str, axes: dict[tuple[str, int], str
                 items[axis] = dims.given(size)
                 axes[name, axis] = size.__name__
         return items
+    if isinstance(value, Mapping | tuple | list) and not isinstance(spec, Mapping | tuple | list):
+        raise ValueError(
+            f"dynamic_shapes: expected a structure like that of {name!r}, got {spec!r}; nest the axes as it is nested"
+        )
     if isinstance(value, Mapping):
+        if not isinstance(spec, Mapping):
+            raise ValueError(f"dynamic_shapes: expected a dict for {name!r}, got {spec!r}; name its keys")
         return {k: named_axes(spec.get(k), v, _join(name, k), axes, dims) for k, v in value.items()}
     if isinstance(value, tuple | list):
+        if isinstance(spec, Mapping) or len(spec) != len(value):
+            raise ValueError(
+                f"dynamic_shapes: expected a tuple of {len(value)} entries for {name!r}, got {spec!r}; give None where all "
+                "axes are fixed"
+            )
         parts = [named_axes(s, v, _join(name, i), axes, dims) for i, (s, v) in enumerate(zip(spec, value, strict=True))]
         return type(value)(parts) if type(value) in (tuple, list) else tuple(parts)
     return None

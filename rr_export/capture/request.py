@@ -89,7 +89,7 @@ class Request:
         return replace(self, shapes=shapes, axes=axes, dims=dims.known)
 
     def changed(self, change: Callable[[str, torch.Tensor], torch.Tensor]) -> Request:
-        """Returns the request with other tensors: what ``change`` makes of each, by its input name."""
+        """Returns the request with other tensors, all axes fixed: what ``change`` makes of each, by its input name."""
 
         def one(path: Any, leaf: Any) -> Any:
             return change(self.input_name(path), leaf) if isinstance(leaf, torch.Tensor) else leaf
@@ -117,6 +117,8 @@ def bind(
         raise TypeError(f"export: expected a torch.nn.Module, got {type(model).__name__}; wrap it in a module")
     if not isinstance(args, tuple):
         raise TypeError(f"export: expected args to be a tuple, got {type(args).__name__}; write (x,) for one input")
+    if not isinstance(kwargs, Mapping | None):
+        raise TypeError(f"export: expected kwargs to be a dict, got {type(kwargs).__name__}; write {{'x': x}}")
     kwargs = dict(kwargs or {})
     signature = inspect.signature(model.forward)
     try:
@@ -135,7 +137,17 @@ def bind(
         elif parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
             names.append(name)
     if isinstance(dynamic_shapes, tuple | list):
-        dynamic_shapes = dict(zip(bound, dynamic_shapes, strict=False))
+        if len(dynamic_shapes) > len(bound):
+            raise ValueError(
+                f"dynamic_shapes: expected one entry for each of {list(bound)}, got {len(dynamic_shapes)}; name the "
+                "arguments"
+            )
+        dynamic_shapes = dict(zip(bound, dynamic_shapes, strict=False))  # of the last ones every axis is fixed
+    if not isinstance(dynamic_shapes, Mapping | None):
+        raise ValueError(
+            f"dynamic_shapes: expected {{argument: {{axis: name}}}}, got {dynamic_shapes!r}; such as "
+            "{'x': {0: 'batch'}}"
+        )
     unknown = sorted(set(dynamic_shapes or {}) - set(bound))
     if unknown:
         raise ValueError(f"dynamic_shapes: expected names among {list(bound)}, got {unknown}; name the arguments")

@@ -7,12 +7,14 @@ never refused; but only :func:`rr_export.verify` can tell.
 from __future__ import annotations
 
 import functools
+import sys
 import warnings
 
 import torch
 
 # docs/versions.md says what was run with each.
 TESTED_TORCH = ("2.13", "2.14")
+_PACKAGE = __name__.partition(".")[0]
 
 
 def warn_of_untested_torch() -> None:
@@ -26,5 +28,13 @@ def _warn_unless_tested(installed: str) -> None:
         warnings.warn(
             f"capture: expected torch {' or '.join(TESTED_TORCH)}, which are tested, got {installed}; prove what you "
             f"export with rr_export.verify, or run: pip install 'torch=={TESTED_TORCH[-1]}.*'",
-            stacklevel=4,  # who captures
+            stacklevel=_levels_to_the_user(),
         )
+
+
+def _levels_to_the_user() -> int:
+    """How many frames the innermost one that is not of this package stands above the caller."""
+    frame, levels = sys._getframe(1), 1
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == _PACKAGE:
+        frame, levels = frame.f_back, levels + 1
+    return levels

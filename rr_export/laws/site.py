@@ -19,7 +19,7 @@ class Site:
         name: its module path.
         branches: names of the branches, K of them.
         policy: the law of its route.
-        kind: "operation", "layer" or "parameter".
+        kind: "operation", "layer", "parameter", or "python" for a decision of the model's own code.
         calls: for every call the enclosing (site index, branch) pairs; ``((),)``: called once, at the top.
     """
 

@@ -64,7 +64,7 @@ def verify(
     """
     terms = Terms(rtol, atol, max_paths=max_paths, progress=progress or silent)
     _check_evaluating(model)
-    request = bind(model, args, kwargs)
+    request = bind(model, tuple(args), kwargs)
     opened = bundle if isinstance(bundle, Bundle) else load(bundle)
     with opened.folder() as folder:
         checks = verify_points(opened, folder, request, terms)

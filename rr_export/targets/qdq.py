@@ -28,7 +28,6 @@ from rr_export.targets.masks import WIDEST, is_narrow, spread
 from rr_export.targets.onnxruntime_tools import quiet_tools
 
 logger = logging.getLogger(__name__)
-NEWEST = 21  # the opset that 16-bit integers bring
 Arrays = Mapping[str, NDArray[Any]]
 
 

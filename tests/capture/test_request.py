@@ -88,3 +88,28 @@ def test_inputs_are_a_copy() -> None:
 def test_arguments_that_do_not_fit_are_refused(args: object, kwargs: dict[str, object] | None, text: str) -> None:
     with pytest.raises(TypeError, match=text):
         bind(nn.Linear(4, 2), args, kwargs)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("shapes", "text"),
+    [
+        (5, "dynamic_shapes: expected {argument: {axis: name}}, got 5"),
+        (({0: "b"}, None, {0: "c"}), r"dynamic_shapes: expected one entry for each of \['pair'\], got 3"),
+        ({"pair": 7}, "dynamic_shapes: expected a structure like that of 'pair', got 7"),
+        ({"pair": ({0: "n"},)}, r"dynamic_shapes: expected a tuple of 2 entries for 'pair', got \({0: 'n'},\)"),
+        ({"pair": (None, ({0: "n"},))}, "dynamic_shapes: expected a dict for 'pair.1'"),
+        ({"other": None}, r"dynamic_shapes: expected names among \['pair'\], got \['other'\]"),
+    ],
+)
+def test_dynamic_shapes_that_do_not_fit_are_refused(shapes: object, text: str) -> None:
+    class Nested(nn.Module):
+        def forward(self, pair: tuple[Tensor, dict[str, Tensor]]) -> Tensor:
+            return pair[0] + pair[1]["a"]
+
+    with pytest.raises(ValueError, match=text):
+        bind(Nested(), ((tensor(2), {"a": tensor(2)}),), None, shapes)
+
+
+def test_keywords_that_are_no_dict_are_refused() -> None:
+    with pytest.raises(TypeError, match="export: expected kwargs to be a dict, got list"):
+        bind(nn.Linear(4, 2), (tensor(1, 4),), [1])  # type: ignore[arg-type]

@@ -45,7 +45,7 @@ def test_untested_torch_is_warned_of_once(
     told = r"expected torch 2\.13 or 2\.14, which are tested, got 2\.99\.0\+cpu; .*verify.*pip install"
     with pytest.warns(UserWarning, match=told) as warned:
         capture(model, bundle)
-    assert len(warned) == 1
+    assert len(warned) == 1 and warned[0].filename == __file__  # the line of who asked for it
     capture(model, bundle)  # warnings are errors here
 
 

@@ -44,6 +44,6 @@ def test_nothing_is_started_where_nothing_is_wanted(routing: RoutingSlice, monke
     for wanted, has in ((False, True), (True, False)):
         with (
             first_random_runs(replace(routing, has_random_node=has), wanted=wanted) as drawn,
-            pytest.raises(LookupError, match="random node: expected one"),
+            pytest.raises(LookupError, match="random node: expected a file that has one"),
         ):
             drawn()
