@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 import rr_export as rr
 from rr_export.lowering import DRAWS, PATH, SEED, TAKEN
-from rr_export.parity.paths import choose_paths
+from rr_export.parity.paths import paths_to_compare
 from rr_runtime.draws import draws
 from survival.engines import Arrays, open_file
 from survival.tool import Tolerance
@@ -74,7 +74,7 @@ class Reference:
     @cached_property
     def paths(self) -> list[tuple[int, ...]]:
         """All paths, or a covering set of them."""
-        paths, total, every = choose_paths(self.plan, MAX_PATHS)
+        paths, total, every = paths_to_compare(self.plan, MAX_PATHS)
         return paths if every else list(self.plan.paths()) if total <= 4 * MAX_PATHS else paths
 
     @cached_property

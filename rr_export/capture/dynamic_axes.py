@@ -71,8 +71,8 @@ def named_axes(spec: Any, value: Any, name: str, axes: dict[tuple[str, int], str
     if isinstance(value, tuple | list):
         if isinstance(spec, Mapping) or len(spec) != len(value):
             raise ValueError(
-                f"dynamic_shapes: expected a tuple of {len(value)} entries for {name!r}, got {spec!r}; give None where all "
-                "axes are fixed"
+                f"dynamic_shapes: expected a tuple of {len(value)} entries for {name!r}, got {spec!r}; give None where "
+                "all axes are fixed"
             )
         parts = [named_axes(s, v, _join(name, i), axes, dims) for i, (s, v) in enumerate(zip(spec, value, strict=True))]
         return type(value)(parts) if type(value) in (tuple, list) else tuple(parts)

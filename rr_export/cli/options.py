@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from rr_export.lint import RULES
 from rr_runtime.bundle import open_bundle
-from rr_runtime.golden import golden_inputs as run_inputs
+from rr_runtime.golden import golden_inputs
 
 
 def load_function(name: str) -> Callable[..., Any]:
@@ -80,9 +80,9 @@ def read_inputs(texts: Sequence[str]) -> dict[str, NDArray[Any]]:
     return dict(read)
 
 
-def golden_inputs(bundle: Path, number: int) -> dict[str, NDArray[Any]]:
+def read_golden_inputs(bundle: Path, number: int) -> dict[str, NDArray[Any]]:
     """Returns the inputs of one golden case of a bundle folder."""
-    return run_inputs(open_bundle(bundle), number)
+    return golden_inputs(open_bundle(bundle), number)
 
 
 def read_path(text: str | None) -> list[int] | None:

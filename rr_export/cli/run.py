@@ -12,7 +12,7 @@ import numpy as np
 from rich.markup import escape
 
 from rr_export.cli.console import fail, out, progress
-from rr_export.cli.options import golden_inputs, read_inputs, read_path
+from rr_export.cli.options import read_golden_inputs, read_inputs, read_path
 from rr_runtime import Session
 
 
@@ -36,7 +36,7 @@ def run(
     """Run BUNDLE without torch, once or as an ensemble of paths."""
     if golden is not None and inputs:
         raise click.UsageError("--golden: expected no --input beside it, got one; the golden case has all inputs")
-    feeds = golden_inputs(bundle, golden) if golden is not None else read_inputs(inputs)
+    feeds = read_golden_inputs(bundle, golden) if golden is not None else read_inputs(inputs)
     session = Session(bundle, provider=provider, target=target)
     if output is not None and output.exists():
         fail(f"{output}: expected no such file, got one; choose another name")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from rr_export.eager.code_sites import all_sites, code_of
-from rr_export.eager.directives import Directive, Record, active
+from rr_export.eager.directives import Directive, Record, active_directives
 from rr_export.eager.open_runs import open_runs_at, plan_for_run
 from rr_export.laws.plan import Plan
 from rr_runtime.draws import draws as seeded_draws
@@ -24,11 +24,11 @@ def _directed(
     routes, draws = tell(plan_for_run(model, named))
     open_runs_at(model)
     directive = Directive(model, tuple(named.values()), routes, draws, Record())
-    token = active.set((*active.get(), directive))
+    token = active_directives.set((*active_directives.get(), directive))
     try:
         yield directive.record
     finally:
-        active.reset(token)
+        active_directives.reset(token)
 
 
 @contextmanager

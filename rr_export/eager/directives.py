@@ -54,7 +54,7 @@ class Directive:
         return self.positions.get(identity(site))
 
 
-active: ContextVar[tuple[Directive, ...]] = ContextVar("rr_directives", default=())
+active_directives: ContextVar[tuple[Directive, ...]] = ContextVar("rr_directives", default=())
 
 
 @dataclass(frozen=True)

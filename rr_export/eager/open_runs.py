@@ -18,7 +18,7 @@ from torch import nn
 
 from rr_export.eager.choice import Choice, identity, sites_of
 from rr_export.eager.code_sites import CodeSite, all_sites, code_of
-from rr_export.eager.directives import active, told
+from rr_export.eager.directives import active_directives, told
 from rr_export.eager.module_tree import plan_with_calls
 from rr_export.eager.run import Run, current_run
 from rr_export.eager.tracers import active_tracer, outside_compiled_code, recorder
@@ -43,7 +43,7 @@ def open_run(
 ) -> Run:
     """Makes a run of ``root`` current: all its latent routes are drawn here, in chain order."""
     named = all_sites(root) if named is None else named
-    plan, sites, directives = plan_for_run(root, named), tuple(named.values()), active.get()
+    plan, sites, directives = plan_for_run(root, named), tuple(named.values()), active_directives.get()
     said = told(sites, directives)
     if said.free and active_tracer(()) is None:  # under a tracer the sites refuse to be called
         # all sites at once, whichever is forced: how much of the generator a run uses does not depend on the path

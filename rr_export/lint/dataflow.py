@@ -62,7 +62,7 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Decision:
+class GraphDecision:
     """A node that chooses between computations.
 
     Attributes:
@@ -108,7 +108,7 @@ def random_op_names() -> frozenset[str]:
     return frozenset(s.name for s in onnx.defs.get_all_schemas() if is_random_op(s.domain, s.name, newest))
 
 
-class Flow:
+class Dataflow:
     """Origins, places and decisions of a model without functions.
 
     Attributes:
@@ -246,7 +246,7 @@ class Flow:
         fixed = value.shape is not None and all(isinstance(d, int) for d in value.shape)
         return Level.STATIC if fixed else Level.SHAPE
 
-    def _find_decisions(self) -> Iterator[Decision]:
+    def _find_decisions(self) -> Iterator[GraphDecision]:
         for node in self.nodes():
             if node.domain:
                 continue
@@ -261,7 +261,7 @@ class Flow:
                 looked_at = [v for v in node.inputs[1:2] if v is not None and self._is_choice(v)]
             for value in looked_at:
                 if value is not None:
-                    yield Decision(node, value, self.origin(value))
+                    yield GraphDecision(node, value, self.origin(value))
 
     def _is_folded(self, value: ir.Value) -> bool:
         """Whether a value is a comparison of constants, in the form of a number."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from rr_export.errors import LintError
-from rr_export.lint.dataflow import Flow
+from rr_export.lint.dataflow import Dataflow
 from rr_export.lint.finding import SEVERITIES, Finding
 from rr_export.lint.reading import read
 from rr_export.lint.rules.branches import check_decisions
@@ -35,7 +35,7 @@ def lint(path: str | os.PathLike[str], *, engine: str = "onnxruntime") -> list[F
     subject = read(path)
     found = list(subject.remarks)
     try:
-        flow = Flow(subject.model)
+        flow = Dataflow(subject.model)
         for check in (check_random_nodes, check_decisions, check_contract, check_weights, ENGINES[engine]):
             found += check(subject, flow)
     except (LookupError, ValueError, TypeError, AttributeError) as error:

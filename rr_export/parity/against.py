@@ -20,7 +20,7 @@ from rr_export.bundle.bundle import Bundle
 from rr_export.bundle.bundle_reader import load
 from rr_export.errors import ParityError
 from rr_export.laws.plan import Plan
-from rr_export.lint.dataflow import Flow
+from rr_export.lint.dataflow import Dataflow
 from rr_export.lint.reading import Subject, read
 from rr_export.lint.rules.branches import check_defaults
 from rr_export.lint.rules.contract import check_contract
@@ -30,7 +30,7 @@ from rr_export.parity.compare import Arrays
 from rr_export.parity.law import check_law
 from rr_export.parity.laziness import LEVELS, kernels, paths_taking_everything, profiling_options
 from rr_export.parity.nearest import check_nearest
-from rr_export.parity.paths import check_paths, choose_paths
+from rr_export.parity.paths import check_paths, paths_to_compare
 from rr_export.parity.random_node import first_random_runs
 from rr_export.parity.report import Check, Report
 from rr_export.parity.streams import check_streams
@@ -212,7 +212,7 @@ def _check_contract(subject: Subject, bundle: Bundle) -> Check:
         keys = sorted(k for k in bundle.manifest if subject.manifest.get(k) != bundle.manifest[k])
         failures.append(f"expected the manifest of the bundle, got another one ({', '.join(keys)})")
     judged = replace(subject, manifest=bundle.manifest, plan=bundle.plan, remarks=[])
-    flow = Flow(judged.model)
+    flow = Dataflow(judged.model)
     findings = [*check_contract(judged, flow), *check_defaults(judged, flow)]
     failures += [f.message for f in findings if f.severity == "error"]
     summary = "manifest, inputs, outputs, an If per site, routes of seeds, thresholds: as the bundle's manifest says"
@@ -223,7 +223,7 @@ def _check_streams(original: Original, file: Rewritten, terms: Terms) -> Check:
     """By seeds; a standalone file takes none and tells no path: each of its runs must give the outputs of one."""
     if file.interface != "standalone":
         return check_streams(original, file, file.routing(original.inputs), terms)
-    paths, total, every = choose_paths(file.plan, 4096)
+    paths, total, every = paths_to_compare(file.plan, 4096)
     if not every:
         return Check(
             "streams", None, f"a standalone file takes no seed, and its {total} paths are too many to tell apart"

@@ -30,7 +30,7 @@ _KERNEL = "_kernel_time"
 
 
 @dataclass(frozen=True)
-class Gate:
+class SiteIf:
     """What one ``If`` of a site decides: then_branch from route ``middle`` on."""
 
     site: int
@@ -96,7 +96,7 @@ def misplaced_nodes(model: ir.Model) -> list[str]:
     return failures
 
 
-def expected_nodes(graph: ir.Graph, gates: Mapping[str, Gate], routes: Sequence[int]) -> tuple[set[str], set[str]]:
+def expected_nodes(graph: ir.Graph, gates: Mapping[str, SiteIf], routes: Sequence[int]) -> tuple[set[str], set[str]]:
     """Returns the names of the nodes that must run on a path, and of those that may (the user's own control flow)."""
     must: set[str] = set()
     may: set[str] = set()
@@ -117,7 +117,7 @@ def expected_nodes(graph: ir.Graph, gates: Mapping[str, Gate], routes: Sequence[
     return must, may
 
 
-def gates_of(model: ir.Model) -> dict[str, Gate]:
+def gates_of(model: ir.Model) -> dict[str, SiteIf]:
     """Returns what every ``If`` of a site decides, by node name."""
     found = {}
     for node in ir.traversal.RecursiveGraphIterator(model.graph):
@@ -127,10 +127,10 @@ def gates_of(model: ir.Model) -> dict[str, Gate]:
     return found
 
 
-def _gate(node: ir.Node) -> Gate | None:
+def _gate(node: ir.Node) -> SiteIf | None:
     if SITE_KEY not in node.metadata_props:
         return None
-    return Gate(int(node.metadata_props[SITE_KEY]), int(node.metadata_props[MIDDLE_KEY]))
+    return SiteIf(int(node.metadata_props[SITE_KEY]), int(node.metadata_props[MIDDLE_KEY]))
 
 
 def paths_taking_everything(plan: Plan) -> list[tuple[int, ...]]:

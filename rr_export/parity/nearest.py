@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rr_export.parity.compare import Arrays
-from rr_export.parity.paths import choose_paths
+from rr_export.parity.paths import paths_to_compare
 from rr_export.parity.report import Check
 from rr_export.parity.subject import Forced, Reference
 from rr_export.parity.terms import Terms
@@ -25,7 +25,7 @@ def check_nearest(
 ) -> Check:
     """On every path the file is nearer to the original on that path than on any other: a tolerance hides no swap."""
     if paths is None:
-        paths, _, _ = choose_paths(file.plan, terms.max_paths)
+        paths, _, _ = paths_to_compare(file.plan, terms.max_paths)
     expected = np.stack([_numbers(original.on_path(p).outputs) for p in paths])
     failures: list[str] = []
     worst = 0.0

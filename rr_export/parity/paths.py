@@ -18,7 +18,7 @@ EXTRA_SEEDS = 32  # seeded random paths beside a covering set
 RESIZED_PATHS = 16  # paths compared at each other size of a dynamic axis
 
 
-def choose_paths(plan: Plan, max_paths: int) -> tuple[list[tuple[int, ...]], int, bool]:
+def paths_to_compare(plan: Plan, max_paths: int) -> tuple[list[tuple[int, ...]], int, bool]:
     """Returns the paths to compare, how many there are in all, and whether these are all of them.
 
     All, up to ``max_paths``; else a pairwise covering set, the most probable path and seeded random ones.
@@ -47,7 +47,7 @@ def check_paths(
     """
     total, every = (len(paths), True) if paths is not None else (0, False)
     if paths is None:
-        paths, total, every = choose_paths(file.plan, terms.max_paths)
+        paths, total, every = paths_to_compare(file.plan, terms.max_paths)
     comparison = terms.comparison()
     for number, path in enumerate(paths):
         terms.progress("paths", number, len(paths))

@@ -25,7 +25,7 @@ from rr_export.errors import CaptureError, RunError
 from rr_export.lowering.deciding_slice import cut_at_path
 from rr_export.lowering.sink import GATE_KEY
 from rr_export.parity.compare import Comparison
-from rr_export.parity.paths import choose_paths
+from rr_export.parity.paths import paths_to_compare
 from rr_export.parity.subject import Eager, File, forcing_feeds
 
 MOST_PATHS, FREE_RUNS, CHANGED_RUNS, GATED_PATHS, MOST_TURNS = 64, 16, 4, 6, 16
@@ -47,7 +47,7 @@ def recheck(bundle: Bundle, eager: Eager, gated: ir.Model | None) -> None:
     try:
         with streams_kept(), bundle.folder() as folder:
             file = File(folder, bundle)
-            for path in choose_paths(bundle.plan, MOST_PATHS)[0]:
+            for path in paths_to_compare(bundle.plan, MOST_PATHS)[0]:
                 _compare(comparison, f"path {list(path)}", eager.on_path(path), file.on_path(eager.inputs, path))
             for run in range(FREE_RUNS):
                 found = eager.free_run()
@@ -119,7 +119,7 @@ def _turn_gates(comparison: Comparison, eager: Eager, bundle: Bundle, lowered: i
         content = ir.serde.serialize_model(model).SerializeToString()
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     outputs = [row["name"] for row in bundle.manifest["outputs"]]
-    for path in choose_paths(plan, GATED_PATHS)[0][:GATED_PATHS]:
+    for path in paths_to_compare(plan, GATED_PATHS)[0][:GATED_PATHS]:
         for turned in _turns(list(names)):
             feeds = forcing_feeds(interface, eager.inputs, path)
             feeds |= {names[number]: np.array(outcome) for number, outcome in turned.items()}

@@ -12,7 +12,7 @@ import onnx_ir as ir
 from rr_export.bundle.manifest import METADATA_KEY
 from rr_export.passes import copy_shared_weights, place_weights
 from rr_export.targets.freeze import freeze_model
-from rr_export.targets.frozen_paths import choose_paths
+from rr_export.targets.frozen_paths import choose_frozen_paths
 from rr_export.targets.package_request import PackageRequest
 from rr_export.targets.reroute import reroute
 from rr_export.targets.sizes import fixed_rows
@@ -72,7 +72,7 @@ def _segments(model: ir.Model, request: PackageRequest) -> Form:
 
 def _frozen(model: ir.Model, request: PackageRequest, count: int) -> Form:
     """Static files of single paths, and the law by which the runtime chooses among them."""
-    law = choose_paths(request.bundle.plan, count, best=request.best)
+    law = choose_frozen_paths(request.bundle.plan, count, best=request.best)
     models: dict[str, ir.Model | bytes] = {}
     paths = []
     for number, (path, weight, keep) in enumerate(zip(law.paths, law.weights, law.keeps(), strict=True)):

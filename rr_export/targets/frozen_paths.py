@@ -69,7 +69,7 @@ class FrozenLaw:
         }
 
 
-def choose_paths(plan: Plan, count: int, *, best: Metric | None = None) -> FrozenLaw:
+def choose_frozen_paths(plan: Plan, count: int, *, best: Metric | None = None) -> FrozenLaw:
     """Returns ``count`` paths of the plan with their weights, fewer where the plan has fewer.
 
     Args:

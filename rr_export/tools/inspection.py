@@ -152,11 +152,11 @@ def inspect(bundle: Bundle, sizes: Mapping[str, int] | None = None) -> Inspectio
         total,
         used,
         chosen,
-        tuple(check_contract(bundle)),
+        tuple(contract_checks(bundle)),
     )
 
 
-def check_contract(bundle: Bundle) -> Iterator[ContractCheck]:
+def contract_checks(bundle: Bundle) -> Iterator[ContractCheck]:
     """Yields the rules of the graph contract with what the file has."""
     graph, manifest = bundle.model.graph, bundle.manifest
     interface, plan = manifest["interface"], bundle.plan

@@ -11,15 +11,15 @@ import pytest
 from onnx import parser
 
 import rr_export as rr
-from rr_export.lint.dataflow import Flow, Level, is_random_op, random_op_names
+from rr_export.lint.dataflow import Dataflow, Level, is_random_op, random_op_names
 from rr_export.lint.ort_format import load_ort
 
 
-def flow(text: str) -> Flow:
-    return Flow(ir.from_proto(parser.parse_model(f'<ir_version: 9, opset_import: ["" : 20]> {text}')))
+def flow(text: str) -> Dataflow:
+    return Dataflow(ir.from_proto(parser.parse_model(f'<ir_version: 9, opset_import: ["" : 20]> {text}')))
 
 
-def value(found: Flow, name: str) -> ir.Value:
+def value(found: Dataflow, name: str) -> ir.Value:
     graphs = found.model.graphs()
     return next(v for g in graphs for n in g for v in n.outputs if v.name == name)
 

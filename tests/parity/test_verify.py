@@ -23,7 +23,7 @@ from rr_export.errors import ParityError
 from rr_export.lowering.deciding_slice import find_value
 from rr_export.parity.compare import Comparison
 from rr_export.parity.law import count_tests, deviation, law_failures
-from rr_export.parity.paths import choose_paths
+from rr_export.parity.paths import paths_to_compare
 from rr_export.parity.verify import verify_points
 from tests import nets
 from tests.conftest import DYNAMIC, nodes_named
@@ -301,7 +301,7 @@ def test_the_bound_is_the_relative_entropy() -> None:
 
 def test_many_paths_are_covered_pairwise() -> None:
     plan = rr.plan_of(nets.layers(24))
-    paths, total, every = choose_paths(plan, 256)
+    paths, total, every = paths_to_compare(plan, 256)
     assert total == 2**24 and not every and len(paths) < 100
     for i in range(24):
         for j in range(i):

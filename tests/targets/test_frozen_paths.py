@@ -13,7 +13,7 @@ from torch import nn
 import rr_export as rr
 from rr_export.laws.plan import Plan
 from rr_export.parity.law import rejected
-from rr_export.targets.frozen_paths import choose_paths
+from rr_export.targets.frozen_paths import choose_frozen_paths
 from rr_runtime import Session
 from tests import nets
 
@@ -33,7 +33,7 @@ def long_plan() -> Plan:
 
 
 def test_all_paths_are_the_plan_itself(plan: Plan) -> None:
-    law = choose_paths(plan, 10_000)
+    law = choose_frozen_paths(plan, 10_000)
     assert law.total_variation < 1e-9 and law.site_variation < 1e-9
     assert law.probabilities.sum() == pytest.approx(1.0, abs=1e-9)
     np.testing.assert_allclose(law.weights, law.probabilities)
@@ -43,7 +43,7 @@ def test_all_paths_are_the_plan_itself(plan: Plan) -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 5, 20, 64])
 def test_distance_is_the_total_variation(count: int, plan: Plan) -> None:
-    law = choose_paths(plan, count)
+    law = choose_frozen_paths(plan, count)
     assert len(law.paths) == len(set(law.paths)) == count
     assert law.weights.sum() == pytest.approx(1.0)
     assert (law.weights > 0).all()
@@ -54,25 +54,25 @@ def test_distance_is_the_total_variation(count: int, plan: Plan) -> None:
 
 
 def test_sites_keep_their_law_as_soon_as_the_paths_allow(long_plan: Plan) -> None:
-    few, many = choose_paths(long_plan, 4), choose_paths(long_plan, 64)
+    few, many = choose_frozen_paths(long_plan, 4), choose_frozen_paths(long_plan, 64)
     assert many.site_variation < 1e-3 < few.site_variation
     share = np.array([path[3] == 1 for path in many.paths]) @ many.weights
     assert share == pytest.approx(long_plan.marginals()[3][1], abs=1e-3)
 
 
 def test_best_paths_are_those_of_the_metric(plan: Plan) -> None:
-    law = choose_paths(plan, 5, best=lambda path: float(sum(path)))
+    law = choose_frozen_paths(plan, 5, best=lambda path: float(sum(path)))
     least = min(map(sum, law.paths))
     possible = [path for path in plan.paths() if plan.probability(path) > 0]
     assert sum(sum(path) > least for path in possible) < 5 <= sum(sum(path) >= least for path in possible)
-    most = choose_paths(plan, 3, best=plan.probability)
+    most = choose_frozen_paths(plan, 3, best=plan.probability)
     assert most.paths[0] == plan.most_probable()
 
 
 @pytest.mark.parametrize("metric", [lambda path: float("nan"), lambda path: {}[path], lambda path: "much"])
 def test_a_metric_must_give_numbers(metric: Any, plan: Plan) -> None:
     with pytest.raises(ValueError, match="best: expected a number for path"):
-        choose_paths(plan, 2, best=metric)
+        choose_frozen_paths(plan, 2, best=metric)
 
 
 def test_bug_all_possible_paths_are_the_plan_though_there_are_impossible_ones() -> None:
@@ -80,21 +80,21 @@ def test_bug_all_possible_paths_are_the_plan_though_there_are_impossible_ones() 
         rr.OperationChoice([nn.Linear(2, 2), nn.Identity(), nn.ReLU()], rr.Categorical([0.3, 0, 0.7])) for _ in "ab"
     ]
     plan = rr.plan_of(nn.Sequential(*sites).eval(), (torch.zeros(1, 2),))
-    law = choose_paths(plan, 4)
+    law = choose_frozen_paths(plan, 4)
     assert plan.path_count() == 9 and len(law.paths) == 4 and law.total_variation < 1e-12
 
 
 @pytest.mark.parametrize("count", [0, -1, 2.5, True])
 def test_a_bad_count_is_refused(count: int, plan: Plan) -> None:
     with pytest.raises(ValueError, match="frozen: expected a number of paths >= 1"):
-        choose_paths(plan, count)
+        choose_frozen_paths(plan, count)
 
 
 @pytest.mark.parametrize("count", [3, 12, 128])
 def test_runs_have_the_stated_law(count: int, everything_bundle: rr.Bundle, tmp_path: Path) -> None:
     bundle = rr.package(everything_bundle, "cpu", frozen=count)
     session = Session(bundle.save(tmp_path / "bundle"))
-    law = choose_paths(everything_bundle.plan, count)
+    law = choose_frozen_paths(everything_bundle.plan, count)
     free, runs = np.full(6, -1), 20_000
     seen = np.bincount([session.engine.choose(seed, free) for seed in range(runs)], minlength=count)  # type: ignore[attr-defined]
     assert rejected(seen, law.weights, runs, RATE / count) == []
@@ -146,4 +146,4 @@ def test_only_so_many_paths_stay_loaded(everything_bundle: rr.Bundle, tmp_path: 
 def test_no_law_on_the_paths_is_nearer(count: int) -> None:
     sites = [rr.LayerChoice(nn.Linear(2, 2), 0.5) for _ in range(6)]
     plan = rr.plan_of(nn.Sequential(*sites).eval(), (torch.zeros(1, 2),))
-    assert choose_paths(plan, count).total_variation == pytest.approx(1 - count / 64)
+    assert choose_frozen_paths(plan, count).total_variation == pytest.approx(1 - count / 64)

@@ -10,13 +10,13 @@ import pytest
 from rr_runtime.bundle import open_bundle
 from rr_runtime.tools import assignment as tool
 from rr_runtime.tools.assignment import Assigned, assignment
-from rr_runtime.tools.inputs import golden_inputs
+from rr_runtime.tools.inputs import timed_inputs
 from rr_runtime.tools.parts import Gate, Place, label
 
 
 def parts(folder: Path) -> tuple[tool.Assignment, Counter[str]]:
     bundle = open_bundle(folder)
-    found = assignment(bundle, None, "cpu", golden_inputs(bundle))
+    found = assignment(bundle, None, "cpu", timed_inputs(bundle))
     assert all(node.part is not None for node in found.nodes)
     return found, Counter(label(node.part or (), bundle.manifest.sites) for node in found.nodes)
 
@@ -49,7 +49,7 @@ def test_bug_names_that_several_branches_have(
     names = Counter(place.name for place in places)
     assert names["gemm_input_reshape"] == 3
     monkeypatch.setattr(tool, "_tells", lambda: tells)
-    found = assignment(bundle, None, "cpu", golden_inputs(bundle))
+    found = assignment(bundle, None, "cpu", timed_inputs(bundle))
     count = Counter(node.part for node in found.nodes if node.name.startswith("gemm_"))
     assert count == Counter(place.part for place in places if place.name.startswith("gemm_"))
     if tells:

@@ -23,7 +23,7 @@ from rr_export.capture.python.interpreter import Interpreter
 from rr_export.capture.python.notes import Notes
 from rr_export.capture.python.source_code import wants_interpreter
 from rr_export.capture.python.training import TrainingNoiseError, routed_in_training, training_routers
-from rr_export.capture.python.values import active
+from rr_export.capture.python.values import active_interpreter
 from rr_export.capture.recorder import DenseRecorder
 from rr_export.capture.request import Request
 from rr_export.eager.choice import Choice
@@ -38,7 +38,7 @@ DEEP = 24_000  # Python frames that an unrolled loop may need
 @contextlib.contextmanager
 def interpreting(tracing: Interpreter) -> Iterator[None]:
     """Inside, the forwards of the model's modules are interpreted, and random functions make decisions."""
-    token = active.set(tracing)
+    token = active_interpreter.set(tracing)
     limit = sys.getrecursionlimit()
     outputs = tracing.root.register_forward_hook(lambda module, args, result: tracing.outputs(result))
     sys.setrecursionlimit(max(limit, DEEP))
@@ -52,7 +52,7 @@ def interpreting(tracing: Interpreter) -> Iterator[None]:
     finally:
         sys.setrecursionlimit(limit)
         outputs.remove()
-        active.reset(token)
+        active_interpreter.reset(token)
 
 
 @contextlib.contextmanager

@@ -64,12 +64,12 @@ class Tracer(Protocol):
         """Raises a CaptureError that names the line."""
 
 
-active: ContextVar[Tracer | None] = ContextVar("rr_python_tracer", default=None)
+active_interpreter: ContextVar[Tracer | None] = ContextVar("rr_python_tracer", default=None)
 
 
 def tracer() -> Tracer:
     """Returns what is tracing now."""
-    found = active.get()
+    found = active_interpreter.get()
     assert found is not None, "a value of a trace is used after it"
     return found
 

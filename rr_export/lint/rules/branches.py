@@ -14,8 +14,8 @@ from rr_export.lint.dataflow import (
     COMPARISONS,
     PASSING,
     SCALING,
-    Decision,
-    Flow,
+    Dataflow,
+    GraphDecision,
     Level,
     node_name,
     random_op_names,
@@ -35,7 +35,7 @@ _DRAW_NAME = re.compile(
 )
 
 
-def check_decisions(subject: Subject, flow: Flow) -> Iterator[Finding]:
+def check_decisions(subject: Subject, flow: Dataflow) -> Iterator[Finding]:
     """Yields what is wrong with each choice, and with their independence."""
     for decision in flow.decisions:
         yield from _check_constant(subject, flow, decision)
@@ -49,7 +49,7 @@ def check_decisions(subject: Subject, flow: Flow) -> Iterator[Finding]:
         yield from _check_shared(subject, flow)
 
 
-def _check_constant(subject: Subject, flow: Flow, decision: Decision) -> Iterator[Finding]:
+def _check_constant(subject: Subject, flow: Dataflow, decision: GraphDecision) -> Iterator[Finding]:
     """A Where, or a product with a mask, is a choice between computations only if it looks at one number."""
     node, origin = decision.node, decision.origin
     if origin.level > Level.CONSTANT or origin.random or origin.defaults:
@@ -66,13 +66,13 @@ def _check_constant(subject: Subject, flow: Flow, decision: Decision) -> Iterato
     )
 
 
-def _is_constant_too(flow: Flow, decision: Decision) -> bool:
+def _is_constant_too(flow: Dataflow, decision: GraphDecision) -> bool:
     """Whether what is chosen, or masked, is no computation that is saved or lost, but a constant."""
     others = [v for v in decision.node.inputs if v is not None and v is not decision.value]
     return any(flow.origin(v).level < Level.INPUT for v in others)
 
 
-def _check_precision(subject: Subject, flow: Flow) -> Iterator[Finding]:
+def _check_precision(subject: Subject, flow: Dataflow) -> Iterator[Finding]:
     """What works in half precision between a draw and a decision.
 
     In files with a manifest that is everything before the path taken; in others comparisons of draws, and what hands
@@ -98,7 +98,7 @@ def _check_precision(subject: Subject, flow: Flow) -> Iterator[Finding]:
             yield subject.finding("RR204", text, node=node_name(node), place=flow.place_name(node))
 
 
-def _handed(flow: Flow, comparison: ir.Node) -> Iterator[ir.Value]:
+def _handed(flow: Dataflow, comparison: ir.Node) -> Iterator[ir.Value]:
     """What a comparison gets, followed back through casts, reshapes, selections and arithmetic with constants."""
     for start in comparison.inputs:
         value = start
@@ -111,12 +111,12 @@ def _handed(flow: Flow, comparison: ir.Node) -> Iterator[ir.Value]:
             value = drawn[0] if drawn else producer.inputs[0]
 
 
-def _is_drawn(flow: Flow, value: ir.Value) -> bool:
+def _is_drawn(flow: Dataflow, value: ir.Value) -> bool:
     """Whether a value is made from draws: the random node's, or those that the host feeds."""
     return bool(flow.origin(value).random) or any(v.name == DRAWS for v in flow.upstream(value))
 
 
-def _check_branches(subject: Subject, flow: Flow, decision: Decision) -> Iterator[Finding]:
+def _check_branches(subject: Subject, flow: Dataflow, decision: GraphDecision) -> Iterator[Finding]:
     """Compares what the two bodies of an If give."""
     node = decision.node
     sides = [node.attributes[k].as_graph().outputs for k in ("then_branch", "else_branch") if k in node.attributes]
@@ -138,7 +138,7 @@ def _check_branches(subject: Subject, flow: Flow, decision: Decision) -> Iterato
             yield subject.finding("RR207", text, severity="warning" if routed else "note", **where)
 
 
-def _check_frozen_draws(subject: Subject, flow: Flow) -> Iterator[Finding]:
+def _check_frozen_draws(subject: Subject, flow: Dataflow) -> Iterator[Finding]:
     """A constant that bears the name of a draw, and whose values a draw could have."""
     for graph in flow.model.graphs():
         stored = [v for v in graph.initializers.values() if not v.is_graph_input()]
@@ -164,7 +164,7 @@ def _could_be_drawn(name: str, array: NDArray[Any]) -> bool:
     return "normal" in lower or "randn" in lower or bool(((numbers >= 0) & (numbers < 1)).all())
 
 
-def check_defaults(subject: Subject, flow: Flow) -> Iterator[Finding]:
+def check_defaults(subject: Subject, flow: Dataflow) -> Iterator[Finding]:
     """Inputs with a default that a decision or a random node depends on (before IR 4 every weight is one)."""
     found: dict[ir.Value, str] = {}
     for node in flow.random:
@@ -185,7 +185,7 @@ def check_defaults(subject: Subject, flow: Flow) -> Iterator[Finding]:
             yield subject.finding("RR205", f"the input {value.name!r} decides {user}", node=value.name or "")
 
 
-def _check_activations(subject: Subject, flow: Flow) -> Iterator[Finding]:
+def _check_activations(subject: Subject, flow: Dataflow) -> Iterator[Finding]:
     """Quantisers drop a Relu behind these where the range that they store begins at 0, and redirect outer readers only.
 
     Seen with onnxruntime 1.32, ``quantize_static`` in the QDQ format.
@@ -203,9 +203,9 @@ def _check_activations(subject: Subject, flow: Flow) -> Iterator[Finding]:
             yield subject.finding("RR208", text, node=node_name(inner[0]), place=flow.place_name(inner[0]))
 
 
-def _check_shared(subject: Subject, flow: Flow) -> Iterator[Finding]:
+def _check_shared(subject: Subject, flow: Dataflow) -> Iterator[Finding]:
     """Decisions that can both be made in one run and look at the same condition, computed once or alike."""
-    groups: dict[object, list[Decision]] = {}
+    groups: dict[object, list[GraphDecision]] = {}
     for decision in flow.decisions:
         if decision.origin.random:
             groups.setdefault(flow.number(decision.value), []).append(decision)
@@ -219,7 +219,7 @@ def _check_shared(subject: Subject, flow: Flow) -> Iterator[Finding]:
             )
 
 
-def _can_both(flow: Flow, a: ir.Node, b: ir.Node) -> bool:
+def _can_both(flow: Dataflow, a: ir.Node, b: ir.Node) -> bool:
     """Whether two nodes can run side by side: neither holds the other, and no If has them on different sides."""
     first, second = (dict(flow.place(node)) for node in (a, b))
     if a in second or b in first:

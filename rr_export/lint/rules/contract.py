@@ -14,7 +14,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from rr_export.laws.plan import Plan
-from rr_export.lint.dataflow import PASSING, Flow, node_name
+from rr_export.lint.dataflow import PASSING, Dataflow, node_name
 from rr_export.lint.finding import Finding
 from rr_export.lint.reading import Subject
 from rr_export.lint.rules.random_nodes import has_kernel
@@ -31,7 +31,7 @@ ADDED: Mapping[str, Mapping[str, tuple[ir.DataType, int]]] = {  # inputs of an i
 RANDOM_NODES = {"explicit": 1, "host": 0, "standalone": 1}
 
 
-def check_contract(subject: Subject, flow: Flow) -> Iterator[Finding]:
+def check_contract(subject: Subject, flow: Dataflow) -> Iterator[Finding]:
     """Yields in what the graph is not what its manifest says."""
     if subject.manifest is None or subject.plan is None or not subject.plan.sites:
         return
@@ -48,7 +48,7 @@ def check_contract(subject: Subject, flow: Flow) -> Iterator[Finding]:
     yield from _check_law(subject, flow, plan, manifest["interface"])
 
 
-def _check_interface(subject: Subject, flow: Flow, manifest: Mapping[str, Any]) -> Iterator[Finding]:
+def _check_interface(subject: Subject, flow: Dataflow, manifest: Mapping[str, Any]) -> Iterator[Finding]:
     """Names and types of inputs and outputs, and the number of random nodes."""
     graph, interface = flow.model.graph, manifest["interface"]
     added = ADDED.get(interface, {})
@@ -86,7 +86,7 @@ def _check_values(
         yield subject.finding("RR303", f"expected no {side} {extra!r}, got one", node=extra or "")
 
 
-def _check_gates(subject: Subject, flow: Flow, plan: Plan, taken: ir.Value, idle: set[str]) -> Iterator[Finding]:
+def _check_gates(subject: Subject, flow: Dataflow, plan: Plan, taken: ir.Value, idle: set[str]) -> Iterator[Finding]:
     """Every site that is used decides an ``If`` of its own, and all its routes are told apart."""
     found = {n: _main_value(flow, n.inputs[0]) for n in flow.nodes() if n.op_type == "If" and not n.domain}
     gates = {n: v for n, v in found.items() if v is not None and _is_of_routes(v, taken)}
@@ -127,7 +127,7 @@ def _check_gates(subject: Subject, flow: Flow, plan: Plan, taken: ir.Value, idle
 
 
 def _check_sides(
-    subject: Subject, flow: Flow, plan: Plan, nodes: list[ir.Node], turned: Mapping[int, NDArray[np.bool_]]
+    subject: Subject, flow: Dataflow, plan: Plan, nodes: list[ir.Node], turned: Mapping[int, NDArray[np.bool_]]
 ) -> Iterator[Finding]:
     """An If that tells its site takes then_branch from the route on that it tells too."""
     for gate, node in enumerate(nodes):
@@ -163,7 +163,7 @@ def _is_of_routes(value: ir.Value, taken: ir.Value) -> bool:
     return found
 
 
-def _main_value(flow: Flow, value: ir.Value | None) -> ir.Value | None:
+def _main_value(flow: Dataflow, value: ir.Value | None) -> ir.Value | None:
     """The value of the main graph that decides, where a branch only reshapes or casts it."""
     while value is not None:
         producer = value.producer()
@@ -175,7 +175,7 @@ def _main_value(flow: Flow, value: ir.Value | None) -> ir.Value | None:
     return None
 
 
-def _turned_gates(flow: Flow, plan: Plan, gates: list[ir.Value]) -> dict[int, NDArray[np.bool_]]:
+def _turned_gates(flow: Dataflow, plan: Plan, gates: list[ir.Value]) -> dict[int, NDArray[np.bool_]]:
     """For every site the state of all gates on each of its routes, bool [K, gates]; other sites have route 0."""
     found = {i: np.zeros((len(site.branches), len(gates)), bool) for i, site in enumerate(plan.sites)}
     if not gates:
@@ -210,7 +210,7 @@ def _routes_alike(states: NDArray[np.bool_]) -> tuple[int, int] | None:
     return None
 
 
-def _check_law(subject: Subject, flow: Flow, plan: Plan, interface: str) -> Iterator[Finding]:
+def _check_law(subject: Subject, flow: Dataflow, plan: Plan, interface: str) -> Iterator[Finding]:
     """Seeds, and draws on either side of every threshold, lead to the routes that the manifest says."""
     failures: list[str] = []
     try:
@@ -226,7 +226,7 @@ def _check_law(subject: Subject, flow: Flow, plan: Plan, interface: str) -> Iter
         yield subject.finding("RR304", failures[0] + more, node=TAKEN)
 
 
-def _seed_failures(flow: Flow, plan: Plan, interface: str) -> list[str]:
+def _seed_failures(flow: Dataflow, plan: Plan, interface: str) -> list[str]:
     """Runs what leads from the added inputs to the path taken, and to the draws where the graph makes them."""
     count, last = len(plan.sites), np.array([len(site.branches) - 1 for site in plan.sites])
     outputs = [TAKEN, *([DRAWS] if interface == "explicit" and _has_value(flow, DRAWS) else [])]
@@ -248,11 +248,11 @@ def _seed_failures(flow: Flow, plan: Plan, interface: str) -> list[str]:
     return failures
 
 
-def _has_value(flow: Flow, name: str) -> bool:
+def _has_value(flow: Dataflow, name: str) -> bool:
     return any(value.name == name for node in flow.model.graph for value in node.outputs)
 
 
-def _unloadable(subject: Subject, flow: Flow, error: Exception) -> Finding:
+def _unloadable(subject: Subject, flow: Dataflow, error: Exception) -> Finding:
     """Random nodes without a kernel, and weights that are missing, have findings of their own."""
     opset = flow.model.opset_imports.get("", 0)
     known = isinstance(error, OSError) or not all(has_kernel(n, opset) for n in flow.random)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import onnx_ir as ir
 
-from rr_export.lint.dataflow import Flow, node_name
+from rr_export.lint.dataflow import Dataflow, node_name
 from rr_export.lint.finding import Finding
 from rr_export.lint.reading import Subject
 
@@ -14,12 +14,12 @@ WIDE = (ir.DataType.INT64, ir.DataType.UINT64)
 MIXING = frozenset({"BitShift", "BitwiseXor", "BitwiseAnd", "BitwiseOr", "BitwiseNot"})
 
 
-def _check_onnxruntime(subject: Subject, flow: Flow) -> Iterator[Finding]:
+def _check_onnxruntime(subject: Subject, flow: Dataflow) -> Iterator[Finding]:
     """Everything that is known about it is in the other rules."""
     yield from ()
 
 
-def _check_openvino(subject: Subject, flow: Flow) -> Iterator[Finding]:
+def _check_openvino(subject: Subject, flow: Dataflow) -> Iterator[Finding]:
     for node in flow.random:
         text = f"{node.op_type} under OpenVINO"
         yield subject.finding("RR502", text, node=node_name(node), place=flow.place_name(node))
@@ -32,7 +32,7 @@ def _check_openvino(subject: Subject, flow: Flow) -> Iterator[Finding]:
             return
 
 
-ENGINES: dict[str, Callable[[Subject, Flow], Iterator[Finding]]] = {
+ENGINES: dict[str, Callable[[Subject, Dataflow], Iterator[Finding]]] = {
     "onnxruntime": _check_onnxruntime,
     "openvino": _check_openvino,
 }

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import onnx_ir as ir
 
-from rr_export.lint.dataflow import Flow, Level, Place, node_name
+from rr_export.lint.dataflow import Dataflow, Level, Place, node_name
 from rr_export.lint.finding import Finding
 from rr_export.lint.reading import Subject
 
@@ -16,7 +16,7 @@ HALF = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 LAST_OPSET = 21  # onnxruntime 1.32 has no CPU kernels for random operators from the next one on, but for Dropout
 
 
-def check_random_nodes(subject: Subject, flow: Flow) -> Iterator[Finding]:
+def check_random_nodes(subject: Subject, flow: Dataflow) -> Iterator[Finding]:
     """Yields what is wrong with each random node, and with all of them together."""
     opset = flow.model.opset_imports.get("", 0)
     for node in flow.random:
@@ -61,7 +61,7 @@ def _check_multinomial(subject: Subject, node: ir.Node, where: dict[str, str]) -
         yield subject.finding("RR110", f"Multinomial draws {samples} samples", **where)
 
 
-def _tied(subject: Subject, flow: Flow) -> Finding:
+def _tied(subject: Subject, flow: Dataflow) -> Finding:
     """The finding about all random nodes together, at the first of them."""
     nodes = flow.random
     names = [node_name(n) for n in nodes]
@@ -72,7 +72,7 @@ def _tied(subject: Subject, flow: Flow) -> Finding:
     return subject.finding("RR103", message, node=names[0], place=flow.place_name(nodes[0]), severity=severity)
 
 
-def _equal_positions(flow: Flow, nodes: Sequence[ir.Node]) -> str:
+def _equal_positions(flow: Dataflow, nodes: Sequence[ir.Node]) -> str:
     """Says which nodes stand at the same index of sibling branches: these draw the same numbers."""
     positions: dict[tuple[Place, int], list[str]] = {}
     for node in nodes:
@@ -95,12 +95,12 @@ def _near_seeds(nodes: Sequence[ir.Node]) -> str:
     return "; ".join(texts)
 
 
-def _decides(flow: Flow, node: ir.Node) -> bool:
+def _decides(flow: Dataflow, node: ir.Node) -> bool:
     """Whether what a random node gives chooses between computations."""
     return any(node in d.origin.random for d in flow.decisions)
 
 
-def _followers(flow: Flow, node: ir.Node) -> str:
+def _followers(flow: Dataflow, node: ir.Node) -> str:
     """How many choices look at a Bernoulli, where it is more than one."""
     count = sum(node in d.origin.random for d in flow.decisions)
     return f" that {count} decisions look at" if count > 1 else ""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import onnx_ir as ir
 
-from rr_export.lint.dataflow import Flow, constant_of, node_name
+from rr_export.lint.dataflow import Dataflow, constant_of, node_name
 from rr_export.lint.finding import Finding
 from rr_export.lint.reading import Subject
 
@@ -16,13 +16,13 @@ LEAST_BYTES = 1024  # smaller ones do not show
 LEAST_SHARE = 1e-3  # of all weights: equal biases and norms of an untrained net do not matter
 
 
-def check_weights(subject: Subject, flow: Flow) -> Iterator[Finding]:
+def check_weights(subject: Subject, flow: Dataflow) -> Iterator[Finding]:
     """Yields weights stored too far from their use, and weights stored twice."""
     yield from _check_depth(subject, flow)
     yield from _check_duplicates(subject, flow)
 
 
-def _check_depth(subject: Subject, flow: Flow) -> Iterator[Finding]:
+def _check_depth(subject: Subject, flow: Dataflow) -> Iterator[Finding]:
     depth_of = {v: len(flow.place_of(g)) for g in flow.model.graphs() for v in g.initializers.values()}
     for node in flow.nodes():
         if not any(part in node.op_type for part in PREPACKED):
@@ -37,7 +37,7 @@ def _check_depth(subject: Subject, flow: Flow) -> Iterator[Finding]:
                 yield subject.finding("RR401", text, node=node_name(node), place=flow.place_name(node))
 
 
-def _check_duplicates(subject: Subject, flow: Flow) -> Iterator[Finding]:
+def _check_duplicates(subject: Subject, flow: Dataflow) -> Iterator[Finding]:
     known: dict[tuple[object, ...], list[ir.Value]] = {}
     stored: set[object] = set()
     bytes_of: dict[ir.Value, int] = {}

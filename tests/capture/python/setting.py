@@ -19,7 +19,7 @@ from rr_export.capture.python.heap import FLOW, Scope
 from rr_export.capture.python.ledger import Ledger
 from rr_export.capture.python.memory import Memory
 from rr_export.capture.python.source_code import analysed
-from rr_export.capture.python.values import active
+from rr_export.capture.python.values import active_interpreter
 from rr_export.capture.python.whereabouts import Whereabouts
 
 LINE = Line("model.py", 7)
@@ -53,11 +53,11 @@ class Setting:
     @contextmanager
     def tracing(self) -> Iterator[None]:
         """Inside, values that vary are those of this run."""
-        token = active.set(SimpleNamespace(guard=self.ledger.guard, refuse=self.whereabouts.refuse))  # type: ignore[arg-type]
+        token = active_interpreter.set(SimpleNamespace(guard=self.ledger.guard, refuse=self.whereabouts.refuse))  # type: ignore[arg-type]
         try:
             yield
         finally:
-            active.reset(token)
+            active_interpreter.reset(token)
 
 
 class FakeLog:

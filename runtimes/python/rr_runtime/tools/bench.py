@@ -30,7 +30,7 @@ from rr_runtime.target import Target
 from rr_runtime.tools.assignment import assignment
 from rr_runtime.tools.choices import choices, most_probable_routes
 from rr_runtime.tools.frozen_path import check_frozen
-from rr_runtime.tools.inputs import golden_inputs
+from rr_runtime.tools.inputs import timed_inputs
 from rr_runtime.tools.load import load_often
 from rr_runtime.tools.machine import about_machine
 from rr_runtime.tools.opening import check_least, check_targets, open_session
@@ -118,13 +118,13 @@ def bench(
         find_provider(provider)
     routes = _usual_routes(bundle, usual)
     if frozen is not None:
-        check_frozen(bundle, frozen, routes, golden_inputs(bundle), threads=threads)
+        check_frozen(bundle, frozen, routes, timed_inputs(bundle), threads=threads)
     names = [*providers, *(["cpu"] if record else [])]  # nothing is the fastest of one
     subjects = [_Subject(p, t) for p in dict.fromkeys(names) for t in dict.fromkeys(targets or (None,))]
     for subject in subjects:
         _open(subject, path, frozen, threads=threads)
     used = [_target_of(bundle, s.session) for s in subjects if s.session is not None]
-    feeds = golden_inputs(bundle, used)
+    feeds = timed_inputs(bundle, used)
     for number, subject in enumerate(subjects):
         if progress is not None:
             progress(f"loading {subject.name}", number, len(subjects))

@@ -19,7 +19,7 @@ from rr_runtime.target import DEFAULT
 from rr_runtime.tools import child
 from rr_runtime.tools.advice import Warning, advise
 from rr_runtime.tools.assignment import assignment, quiet_options
-from rr_runtime.tools.inputs import golden_inputs
+from rr_runtime.tools.inputs import timed_inputs
 from rr_runtime.tools.known import BY_NAME, KNOWN
 from rr_runtime.tools.machine import about_machine, distribution
 from rr_runtime.tools.opening import check_targets
@@ -116,7 +116,7 @@ def _examine_bundle(provider: str, path: Path, asked: str | None) -> dict[str, A
             found["error"] = str(error)
     del session
     try:
-        feeds = golden_inputs(bundle, [target]) if bundle.manifest.golden and path.is_dir() else None
+        feeds = timed_inputs(bundle, [target]) if bundle.manifest.golden and path.is_dir() else None
         placed = assignment(bundle, target, provider, feeds)
         found |= {"nodes": placed.count(), "told_by": placed.told_by}
         names = [bundle.manifest.sites[site].name for site in placed.whole]

@@ -13,7 +13,7 @@ from rr_runtime.errors import BundleError
 from rr_runtime.target import Target
 
 
-def golden_inputs(bundle: Bundle, targets: Iterable[Target | None] = ()) -> dict[str, NDArray[Any]]:
+def timed_inputs(bundle: Bundle, targets: Iterable[Target | None] = ()) -> dict[str, NDArray[Any]]:
     """Returns the inputs of the first golden case; where targets fix an axis, it is cut, or repeated, to that size.
 
     Raises:

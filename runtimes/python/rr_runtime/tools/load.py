@@ -12,7 +12,7 @@ import numpy as np
 from rr_runtime.bundle import open_bundle
 from rr_runtime.errors import RuntimeFailure
 from rr_runtime.tools import child
-from rr_runtime.tools.inputs import golden_inputs
+from rr_runtime.tools.inputs import timed_inputs
 from rr_runtime.tools.machine import resident_bytes
 from rr_runtime.tools.opening import open_session
 
@@ -31,7 +31,7 @@ def load_once(bundle: str, provider: str, target: str | None, threads: int) -> d
     session = open_session(Path(bundle), provider, target, threads=threads)
     loaded = time.perf_counter()
     after_load = resident_bytes()
-    feeds = golden_inputs(opened, [opened.manifest.targets.get(session.target)])
+    feeds = timed_inputs(opened, [opened.manifest.targets.get(session.target)])
     begin = time.perf_counter()
     session.run(feeds)
     first = time.perf_counter() - begin

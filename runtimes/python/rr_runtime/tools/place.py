@@ -19,7 +19,7 @@ from rr_runtime.target import Target
 from rr_runtime.tools.advice import Warning, advise, package_command, some
 from rr_runtime.tools.assignment import Assignment, assignment
 from rr_runtime.tools.choices import Choice, choices, most_probable_routes
-from rr_runtime.tools.inputs import golden_inputs
+from rr_runtime.tools.inputs import timed_inputs
 from rr_runtime.tools.machine import about_machine
 from rr_runtime.tools.opening import Fails, check_least, check_targets, open_session
 from rr_runtime.tools.parts import label
@@ -60,7 +60,7 @@ def place(
     bundle = open_bundle(path)
     check_targets(bundle, [target])
     find_provider(provider)
-    golden_inputs(bundle)
+    timed_inputs(bundle)
     try:
         return _placed(bundle, provider, target, runs=runs, threads=threads, progress=progress)
     except RuntimeFailure as error:
@@ -72,7 +72,7 @@ def _placed(
 ) -> dict[str, Any]:
     session = open_session(bundle.path, provider, target, threads=threads)
     chosen = bundle.manifest.targets.get(session.target)
-    feeds = golden_inputs(bundle, [chosen])
+    feeds = timed_inputs(bundle, [chosen])
     found = assignment(bundle, chosen, session.provider, feeds, threads=threads)
     warnings = advise(bundle, chosen, session.provider, found)
     sites = _time_sites(session, bundle, chosen, feeds, runs=runs, progress=progress) if runs else []
