@@ -177,6 +177,16 @@ def _is_face(modules: Sequence[str]) -> bool:
     return len(modules) == 2 and modules[1] == f"{modules[0]}.{modules[0].rpartition('.')[2]}"
 
 
+def defined_twice(package: Path) -> list[str]:
+    """Returns one line for each public class or function that stands in several files; commands are called alike."""
+    places: dict[str, list[str]] = {}
+    for module, file in modules_in(package).items():
+        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name[0] != "_" and ".cli" not in module:
+                places.setdefault(node.name, []).append(module)
+    return [f"{name}: {', '.join(found)}" for name, found in places.items() if len(found) > 1 and name != "main"]
+
+
 def long_files(folders: Iterable[Path]) -> list[str]:
     """Returns one line for each file of code above ``MOST_LINES`` lines."""
     counts = {
@@ -370,6 +380,19 @@ def test_twins_are_rejected(tmp_path: Path) -> None:
         {"laws/paths.py": "", "parity/paths.py": "", "lint/lint.py": "", "cli/place.py": "", "tools/place.py": ""},
     )
     assert twins_among([tree]) == ["paths: rr_export.laws.paths, rr_export.parity.paths"]
+
+
+@pytest.mark.parametrize("package", [EXPORTER, RUNTIME], ids=["rr_export", "rr_runtime"])
+def test_one_definition_is_one_thing(package: Path) -> None:
+    assert defined_twice(package) == []
+
+
+def test_second_definition_is_rejected(tmp_path: Path) -> None:
+    tree = write_package(
+        tmp_path / "rr_export",
+        {"laws/plan.py": "class Gate: ...", "lint/report.py": "class Gate: ...\ndef _own(): ..."},
+    )
+    assert defined_twice(tree) == ["Gate: rr_export.laws.plan, rr_export.lint.report"]
 
 
 def test_no_file_is_too_long() -> None:

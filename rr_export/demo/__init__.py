@@ -12,7 +12,7 @@ from rich.console import Console
 
 from rr_export.bundle.bundle import Bundle
 from rr_export.bundle.file_names import MANIFEST
-from rr_export.demo.measure import measure
+from rr_export.demo.measure import measure_search
 from rr_export.demo.model import KEEP, DemoError, encoder, weights_folder
 from rr_export.demo.search import read_corpus, read_tokenizer
 from rr_export.demo.show import ensemble_table, path_table, print_all, search_table, stage
@@ -51,7 +51,7 @@ def run_demo(output: Path, *, keep: float = KEEP, console: Console) -> None:
     session = Session(output, threads=1)  # from here on no torch
     corpus = read_corpus()
     with stage(console, "searching with the exported file") as tell:
-        figures = measure(session, read_tokenizer(weights_folder()), corpus, progress=tell)
+        figures = measure_search(session, read_tokenizer(weights_folder()), corpus, progress=tell)
     law = bundle.plan.kept_counts()
     print_all(console, [search_table(figures, corpus), path_table(figures, corpus, law), ensemble_table(figures)])
     console.print(f"bundle: {output}   (rr-export inspect {output}; rr-export verify {output} rr_export.demo:encoder)")

@@ -94,7 +94,7 @@ class Figures:
     index: Embeddings
 
 
-def measure(session: Session, tokens: Tokenizer, corpus: Corpus, *, progress: Progress) -> Figures:
+def measure_search(session: Session, tokens: Tokenizer, corpus: Corpus, *, progress: Progress) -> Figures:
     """Returns the figures of all paths, and of ensembles of them.
 
     The documents are embedded once, on the full path, as an index would be; the queries on every path.

@@ -17,7 +17,7 @@ from rich.console import Console
 import rr_export as rr
 from rr_export.demo import DemoError, encoder, run_demo
 from rr_export.demo import model as demo_model
-from rr_export.demo.measure import measure
+from rr_export.demo.measure import measure_search
 from rr_export.demo.model import weights_folder
 from rr_export.demo.search import embed, mean_embedding, ranks, read_corpus, read_tokenizer
 from rr_export.demo.show import ensemble_table, path_table, search_table
@@ -99,7 +99,7 @@ def test_ensemble_of_the_runtime_is_the_mean_over_its_paths(folder: Path) -> Non
 def test_search_gets_better_with_layers_and_runs(folder: Path, case: dict[str, Any]) -> None:
     corpus = read_corpus()
     stages: list[str] = []
-    figures = measure(
+    figures = measure_search(
         Session(folder, threads=1),
         read_tokenizer(weights_folder()),
         corpus,

@@ -8,11 +8,11 @@ import onnx
 import pytest
 
 from rr_runtime.errors import BundleError
-from rr_runtime.tools.onnx_file import Graph, read_graph
+from rr_runtime.tools.onnx_file import OnnxGraph, read_graph
 from rr_runtime.tools.parts import gates_in, label, places_in
 
 
-def same(graph: Graph, proto: onnx.GraphProto) -> int:
+def same(graph: OnnxGraph, proto: onnx.GraphProto) -> int:
     """Returns how many nodes were compared."""
     assert [(n.name, n.op, n.inputs) for n in graph.nodes] == [(n.name, n.op_type, tuple(n.input)) for n in proto.node]
     assert {name: int(size) for name, size in graph.weights.items()} == {

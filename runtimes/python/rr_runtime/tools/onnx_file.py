@@ -23,7 +23,7 @@ ENTRY_KEY, ENTRY_VALUE = 1, 2
 
 
 @dataclass(frozen=True)
-class Node:
+class OnnxNode:
     """A node of a graph.
 
     Attributes:
@@ -38,17 +38,17 @@ class Node:
     op: str
     inputs: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
-    graphs: Mapping[str, Graph] = field(default_factory=dict)
+    graphs: Mapping[str, OnnxGraph] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Graph:
+class OnnxGraph:
     """A graph: its nodes, and the numbers of elements of its weights, by name."""
 
-    nodes: tuple[Node, ...]
+    nodes: tuple[OnnxNode, ...]
     weights: Mapping[str, int] = field(default_factory=dict)
 
-    def all_nodes(self) -> Iterator[Node]:
+    def all_nodes(self) -> Iterator[OnnxNode]:
         """Yields every node, those of subgraphs included."""
         for node in self.nodes:
             yield node
@@ -56,7 +56,7 @@ class Graph:
                 yield from graph.all_nodes()
 
 
-def read_graph(file: Path) -> Graph:
+def read_graph(file: Path) -> OnnxGraph:
     """Returns the main graph of an .onnx file.
 
     Raises:
@@ -69,22 +69,22 @@ def read_graph(file: Path) -> Graph:
         raise BundleError(f"{file}: expected an ONNX model, got {error or 'a damaged one'}; export it again") from error
 
 
-def _model(data: mmap.mmap) -> Graph:
+def _model(data: mmap.mmap) -> OnnxGraph:
     graphs = [_graph(data, a, b) for number, a, b in _fields(data, 0, len(data)) if number == MODEL_GRAPH]
     if not graphs:
         raise ValueError("a file without a graph")
     return graphs[-1]  # as protocol buffers have it, the last one counts
 
 
-def _graph(data: mmap.mmap, start: int, end: int) -> Graph:
-    nodes: list[Node] = []
+def _graph(data: mmap.mmap, start: int, end: int) -> OnnxGraph:
+    nodes: list[OnnxNode] = []
     weights: dict[str, int] = {}
     for number, a, b in _fields(data, start, end):
         if number == GRAPH_NODE:
             nodes.append(_node(data, a, b))
         elif number == GRAPH_INITIALIZER:
             weights.update(_weight(data, a, b))
-    return Graph(tuple(nodes), weights)
+    return OnnxGraph(tuple(nodes), weights)
 
 
 def _weight(data: mmap.mmap, start: int, end: int) -> dict[str, int]:
@@ -100,11 +100,11 @@ def _weight(data: mmap.mmap, start: int, end: int) -> dict[str, int]:
     return {name: elements}
 
 
-def _node(data: mmap.mmap, start: int, end: int) -> Node:
+def _node(data: mmap.mmap, start: int, end: int) -> OnnxNode:
     texts = {NODE_NAME: "", NODE_OP: ""}
     inputs: list[str] = []
     metadata: dict[str, str] = {}
-    graphs: dict[str, Graph] = {}
+    graphs: dict[str, OnnxGraph] = {}
     for number, a, b in _fields(data, start, end):
         if number in texts:
             texts[number] = _text(data, a, b)
@@ -115,10 +115,10 @@ def _node(data: mmap.mmap, start: int, end: int) -> Node:
             metadata[entry.get(ENTRY_KEY, "")] = entry.get(ENTRY_VALUE, "")
         elif number == NODE_ATTRIBUTE:
             graphs.update(_attribute(data, a, b))
-    return Node(texts[NODE_NAME], texts[NODE_OP], tuple(inputs), metadata, graphs)
+    return OnnxNode(texts[NODE_NAME], texts[NODE_OP], tuple(inputs), metadata, graphs)
 
 
-def _attribute(data: mmap.mmap, start: int, end: int) -> dict[str, Graph]:
+def _attribute(data: mmap.mmap, start: int, end: int) -> dict[str, OnnxGraph]:
     """The graph of an attribute, by its name; {} for an attribute that is none."""
     name, graph = "", None
     for number, a, b in _fields(data, start, end):

@@ -10,7 +10,7 @@ from rr_runtime.bundle import Bundle
 from rr_runtime.manifest import Site
 from rr_runtime.segment_program import Run, walk
 from rr_runtime.target import Target
-from rr_runtime.tools.onnx_file import Graph, Node
+from rr_runtime.tools.onnx_file import OnnxGraph, OnnxNode
 
 SITE, CALL, MIDDLE, SCOPE = "rr.site", "rr.call", "rr.middle", "rr.scope"
 LARGE = 1024  # elements; smaller weights do not matter
@@ -56,7 +56,7 @@ class Place:
     weights_above: int = 0
 
 
-def gates_in(graph: Graph) -> dict[str, Gate]:
+def gates_in(graph: OnnxGraph) -> dict[str, Gate]:
     """Returns what every ``If`` of a site decides, by the node's name, from the metadata that exports write."""
     found = {}
     for node in graph.all_nodes():
@@ -66,7 +66,7 @@ def gates_in(graph: Graph) -> dict[str, Gate]:
     return found
 
 
-def places_in(graph: Graph, gates: Mapping[str, Gate], branches: Sequence[int], around: Part) -> list[Place]:
+def places_in(graph: OnnxGraph, gates: Mapping[str, Gate], branches: Sequence[int], around: Part) -> list[Place]:
     """Returns where every node lies, those of subgraphs included, ``Constant`` nodes apart.
 
     Args:
@@ -78,7 +78,7 @@ def places_in(graph: Graph, gates: Mapping[str, Gate], branches: Sequence[int], 
     calls = {gate.call: gate.site for gate in gates.values()}
     found: list[Place] = []
 
-    def visit(graph: Graph, inside: Inside, levels: Mapping[str, tuple[int, int]], depth: int) -> None:
+    def visit(graph: OnnxGraph, inside: Inside, levels: Mapping[str, tuple[int, int]], depth: int) -> None:
         known = {**levels, **{name: (depth, elements) for name, elements in graph.weights.items()}}
         part = around + tuple((calls[call], low, high) for call, low, high in inside)
         for node in graph.nodes:
@@ -131,7 +131,7 @@ def _narrowed(inside: Inside, gate: Gate, attribute: str, branches: Sequence[int
     return (*(entry for entry in inside if entry[0] != gate.call), (gate.call, *routes))
 
 
-def _outside_of(node: Node, inside: Inside, calls: Mapping[str, int]) -> int | None:
+def _outside_of(node: OnnxNode, inside: Inside, calls: Mapping[str, int]) -> int | None:
     for entry in filter(None, node.metadata.get(SCOPE, "").split("/")):
         call, _, branch = entry.partition(":")
         if call in calls and not any(c == call and low <= int(branch) < high for c, low, high in inside):
