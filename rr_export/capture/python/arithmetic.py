@@ -17,7 +17,7 @@ from rr_export.capture.python.values import (
     COMPARISONS,
     ROUNDINGS,
     Drawn,
-    Uniform,
+    UniformDraw,
     Varying,
     boxed,
     diagram_of,
@@ -33,7 +33,7 @@ def truth(value: Any) -> Any:
     """Returns ``bool(value)``, which may vary."""
     if isinstance(value, Drawn):
         value = value.item()
-    if isinstance(value, Uniform):
+    if isinstance(value, UniformDraw):
         return value.below(0) if value.offset < 0 else True  # zero itself has no probability
     if has_tensors(value):
         return tracer().lift(bool, (value,), {})
@@ -74,14 +74,14 @@ def operate(function: Callable[..., Any], *operands: Any) -> Any:
     """Returns ``function`` of values of which some depend on decisions."""
     if any(map(has_tensors, operands)):
         return tracer().lift(function, operands, {})
-    if any(isinstance(o, Uniform | Drawn) for o in operands) and function in _COMPARES and _needs_graph(operands):
+    if any(isinstance(o, UniformDraw | Drawn) for o in operands) and function in _COMPARES and _needs_graph(operands):
         tracer().refuse(
             "a probability that is the same in every run",
             "one that depends on the input",
             "compute the probability from parameters only, or decide by the input alone (a condition without a draw)",
         )
     if any(isinstance(o, torch.Tensor) for o in operands) and (
-        not any(isinstance(o, Drawn | Uniform) for o in operands) or _needs_graph(operands)
+        not any(isinstance(o, Drawn | UniformDraw) for o in operands) or _needs_graph(operands)
     ):
         return tracer().lift(function, operands, {})
     if function is operator.invert and isinstance(operands[0], Drawn):
@@ -90,7 +90,7 @@ def operate(function: Callable[..., Any], *operands: Any) -> Any:
         return elementwise(lambda *values: operate(function, *values), *operands)
     if any(isinstance(o, torch.Tensor) for o in operands):
         return operate(function, *(_array(o).item() if isinstance(o, torch.Tensor) else o for o in operands))
-    if any(isinstance(o, Uniform) for o in operands):
+    if any(isinstance(o, UniformDraw) for o in operands):
         return _operate_uniform(function, *operands)
     return plain(dd.apply(function, *(_settled_diagram(o) for o in operands)))
 
@@ -111,8 +111,8 @@ _FLIPPED = {operator.lt: operator.gt, operator.le: operator.ge, operator.gt: ope
 def _operate_uniform(function: Callable[..., Any], *operands: Any) -> Any:
     """Affine arithmetic with numbers, and comparisons."""
     values = [settled(o) for o in operands]
-    if len(values) == 2 and isinstance(values[0], Uniform) ^ isinstance(values[1], Uniform):
-        first = isinstance(values[0], Uniform)
+    if len(values) == 2 and isinstance(values[0], UniformDraw) ^ isinstance(values[1], UniformDraw):
+        first = isinstance(values[0], UniformDraw)
         draw, other = values if first else values[::-1]
         if function in _FLIPPED:
             return _compare(function if first else _FLIPPED[function], draw, other)
@@ -121,7 +121,7 @@ def _operate_uniform(function: Callable[..., Any], *operands: Any) -> Any:
             if changed is not None:
                 return changed
     if len(values) == 1 and function is operator.neg:
-        return Uniform(values[0].decision, -values[0].scale, -values[0].offset)
+        return UniformDraw(values[0].decision, -values[0].scale, -values[0].offset)
     tracer().refuse(
         CHOOSES,
         f"one that is used as a number, by {getattr(function, '__name__', function)}",
@@ -129,20 +129,20 @@ def _operate_uniform(function: Callable[..., Any], *operands: Any) -> Any:
     )
 
 
-def _affine(function: Callable[..., Any], draw: Uniform, other: float, first: bool) -> Uniform | None:
+def _affine(function: Callable[..., Any], draw: UniformDraw, other: float, first: bool) -> UniformDraw | None:
     scale, offset = draw.scale, draw.offset
     if function is operator.add:
-        return Uniform(draw.decision, scale, offset + other)
+        return UniformDraw(draw.decision, scale, offset + other)
     if function is operator.sub:
-        return Uniform(draw.decision, scale if first else -scale, offset - other if first else other - offset)
+        return UniformDraw(draw.decision, scale if first else -scale, offset - other if first else other - offset)
     if function is operator.mul and other:
-        return Uniform(draw.decision, scale * other, offset * other)
+        return UniformDraw(draw.decision, scale * other, offset * other)
     if function is operator.truediv and first and other:
-        return Uniform(draw.decision, scale / other, offset / other)
+        return UniformDraw(draw.decision, scale / other, offset / other)
     return None
 
 
-def _compare(function: Callable[..., Any], draw: Uniform, other: Any) -> Any:
+def _compare(function: Callable[..., Any], draw: UniformDraw, other: Any) -> Any:
     below = function in (operator.lt, operator.le)
     if isinstance(other, Varying):
         return tracer().compare_varying(draw, other, below)
@@ -155,7 +155,7 @@ def _compare(function: Callable[..., Any], draw: Uniform, other: Any) -> Any:
 def call_plain(function: Callable[..., Any], *operands: Any) -> Any:
     """Returns a pure function of plain values of which some depend on decisions."""
     values = [o.item() if isinstance(o, Drawn) and o.values.size == 1 else o for o in operands]
-    if len(values) == 1 and isinstance(values[0], Uniform):
+    if len(values) == 1 and isinstance(values[0], UniformDraw):
         if function is float:
             return values[0]
         if function is bool:
@@ -180,7 +180,7 @@ def operate_torch(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
     """Returns what a function of torch gives where an argument is a draw or varies."""
     name = getattr(function, "__name__", "").strip("_")
     first = args[0] if args else None
-    if name in _BY_TORCH_NAME and not kwargs and any(isinstance(a, Drawn | Uniform) for a in args):
+    if name in _BY_TORCH_NAME and not kwargs and any(isinstance(a, Drawn | UniformDraw) for a in args):
         operator_ = _BY_TORCH_NAME[name]
         if operator_ in _COMPARES or not _needs_graph(args):
             return operate(operator_, *args)

@@ -17,7 +17,7 @@ from rr_export.capture.python.known_numbers import KnownNumbers
 from rr_export.capture.python.ledger import Ledger
 from rr_export.capture.python.memory import Memory
 from rr_export.capture.python.random_functions import IN_PLACE, REGULARISING, Asked, GeneratorGivenError, Law, reading
-from rr_export.capture.python.values import CHOOSES, Drawn, Uniform, Varying, at_hand, diagram_here, plain
+from rr_export.capture.python.values import CHOOSES, Drawn, UniformDraw, Varying, at_hand, diagram_here, plain
 from rr_export.capture.python.whereabouts import Whereabouts
 
 
@@ -109,7 +109,7 @@ class Drawing:
                 self._whereabouts.refuse(
                     "a uniform draw with fixed bounds", "bounds that depend on a decision", "compare with what depends"
                 )
-            return Uniform(self._add(dd.Leaf(Law())), laws[0].scale, laws[0].offset)
+            return UniformDraw(self._add(dd.Leaf(Law())), laws[0].scale, laws[0].offset)
         counts = {len(one.values) for one in laws}
         if len(counts) > 1:
             self._whereabouts.refuse(
@@ -138,7 +138,7 @@ class Drawing:
             )
         self._ledger.use(law)
 
-    def compare_varying(self, draw: Uniform, number: Varying, below: bool) -> Any:
+    def compare_varying(self, draw: UniformDraw, number: Varying, below: bool) -> Any:
         """Returns whether a draw is below a number that depends on a decision (outcome 0), or not."""
         decision = self._ledger.decisions[draw.decision]
         bound = self._ledger.here(number.diagram)

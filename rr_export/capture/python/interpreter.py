@@ -45,7 +45,7 @@ from rr_export.capture.python.syntax.matching import Matching
 from rr_export.capture.python.syntax.short_circuits import ShortCircuits
 from rr_export.capture.python.syntax.statements import Statements
 from rr_export.capture.python.syntax.watched_blocks import WatchedBlocks
-from rr_export.capture.python.values import Uniform, Varying
+from rr_export.capture.python.values import UniformDraw, Varying
 from rr_export.capture.python.varied import Varied
 from rr_export.capture.python.whereabouts import Whereabouts
 from rr_export.capture.recorder import DenseRecorder
@@ -191,7 +191,7 @@ class Interpreter:
         """Returns the numbers of a tensor that is the same in every run, None where it is not."""
         return self._numbers.constant(tensor)
 
-    def compare_varying(self, draw: Uniform, number: Varying, below: bool) -> Any:
+    def compare_varying(self, draw: UniformDraw, number: Varying, below: bool) -> Any:
         """Returns whether a draw is below a number that depends on a decision, or not."""
         return self._drawing.compare_varying(draw, number, below)
 

@@ -27,7 +27,7 @@ from rr_export.capture.python.values import (
     Caller,
     Drawn,
     Later,
-    Uniform,
+    UniformDraw,
     Varying,
     at_hand,
     diagram_here,
@@ -173,15 +173,15 @@ class Lifter:
     def call_varied(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Returns what a call of something that is not interpreted gives where arguments may vary."""
         owner = getattr(function, "__self__", None)
-        if isinstance(owner, Drawn | Varying | Uniform) or _stores(function, owner):
+        if isinstance(owner, Drawn | Varying | UniformDraw) or _stores(function, owner):
             return function(*args, **kwargs)  # a list may hold what varies
-        if any(isinstance(a, Drawn | Uniform) for a in args) and _is_of_torch(function):
+        if any(isinstance(a, Drawn | UniformDraw) for a in args) and _is_of_torch(function):
             return operate_torch(function, args, kwargs)
         if function in (list, tuple, zip, enumerate, reversed) and all(not isinstance(a, Varying) for a in args):
             return function(*args, **kwargs)
         if function in (any, all, sum) and len(args) == 1 and not isinstance(args[0], Varying):
             return _reduced(function, list(args[0]))
-        if function in (isinstance, type, id, callable) and isinstance(args[0], Drawn | Uniform):
+        if function in (isinstance, type, id, callable) and isinstance(args[0], Drawn | UniformDraw):
             return function(*((torch.zeros(()) if isinstance(args[0], Drawn) else 0.0), *args[1:]))
         if function in PURE and not kwargs and not any(isinstance(a, torch.Tensor | list | tuple | dict) for a in args):
             return call_plain(function, *args)

@@ -19,7 +19,7 @@ from torch.utils import _pytree as pytree
 
 from rr_export.capture.python import diagram as dd
 from rr_export.capture.python.decisions import Line
-from rr_export.capture.python.values import Drawn, Poison, Uniform, Varying, plain, plain_kind
+from rr_export.capture.python.values import Drawn, Poison, UniformDraw, Varying, plain, plain_kind
 
 Build = Callable[[Sequence[torch.Tensor]], Any]  # from the results of the marker to the value
 
@@ -150,7 +150,7 @@ class Merger:
                 return made
 
             return build
-        if isinstance(first, Uniform):
+        if isinstance(first, UniformDraw):
             return self._poison(name, "one draw", "different draws", "draw before the branches")
         got = " and ".join(_shown(v) for v in values[:2])
         return self._poison(name, "one type and length", got, "leave values of one structure")

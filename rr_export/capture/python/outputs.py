@@ -15,7 +15,7 @@ from rr_export.capture.python.values import (
     Later,
     Poison,
     Sifted,
-    Uniform,
+    UniformDraw,
     Varying,
     at_hand,
     has_tensors,
@@ -61,7 +61,7 @@ class Outputs:
 
 def _decisions_in(value: Any) -> set[int]:
     """The decisions that a value depends on."""
-    if isinstance(value, Uniform):
+    if isinstance(value, UniformDraw):
         return {value.decision}
     if isinstance(value, Drawn):
         return set().union(*map(_decisions_in, value.values.reshape(-1)))

@@ -8,7 +8,7 @@ from typing import Any
 
 from rr_export.capture.python.memory import Memory
 from rr_export.capture.python.source_code import wants_interpreter
-from rr_export.capture.python.values import Caller, Sifted, Uniform, Varying, is_plain, settled
+from rr_export.capture.python.values import Caller, Sifted, UniformDraw, Varying, is_plain, settled
 from rr_export.capture.python.whereabouts import Whereabouts
 
 
@@ -36,7 +36,7 @@ class Sequences:
         value = settled(self.iterated(iterable))
         if isinstance(value, Sifted):
             yield from value.items
-        elif isinstance(value, Varying | Uniform):
+        elif isinstance(value, Varying | UniformDraw):
             self._whereabouts.refuse(
                 "a list whose length is the same on every path", "one that varies", "write a loop with break instead"
             )

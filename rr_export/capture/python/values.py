@@ -57,7 +57,7 @@ class Tracer(Protocol):
     def drawn_method(self, drawn: Drawn, name: str) -> Callable[..., Any]:
         """Returns a method of an array of draws."""
 
-    def compare_varying(self, draw: Uniform, number: Varying, below: bool) -> Any:
+    def compare_varying(self, draw: UniformDraw, number: Varying, below: bool) -> Any:
         """Returns whether a draw is below a number that depends on a decision, or not."""
 
     def refuse(self, expected: str, got: str, do: str) -> NoReturn:
@@ -141,7 +141,7 @@ class Varying(_Operators):
 
 
 @dataclass(eq=False)
-class Uniform(_Operators):
+class UniformDraw(_Operators):
     """The number ``scale * u + offset`` of a draw u, uniform in [0, 1)."""
 
     decision: int
@@ -326,7 +326,7 @@ def boxed(value: Any) -> NDArray[Any]:
 
 def is_symbolic(value: Any) -> bool:
     """Returns whether a value depends on a decision."""
-    return isinstance(value, Varying | Uniform | Drawn)
+    return isinstance(value, Varying | UniformDraw | Drawn)
 
 
 def varies(values: Any) -> bool:
@@ -353,7 +353,7 @@ def diagram_of(value: Any) -> dd.Diagram:
     """Returns the diagram of a value that may vary."""
     if isinstance(value, Drawn):
         value = value.item()
-    if isinstance(value, Uniform):
+    if isinstance(value, UniformDraw):
         tracer().refuse(
             CHOOSES,
             "one that is used as a number",

@@ -6,20 +6,25 @@ import ast
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import nn
 
+from rr_export.capture.python import arithmetic
 from rr_export.capture.python import diagram as dd
 from rr_export.capture.python.decisions import Decision, Line
 from rr_export.capture.python.frames import Frame, Stack
 from rr_export.capture.python.heap import FLOW, Scope
+from rr_export.capture.python.known_numbers import KnownNumbers
 from rr_export.capture.python.ledger import Ledger
+from rr_export.capture.python.markers import Markers
 from rr_export.capture.python.memory import Memory
+from rr_export.capture.python.notes import Notes
 from rr_export.capture.python.source_code import analysed
-from rr_export.capture.python.values import active_interpreter
+from rr_export.capture.python.splitting import Splitter
+from rr_export.capture.python.values import Varying, active_interpreter
+from rr_export.capture.python.varied import Varied
 from rr_export.capture.python.whereabouts import Whereabouts
 
 LINE = Line("model.py", 7)
@@ -41,6 +46,9 @@ class Setting:
         self.stack, self.ledger = Stack(), Ledger()
         self.whereabouts = Whereabouts(self.model, self.stack)
         self.memory = Memory(self.model, self.stack, self.whereabouts)
+        self.varied = Varied()
+        self.numbers = KnownNumbers(Notes(), self.varied, self.whereabouts)
+        self.markers = Markers(self.ledger, self.varied, wanted=False)
         self.variables: dict[str, Any] = {**(variables or {}), FLOW: "next"}
         scope = Scope(self.variables, "forward")
         self.stack.frames.append(Frame(analysed(node, "model.py"), scope, None, {}, {}, node))
@@ -50,14 +58,43 @@ class Setting:
         number = self.ledger.add(Decision("draw", LINE, self.ledger.guard))
         return dd.node(number, (0.5,), (dd.Leaf(0), dd.Leaf(1)))
 
+    def flip(self, low: Any, high: Any) -> Varying:
+        """Returns one of two values, as a new draw says."""
+        return Varying(dd.apply(lambda k: (low, high)[k], self.coin()))
+
+    def splitter(self, log: FakeLog) -> Splitter:
+        """Returns what runs code all ways, and tells the log."""
+        return Splitter(log, self.ledger, self.markers, self.memory, self.varied, self.whereabouts)  # type: ignore[arg-type]
+
     @contextmanager
     def tracing(self) -> Iterator[None]:
         """Inside, values that vary are those of this run."""
-        token = active_interpreter.set(SimpleNamespace(guard=self.ledger.guard, refuse=self.whereabouts.refuse))  # type: ignore[arg-type]
+        token = active_interpreter.set(FakeTracer(self))  # type: ignore[arg-type]
         try:
             yield
         finally:
             active_interpreter.reset(token)
+
+
+class FakeTracer:
+    """What values that vary ask: it computes with them, and has nothing that lifts functions."""
+
+    operate = staticmethod(arithmetic.operate)
+    operate_torch = staticmethod(arithmetic.operate_torch)
+    drawn_method = staticmethod(arithmetic.drawn_method)
+
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+
+    @property
+    def guard(self) -> dd.Diagram:
+        return self._setting.ledger.guard
+
+    def constant(self, tensor: torch.Tensor) -> Any:
+        return self._setting.numbers.constant(tensor)
+
+    def refuse(self, expected: str, got: str, do: str) -> NoReturn:
+        self._setting.whereabouts.refuse(expected, got, do)
 
 
 class FakeLog:

@@ -12,7 +12,7 @@ import rr_export.capture.python
 
 FOLDER = Path(rr_export.capture.python.__file__).parent
 # values that vary share their operators: a caller holds any of the kinds
-VALUES = {"Varying": {"_Operators"}, "Uniform": {"_Operators"}, "Drawn": {"_Operators"}}
+VALUES = {"Varying": {"_Operators"}, "UniformDraw": {"_Operators"}, "Drawn": {"_Operators"}}
 
 
 def inherited_in(folder: Path) -> list[str]:

@@ -54,7 +54,7 @@ def test_the_plan_has_the_code_and_its_law(model: nn.Module) -> None:
     plan = rr.plan_of(model, (X,))
     assert [len(site.branches) for site in plan.sites] == [2, 2, 2]
     assert [site.kind for site in plan.sites] == ["python"] * 3
-    assert all(site.name.startswith("test_eager.py:") for site in plan.sites)
+    assert all(site.name.startswith("test_own_code.py:") for site in plan.sites)
     assert plan.reached().tolist() == [1, 0.75, 1]
     assert sorted(map(list, plan.paths())) == PATHS
     assert plan.probability([1, 0, 1]) == pytest.approx(0.75 * 0.5 * 0.5)
@@ -211,5 +211,5 @@ def test_names_of_lines_that_modules_share() -> None:
 
     plan = rr.plan_of(nn.Sequential(Skip(), Skip()).eval(), (X,))
     first, second = (site.name for site in plan.sites)
-    assert first.startswith("0/test_eager.py:")
+    assert first.startswith("0/test_own_code.py:")
     assert second == first.replace("0/", "1/", 1)
