@@ -82,6 +82,7 @@ def test_sample_of_a_distribution_that_varies_has_a_law_that_does() -> None:
 def test_dropout_that_is_off_computes() -> None:
     natives, x = natives_of(Setting()), torch.ones(2)
     assert natives.draw(F.dropout, (x, 0.5, False), {}).tolist() == [1, 1]
+    assert natives.call(F.dropout, (x, 1.0, True), {}).tolist() == [0, 0]
     with pytest.raises(CaptureError, match=r"got one that is used as a number \(dropout in training\)"):
         natives.draw(F.dropout, (x, 0.5, True), {})
 
