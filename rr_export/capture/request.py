@@ -131,6 +131,11 @@ def bind(
     spread = None
     for name, parameter in signature.parameters.items():
         if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+            if name in kwargs:  # torch.export calls the two alike
+                raise ValueError(
+                    f"export: expected keywords other than {name!r}, which are the positional arguments of "
+                    f"forward{signature}, got {sorted(kwargs)}; export a module whose forward names its arguments"
+                )
             names += [f"{name}.{i}" for i in range(len(args) - len(names))]
         elif parameter.kind is inspect.Parameter.VAR_KEYWORD:
             spread = name

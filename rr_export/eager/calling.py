@@ -17,7 +17,7 @@ from rr_export.eager.tracers import active_tracer, outside_compiled_code, record
 from rr_export.errors import RunError
 
 
-def take_route(site: Choice, *args: Any, **kwargs: Any) -> Any:
+def take_route(site: Choice, /, *args: Any, **kwargs: Any) -> Any:
     """Returns what the branch of this run's route makes of the arguments: the forward of every site."""
     capture = recorder.get()
     if capture is not None:

@@ -25,7 +25,7 @@ class Choice(nn.Module):
     policy: Policy
     branch_names: tuple[str, ...]
 
-    def branch(self, index: int, *args: Any, **kwargs: Any) -> Any:
+    def branch(self, index: int, /, *args: Any, **kwargs: Any) -> Any:
         """Returns what branch ``index`` makes of the site's arguments."""
         raise NotImplementedError
 

@@ -80,7 +80,7 @@ class LayerChoice(Choice):
                 raise
             return getattr(layer, name)
 
-    def branch(self, index: int, *args: Any, **kwargs: Any) -> Any:
+    def branch(self, index: int, /, *args: Any, **kwargs: Any) -> Any:
         """Returns the layer's output (1) or what passes it by (0)."""
         if index == RUN:
             output = self.layer(*args, **kwargs)

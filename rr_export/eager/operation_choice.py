@@ -43,7 +43,7 @@ class OperationChoice(Choice):
         self.policy = checked_policy("OperationChoice", policy, len(named))
         self.branches = nn.ModuleList(named.values())
 
-    def branch(self, index: int, *args: Any, **kwargs: Any) -> Any:
+    def branch(self, index: int, /, *args: Any, **kwargs: Any) -> Any:
         """Returns what branch ``index`` makes of the arguments."""
         return self.branches[index](*args, **kwargs)
 

@@ -40,7 +40,7 @@ class ParameterChoice(Choice):
         self.policy = checked_policy("ParameterChoice", policy, count)
         self.copies = nn.ModuleList(sets)
 
-    def branch(self, index: int, *args: Any, **kwargs: Any) -> Any:
+    def branch(self, index: int, /, *args: Any, **kwargs: Any) -> Any:
         """Returns what the computation with parameter set ``index`` makes of the arguments."""
         return self.copies[index](*args, **kwargs)
 

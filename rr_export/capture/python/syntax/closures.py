@@ -30,7 +30,7 @@ class Closure:
         self.__name__ = self.__qualname__ = getattr(source.node, "name", "<lambda>")
         self.__doc__, self.__module__ = None, frame.space.get("__name__", "")
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Returns what the function gives, interpreted."""
         return self.run(self.source, self.stub(*args, **kwargs), self.frame, self.frame.cells, self.frame.space)
 
