@@ -22,20 +22,22 @@ from rr_export.targets.weight_results import make_all_results
 Routes = Mapping[int, frozenset[int]]  # by site
 JsonStep = dict[str, Any]  # of a program, JSON-ready (runtimes/SPEC.md, section 9)
 
+_NO_SEGMENTS = (
+    "segments ask one site at a time, and no value; use form='routed' (--form routed), or frozen=N (--frozen N)"
+)
+
 
 def split(model: ir.Model, plan: Plan, prefix: str) -> tuple[list[JsonStep], dict[str, ir.Model]]:
     """Returns the program and its static models by file name (``prefix.0.onnx``, ...); the model is consumed.
 
     A value that passes from one file to another has the same name in both. Weights are initializers of every file that
-    reads them, and stay one tensor. A branch that only passes a value on has no file.
+    reads them, and stay one tensor. A branch that only passes a value on has no file. A condition on the input stays an
+    ``If`` in the file that it falls into.
+
+    Raises:
+        PackageError: what a site decides is decided by something else too.
     """
-    for node in ir.traversal.RecursiveGraphIterator(model.graph):
-        if SITE_KEY in node.metadata_props and node.op_type != "If":
-            name = plan.sites[int(node.metadata_props[SITE_KEY])].name
-            raise PackageError(
-                f"site {name!r}: expected branches that one site decides each, got one that several decisions decide "
-                "together; segments cannot ask for several at once, use --form routed or frozen"
-            )
+    _check_sites_decide_alone(model.graph, plan)
     if plan.sites:
         forget_routing(model.graph)
     for node in ir.traversal.RecursiveGraphIterator(model.graph):
@@ -56,6 +58,26 @@ def split(model: ir.Model, plan: Plan, prefix: str) -> tuple[list[JsonStep], dic
     return program, files
 
 
+def _check_sites_decide_alone(graph: ir.Graph, plan: Plan) -> None:
+    """Raises a PackageError where a program of sites alone cannot say which file comes next."""
+    for node in _all_nodes(graph):
+        if SITE_KEY in node.metadata_props and node.op_type != "If":
+            raise PackageError(
+                f"site {_site_of(node, plan)!r}: expected branches that one site decides each, got one that several "
+                f"decisions decide together; {_NO_SEGMENTS}"
+            )
+        inner = [] if SITE_KEY in node.metadata_props else list(_all_nodes(n for body in _bodies(node) for n in body))
+        for site in (other for other in inner if SITE_KEY in other.metadata_props):
+            raise PackageError(
+                f"site {_site_of(site, plan)!r}: expected a site that no condition on the input stands around, got one "
+                f"inside {node.op_type} {node.name!r}; {_NO_SEGMENTS}"
+            )
+
+
+def _site_of(node: ir.Node, plan: Plan) -> str:
+    return plan.sites[int(node.metadata_props[SITE_KEY])].name
+
+
 @dataclass
 class _Segment:
     """Nodes that run together, and the step that runs them."""
@@ -68,6 +90,8 @@ class _Segment:
     def build(self, source: ir.Model, cutter: _Cutter, name: str) -> ir.Model:
         """Returns the nodes as a model of their own; they leave the graph that they are in."""
         inside = {value for node in _all_nodes(self.nodes) for value in node.outputs}
+        for node in _all_nodes(self.nodes):
+            inside |= {value for body in _bodies(node) for value in body.initializers.values()}
         stand_ins: dict[ir.Value, ir.Value] = {}
         weights: list[ir.Value] = []
         for node in _all_nodes(self.nodes):
@@ -150,7 +174,8 @@ class _Cutter:
     def _choose(self, node: ir.Node, routes: Routes) -> list[JsonStep]:
         """The steps of an ``If``: of one branch where the site's routes leave no other, else one that chooses."""
         for other in _all_nodes([node]):  # also bodies that no route leads to
-            self._graphs |= {id(body): body for body in _bodies(other)}
+            if SITE_KEY in other.metadata_props:
+                self._graphs |= {id(body): body for body in _bodies(other)}
         site = int(node.metadata_props[SITE_KEY])
         count = self.plan.sites[site].policy.branches
         leaves = {route: _leaf(node, route) for route in sorted(routes.get(site, range(count)))}
