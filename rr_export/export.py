@@ -20,11 +20,12 @@ from rr_export.eager.code_sites import many_runs
 from rr_export.errors import CaptureError
 from rr_export.lowering import INTERFACES, RESERVED, lower
 from rr_export.lowering.sink import sites_without_if
-from rr_export.parity.golden_cases import golden_cases
+from rr_export.parity.golden_cases import golden_cases, golden_cases_at
 from rr_export.parity.recheck import recheck
 from rr_export.parity.subject import Eager
 from rr_export.passes import place_weights, simplify
 from rr_export.targets import find_target, package
+from rr_export.targets.sizes import check_sizes
 
 PRODUCERS = ("rr-export", "torch", "onnx", "onnxscript", "onnx-ir")
 
@@ -80,7 +81,12 @@ def export(
         with many_runs(model):
             if captured.program is not None:
                 recheck(bundle, eager, gated)
-            bundle.golden = golden_cases(eager, captured.plan)
+            golden = golden_cases(eager, captured.plan)
+            if sizes:
+                check_sizes(bundle.manifest, sizes)
+                axes = {row["name"]: row["shape"] for row in bundle.manifest["inputs"]}
+                golden += golden_cases_at(eager, captured.plan, sizes, axes)
+            bundle.golden = golden
     for name in targets:
         bundle = package(bundle, name, sizes=sizes)
     return bundle

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from rr_export.errors import PackageError
 from rr_export.laws.plan import Plan
 from rr_export.targets.package_request import Arrays, PackageRequest
-from rr_export.targets.sizes import fixed_shape
+from rr_export.targets.sizes import cut_to_sizes
 from rr_runtime.arguments import check_inputs
 from rr_runtime.draws import draws
 from rr_runtime.manifest import Manifest
@@ -48,7 +46,7 @@ def calibration_inputs(request: PackageRequest) -> list[Arrays]:
             checked.append(check_inputs(inputs, declared.inputs, declared.axes))
         except (TypeError, ValueError) as error:
             raise type(error)(f"calibration[{number}]: {error}") from error
-    return [piece for inputs in checked for piece in _windows(inputs, rows, request.sizes)]
+    return [piece for inputs in checked for piece in cut_to_sizes(inputs, rows, request.sizes)]
 
 
 def calibration_runs(feeds: Sequence[Arrays], plan: Plan) -> list[tuple[Arrays, tuple[int, ...]]]:
@@ -69,19 +67,3 @@ def _covering(plan: Plan) -> list[tuple[int, ...]]:
     drawn = [tuple(plan.taken(plan.routes(draws(seed, len(plan.sites)))).tolist()) for seed in range(PATHS)]
     covering = plan.covering()
     return list(dict.fromkeys([*covering, plan.most_probable(), *drawn]))[: max(PATHS, len(covering))]
-
-
-def _windows(inputs: Arrays, rows: Mapping[str, Sequence[int | str]], sizes: Mapping[str, int]) -> list[Arrays]:
-    """Returns the inputs cut into pieces of the fixed sizes, all of them; the last piece starts again at the first."""
-    wanted = {name: fixed_shape(shape, sizes) for name, shape in rows.items()}
-    axes = [
-        (name, axis, size) for name, shape in wanted.items() for axis, size in enumerate(shape) if isinstance(size, int)
-    ]
-    pieces = max((-(-inputs[name].shape[axis] // size) for name, axis, size in axes if size), default=1)
-    found: list[Arrays] = []
-    for piece in range(pieces):
-        cut = dict(inputs)
-        for name, axis, size in axes:
-            cut[name] = np.take(cut[name], (piece * size + np.arange(size)) % inputs[name].shape[axis], axis=axis)
-        found.append(cut)
-    return found

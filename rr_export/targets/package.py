@@ -13,6 +13,7 @@ from rr_export.targets.calibration_inputs import calibration_inputs
 from rr_export.targets.file_format import in_format
 from rr_export.targets.forms import Form, make_form
 from rr_export.targets.frozen_paths import Metric
+from rr_export.targets.golden_runs import golden_runs
 from rr_export.targets.marks import mark_sites
 from rr_export.targets.package_request import Arrays, PackageRequest
 from rr_export.targets.precision import in_precision
@@ -35,7 +36,8 @@ def package(
 ) -> Bundle:
     """Returns the bundle with one more target; its own model and its other targets stay, over the same weights.
 
-    Made from the bundle alone: the PyTorch model and its source are not needed.
+    Made from the bundle alone: the PyTorch model and its source are not needed. Where no golden case fits the target,
+    runs of the bundle's own model at the target's sizes are added to them.
 
     Args:
         bundle: a bundle with a routed model.
@@ -79,7 +81,8 @@ def package(
     made = in_format(made, request)
     _check_files(made, request)
     files = TargetFiles(_about(made, request), made.models)
-    return replace(bundle, targets={**bundle.targets, request.name: files}, parity=None, path=None)
+    golden = [*bundle.golden, *golden_runs(request, files.about)]
+    return replace(bundle, targets={**bundle.targets, request.name: files}, golden=golden, parity=None, path=None)
 
 
 def _check_files(made: Form, request: PackageRequest) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from rr_export.passes import simplify
 from rr_runtime.manifest import symbols
@@ -54,6 +56,30 @@ def fix_sizes(model: ir.Model, sizes: Mapping[str, int]) -> bool:
 def fixed_shape(shape: Sequence[int | str | None], sizes: Mapping[str, int]) -> list[int | str | None]:
     """Returns the shape with the sizes put in, also into expressions of them."""
     return [_evaluate(size, sizes) for size in shape]
+
+
+def cut_to_sizes(
+    inputs: Mapping[str, NDArray[Any]], rows: Mapping[str, Sequence[int | str]], sizes: Mapping[str, int]
+) -> list[dict[str, NDArray[Any]]]:
+    """Returns the inputs cut into pieces of the fixed sizes, all of them; the last piece starts again at the first.
+
+    Args:
+        inputs: arrays by input name.
+        rows: the shape of each input, as the manifest says it.
+        sizes: sizes of symbolic axes, by name.
+    """
+    wanted = {name: fixed_shape(shape, sizes) for name, shape in rows.items()}
+    axes = [
+        (name, axis, size) for name, shape in wanted.items() for axis, size in enumerate(shape) if isinstance(size, int)
+    ]
+    pieces = max((-(-inputs[name].shape[axis] // size) for name, axis, size in axes if size), default=1)
+    found: list[dict[str, NDArray[Any]]] = []
+    for piece in range(pieces):
+        cut = dict(inputs)
+        for name, axis, size in axes:
+            cut[name] = np.take(cut[name], (piece * size + np.arange(size)) % inputs[name].shape[axis], axis=axis)
+        found.append(cut)
+    return found
 
 
 def _evaluate(size: int | str | None, sizes: Mapping[str, int]) -> int | str | None:

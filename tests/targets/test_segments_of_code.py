@@ -24,7 +24,7 @@ class Layers(nn.Module):
 
 class DrawInCondition(Layers):
     def forward(self, x: Tensor) -> Tensor:
-        if x.mean() > 0:
+        if x.mean() > 0:  # noqa: SIM102
             if random.random() < 0.5:
                 x = self.a(x)
         return self.b(x)
@@ -62,8 +62,8 @@ class DrawUntilCondition(Layers):
 
 class DrawInConditionInDraw(Layers):
     def forward(self, x: Tensor) -> Tensor:
-        if random.random() < 0.5:
-            if x.mean() > 0:
+        if random.random() < 0.5:  # noqa: SIM102
+            if x.mean() > 0:  # noqa: SIM102
                 if random.random() < 0.5:
                     x = self.a(x)
         return self.b(x)

@@ -20,7 +20,7 @@ def check_golden(bundle: Bundle, target: Target | None, run: Callable[..., Resul
     """Returns how many recorded runs `run` repeated: the same path and, within the tolerances, outputs.
 
     Integers and bools must be equal, NaN and infinities in the same places. Runs on paths that a frozen target does not
-    have are left out.
+    have, and at other sizes than those that a target fixes, are left out.
 
     Args:
         bundle: the bundle that the cases come from.
@@ -41,6 +41,13 @@ def check_golden(bundle: Bundle, target: Target | None, run: Callable[..., Resul
         )
     arrays = _load(bundle)
     cases = dict(enumerate(manifest.golden))
+    if target is not None and target.sizes:
+        cases = {number: case for number, case in cases.items() if _has_sizes(bundle, target, arrays, number)}
+        if not cases:
+            raise RuntimeFailure(
+                f"{bundle.path}: expected golden cases at the sizes {dict(target.sizes)} of target {target.name!r}, "
+                "got none; verify it with rr_export, or package it again"
+            )
     if target is not None and target.form == "frozen":
         packaged = {frozen.path for frozen in target.paths}
         cases = {
@@ -120,6 +127,17 @@ def _load(bundle: Bundle) -> dict[str, NDArray[Any]]:
             return {key: archive[key] for key in archive.files}
     except Exception as error:  # numpy, zipfile and zlib each have their own
         raise BundleError(f"{file}: expected arrays, got {type(error).__name__}: {error}; export again") from error
+
+
+def _has_sizes(bundle: Bundle, target: Target, arrays: dict[str, NDArray[Any]], number: int) -> bool:
+    """Tells whether a recorded run's inputs have the sizes that a target fixes; damaged ones are looked at later."""
+    inputs = _side(arrays, f"{number}/input/")
+    return all(
+        target.sizes.get(name, size) == size if isinstance(name, str) else True
+        for tensor in bundle.manifest.inputs
+        if tensor.name in inputs
+        for name, size in zip(tensor.shape, inputs[tensor.name].shape, strict=False)
+    )
 
 
 def _check_case(

@@ -1,0 +1,100 @@
+"""Every target has golden cases that it can run: at its sizes, on a path that it has."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import rr_export as rr
+from rr_runtime import RuntimeFailure, Session
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = rr.LayerChoice(nn.Linear(8, 8), 0.5), rr.LayerChoice(nn.Linear(8, 8), 0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(self.first(x))
+
+
+class Picked(Net):
+    """Its second input names rows of the first, of which there are fewer where the batch is cut."""
+
+    def forward(self, x: Tensor, rows: Tensor) -> Tensor:
+        return self.second(self.first(x))[rows]
+
+
+def exported(rows: int = 4, **options: object) -> tuple[nn.Module, Tensor, rr.Bundle]:
+    torch.manual_seed(0)
+    model, x = Net().eval(), torch.randn(rows, 8)
+    return model, x, rr.export(model, (x,), dynamic_shapes={"x": {0: "batch"}}, **options)  # type: ignore[arg-type]
+
+
+def test_bug_the_golden_cases_of_a_fixed_size_run(tmp_path: Path) -> None:
+    model, x, bundle = exported(target=["qnn", "cuda"], sizes={"batch": 1})
+    folder = bundle.save(tmp_path / "bundle")
+    assert Session(folder, target="qnn").check() == Session(folder, target="cuda").check() == 3
+    assert Session(folder, target="default").check() == len(bundle.golden) == 6
+    case = bundle.golden[3]
+    with rr.forced(model, list(case.taken)), torch.no_grad():  # the model's own answers, not the file's
+        np.testing.assert_array_equal(case.outputs["output"], model(x[:1]).numpy())
+
+
+@pytest.mark.parametrize("interface", ["explicit", "standalone"])
+def test_a_bundle_from_disk_gets_runs_at_each_targets_sizes(interface: str, tmp_path: Path) -> None:
+    model, x, bundle = exported(interface=interface)
+    bundle.save(tmp_path / "first")
+    loaded = rr.load(tmp_path / "first")
+    for name, size in (("one", 1), ("six", 6)):
+        loaded = rr.package(loaded, "qnn", sizes={"batch": size}, name=name)
+    loaded = rr.package(loaded, "nnapi", sizes={"batch": 6})
+    folder = loaded.save(tmp_path / "second", only=["one", "six", "nnapi"])
+    assert len(loaded.golden) == 9
+    assert [Session(folder, target=name).check() for name in ("one", "six", "nnapi")] == [3, 3, 3]
+    case = loaded.golden[-1]
+    with rr.forced(model, list(case.taken)), torch.no_grad():
+        expected = model(x[torch.arange(6) % 4]).numpy()
+    np.testing.assert_allclose(case.outputs["output"], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_wrong_run_at_the_targets_sizes_is_found(tmp_path: Path) -> None:
+    *_, bundle = exported(target="qnn", sizes={"batch": 1})
+    golden = list(bundle.golden)
+    golden[3] = replace(golden[3], outputs={"output": golden[3].outputs["output"] + 1})
+    folder = replace(bundle, golden=golden).save(tmp_path / "bundle")
+    with pytest.raises(RuntimeFailure, match=r"golden case 3: output 'output': expected .* got"):
+        Session(folder, target="qnn").check()
+
+
+def test_frozen_paths_that_were_not_recorded_get_a_run(tmp_path: Path) -> None:
+    *_, bundle = exported()
+    missing = next(path for path in bundle.plan.paths() if all(case.taken != path for case in bundle.golden))
+    made = rr.package(bundle, "cpu", frozen=1, best=lambda path: path == missing, sizes={"batch": 2})
+    assert Session(made.save(tmp_path / "bundle"), target="cpu").check() == 1
+    assert [len(case.inputs["x"]) for case in made.golden] == [4, 4, 4, 2, 2, 2, 2]
+
+
+def test_older_bundles_without_runs_at_a_size_say_so(tmp_path: Path) -> None:
+    *_, bundle = exported(target="qnn", sizes={"batch": 1})
+    folder = replace(bundle, golden=bundle.golden[:3]).save(tmp_path / "bundle")
+    with pytest.raises(RuntimeFailure, match=r"expected golden cases at the sizes {'batch': 1} of target 'qnn', got"):
+        Session(folder, target="qnn").check()
+
+
+def test_inputs_that_cannot_be_cut_are_a_warning() -> None:
+    bundle = rr.export(
+        Picked().eval(), (torch.randn(4, 8), torch.tensor([3, 0])), dynamic_shapes={"x": {0: "batch"}, "rows": None}
+    )
+    with pytest.warns(UserWarning, match="package: expected golden cases that can be cut or repeated .* got"):
+        made = rr.package(bundle, "cuda", sizes={"batch": 2})
+    assert len(made.golden) == 3
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(rr.package(bundle, "cuda", sizes={"batch": 5}).golden) == 6
