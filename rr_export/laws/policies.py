@@ -16,6 +16,9 @@ from numpy.typing import ArrayLike, NDArray
 
 LEAST = 2.0**-24  # draws are multiples of it; what is less likely could never be drawn
 SUM_TOLERANCE = 1e-6
+LAW_TOLERANCE = (
+    2.0**-23
+)  # float32 thresholds: the most by which a branch's probability in a file may differ from its plan's
 
 
 @dataclass(frozen=True, eq=False)

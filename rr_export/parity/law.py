@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from rr_export.eager.blocks import recorded
 from rr_export.laws.plan import Plan
+from rr_export.laws.policies import LAW_TOLERANCE
 from rr_export.lowering.deciding_slice import RoutingSlice, threshold_failures
+from rr_export.parity.code_laws import code_law_failures
 from rr_export.parity.compare import Arrays
 from rr_export.parity.random_node import FirstRuns
 from rr_export.parity.report import Check
@@ -23,7 +25,6 @@ from rr_export.parity.terms import Terms
 from rr_runtime.draws import fresh_seed
 
 FALSE_ALARM = 1e-6  # of one whole verification
-LAW_TOLERANCE = 2.0**-23  # float32 thresholds: the most by which a branch's probability may differ from the plan's
 OS_RUNS, LONG_RUNS, EAGER_RUNS, WHOLE_RUNS = 10_000, 10_000, 5_000, 16
 
 
@@ -32,7 +33,8 @@ def check_law(
 ) -> Check:
     """Compares marginals, pairs of sites and kept counts with the plan, for every source of routes.
 
-    Without an eager model its own free draws are no source. ``drawn`` waits for first runs by the random node.
+    Without an eager model its own free draws are no source; where its own code draws, the laws that it gives its draws
+    are compared with the plan exactly. ``drawn`` waits for first runs by the random node.
     """
     if file.interface == "plain":
         return Check("law", None, "a model without sites has no law")
@@ -60,7 +62,8 @@ def check_law(
             "runs": len(latent),
             "frequencies": [f.round(6).tolist() for f in _frequencies(plan, latent)],
         }
-    failures += _eager_runs(eager, plan) if eager is not None else []
+    if eager is not None:
+        failures += _eager_runs(eager, plan) + code_law_failures(eager, file, terms.comparison())
     failures += _whole_runs(file, routing, inputs) + threshold_failures(plan, routing)
     runs_text = ", ".join(f"{name}: {len(latent)}" for name, latent in latents.items())
     return Check(

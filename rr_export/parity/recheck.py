@@ -1,8 +1,9 @@
 """What export makes sure of where a model's own code decides: the file and the code are the same on the example.
 
-Every path is taken by both (a covering set where there are many), free runs of the code must take paths that the file
-has, also on other numbers, and conditions on the input are turned both ways: in a copy of the file they are inputs, in
-the code they are told.
+Every path is taken by both (a covering set where there are many), by draws at either end of their intervals, and the
+laws that the code gives its draws are the file's. Free runs of the code must take paths that the file has, also on
+other numbers. Conditions on the input are turned both ways: in a copy of the file they are inputs, in the code they are
+told.
 """
 
 from __future__ import annotations
@@ -24,11 +25,12 @@ from rr_export.capture.python.own_code import turned_gates
 from rr_export.errors import CaptureError, RunError
 from rr_export.lowering.deciding_slice import cut_at_path
 from rr_export.lowering.sink import GATE_KEY
+from rr_export.parity.code_laws import CodeLaws
 from rr_export.parity.compare import Comparison
 from rr_export.parity.paths import paths_to_compare
 from rr_export.parity.subject import Eager, File, forcing_feeds
 
-MOST_PATHS, FREE_RUNS, CHANGED_RUNS, GATED_PATHS, MOST_TURNS = 64, 16, 4, 6, 16
+FREE_RUNS, CHANGED_RUNS, GATED_PATHS, MOST_TURNS = 16, 4, 6, 16
 
 
 def recheck(bundle: Bundle, eager: Eager, gated: ir.Model | None) -> None:
@@ -44,24 +46,38 @@ def recheck(bundle: Bundle, eager: Eager, gated: ir.Model | None) -> None:
     """
     tolerances = bundle.manifest["tolerances"]
     comparison = Comparison(tolerances["rtol"], tolerances["atol"])
+    laws = CodeLaws(eager, bundle.plan)
     try:
         with streams_kept(), bundle.folder() as folder:
             file = File(folder, bundle)
-            for path in paths_to_compare(bundle.plan, MOST_PATHS)[0]:
-                _compare(comparison, f"path {list(path)}", eager.on_path(path), file.on_path(eager.inputs, path))
-            for run in range(FREE_RUNS):
-                found = eager.free_run()
-                _compare(comparison, f"free run {run}", found, file.on_path(eager.inputs, found.path.tolist()))
-            _change_inputs(comparison, eager, file)
+            laws.compare(eager, file, comparison)
+            with laws.watching():
+                for run in range(FREE_RUNS):
+                    found = eager.free_run()
+                    _compare(comparison, f"free run {run}", found, file.on_path(eager.inputs, found.path.tolist()))
+                _change_inputs(comparison, eager, file)
         if gated is not None:
-            _turn_gates(comparison, eager, bundle, gated)
+            with laws.watching():
+                _turn_gates(comparison, eager, bundle, gated)
     except RunError as error:
+        _refuse_laws(laws.failures)
         raise CaptureError(f"export: expected code that decides the same way when it runs again: {error}") from error
+    _refuse_laws(laws.failures)
     if comparison.failures:
+        _refuse_laws(laws.suspects)
         raise CaptureError(
             "export: expected the captured code to be the same as the model, got differences: "
             f"{'; '.join(comparison.failures[:3])}; the code does something that was not captured: write the decision "
             "plainly, or put it into rr.OperationChoice or rr.LayerChoice"
+        )
+
+
+def _refuse_laws(differences: Sequence[str]) -> None:
+    """Raises where the law of a draw is another in the code than in the file."""
+    if differences:
+        raise CaptureError(
+            f"{differences[0]}; what the law is made of is changed in a way that was not captured: keep it in local "
+            "names, or compute it anew from the decisions"
         )
 
 

@@ -54,6 +54,7 @@ class Decision:
         made: under which earlier decisions it is made at all.
         asked: under which earlier decisions a branch depends on it.
         cuts: between the intervals that some branch tells apart.
+        falling: of a draw that is compared with what depends on another decision: it is below where it lies high.
         tensor: of a gate: bool [], its outcome, False where it is not asked.
     """
 
@@ -64,6 +65,7 @@ class Decision:
     site: Choice | None = None
     asked: dd.Diagram = dd.FALSE
     cuts: set[float] = field(default_factory=set)
+    falling: bool = False
     tensor: Any = None
 
     def laws(self) -> list[Law]:

@@ -147,7 +147,8 @@ class Drawing:
         if decision.cuts or not isinstance(decision.law, dd.Leaf):
             self._whereabouts.refuse("a draw that is compared once", "one compared with several numbers", "draw anew")
         share = dd.apply(lambda n: min(max((float(n) - draw.offset) / draw.scale, 0.0), 1.0), bound)
-        if draw.scale < 0:
+        decision.falling = draw.scale < 0
+        if decision.falling:
             share = dd.apply(lambda s: 1 - s, share)
         decision.law = dd.apply(lambda s: Law((s, 1 - s), (0, 1)), share)
         self._use_law(decision.law)

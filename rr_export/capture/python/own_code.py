@@ -6,8 +6,9 @@ is met in the order that the survey saw; a call that it did not see there is an 
 
 from __future__ import annotations
 
+import functools
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -15,19 +16,21 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-import numpy as np
 import torch
 from torch import nn
 from torch.utils.weak import WeakIdKeyDictionary
 
 from rr_export.capture.python import diagram as dd
 from rr_export.capture.python.conclude import Program
-from rr_export.capture.python.decisions import Decision, is_between
+from rr_export.capture.python.decisions import is_between
 from rr_export.capture.python.detect import modules_of
+from rr_export.capture.python.given_laws import watch_run
 from rr_export.capture.python.intercepting import COND, called_in_place, intercepted, stand_ins
 from rr_export.capture.python.random_functions import IN_PLACE, Asked, Law, reading
+from rr_export.capture.python.told_numbers import ToldNumber, drawn_values, is_told
 from rr_export.capture.python.training import routed_in_training
 from rr_export.capture.python.varied import Varied
+from rr_export.capture.python.watched_numbers import WatchedFloat, WatchedTensors
 from rr_export.eager.code_sites import CodeRun, CodeSite
 from rr_export.errors import RunError
 from rr_export.laws.plan import Plan
@@ -104,7 +107,10 @@ class _Walk:
         self.positions: dict[int, float] = {}
         self.drawn = Varied()  # what is made of draws
         self.outcomes = WeakIdKeyDictionary()  # of conditions that were asked, by the tensors that they are
+        self.waiting: dict[int, tuple[Law, Any]] = {}  # draws whose outcome a later decision says
+        self.tensors = WatchedTensors()
         self.next = 0
+        self.given = watch_run(self.positions)
 
     def expect(self) -> int | None:
         """Returns the next decision that is made after those so far."""
@@ -139,32 +145,53 @@ class _Walk:
         if asked is None or asked.laws is None:
             return function(*args, **kwargs)
         numbers = [self._meet("draw") for _ in asked.laws]
+        self.given.laws.update(zip(numbers, asked.laws, strict=True))
         sites = [self.code.site(n) for n in numbers]
         routes = [None if s is None else self.run.route_of(s) for s in sites]
-        if all(r is None for r in routes):
+        if all(r is None for r in routes) and not is_told():
             result = function(*args, **kwargs)
-            for number, law, value in zip(numbers, asked.laws, _values(result, asked), strict=True):
-                self.positions[number] = self._position(number, law, value)
+            for number, law, value in zip(numbers, asked.laws, drawn_values(result, asked), strict=True):
+                self._place(number, law, value)
             return result
         values = []
-        for number, law, site, route in zip(numbers, asked.laws, sites, routes, strict=True):
-            position = _drawn_position(law) if site is None or route is None else self._middle(number, law, route)
-            self.positions[number] = position
-            values.append(_number(law, position, self.decisions[number]))
+        for number, law, route in zip(numbers, asked.laws, routes, strict=True):
+            told = ToldNumber(self.decisions[number], law, self._known(number))
+            self.positions[number], value = told.free(asked) if route is None else told.of_route(route, asked)
+            values.append(self._watched(number, law, value, asked))
         result = asked.make(values)
-        return args[0].copy_(result) if function in IN_PLACE else result
+        result = args[0].copy_(result) if function in IN_PLACE else result
+        if isinstance(result, torch.Tensor) and result.numel() == 1 and asked.laws[0].probabilities is None:
+            self.tensors.add(result, functools.partial(self._compared, numbers[0]), asked.laws[0])
+        return result
 
-    def _position(self, number: int, law: Law, value: Any) -> float:
-        """Where a number that was drawn lies on the axis of its decision."""
-        decision = self.decisions[number]
-        if law.probabilities is not None:
-            same = [i for i, v in enumerate(law.values) if v is value]
-            return float((same or [i for i, v in enumerate(law.values) if v == value])[0])
-        position = (float(value) - law.offset) / law.scale
-        if not _compared(decision):
-            return position
-        share = dd.at(decision.law, self.positions).probabilities[0]
-        return float(not (position < share if law.scale > 0 else position > 1 - share))
+    def _watched(self, number: int, law: Law, value: Any, asked: Asked) -> Any:
+        """A number that is drawn, as one that tells what it is compared with where it is a plain one."""
+        if law.probabilities is not None or not law.scale or asked.like == "torch":
+            return value
+        return WatchedFloat(value, functools.partial(self._compared, number), law.scale, law.offset)
+
+    def _compared(self, number: int, position: float) -> None:
+        self.given.compared.setdefault(number, set()).add(position)
+
+    def _known(self, number: int) -> dict[int, float]:
+        """The positions of decisions, of those too that the law of a draw depends on and that are told already."""
+        known = dict(self.positions)
+        for parent in dd.decisions(self.decisions[number].law) - known.keys():
+            site = self.code.site(parent)
+            route = None if site is None else self.run.route_of(site)
+            if route is not None:
+                known[parent] = [0.0, *sorted(self.decisions[parent].cuts)][route]
+        return known
+
+    def _place(self, number: int, law: Law, value: Any) -> None:
+        """Finds where a number that the code drew itself lies, as soon as the decision is made that says it."""
+        position = ToldNumber(self.decisions[number], law, self.positions).position_of(value)
+        if position is None:
+            self.waiting[number] = law, value
+            return
+        self.positions[number] = position
+        for other in [n for n in self.waiting if n != number]:
+            self._place(other, *self.waiting.pop(other))
 
     def _meet(self, kind: str) -> int:
         number, frame = self.expect(), _author()
@@ -181,17 +208,6 @@ class _Walk:
             f"model: expected {expected}, got {got}; the model's code does not run as it did when it was traced: call "
             "rr.plan_of(model, args) with these arguments"
         )
-
-    def _middle(self, number: int, law: Law, route: int) -> float:
-        """A position in the interval of a route that the law can have."""
-        decision = self.decisions[number]
-        discrete = _outcomes(law, decision)
-        edges = [0.0, *sorted(decision.cuts), float(discrete) if discrete else 1.0]
-        low, high = edges[route], edges[route + 1]
-        if not discrete:
-            return (low + high) / 2
-        weights = _weights(law, decision)[int(low) : int(high)]
-        return low + float(np.argmax(weights))
 
     def condition(self, natural: bool, line: int, file: str) -> bool:
         """Returns how a condition on the input goes in this run."""
@@ -210,6 +226,7 @@ class _Walk:
         """After a function of torch: returns its result, or how a condition on the input goes in this run."""
         self.varied.told(function, args, kwargs, result)
         self.drawn.told(function, args, kwargs, result)
+        self.tensors.told(function, args)
         if function not in _READS:
             return result
         asked = args[0]
@@ -238,45 +255,6 @@ class _Walk:
             site = self.code.site(number)
             if site is not None and number in self.positions:
                 self.run.took(site, sum(cut <= self.positions[number] for cut in decision.cuts))
-
-
-def _compared(decision: Decision) -> bool:
-    """Whether a uniform draw is compared once with what depends on another decision: it has two outcomes then."""
-    return isinstance(decision.law, dd.Node) and bool(decision.laws()[0].values == (0, 1))
-
-
-def _outcomes(law: Law, decision: Decision) -> int:
-    if law.probabilities is not None:
-        return len(law.probabilities)
-    return 2 if _compared(decision) else 0
-
-
-def _weights(law: Law, decision: Decision) -> Sequence[float]:
-    return law.probabilities if law.probabilities is not None else (1.0,) * _outcomes(law, decision)
-
-
-def _number(law: Law, position: float, decision: Decision) -> Any:
-    """The number that lies at a position of a law."""
-    if law.probabilities is not None:
-        return law.values[int(position)]
-    if _compared(decision):
-        # outcome 0 is to lie below whatever it is compared with: it lies beyond either end
-        return law.offset + abs(law.scale) * (-2.0 if position < 1 else 2.0)
-    return law.offset + law.scale * position
-
-
-def _drawn_position(law: Law) -> float:
-    if law.probabilities is None:
-        return float(torch.rand((), dtype=torch.float64))
-    return float(
-        np.searchsorted(np.cumsum(law.probabilities)[:-1], float(torch.rand((), dtype=torch.float64)), "right")
-    )
-
-
-def _values(result: Any, asked: Asked) -> list[Any]:
-    if isinstance(result, torch.Tensor | np.ndarray):
-        return list(result.reshape(-1).tolist())
-    return list(result) if asked.like == "list" else [result]
 
 
 def _author() -> FrameType:
