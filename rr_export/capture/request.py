@@ -15,6 +15,7 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from rr_export.capture.dynamic_axes import Bounds, Dims, bounds_of, named_axes
+from rr_export.capture.inference_mode import outside_inference_mode
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +120,7 @@ def bind(
         raise TypeError(f"export: expected args to be a tuple, got {type(args).__name__}; write (x,) for one input")
     if not isinstance(kwargs, Mapping | None):
         raise TypeError(f"export: expected kwargs to be a dict, got {type(kwargs).__name__}; write {{'x': x}}")
-    kwargs = dict(kwargs or {})
+    args, kwargs = outside_inference_mode((args, dict(kwargs or {})))
     signature = inspect.signature(model.forward)
     try:
         bound = signature.bind(*args, **kwargs).arguments

@@ -20,6 +20,7 @@ import torch.fx.traceback
 
 from rr_export.capture.captured_model import Captured
 from rr_export.capture.dynamic_axes import suggested_bounds
+from rr_export.capture.inference_mode import left_inference_mode
 from rr_export.capture.kept_tables import tables_kept
 from rr_export.capture.naming import name_graph, name_weights, signature_of
 from rr_export.capture.python.conclude import Program, asked_route, conclude, decided_calls
@@ -60,7 +61,7 @@ def capture(request: Request, *, opset: int = 20, training: Collection[str] | No
     """
     _check(request, opset)
     warn_of_untested_torch()
-    with _one_at_a_time:
+    with _one_at_a_time, left_inference_mode(request.model):
         surveyed = _survey(request, training)
         with warnings.catch_warnings(), only_errors(_CHATTY), tables_kept(), torch.no_grad():
             # torch 2.13 warns from inside its own exporter about its own deprecations
@@ -88,7 +89,7 @@ def trace_plan(request: Request, *, training: Collection[str] | None = ()) -> Pl
         training: paths of modules whose training routes are kept; None: all that have any.
     """
     warn_of_untested_torch()
-    with _one_at_a_time:
+    with _one_at_a_time, left_inference_mode(request.model):
         _survey(request, training)
     code = code_of(request.model)
     if code is not None:

@@ -39,7 +39,7 @@ def lower(captured: Captured, *, interface: str = "explicit") -> ir.Model:
         raise ValueError(f"interface: expected one of {', '.join(INTERFACES)}, got {interface!r}; choose one")
     model, plan = captured.model, captured.plan
     ir_passes.InlinePass()(model)
-    if captured.calls:
+    if captured.calls or plan.sites:
         if plan.sites:
             _check_names(model.graph)
         _check_deterministic(model.graph)

@@ -1,6 +1,6 @@
 """``torch.cond`` written by the user, alone, next to sites and next to Python draws.
 
-Alone and next to sites it stays what torch makes of it; next to draws it is a gate, as any condition on the input.
+It is a gate, as any condition on the input: its sides may return what they were given, and make tensors of their own.
 """
 
 from __future__ import annotations
@@ -55,6 +55,15 @@ class CondNested(nn.Module):
             return torch.cond(x.max() > 1, lambda t: t / 2, lambda t: t * 3, (x,))
 
         return torch.cond(x.sum() > 0, inner, lambda t: -t, (x,))
+
+
+class CondPassesOn(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cond(x.sum() > 0, lambda t: t, lambda t: self.layer(t) * torch.arange(WIDTH), (x,))
 
 
 class TwoConds(nn.Module):
@@ -168,15 +177,16 @@ class CondOnDraw(nn.Module):
 POSITIVE, NEGATIVE = example(shift=3.0), example(shift=-3.0)
 
 CASES = [
-    case("conds/block", CondBlock, 1, POSITIVE),
-    case("conds/block_closed", CondBlock, 1, NEGATIVE),
-    case("conds/lambdas", CondLambdas, 1, NEGATIVE),
-    case("conds/methods", CondMethods, 1, POSITIVE, NEGATIVE),
-    case("conds/nested", CondNested, 1, POSITIVE),
-    case("conds/two", TwoConds, 1, POSITIVE),
-    case("conds/and_layer_choice", CondAndLayerChoice, 2, POSITIVE, default=True),
-    case("conds/after_operation_choice", CondAfterOperationChoice, 3, POSITIVE),
-    case("conds/in_site", CondInSite, 2, NEGATIVE),
+    case("conds/block", CondBlock, 1, POSITIVE, gates=1),
+    case("conds/block_closed", CondBlock, 1, NEGATIVE, gates=1),
+    case("conds/lambdas", CondLambdas, 1, NEGATIVE, gates=1),
+    case("conds/methods", CondMethods, 1, POSITIVE, NEGATIVE, gates=1),
+    case("conds/nested", CondNested, 1, POSITIVE, gates=2),
+    case("conds/passes_on", CondPassesOn, 1, NEGATIVE, gates=1),
+    case("conds/two", TwoConds, 1, POSITIVE, gates=2),
+    case("conds/and_layer_choice", CondAndLayerChoice, 2, POSITIVE, gates=1, default=True),
+    case("conds/after_operation_choice", CondAfterOperationChoice, 3, POSITIVE, gates=1),
+    case("conds/in_site", CondInSite, 2, NEGATIVE, gates=1),
     case("conds/and_draw", CondAndDraw, 2, POSITIVE, gates=1),
     case("conds/in_branch", CondInBranch, 2, POSITIVE, gates=1),
     case("conds/in_loop", CondInLoop, 4, POSITIVE, gates=3),

@@ -306,6 +306,27 @@ class ReusedGate(Gated):
         return self.layers[0](x) if both or not loud else x
 
 
+# Adaptive computation: the condition is first asked of what no input has touched yet.
+class Halting(Gated):
+    def forward(self, x: Tensor) -> Tensor:
+        halted = torch.zeros(x.shape[0])
+        for _ in range(3):
+            if not (halted < 1).any():
+                break
+            halted = halted + self.layers[0](x).sigmoid().mean(-1)
+            x = self.layers[1](x).tanh()
+        return x
+
+
+class HaltingWhile(Gated):
+    def forward(self, x: Tensor) -> Tensor:
+        total, turns = torch.zeros(()), 0
+        while total < 1 and turns < 3:
+            total = total + self.layers[0](x).sigmoid().mean()
+            x, turns = self.layers[1](x).tanh(), turns + 1
+        return x
+
+
 POSITIVE, NEGATIVE = example(shift=3.0), example(shift=-3.0)
 
 CASES = [
@@ -335,6 +356,8 @@ CASES = [
     case("gates/coin_or", CoinOrGate, 2, NEGATIVE, gates=1),
     case("gates/while", WhileGate, 1, POSITIVE, gates=3),
     case("gates/while_and_coin", WhileGateAndCoin, 3, POSITIVE, gates=2),
+    case("gates/halting", Halting, 1, gates=2, default=True),
+    case("gates/halting_while", HaltingWhile, 1, gates=3),
     case("gates/integer", IntegerGate, 1, torch.tensor([[1, 2], [3, 9]]), torch.tensor(2), gates=2),
     case("gates/size", SizeCondition, 2),
     case("gates/flag", GateFlag, 1, POSITIVE, gates=1),

@@ -12,7 +12,7 @@ from rr_export.capture.python.branching import Branching
 from rr_export.capture.python.drawing import Drawing
 from rr_export.capture.python.effects import Effects
 from rr_export.capture.python.frames import Stack
-from rr_export.capture.python.intercepting import COND, cond_arguments, original_of
+from rr_export.capture.python.intercepting import ASKS_FOR_CAPTURE, COND, cond_arguments, original_of
 from rr_export.capture.python.known_numbers import KnownNumbers
 from rr_export.capture.python.lifting import CALLEE, Lifter, Method
 from rr_export.capture.python.random_functions import reading, regularises, sample
@@ -61,6 +61,8 @@ class NativeCalls:
         if (original is not function or reading(original) is not None) and not regularises(original):
             return self.draw(original, args, kwargs)
         self._effects.check_call(function)
+        if function in ASKS_FOR_CAPTURE:
+            return False
         if function in (globals, locals):
             return self._stack.names(function is globals)
         if self._numbers.replaying and isinstance(function, type) and issubclass(function, Distribution):

@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from rr_export.capture.python import heap
-from rr_export.capture.python.intercepting import COND, called_in_place, intercepted
+from rr_export.capture.python.intercepting import ASKS_FOR_CAPTURE, called_in_place, intercepted
 from rr_export.capture.python.random_functions import GENERATORS, GLOBAL_GENERATORS, REGULARISING
 from rr_export.capture.python.source_code import is_library_code, is_library_file
 from rr_export.capture.python.training import routed_in_training
@@ -34,6 +34,7 @@ from rr_export.errors import CaptureError, RunError
 logger = logging.getLogger(__name__)
 
 _READS = (torch.Tensor.__bool__, torch.Tensor.item, torch.Tensor.__float__, torch.Tensor.__int__)
+_ASKING = {function.__code__ for function in ASKS_FOR_CAPTURE}
 _PASSED_ON = frozenset({"random", "secrets", "uuid", "os", "numpy"})  # their callers are who drew
 
 
@@ -42,7 +43,8 @@ class _Seen:
     """What a run showed.
 
     Attributes:
-        decided: a random function was called, or a number was read out of a tensor.
+        decided: a random function was called, a number was read out of a tensor, or code of the author's own asked
+            whether it is captured.
         foreign: where something was drawn that cannot be followed, and what.
     """
 
@@ -52,9 +54,9 @@ class _Seen:
 
     def call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A random function is called."""
-        # torch.cond alone is exported by torch; dropout that is off draws nothing
+        # dropout that is off draws nothing
         quiet = function in REGULARISING and REGULARISING[function](_no_numbers, *args, **kwargs) is None
-        self.decided |= function is not COND and not quiet
+        self.decided |= not quiet
         return called_in_place(function, args, kwargs)
 
     def read(self, function: Any, args: Any, kwargs: Any, result: Any) -> Any:
@@ -65,7 +67,9 @@ class _Seen:
         return result
 
     def profile(self, frame: FrameType, event: str, called: Any) -> None:
-        """A function written in C is called: is it a source of randomness that cannot be followed?"""
+        """Does a call ask whether it is captured? Is one of C a source of randomness that cannot be followed?"""
+        if event == "call" and frame.f_code in _ASKING and frame.f_back is not None:
+            self.decided |= not is_library_code(frame.f_back.f_code) and _home(frame.f_back) != "rr_export"
         if event != "c_call" or self.foreign is not None:
             return
         owner, name = getattr(called, "__self__", None), getattr(called, "__name__", "")

@@ -24,6 +24,15 @@ _RESEEDS = {
     np.random: ("seed", "set_state", "default_rng"),
 }
 COND = torch.cond
+# functions by which code asks whether it is captured; it is to do what it does when it is not
+ASKS_FOR_CAPTURE = (
+    torch.compiler.is_compiling,
+    torch.compiler.is_dynamo_compiling,
+    torch.compiler.is_exporting,
+    torch.jit.is_tracing,
+    torch.jit.is_scripting,
+    torch.onnx.is_in_onnx_export,
+)
 
 
 Handler = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]

@@ -232,7 +232,7 @@ class _Walk:
         asked = args[0]
         if asked in self.outcomes:
             return self.outcomes[asked]
-        if (asked in self.drawn and asked not in self.varied) or not self._awaits_gate():
+        if asked not in self.varied or not self._awaits_gate():
             return result
         if isinstance(result, bool):
             frame = _author()
