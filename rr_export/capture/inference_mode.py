@@ -1,4 +1,4 @@
-"""Inference mode, left while a model is captured: its tensors have no versions, which tell what was changed in place."""
+"""Inference mode, left during a capture: its tensors have no versions, which tell what was changed in place."""
 
 from __future__ import annotations
 
