@@ -21,7 +21,8 @@ def left_inference_mode(model: nn.Module) -> Iterator[None]:
     copies: dict[int, torch.Tensor] = {}
     with torch.inference_mode(mode=False), contextlib.ExitStack() as undo:
         for module in model.modules():
-            for weights in (module._parameters, module._buffers):
+            both: tuple[dict[str, Any], ...] = module._parameters, module._buffers
+            for weights in both:
                 for name, weight in weights.items():
                     if weight is not None and weight.is_inference():
                         undo.callback(weights.__setitem__, name, weight)

@@ -120,10 +120,11 @@ def bind(
         raise TypeError(f"export: expected args to be a tuple, got {type(args).__name__}; write (x,) for one input")
     if not isinstance(kwargs, Mapping | None):
         raise TypeError(f"export: expected kwargs to be a dict, got {type(kwargs).__name__}; write {{'x': x}}")
-    args, kwargs = outside_inference_mode((args, dict(kwargs or {})))
+    named: dict[str, Any]
+    args, named = outside_inference_mode((args, dict(kwargs or {})))
     signature = inspect.signature(model.forward)
     try:
-        bound = signature.bind(*args, **kwargs).arguments
+        bound = signature.bind(*args, **named).arguments
     except TypeError as error:
         raise TypeError(
             f"export: expected arguments for forward{signature}, got a call with {error}; mend args"
@@ -132,10 +133,10 @@ def bind(
     spread = None
     for name, parameter in signature.parameters.items():
         if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
-            if name in kwargs:  # torch.export calls the two alike
+            if name in named:  # torch.export calls the two alike
                 raise ValueError(
                     f"export: expected keywords other than {name!r}, which are the positional arguments of "
-                    f"forward{signature}, got {sorted(kwargs)}; export a module whose forward names its arguments"
+                    f"forward{signature}, got {sorted(named)}; export a module whose forward names its arguments"
                 )
             names += [f"{name}.{i}" for i in range(len(args) - len(names))]
         elif parameter.kind is inspect.Parameter.VAR_KEYWORD:
@@ -157,7 +158,7 @@ def bind(
     unknown = sorted(set(dynamic_shapes or {}) - set(bound))
     if unknown:
         raise ValueError(f"dynamic_shapes: expected names among {list(bound)}, got {unknown}; name the arguments")
-    return Request(model, args, kwargs, tuple(names), bound, spread, dynamic_shapes).within({})
+    return Request(model, args, named, tuple(names), bound, spread, dynamic_shapes).within({})
 
 
 def dotted(path: Any) -> str:
