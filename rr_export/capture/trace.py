@@ -27,6 +27,8 @@ from rr_export.capture.python.conclude import Program, asked_route, conclude, de
 from rr_export.capture.python.interpreter import Interpreter
 from rr_export.capture.python.own_code import OwnCode
 from rr_export.capture.python.survey import replaying, survey
+from rr_export.capture.recast.recurrent_nodes import expand_recurrent
+from rr_export.capture.recast.substitutes import substituted
 from rr_export.capture.recorder import DenseRecorder
 from rr_export.capture.request import Request
 from rr_export.capture.scopes import read_scopes, tag_scopes
@@ -73,6 +75,7 @@ def capture(request: Request, *, opset: int = 20, training: Collection[str] | No
         read_scopes(graph)
         name_graph(graph, signature)
         name_weights(graph, program, request.model)
+        expand_recurrent(graph)
         axes = recorder.request.bounds
         if tracing is None:
             return Captured(graph, recorder.plan(), tuple(recorder.calls), axes)
@@ -167,7 +170,7 @@ def _export_program(recorder: DenseRecorder, tracing: Interpreter | None) -> tor
     watch = request.model.register_forward_pre_hook(recorder.watch_inputs, with_kwargs=True, prepend=True)
     code = contextlib.nullcontext() if tracing is None else replaying(tracing)
     try:
-        with recording_with(recorder), torch.fx.traceback.preserve_node_meta(), code:
+        with substituted(), recording_with(recorder), torch.fx.traceback.preserve_node_meta(), code:
             program = torch.export.export(
                 request.model, request.args, request.kwargs, dynamic_shapes=request.shapes, strict=False
             )

@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rr_export.capture.python import diagram as dd
+from rr_export.capture.python.decisions import Line
 from rr_export.capture.python.heap import FLOW, RESULT, Scope
 from rr_export.capture.python.source_code import Source
 from rr_export.capture.python.values import Varying, plain, settled
 
+_LINE = "__rr_line__"  # where an error came from, written on it
 NEXT, CONTINUE, BREAK, RETURN = "next", "continue", "break", "return"
 
 
@@ -148,6 +150,12 @@ class Frame:
             del self.pending[depth - 1 :]
 
 
+def line_noted(error: BaseException) -> Line | None:
+    """Returns the line of interpreted code that an error came through first, if any."""
+    found: Line | None = vars(error).get(_LINE)
+    return found
+
+
 class Stack:
     """The functions that are being run, outermost first."""
 
@@ -165,6 +173,10 @@ class Stack:
         self.frames.append(frame)
         try:
             yield
+        except Exception as error:
+            if line_noted(error) is None:
+                vars(error)[_LINE] = Line(frame.source.file, getattr(frame.node, "lineno", 0))
+            raise
         finally:
             self.frames.pop()
 

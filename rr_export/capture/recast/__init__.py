@@ -1,0 +1,1 @@
+"""Functions of torch that are captured in another form than torch.export would give them."""
