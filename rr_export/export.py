@@ -23,6 +23,7 @@ from rr_export.lowering.sink import sites_without_if
 from rr_export.parity.golden_cases import golden_cases, golden_cases_at
 from rr_export.parity.recheck import recheck
 from rr_export.parity.subject import Eager
+from rr_export.parity.training_mode import check_training_mode
 from rr_export.passes import place_weights, simplify
 from rr_export.targets import find_target, package
 from rr_export.targets.sizes import check_sizes
@@ -81,6 +82,9 @@ def export(
         with many_runs(model):
             if captured.program is not None:
                 recheck(bundle, eager, gated)
+            if keep_training_routes:
+                routes, tolerances = captured.training, bundle.manifest["tolerances"]
+                check_training_mode(eager, kept=routes.kept, left_out=routes.left_out, **tolerances)
             golden = golden_cases(eager, captured.plan)
             if sizes:
                 check_sizes(bundle.manifest, sizes)
@@ -126,7 +130,7 @@ def _manifest(captured: Captured, model: ir.Model, interface: str, opset: int, i
         atol=1e-5,
         idle=idle,
         axes=captured.axes,
-        training_routes=captured.training_routes,
+        training_routes=captured.training.kept,
     )
 
 

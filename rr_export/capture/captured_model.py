@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from rr_export.capture.dynamic_axes import Bounds
 from rr_export.capture.python.conclude import Program
+from rr_export.capture.python.training import EVALUATING, TrainingRoutes
 from rr_export.capture.recorder import Call
 from rr_export.laws.plan import Plan
 
@@ -38,9 +39,9 @@ class Captured:
         return self.program is not None and any(d.kind == "gate" for d in self.program.decisions)
 
     @property
-    def training_routes(self) -> tuple[str, ...]:
-        """The paths of the modules whose training routes are kept."""
-        return () if self.program is None else self.program.training
+    def training(self) -> TrainingRoutes:
+        """The modules whose training routes are kept."""
+        return EVALUATING if self.program is None else self.program.training
 
     def names(self, call: int) -> tuple[str, ...]:
         """Returns what to call a call, and then its branches."""

@@ -74,7 +74,11 @@ class Request:
     def outputs(self) -> dict[str, NDArray[Any]]:
         """Returns the tensors that the model returns, as arrays under their output names."""
         with torch.no_grad():
-            leaves = pytree.tree_leaves_with_path(self.call())
+            return self.named(self.call())
+
+    def named(self, result: Any) -> dict[str, NDArray[Any]]:
+        """Returns the tensors of what the model returned, as arrays under their output names."""
+        leaves = pytree.tree_leaves_with_path(result)
         return {output_name(path, self.inputs): _array(leaf) for path, leaf in leaves if isinstance(leaf, torch.Tensor)}
 
     def within(self, bounds: Mapping[str, Bounds]) -> Request:

@@ -12,6 +12,7 @@ from rr_export.capture.python import diagram as dd
 from rr_export.capture.python.chains import policies_of
 from rr_export.capture.python.decisions import Decision, Line
 from rr_export.capture.python.interpreter import Interpreter
+from rr_export.capture.python.training import EVALUATING, TrainingRoutes
 from rr_export.capture.recorder import Call
 from rr_export.errors import CaptureError, PlanError
 from rr_export.laws.plan import Plan, Site
@@ -29,14 +30,14 @@ class Program:
         decisions: all that is decided, in order.
         draws: indices of the sites that are draws.
         sites: site index by decision.
-        training: paths of the modules whose training routes are kept.
+        training: the modules whose training routes are kept.
     """
 
     plan: Plan
     decisions: tuple[Decision, ...]
     draws: tuple[int, ...]
     sites: Mapping[int, int]
-    training: tuple[str, ...] = ()
+    training: TrainingRoutes = EVALUATING
 
 
 def conclude(tracing: Interpreter) -> Program:

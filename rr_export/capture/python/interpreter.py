@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
@@ -45,6 +45,7 @@ from rr_export.capture.python.syntax.matching import Matching
 from rr_export.capture.python.syntax.short_circuits import ShortCircuits
 from rr_export.capture.python.syntax.statements import Statements
 from rr_export.capture.python.syntax.watched_blocks import WatchedBlocks
+from rr_export.capture.python.training import TrainingRoutes
 from rr_export.capture.python.values import UniformDraw, Varying
 from rr_export.capture.python.varied import Varied
 from rr_export.capture.python.whereabouts import Whereabouts
@@ -62,11 +63,11 @@ class Interpreter:
         root: the model.
         recorder: which keeps the calls, and makes the markers.
         notes: of the first run.
-        training: paths of modules whose training routes are kept.
+        training: modules whose training routes are kept.
     """
 
-    def __init__(self, root: nn.Module, recorder: DenseRecorder, notes: Notes, training: Collection[str] = ()) -> None:
-        self.root, self.recorder, self.notes, self.training = root, recorder, notes, tuple(training)
+    def __init__(self, root: nn.Module, recorder: DenseRecorder, notes: Notes, training: TrainingRoutes) -> None:
+        self.root, self.recorder, self.notes, self.training = root, recorder, notes, training
         self.varied = Varied()
         self._stack, self._ledger = Stack(), Ledger()
         self._whereabouts = Whereabouts(root, self._stack, training)

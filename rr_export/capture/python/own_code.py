@@ -26,7 +26,7 @@ from rr_export.capture.python.decisions import is_between
 from rr_export.capture.python.detect import modules_of
 from rr_export.capture.python.given_laws import watch_run
 from rr_export.capture.python.intercepting import COND, called_in_place, intercepted, stand_ins
-from rr_export.capture.python.random_functions import IN_PLACE, Asked, Law, reading
+from rr_export.capture.python.random_functions import IN_PLACE, Asked, Law, reading, regularises
 from rr_export.capture.python.told_numbers import ToldNumber, drawn_values, is_told
 from rr_export.capture.python.training import routed_in_training
 from rr_export.capture.python.varied import Varied
@@ -88,7 +88,7 @@ class OwnCode:
         token = _following.set(walk)
         with (
             intercepted(walk.draw, modules_of(root), walk.told),
-            routed_in_training(root, self.program.training),
+            routed_in_training(root, self.program.training.kept),
         ):
             try:
                 yield
@@ -132,6 +132,8 @@ class _Walk:
 
     def draw(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Returns what a random function gives in this run."""
+        if regularises(function):  # it is off: what it returns is made of what it is given
+            return self.told(function, args, kwargs, function(*args, **kwargs))
         result = self._draw(function, args, kwargs)
         if function is not COND:
             self.drawn.add(result)

@@ -182,7 +182,6 @@ TORCH: dict[Any, Callable[..., Asked | None]] = {
 IN_PLACE = (torch.Tensor.uniform_, torch.Tensor.bernoulli_)
 for _noisy in (
     *(torch.randn, torch.randn_like, torch.normal, torch.randperm, torch.randint_like, torch.poisson, torch.binomial),
-    *(torch.dropout, torch.feature_dropout, torch.alpha_dropout, torch.feature_alpha_dropout, torch.rrelu),
     *(torch.Tensor.normal_, torch.Tensor.random_, torch.Tensor.exponential_, torch.Tensor.geometric_),
     *(torch.Tensor.cauchy_, torch.Tensor.log_normal_),
 ):
@@ -203,13 +202,13 @@ def sample(numbers: Numbers, distribution: Distribution, sample_shape: Any = ())
     return _tensor(shape, torch.int64, rows * count)
 
 
-def _regularising(name: str, training: int, default: bool) -> Callable[..., Asked | None]:
-    """A function of torch.nn.functional that draws in training only; None: it does not draw here."""
+def _regularising(name: str, training: int, default: bool, flag: str = "training") -> Callable[..., Asked | None]:
+    """A function of torch that draws in training only; None: it does not draw here."""
 
     def read(numbers: Numbers, *args: Any, **kwargs: Any) -> Asked | None:
-        flag = args[training] if len(args) > training else kwargs.get("training", default)
+        on = args[training] if len(args) > training else kwargs.get(flag, default)
         p = args[1] if len(args) > 1 else kwargs.get("p", 1)
-        return _noise(f"{name} in training") if flag and p else None
+        return _noise(f"{name} in training") if on and p else None
 
     return read
 
@@ -219,11 +218,23 @@ def _attention(numbers: Numbers, *args: Any, **kwargs: Any) -> Asked | None:
     return _noise("dropout in attention") if p else None
 
 
+def _many_heads(numbers: Numbers, *args: Any, **kwargs: Any) -> Asked | None:
+    p = args[10] if len(args) > 10 else kwargs.get("dropout_p", 0.0)
+    training = args[13] if len(args) > 13 else kwargs.get("training", True)
+    return _noise("dropout in attention") if p and training else None
+
+
 REGULARISING: dict[Any, Callable[..., Asked | None]] = {
     **{getattr(F, n): _regularising(n, 2, True) for n in ("dropout", "dropout1d", "dropout2d", "dropout3d")},
     **{getattr(F, n): _regularising(n, 2, False) for n in ("alpha_dropout", "feature_alpha_dropout")},
-    F.rrelu: _regularising("rrelu", 3, False),
+    **{
+        function: _regularising(function.__name__, 2, False, "train")
+        for function in (torch.dropout, torch.feature_dropout, torch.alpha_dropout, torch.feature_alpha_dropout)
+    },
+    torch.native_dropout: _regularising("native_dropout", 2, False, "train"),
+    **dict.fromkeys((F.rrelu, torch.rrelu), _regularising("rrelu", 3, False)),
     F.scaled_dot_product_attention: _attention,
+    F.multi_head_attention_forward: _many_heads,
 }
 TORCH |= {**REGULARISING, F.gumbel_softmax: lambda numbers, *args, **kwargs: _noise("gumbel_softmax")}
 

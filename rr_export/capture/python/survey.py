@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import logging
 import sys
 import types
+import warnings
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
@@ -22,15 +22,14 @@ from rr_export.capture.python.intercepting import intercepted
 from rr_export.capture.python.interpreter import Interpreter
 from rr_export.capture.python.notes import Notes
 from rr_export.capture.python.source_code import wants_interpreter
-from rr_export.capture.python.training import TrainingNoiseError, routed_in_training, training_routers
+from rr_export.capture.python.training import EVALUATING, TrainingNoiseError, TrainingRoutes, routed_in_training
+from rr_export.capture.python.training_trials import TrainingTrials
 from rr_export.capture.python.values import active_interpreter
 from rr_export.capture.recorder import DenseRecorder
 from rr_export.capture.request import Request
 from rr_export.eager.choice import Choice
 from rr_export.eager.tracers import recording_with
 from rr_export.errors import CaptureError
-
-logger = logging.getLogger(__name__)
 
 DEEP = 24_000  # Python frames that an unrolled loop may need
 
@@ -46,7 +45,7 @@ def interpreting(tracing: Interpreter) -> Iterator[None]:
         with (
             _forwards(tracing),
             intercepted(tracing.drawn, modules_of(tracing.root), tracing.told),
-            routed_in_training(tracing.root, tracing.training),
+            routed_in_training(tracing.root, tracing.training.kept),
         ):
             yield
     finally:
@@ -112,20 +111,27 @@ def survey(request: Request, *, training: Collection[str] | None = ()) -> Interp
         CaptureError: the code cannot be captured faithfully; the text names the line.
     """
     if training is not None:
-        return _survey(request, training)
-    kept = list(training_routers(request.model))
-    while True:
+        return _survey(request, TrainingRoutes(tuple(training)))
+    evaluating = _survey(request, EVALUATING)  # refuses what draws numbers in evaluation mode too
+    trials = TrainingTrials(request)
+    kept = trials.routers()
+    left_out: tuple[str, ...] = ()
+    while kept:
         try:
-            return _survey(request, kept)
+            return _survey(request, TrainingRoutes(kept, left_out))
         except TrainingNoiseError as error:
-            if len(kept) == 1:
+            noisy = trials.leave_out(error.file, error.line, error.module)
+            if not set(noisy) < set(kept):
                 raise
-            logger.warning("%s; %r stays in evaluation mode", error, error.module or "the model itself")
-            kept.remove(error.module)
+            left_out += noisy
+            kept = tuple(name for name in kept if name not in noisy)
+            names = ", ".join(repr(name or "the model itself") for name in noisy)
+            warnings.warn(f"export: {error}; what {names} would do in training stays off", stacklevel=2)
+    return evaluating
 
 
-def _survey(request: Request, training: Collection[str]) -> Interpreter | None:
-    if not decides(request, training=training):
+def _survey(request: Request, training: TrainingRoutes) -> Interpreter | None:
+    if not decides(request, training=training.kept):
         return None
     model, recorder = request.model, DenseRecorder(request, markers=False)
     tracing = Interpreter(model, recorder, Notes(), training)

@@ -1,7 +1,7 @@
 """Layer drop and stochastic depth of training time, kept while everything else is in evaluation mode.
 
-A module keeps its training routes where its code both asks ``self.training`` and draws, by itself or in what it calls.
-Inside it ``self.training`` holds; what only regularises, such as dropout, is told that it does not.
+A module whose training routes are kept is in training mode. What only regularises, such as dropout, is off there, and
+normalisation goes by its running statistics; layers of torch compute as in evaluation mode, whoever asks their flag.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import contextlib
 import inspect
 import types
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,39 +18,37 @@ import torch.nn.functional as F
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from rr_export.capture.python.source_code import draws, names_in
 from rr_export.errors import CaptureError
 
 
-class _Kept:
-    """What ``self.training`` is in a module whose training routes are kept: true, and told from other truths."""
+@dataclass(frozen=True)
+class TrainingRoutes:
+    """Which modules decide as in training.
 
-    def __bool__(self) -> bool:
-        return True
+    Attributes:
+        kept: their paths.
+        left_out: paths of those that draw noise in training, and stay in evaluation mode.
+    """
 
-    def __eq__(self, other: object) -> bool:
-        return other is True or other is self
-
-    def __hash__(self) -> int:
-        return hash(True)
-
-    def __repr__(self) -> str:
-        return "True"
+    kept: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
-KEPT = _Kept()
+EVALUATING = TrainingRoutes()  # none decides as in training
 
 
 class TrainingNoiseError(CaptureError):
-    """A module draws numbers in training that do not choose.
+    """Numbers are drawn that do not choose, where training routes are kept.
 
     Attributes:
-        module: its path.
+        file: of the line.
+        line: its number.
+        module: path of the module whose code it is.
     """
 
-    def __init__(self, text: str, module: str) -> None:
+    def __init__(self, text: str, file: str, line: int, module: str) -> None:
         super().__init__(text)
-        self.module = module
+        self.file, self.line, self.module = file, line, module
 
 
 @contextlib.contextmanager
@@ -60,61 +59,87 @@ def routed_in_training(model: nn.Module, names: Collection[str]) -> Iterator[Non
     if not modules:
         yield
         return
-    for module in modules:
-        module.training = KEPT  # type: ignore[assignment]
+    undo: list[Callable[[], None]] = []
     try:
+        for module in modules:
+            module.training = True
+            if is_torch_layer(module):
+                undo += [hook.remove for hook in _evaluating_inside(module)]
         with _Evaluating():
             yield
     finally:
+        for step in undo:
+            step()
         for module, training in zip(modules, before, strict=True):
             module.training = training
 
 
-def training_routers(model: nn.Module) -> tuple[str, ...]:
-    """Returns the paths of the modules in evaluation mode that would draw in training, by their code."""
-    return tuple(name for name, module in model.named_modules() if not module.training and _draws_in_training(module))
+def is_torch_layer(module: nn.Module) -> bool:
+    """Returns whether what a module computes is torch's own code; others may ask its flag nevertheless."""
+    return str(getattr(type(module).forward, "__module__", "")).partition(".")[0] == "torch"
 
 
-def _draws_in_training(module: nn.Module) -> bool:
-    methods: dict[str, types.FunctionType] = {}
-    for owner in type(module).__mro__:
-        if owner.__module__.partition(".")[0] not in ("torch", "builtins", "rr_export"):
-            for name, value in vars(owner).items():
-                function = inspect.unwrap(value) if callable(value) else None
-                if isinstance(function, types.FunctionType):
-                    methods.setdefault(name, function)
-    return any("training" in names_in(f.__code__) and draws(f, methods) for f in methods.values())
+def _evaluating_inside(module: nn.Module) -> Iterator[Any]:
+    """Hooks by which a layer of torch computes as in evaluation mode."""
+
+    def before(module: nn.Module, args: Any) -> None:
+        module.training = False
+
+    def after(module: nn.Module, args: Any, result: Any) -> None:
+        module.training = True
+
+    yield module.register_forward_pre_hook(before)
+    yield module.register_forward_hook(after, always_call=True)
 
 
-def _flags() -> dict[Any, tuple[int, str]]:
-    """Functions of torch with a flag for training: its position and name."""
-    found: dict[Any, tuple[int, str]] = {torch.dropout: (2, "train"), torch.alpha_dropout: (2, "train")}
+_Flag = tuple[int, str, Any]  # of a function: position and name of the parameter, and its value in evaluation mode
+
+
+def _flags() -> dict[Any, _Flag]:
+    """Functions of torch that only regularise."""
+    train = (torch.dropout, torch.feature_dropout, torch.alpha_dropout, torch.feature_alpha_dropout)
+    found: dict[Any, _Flag] = dict.fromkeys((*train, torch.native_dropout), (2, "train", False))
+    found |= {torch.rrelu: (3, "training", False), F.scaled_dot_product_attention: (4, "dropout_p", 0.0)}
     for function in vars(F).values():
-        if isinstance(function, types.FunctionType):
+        if isinstance(function, types.FunctionType) and function is not F.batch_norm:
             with contextlib.suppress(ValueError):
                 parameters = list(inspect.signature(function).parameters)
                 if "training" in parameters:
-                    found[function] = parameters.index("training"), "training"
+                    found[function] = parameters.index("training"), "training", False
     return found
 
 
-_FLAGS = _flags()
+_REGULARISE = _flags()
+# functions that normalise: the position of the running mean, and the flag
+_NORMALISE: dict[Any, tuple[int, _Flag]] = {
+    F.batch_norm: (1, (5, "training", False)),
+    torch.batch_norm: (3, (5, "training", False)),
+    F.instance_norm: (1, (5, "use_input_stats", False)),
+    torch.instance_norm: (3, (5, "use_input_stats", False)),
+}
 _Call = Callable[..., Any]
 
 
 class _Evaluating(TorchFunctionMode):
-    """Functions of torch that only regularise are in evaluation mode, where the model's own flag says training."""
+    """Functions of torch compute as in evaluation mode.
+
+    What regularises in evaluation mode too was refused before any training routes were kept.
+    """
 
     def __torch_function__(self, func: _Call, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
-        if func in _FLAGS:
-            position, name = _FLAGS[func]
-            if len(args) > position and args[position] is KEPT:
-                args = (*args[:position], False, *args[position + 1 :])
-            elif kwargs.get(name) is KEPT:
-                kwargs[name] = False
-        elif func is F.scaled_dot_product_attention:
-            if len(args) > 4:
-                args = (*args[:4], 0.0, *args[5:])
-            kwargs |= {"dropout_p": 0.0} if "dropout_p" in kwargs else {}
+        if func in _REGULARISE:
+            args, kwargs = _evaluating(_REGULARISE[func], args, kwargs)
+        elif func in _NORMALISE:
+            position, flag = _NORMALISE[func]
+            if (args[position] if len(args) > position else kwargs.get("running_mean")) is not None:
+                args, kwargs = _evaluating(flag, args, kwargs)
         return func(*args, **kwargs)
+
+
+def _evaluating(flag: _Flag, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The arguments of evaluation mode."""
+    position, name, value = flag
+    if len(args) > position:
+        return (*args[:position], value, *args[position + 1 :]), kwargs
+    return args, kwargs | {name: value}

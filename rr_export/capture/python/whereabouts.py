@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import sys
 import types
-from collections.abc import Collection
 from typing import Any, NoReturn
 
 from torch import nn
 
 from rr_export.capture.python.decisions import Line, is_between
 from rr_export.capture.python.frames import Stack
-from rr_export.capture.python.training import TrainingNoiseError
+from rr_export.capture.python.training import EVALUATING, TrainingNoiseError, TrainingRoutes
 from rr_export.capture.python.values import CHOOSES, DEFINITE
 from rr_export.errors import CaptureError
 
@@ -24,10 +23,10 @@ class Whereabouts:
     Args:
         root: the model.
         stack: the functions that are interpreted.
-        training: paths of modules whose training routes are kept.
+        training: modules whose training routes are kept.
     """
 
-    def __init__(self, root: nn.Module, stack: Stack, training: Collection[str] = ()) -> None:
+    def __init__(self, root: nn.Module, stack: Stack, training: TrainingRoutes = EVALUATING) -> None:
         self._paths = {id(vars(m)): n for n, m in root.named_modules()}
         self._stack, self._training = stack, training
 
@@ -64,8 +63,8 @@ class Whereabouts:
         """Raises a CaptureError that names the line."""
         line = self.line()
         text = f"{line}: expected {expected}, got {got}; {do}"
-        if expected in (CHOOSES, DEFINITE) and line.module in self._training:
-            raise TrainingNoiseError(text, line.module)
+        if expected in (CHOOSES, DEFINITE) and self._training.kept:
+            raise TrainingNoiseError(text, line.file, line.number, line.module)
         raise CaptureError(text)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import rr_export as rr
-from rr_export.capture.python.training import routed_in_training, training_routers
+from rr_export.capture.python.training import routed_in_training
+from rr_export.capture.python.training_trials import TrainingTrials
+from rr_export.capture.request import bind
 
 X = torch.ones(2, 4)
 
@@ -61,7 +62,7 @@ def encoder() -> tuple[nn.Module, tuple[Tensor]]:
 
 def test_routes_stay_and_dropout_goes() -> None:
     model, args = encoder()
-    assert training_routers(model) == ("",)
+    assert TrainingTrials(bind(model, args)).routers() == ("",)
     bundle = rr.export(model, args, keep_training_routes=True)
     assert bundle.plan.path_count() == 4
     assert bundle.manifest["training_routes"] == [""]
@@ -79,14 +80,12 @@ def test_without_the_option_there_is_nothing_to_decide() -> None:
         assert rr.export(model, args).plan.path_count() == 1
 
 
-def test_a_module_with_noise_stays_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_module_with_noise_stays_as_it_is() -> None:
     model = Masked().eval()
-    assert training_routers(model) == ("", "encoder")
-    with caplog.at_level(logging.WARNING, "rr_export"):
+    assert TrainingTrials(bind(model, (X,))).routers() == ("", "encoder")
+    with pytest.warns(UserWarning, match=r"export: test_training\.py:\d+.*'the model itself' would do in training"):
         bundle = rr.export(model, (X,), keep_training_routes=True)
     assert bundle.manifest["training_routes"] == ["encoder"]
-    assert "test_training.py:" in caplog.text
-    assert "the model itself' stays in evaluation mode" in caplog.text
     assert rr.verify(bundle, model, (X,)).passed
 
 
@@ -95,14 +94,34 @@ def test_dropout_that_is_asked_for_outright_is_refused() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return F.dropout(super().forward(x), 0.5, True)
 
-    with pytest.raises(rr.RRExportError, match=r"test_training\.py:\d+.*dropout"):
-        rr.export(Always().eval(), (X,))
+    for keep in (False, True):
+        with pytest.raises(rr.RRExportError, match=r"test_training\.py:\d+.*dropout"):
+            rr.export(Always().eval(), (X,), keep_training_routes=keep)
+
+
+def test_bug_attention_with_dropout_in_evaluation_mode_was_switched_off() -> None:
+    class Always(Encoder):
+        def forward(self, x: Tensor) -> Tensor:
+            x = super().forward(x)[None, None]
+            return F.scaled_dot_product_attention(x, x, x, dropout_p=0.5)[0, 0]
+
+    with pytest.raises(rr.RRExportError, match=r"test_training\.py:\d+.*dropout in attention"):
+        rr.export(Always().eval(), (X,), keep_training_routes=True)
+
+
+def test_bug_a_gate_behind_dropout_that_is_off_was_refused() -> None:
+    class Gated(Encoder):
+        def forward(self, x: Tensor) -> Tensor:
+            x = F.dropout(self.layers[0](x), 0.5, self.training)
+            return x + 1 if x.mean() > 0 and torch.rand(()) < 0.5 else x
+
+    assert rr.export(Gated().eval(), (X,)).plan.path_count() == 2
 
 
 def test_flags_are_put_back_after_errors() -> None:
     model, _ = encoder()
     with pytest.raises(ZeroDivisionError), routed_in_training(model, [""]):
-        assert bool(model.training) is True
+        assert model.training is True
         raise ZeroDivisionError
     assert model.training is False
 

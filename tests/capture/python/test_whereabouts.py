@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from rr_export.capture.python.training import TrainingNoiseError
+from rr_export.capture.python.training import TrainingNoiseError, TrainingRoutes
 from rr_export.capture.python.values import CHOOSES
 from rr_export.capture.python.whereabouts import Whereabouts
 from rr_export.errors import CaptureError
@@ -33,7 +33,7 @@ def test_refusal_names_the_line() -> None:
 
 def test_noise_of_a_module_in_training_is_told_from_other_refusals() -> None:
     setting = Setting()
-    kept = Whereabouts(setting.model, setting.stack, [""])
+    kept = Whereabouts(setting.model, setting.stack, TrainingRoutes(("",)))
     with pytest.raises(TrainingNoiseError):
         kept.refuse(CHOOSES, "b", "do c")
     with pytest.raises(CaptureError) as other:
