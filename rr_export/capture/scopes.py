@@ -69,6 +69,6 @@ class _Autocast(_Region):
 
 
 _REGIONS: dict[Any, HigherOrderOperator] = {
-    torch.ops.higher_order.wrap_with_set_grad_enabled: _Region("rr_grad_region"),
-    torch.ops.higher_order.wrap_with_autocast: _Autocast("rr_autocast_region"),
+    torch.ops.higher_order.wrap_with_set_grad_enabled: _Region("rr_grad_region"),  # type: ignore[no-untyped-call]
+    torch.ops.higher_order.wrap_with_autocast: _Autocast("rr_autocast_region"),  # type: ignore[no-untyped-call]
 }

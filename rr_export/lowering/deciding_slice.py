@@ -20,6 +20,8 @@ from rr_export.lowering.prelude import DRAWS, PATH, SEED, TAKEN
 from rr_export.lowering.reach import LATENT
 from rr_runtime.draws import draws
 
+CUT = f"{TAKEN}.cut"  # what a copy that is cut at the path taken still computes, for nobody
+
 Path_ = Sequence[int]
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -159,7 +161,7 @@ def cut_at_path(model: ir.Model, count: int) -> bytes:
     """
     taken = find_value(model.graph, TAKEN)
     given = ir.Value(name=TAKEN, type=ir.TensorType(ir.DataType.INT64), shape=ir.Shape([count]))
-    taken.name = f"{TAKEN}.cut"
+    taken.name = CUT
     ir.convenience.replace_all_uses_with(taken, given)
     model.graph.inputs.append(given)
     return _serialized(model)

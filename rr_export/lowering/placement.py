@@ -47,7 +47,7 @@ def place(graph: ir.Graph, captured: Captured) -> Placement:
     """
     owners = {inner: node for node in graph for inner in _inside(node)}
     results = {id(v) for v in graph.outputs}
-    shapes = _shape_arithmetic(graph)
+    shapes = shape_arithmetic(graph)
     placement = Placement()
     for node in reversed(graph):
         consumers = [s for value in node.outputs for s in _consumers(value, owners, results, placement)]
@@ -124,10 +124,10 @@ def parse_scope(text: str) -> Scope:
     return tuple((int(c), int(k)) for c, _, k in (part.partition(":") for part in text.split("/") if part))
 
 
-def _shape_arithmetic(graph: ir.Graph) -> set[ir.Node]:
-    """The nodes that compute integers from nothing but shapes and constants."""
+def shape_arithmetic(nodes: Iterable[ir.Node]) -> set[ir.Node]:
+    """Returns the nodes, of some in their order, that compute integers from nothing but shapes and constants."""
     found: set[ir.Node] = set()
-    for node in graph:
+    for node in nodes:
         if node.op_type in (*SHAPE_OPS, "Constant"):
             found.add(node)
             continue

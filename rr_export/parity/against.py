@@ -27,8 +27,9 @@ from rr_export.lint.rules.contract import check_contract
 from rr_export.lowering import DRAWS, PATH, SEED, TAKEN
 from rr_export.lowering.deciding_slice import Path_, RoutingSlice, cut_at_path, cut_routing
 from rr_export.parity.compare import Arrays
+from rr_export.parity.executed import LEVELS, kernels, profiling_options
 from rr_export.parity.law import check_law
-from rr_export.parity.laziness import LEVELS, kernels, paths_taking_everything, profiling_options
+from rr_export.parity.laziness import paths_taking_everything
 from rr_export.parity.nearest import check_nearest
 from rr_export.parity.paths import check_paths, paths_to_compare
 from rr_export.parity.random_node import first_random_runs

@@ -10,12 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import onnx
+import onnx_ir as ir
 from numpy.typing import NDArray
 
 from rr_export.eager.blocks import recorded
 from rr_export.laws.plan import Plan
 from rr_export.laws.policies import LAW_TOLERANCE
 from rr_export.lowering.deciding_slice import RoutingSlice, threshold_failures
+from rr_export.lowering.free_draws import free_draw_failures
 from rr_export.parity.code_laws import code_law_failures
 from rr_export.parity.compare import Arrays
 from rr_export.parity.random_node import FirstRuns
@@ -65,13 +68,15 @@ def check_law(
     if eager is not None:
         failures += _eager_runs(eager, plan) + code_law_failures(eager, file, terms.comparison())
     failures += _whole_runs(file, routing, inputs) + threshold_failures(plan, routing)
+    failures += free_draw_failures(
+        ir.from_proto(onnx.load_from_string(routing.content)), file.interface, len(plan.sites)
+    )
     runs_text = ", ".join(f"{name}: {len(latent)}" for name, latent in latents.items())
     return Check(
         "law",
         not failures,
-        "draws on either side of every threshold, exactly; marginals, pairs of sites and kept counts "
-        f"({runs_text} runs); {tests} tests, false-alarm rate "
-        f"{FALSE_ALARM:g} in all",
+        "draws on either side of every threshold, and the random node's numbers, exactly; marginals, pairs of sites "
+        f"and kept counts ({runs_text} runs); {tests} tests, false-alarm rate {FALSE_ALARM:g} in all",
         tuple(failures),
         figures,
     )

@@ -1,32 +1,27 @@
-"""Point 4: only the taken branches are computed, by the graph's structure and by what ONNX Runtime executed."""
+"""Point 4: only the taken branches are computed, by the graph's structure and by what ONNX Runtime executed.
+
+Where nodes say in which branch they were captured, that is where they must be. What they say proves nothing alone: what
+ran is also compared with what the eager model reads and computes (:mod:`waste`).
+"""
 
 from __future__ import annotations
 
-import json
 import sys
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import onnx_ir as ir
-import onnxruntime
 
 from rr_export.bundle.bundle import Bundle
 from rr_export.capture.recorder import SCOPE_KEY
 from rr_export.laws.plan import Plan
 from rr_export.lowering.placement import parse_scope
 from rr_export.lowering.sink import BRANCH_KEY, CALL_KEY, MIDDLE_KEY, SITE_KEY, sites_without_if
-from rr_export.parity.compare import Arrays
+from rr_export.parity.executed import LEVELS, Executable, made_executable
 from rr_export.parity.report import Check
-from rr_export.parity.subject import File
+from rr_export.parity.subject import Eager, File
 from rr_export.parity.terms import Terms
-
-LEVELS = {
-    "disabled": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
-    "all": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
-}
-_KERNEL = "_kernel_time"
+from rr_export.parity.waste import wasted_work
 
 
 @dataclass(frozen=True)
@@ -37,24 +32,32 @@ class SiteIf:
     middle: int
 
 
-def check_laziness(bundle: Bundle, file: File, inputs: Arrays, terms: Terms) -> Check:
-    """Checks the static placement, and the profiles of some paths that together take every branch."""
+def check_laziness(bundle: Bundle, file: File, eager: Eager, terms: Terms) -> Check:
+    """Checks the static placement, and what ran on some paths that together take every branch."""
     if file.interface == "plain":
         return Check("laziness", None, "a model without sites has nothing to skip")
     model = ir.load(file.source)
     failures = missing_gates(model, bundle) + misplaced_nodes(model)
     paths = paths_taking_everything(file.plan)
     executed = 0
+    gates = gates_of(model)
+    feeds = [file.feeds(eager.inputs, path) for path in paths]
     for number, (level, setting) in enumerate(LEVELS.items()):
         terms.progress("laziness", number, len(LEVELS))
-        found, nodes = _profile(file, model, inputs, paths, setting)
+        with made_executable(file.forcible, setting) as executable:
+            ran = executable.run(feeds)
+            found = [text for path, names in zip(paths, ran, strict=True)
+                     for text in _unexpected(executable, gates, path, names)]  # fmt: skip
+            if level == "disabled":
+                found += wasted_work(executable, paths, ran, eager, file, terms)
         failures += [f"optimisation level {level!r}: {text}" for text in found]
-        executed += nodes
+        executed += sum(map(len, ran))
     return Check(
         "laziness",
         not failures,
         f"every node in the branch it was captured in; {executed} executed nodes on {len(paths)} paths, without and "
-        "with ONNX Runtime's optimisations, are the taken bodies and nothing else",
+        "with ONNX Runtime's optimisations, are the taken bodies and nothing else, read the weights that eager reads, "
+        "and compute nothing for other branches that eager does not",
         tuple(failures),
         {"profiled_paths": [list(p) for p in paths], "executed_nodes": executed},
     )
@@ -145,49 +148,15 @@ def paths_taking_everything(plan: Plan) -> list[tuple[int, ...]]:
     return chosen
 
 
-def _profile(
-    file: File, model: ir.Model, inputs: Arrays, paths: Sequence[tuple[int, ...]], level: int
-) -> tuple[list[str], int]:
-    """What ran on each path against ONNX Runtime's own saved model of this level; and how many nodes that were."""
-    failures: list[str] = []
-    executed = 0
-    gates = gates_of(model)
-    with tempfile.TemporaryDirectory() as scratch:
-        optimised = Path(scratch) / "optimised.onnx"
-        saving = profiling_options(level)
-        saving.optimized_model_filepath = str(optimised)
-        # weights beside it: together they may be more than a protobuf can hold
-        saving.add_session_config_entry("session.optimized_model_external_initializers_file_name", "weights.bin")
-        onnxruntime.InferenceSession(file.forcible, saving, providers=["CPUExecutionProvider"])
-        graph = ir.load(optimised).graph
-        for path in paths:
-            options = profiling_options(level)
-            options.enable_profiling = True
-            options.profile_file_prefix = str(Path(scratch) / "profile")
-            session = onnxruntime.InferenceSession(file.forcible, options, providers=["CPUExecutionProvider"])
-            session.run(None, file.feeds(inputs, path))
-            names = [name for name, _ in kernels(Path(session.end_profiling()))]
-            must, may = expected_nodes(graph, gates, path)
-            executed += len(names)
-            for kind, wrong in (("not to run", set(names) - must - may), ("to run", must - set(names))):
-                if wrong:
-                    failures.append(
-                        f"path {list(path)}: expected {sorted(wrong)[:3]} {kind}"
-                        f"{f' and {len(wrong) - 3} more' if len(wrong) > 3 else ''}, got the opposite"
-                    )
-    return failures, executed
-
-
-def profiling_options(level: int) -> onnxruntime.SessionOptions:
-    """Returns options for one level of onnxruntime's optimisations."""
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = level
-    options.log_severity_level = 3
-    return options
-
-
-def kernels(profile: Path) -> Iterator[tuple[str, str]]:
-    """Yields name and operator of every node that ran."""
-    for event in json.loads(profile.read_text()):
-        if event.get("cat") == "Node" and event["name"].endswith(_KERNEL):
-            yield event["name"].removesuffix(_KERNEL), event["args"]["op_name"]
+def _unexpected(executable: Executable, gates: Mapping[str, SiteIf], path: tuple[int, ...], ran: set[str]) -> list[str]:
+    """What ran on a path against the bodies that its routes take."""
+    own = {name: gates[origin] for name, origin in executable.origins.items() if origin in gates}
+    must, may = expected_nodes(executable.model.graph, own, path)
+    failures = []
+    for kind, wrong in (("not to run", ran - must - may), ("to run", must - ran)):
+        if wrong:
+            failures.append(
+                f"path {list(path)}: expected {sorted(wrong)[:3]} {kind}"
+                f"{f' and {len(wrong) - 3} more' if len(wrong) > 3 else ''}, got the opposite"
+            )
+    return failures

@@ -112,7 +112,7 @@ def verify_points(
             checks |= {
                 "streams": lambda: check_streams(eager, file, routing, terms),
                 "law": lambda: check_law(eager, file, routing, drawn, eager.inputs, terms),
-                "laziness": lambda: check_laziness(bundle, file, eager.inputs, terms),
+                "laziness": lambda: check_laziness(bundle, file, eager, terms),
             }
         found = [check() for name, check in checks.items() if name in points]
         found += [check_target(bundle, folder, name, eager, terms) for name in targets]

@@ -20,6 +20,7 @@ from rr_export.lint.reading import Subject
 from rr_export.lint.rules.random_nodes import has_kernel
 from rr_export.lowering import DRAWS, PATH, SEED, TAKEN
 from rr_export.lowering.deciding_slice import cut_out, cut_routing, find_value, open_slice, threshold_failures
+from rr_export.lowering.free_draws import free_draw_failures
 from rr_export.lowering.sink import MIDDLE_KEY, SITE_KEY
 from rr_runtime.draws import draws
 
@@ -211,12 +212,13 @@ def _routes_alike(states: NDArray[np.bool_]) -> tuple[int, int] | None:
 
 
 def _check_law(subject: Subject, flow: Dataflow, plan: Plan, interface: str) -> Iterator[Finding]:
-    """Seeds, and draws on either side of every threshold, lead to the routes that the manifest says."""
+    """Seeds, the random node, and draws on either side of every threshold lead where the manifest says."""
     failures: list[str] = []
     try:
         if interface != "standalone":
             failures += _seed_failures(flow, plan, interface)
         failures += threshold_failures(plan, cut_routing(flow.model, interface, plan, {}))
+        failures += free_draw_failures(flow.model, interface, len(plan.sites))
     except KeyError as error:
         yield subject.finding("RR001", f"the thresholds: {error.args[0]}", node=TAKEN)
     except Exception as error:  # onnxruntime's own exceptions have no common base

@@ -1,0 +1,195 @@
+"""What a file computes on a path that the eager model does not, found without what the file says of itself.
+
+Two questions, for the nodes that ran on a path. Which weights did they read? The eager model must read the same ones on
+that path. And which of them did nothing for the outputs? Their results are there for branches that were not taken: the
+eager model must have computed them too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+
+from rr_export.lowering.deciding_slice import CUT, Path_
+from rr_export.lowering.placement import shape_arithmetic
+from rr_export.parity.eager_work import Work, memory
+from rr_export.parity.executed import LEVELS, Executable, profiling_options
+from rr_export.parity.subject import Eager, File
+from rr_export.parity.terms import Terms
+
+LEAST = 16  # elements; smaller weights may be equal to constants by chance
+
+
+def wasted_work(
+    executable: Executable, paths: Sequence[Path_], ran: Sequence[set[str]], eager: Eager, file: File, terms: Terms
+) -> list[str]:
+    """Returns one sentence for everything that the file reads or computes on a path, and the eager model does not.
+
+    Args:
+        executable: the file as ONNX Runtime runs it, not optimised.
+        paths: the paths.
+        ran: the names of the nodes that ran on each.
+        eager: the eager model.
+        file: the file.
+        terms: what counts as equal.
+    """
+    failures: list[str] = []
+    weights = _Weights(eager, executable.model)
+    for path, names in zip(paths, ran, strict=True):
+        nodes = [n for n in executable.model.graph.all_nodes() if n.name in names]
+        idle = unread_values(executable.model.graph, nodes)
+        arrays = _values_on(executable, idle, file.feeds(eager.inputs, path))
+        arrays = {name: array for name, array in arrays.items() if array.ndim}  # numbers may be Python's own
+        with Work({array.size for array in arrays.values()}) as work:
+            eager.on_path(path)
+        where = f"path {list(path)}"
+        for name, node in weights.read_by(nodes, work.read):
+            failures.append(
+                f"{where}: expected weight {name!r} to be read where the eager model reads it, got it read by "
+                f"{executable.origins[node.name or ''] or node.op_type!r} ({node.op_type})"
+            )
+        for value in idle:
+            array, made = arrays.get(value.name or ""), value.producer()
+            if array is not None and made is not None and not work.computed(array, terms.rtol, terms.atol):
+                failures.append(
+                    f"{where}: expected {value.name!r} ({made.op_type}), which only branches that are not taken read, "
+                    "to be computed in them, as the eager model does; got it computed"
+                )
+    return failures
+
+
+def unread_values(graph: ir.Graph, ran: Iterable[ir.Node]) -> list[ir.Value]:
+    """Returns the values that were computed for nodes that did not run, or for none.
+
+    Whole numbers that are computed from sizes alone are left out: they may be shared by branches.
+
+    Args:
+        graph: the main graph.
+        ran: the nodes that ran.
+    """
+    executed = dict.fromkeys(ran)
+    needed = _needed(graph, executed)
+    free = shape_arithmetic(graph.all_nodes())
+    return [
+        value
+        for node in executed
+        if node not in needed and node not in free
+        for value in node.outputs
+        if value.name != CUT
+        if any(usage.node not in executed for usage in value.uses()) or not any(v.uses() for v in node.outputs)
+    ]
+
+
+def _needed(graph: ir.Graph, executed: dict[ir.Node, None]) -> set[ir.Node]:
+    """The nodes that an output of the graph, or a condition, is computed from."""
+    needed: set[ir.Node] = set()
+    todo: list[ir.Value | None] = [*graph.outputs]
+    todo += [n.inputs[0] for n in executed if n.op_type == "If"]
+    while todo:
+        value = todo.pop()
+        node = None if value is None else value.producer()
+        if node is None or node in needed:
+            continue
+        needed.add(node)
+        todo.extend(node.inputs)
+        bodies = _bodies(node)
+        if node.op_type == "If":
+            for body in [body for body in bodies if any(n in executed for n in body)] or bodies:
+                todo.extend(body.outputs)
+            continue
+        for body in bodies:  # of a loop: as one
+            for inner in body.all_nodes():
+                needed.add(inner)
+                todo.extend(inner.inputs)
+    return needed
+
+
+def _values_on(
+    executable: Executable, values: Sequence[ir.Value], feeds: dict[str, NDArray[Any]]
+) -> dict[str, NDArray[Any]]:
+    """What some values are in a run of the file, by name."""
+    if not values:
+        return {}
+    copy = executable.model.clone()
+    found = {v.name: v for node in copy.graph.all_nodes() for v in node.outputs}
+    owners = {body: node for node in copy.graph.all_nodes() for body in _bodies(node)}
+    led = {value.name or "": _led_out(found[value.name], owners) for value in values}
+    copy.graph.outputs.extend(value for value in led.values() if not value.is_graph_output())
+    opened = executable.path.with_name("values.onnx")  # beside the weights
+    ir.save(copy, opened)
+    options = profiling_options(LEVELS["disabled"])
+    session = onnxruntime.InferenceSession(str(opened), options, providers=["CPUExecutionProvider"])
+    arrays = session.run([value.name for value in led.values()], feeds)
+    return dict(zip(led, map(np.asarray, arrays), strict=True))
+
+
+def _led_out(value: ir.Value, owners: dict[ir.Graph, ir.Node]) -> ir.Value:
+    """The value of the main graph that hands a value on; the other branches around it hand on nothing."""
+    assert value.type is not None and value.dtype is not None
+    node = value.producer()
+    while node is not None and isinstance(node.graph, ir.Graph) and node.graph in owners:
+        owner = owners[node.graph]
+        for branch in _bodies(owner):
+            nothing = {"value": ir.tensor(np.zeros(0, value.dtype.numpy()))}
+            handed = ir.node("Identity", [value]) if branch is node.graph else ir.node("Constant", [], nothing)
+            handed.outputs[0].name, handed.outputs[0].type = f"{value.name}/{branch.name}", value.type
+            branch.append(handed)
+            branch.outputs.append(handed.outputs[0])
+        owner.resize_outputs(len(owner.outputs) + 1)
+        result = owner.outputs[-1]
+        result.name, result.type = f"{value.name}/out", value.type
+        value, node = result, owner
+    return value
+
+
+def _bodies(node: ir.Node) -> list[ir.Graph]:
+    return [a.as_graph() for a in node.attributes.values() if a.type == ir.AttributeType.GRAPH]
+
+
+class _Weights:
+    """The weights of a file that are the model's own, known by their bytes."""
+
+    def __init__(self, eager: Eager, model: ir.Model) -> None:
+        self.memories: dict[bytes | None, set[int]] = {}
+        self.names: dict[bytes | None, str] = {}
+        for name, tensor in (*eager.model.named_parameters(), *eager.model.named_buffers()):
+            if not tensor.is_floating_point() or tensor.numel() < LEAST:
+                continue
+            for form in (tensor, tensor.t()) if tensor.dim() == 2 else (tensor,):
+                key = None if tensor.dtype == torch.bfloat16 else _key(form.detach().numpy())
+                if key is not None:
+                    self.memories.setdefault(key, set()).add(memory(tensor))
+                    self.names.setdefault(key, name)
+        self.keys: dict[ir.Value, bytes | None] = {}
+        for graph in model.graphs():
+            for value in graph.initializers.values():
+                constant = value.const_value
+                if constant is not None and constant.dtype.is_floating_point() and constant.size >= LEAST:
+                    key = _key(constant.numpy())
+                    if key in self.memories:
+                        self.keys[value] = key
+
+    def read_by(self, nodes: Iterable[ir.Node], memories: set[int]) -> Iterator[tuple[str, ir.Node]]:
+        """Yields the weights that nodes read, with the first node, that are not in these memories."""
+        seen: set[bytes | None] = set()
+        for node in nodes:
+            for value in node.inputs if node.op_type != "Identity" else ():
+                key = self.keys.get(value) if value is not None else None
+                if key is not None and key not in seen and not self.memories[key] & memories:
+                    seen.add(key)
+                    yield self.names[key], node
+
+
+def _key(array: NDArray[Any]) -> bytes | None:
+    """What tells the values of an array from others'; None where all of them are alike."""
+    flat = np.ascontiguousarray(array).reshape(-1)
+    if (flat == flat[0]).all():
+        return None
+    return hashlib.blake2b(flat.tobytes() + str(flat.dtype).encode(), digest_size=16).digest()
