@@ -21,6 +21,7 @@ from rr_export.errors import CaptureError
 from rr_export.lowering import INTERFACES, RESERVED, lower
 from rr_export.lowering.sink import sites_without_if
 from rr_export.parity.golden_cases import golden_cases, golden_cases_at
+from rr_export.parity.loading import check_loads
 from rr_export.parity.recheck import recheck
 from rr_export.parity.subject import Eager
 from rr_export.parity.training_mode import check_training_mode
@@ -77,6 +78,7 @@ def export(
         idle = sites_without_if(lowered, captured.plan)
         simplify(lowered)
         place_weights(lowered)
+        check_loads(lowered)
         bundle = Bundle(lowered, _manifest(captured, lowered, interface, opset, idle))
         eager = Eager(request)
         with many_runs(model):

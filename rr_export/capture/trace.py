@@ -23,6 +23,7 @@ from rr_export.capture.dynamic_axes import suggested_bounds
 from rr_export.capture.inference_mode import left_inference_mode
 from rr_export.capture.kept_tables import tables_kept
 from rr_export.capture.naming import name_graph, name_weights, signature_of
+from rr_export.capture.origins import note_origins
 from rr_export.capture.python.conclude import Program, asked_route, conclude, decided_calls
 from rr_export.capture.python.interpreter import Interpreter
 from rr_export.capture.python.own_code import OwnCode
@@ -32,6 +33,7 @@ from rr_export.capture.recast.substitutes import substituted
 from rr_export.capture.recorder import DenseRecorder
 from rr_export.capture.request import Request
 from rr_export.capture.scopes import read_scopes, tag_scopes
+from rr_export.capture.translations import TRANSLATIONS
 from rr_export.capture.versions import warn_of_untested_torch
 from rr_export.eager.choice import Choice
 from rr_export.eager.code_sites import code_of, remember_code
@@ -73,6 +75,7 @@ def capture(request: Request, *, opset: int = 20, training: Collection[str] | No
             tag_scopes(program)
             graph = _to_onnx(program, opset).model
         read_scopes(graph)
+        note_origins(graph)
         name_graph(graph, signature)
         name_weights(graph, program, request.model)
         expand_recurrent(graph)
@@ -195,7 +198,14 @@ def _export_program(recorder: DenseRecorder, tracing: Interpreter | None) -> tor
 
 def _to_onnx(program: torch.export.ExportedProgram, opset: int) -> torch.onnx.ONNXProgram:
     try:
-        graph = torch.onnx.export(program, dynamo=True, optimize=False, opset_version=opset, verbose=False)
+        graph = torch.onnx.export(
+            program,
+            dynamo=True,
+            optimize=False,
+            opset_version=opset,
+            verbose=False,
+            custom_translation_table=TRANSLATIONS,
+        )
     except Exception as error:
         raise CaptureError(
             f"capture: expected a model that torch.onnx.export can translate, got {type(error).__name__}: {error}; "

@@ -8,13 +8,12 @@ there (:mod:`sink`).
 
 from __future__ import annotations
 
-import ast
-
 import onnx
 import onnx_ir as ir
 import onnx_ir.passes.common as ir_passes
 
 from rr_export.capture.captured_model import Captured
+from rr_export.capture.origins import origin_of
 from rr_export.errors import LoweringError
 from rr_export.lowering.builder import Builder
 from rr_export.lowering.placement import MARKERS, place
@@ -72,11 +71,9 @@ def _check_deterministic(graph: ir.Graph) -> None:
         schema = onnx.defs.get_schema(node.op_type, graph.opset_imports[""])
         law = schema.node_determinism  # type: ignore[attr-defined]
         if law == onnx.defs.OpSchema.NodeDeterminism.NonDeterministic and not _is_idle(node):
-            names = ast.literal_eval(node.metadata_props.get("pkg.torch.onnx.name_scopes", "[]"))
-            place = next((n for n in names[-2::-1] if n and not n.startswith("@")), "the model")
             raise LoweringError(
-                f"{place!r}: expected a model whose only randomness is its sites, got {node.op_type}; make it an input "
-                "of the model"
+                f"{origin_of(node)}: expected a model whose only randomness is its sites, got {node.op_type}; make it "
+                "an input of the model"
             )
 
 

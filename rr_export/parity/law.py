@@ -68,9 +68,8 @@ def check_law(
     if eager is not None:
         failures += _eager_runs(eager, plan) + code_law_failures(eager, file, terms.comparison())
     failures += _whole_runs(file, routing, inputs) + threshold_failures(plan, routing)
-    failures += free_draw_failures(
-        ir.from_proto(onnx.load_from_string(routing.content)), file.interface, len(plan.sites)
-    )
+    deciding = ir.from_proto(onnx.load_from_string(routing.content))
+    failures += free_draw_failures(deciding, file.interface, len(plan.sites))
     runs_text = ", ".join(f"{name}: {len(latent)}" for name, latent in latents.items())
     return Check(
         "law",
