@@ -13,10 +13,10 @@ from torch import nn
 from rr_export.bundle.bundle import Bundle
 from rr_export.bundle.manifest import TensorRow, write_manifest
 from rr_export.capture.captured_model import Captured
-from rr_export.capture.python.detect import streams_kept
 from rr_export.capture.request import bind
 from rr_export.capture.trace import capture
 from rr_export.eager.code_sites import many_runs
+from rr_export.eager.kept_streams import streams_kept
 from rr_export.errors import CaptureError
 from rr_export.lowering import INTERFACES, RESERVED, lower
 from rr_export.lowering.sink import sites_without_if

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -14,7 +14,9 @@ from rr_export.eager.choice import Choice
 from rr_export.eager.layer_choice import LayerChoice
 from rr_export.eager.module_tree import tree_plan
 from rr_export.eager.open_runs import open_runs_at
-from rr_export.errors import PlanError
+from rr_export.eager.skip_names import Skip
+from rr_export.eager.trial import try_layer
+from rr_export.errors import PlanError, RunError
 from rr_export.laws.plan import Plan
 from rr_export.laws.policies import Markov, Policy
 
@@ -26,6 +28,9 @@ def route_layers(
     keep: float | None = None,
     policy: Policy | Markov | None = None,
     hidden: str | None = None,
+    skip: Skip | None = None,
+    args: tuple[Any, ...] | None = None,
+    kwargs: Mapping[str, Any] | None = None,
 ) -> Plan:
     """Every registration matching ``pattern`` is now a ``LayerChoice`` around the layer that was there.
 
@@ -39,13 +44,18 @@ def route_layers(
         policy: instead of ``keep``: one policy over (skip, run) for every layer, or a ``Markov`` chain
             whose step t goes to the t-th matching layer.
         hidden: see :class:`LayerChoice`.
+        skip: what a skip of every layer returns, see :class:`LayerChoice`.
+        args: arguments of the model. With them it runs once before anything is changed, and a layer that cannot be
+            skipped is refused here; without, when it is first called.
+        kwargs: keyword arguments of the model, for the same.
 
     Returns:
         The plan of the model.
 
     Raises:
-        PlanError: nothing matches, or a match is or holds what another match wraps.
-        ValueError: not exactly one of ``keep`` and ``policy`` is given.
+        PlanError: nothing matches, or a match is or holds what another match wraps, or, with ``args``, a skip of a
+            match has nothing to return; the text says how to write ``skip``.
+        TypeError, ValueError: as for :class:`LayerChoice`.
     """
     parts = pattern.split(".")
     matches = [
@@ -71,12 +81,48 @@ def route_layers(
         parent = model.get_submodule(parent_name)
         if (id(parent), key) not in sites:
             step = policy.step(len(sites)) if isinstance(policy, Markov) else policy
-            sites[id(parent), key] = (parent, name, LayerChoice(layer, keep, policy=step, hidden=hidden))
+            made = _site(name, layer, keep, policy=step, hidden=hidden, skip=skip)
+            sites[id(parent), key] = (parent, name, made)
+    if args is not None or kwargs is not None:
+        _call_once(model, args or (), kwargs or {}, [(name, site) for _, name, site in sites.values()])
     for (_, key), (parent, name, site) in sites.items():  # nothing is changed before everything is checked
         parent._modules[key] = site
         print(f"routed {name} ({type(site.layer).__name__})")
     open_runs_at(model)
     return tree_plan(model)
+
+
+def _site(name: str, layer: nn.Module, keep: float | None, **options: Any) -> LayerChoice:
+    try:
+        return LayerChoice(layer, keep, **options)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"route_layers: {name!r}: {error}") from error
+
+
+def _call_once(
+    model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], sites: Sequence[tuple[str, LayerChoice]]
+) -> None:
+    """Runs the model once, as it is, and skips every site with the arguments that its layer then gets.
+
+    Raises:
+        PlanError: a skip has nothing to return.
+    """
+
+    def skip_too(name: str, site: LayerChoice) -> Callable[[nn.Module, Any, Any, Any], None]:
+        def after(layer: nn.Module, given: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
+            try:
+                site.learn(given, named, output)
+            except RunError as error:
+                raise PlanError(f"route_layers: {name!r}: {error}") from error
+
+        return after
+
+    hooks = [site.layer.register_forward_hook(skip_too(name, site), with_kwargs=True) for name, site in sites]
+    try:
+        try_layer(model, args, dict(kwargs))
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def plan_of(

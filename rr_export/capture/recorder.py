@@ -20,7 +20,7 @@ from torch.utils import _pytree as pytree
 from rr_export.capture.request import Request, dotted
 from rr_export.eager.choice import Choice, identity, sites_of
 from rr_export.eager.module_tree import plan_with_calls
-from rr_export.errors import CaptureError
+from rr_export.errors import CaptureError, RunError
 from rr_export.laws.plan import Plan
 
 SCOPE_KEY = "rr.scope"
@@ -148,9 +148,12 @@ class DenseRecorder:
         watched += [(f"parameter {name!r}", t) for name, t in self.root.named_parameters()]
         watched += [(f"buffer {name!r}", t) for name, t in self.root.named_buffers()]
         before = [t._version for _, t in watched]
-        with self.inside(number, k):
-            output = site.branch(k, *args, **kwargs)
         where = f"site {self.names[index]!r}, branch {site.branch_names[k]!r}"
+        with self.inside(number, k):
+            try:
+                output = site.branch(k, *args, **kwargs)
+            except RunError as error:
+                raise CaptureError(f"{where}: {error}") from error
         for (name, tensor), version in zip(watched, before, strict=True):
             if tensor._version != version:
                 raise CaptureError(

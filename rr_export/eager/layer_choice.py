@@ -2,33 +2,55 @@
 
 from __future__ import annotations
 
-import copy
-import threading
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
-from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensorMode
 
 from rr_export.eager.calling import take_route
 from rr_export.eager.choice import Choice, checked_policy
-from rr_export.eager.tracers import active_tracer, recording_with
+from rr_export.eager.recurrent import check_recurrent, is_recurrent, skip_recurrent
+from rr_export.eager.skip_default import Arguments, Derivation
+from rr_export.eager.skip_names import Skip, asks_for_result, check_skip, named_part
+from rr_export.eager.skip_results import Part, Passed, called, made, shape_of, shown, sizes_of
+from rr_export.eager.tracers import active_tracer, outside_compiled_code, recorder
+from rr_export.eager.trial import try_layer
 from rr_export.errors import RunError
 from rr_export.laws.policies import Categorical, Policy
 
 RUN = 1  # the route of a LayerChoice that runs its layer
-_FAKE = threading.Lock()  # torch's fake tensors are not made for several threads at once
+_MOST_KNOWN = 256  # kinds of calls that are remembered
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What is known of calls of one kind.
+
+    Attributes:
+        output: nesting and dimensions of what the layer returns for them.
+        shown: what to call that in a message.
+        part: what a skip returns; None also where ``skip`` says so.
+    """
+
+    output: Any
+    shown: str
+    part: Part
 
 
 class LayerChoice(Choice):
     """Layer routing: run a layer or skip it. Route 0 skips, 1 runs.
 
-    Skipping returns the first positional argument, or the keyword argument named by ``hidden``. If the
-    layer returns a tuple, skipping returns one of the same length whose element 0 is that argument and
-    whose other elements are None, as the layer's must be.
+    A layer that returns a tensor is skipped by returning the first positional argument, or the keyword argument named
+    by ``hidden``. Of a tuple that is the first result; any other result is the argument of its name, the object that
+    was handed in, or the only argument of its shape, and None is None. Recurrent layers of torch hand their state on
+    (zeros, where they are given none). What could be nothing or several things that were handed in is refused when the
+    layer is first called: ``skip`` says it.
 
-    What the layer returns is learnt when it first runs; should the first call be a skip, the layer is
-    traced once on fake tensors, without computing anything.
+    What the layer returns is learnt when it first runs; should the first call be a skip, the layer runs once to see
+    it, and everything that it does is put back.
 
     Attributes of the layer can be read from the site (many models ask their layers for settings).
 
@@ -37,9 +59,13 @@ class LayerChoice(Choice):
         keep: P(run), in [0, 1]; shorthand for ``policy=Categorical((1 - keep, keep))``.
         policy: the law of the route, over (skip, run); instead of ``keep``.
         hidden: the keyword under which callers pass what a skip returns, if not positionally.
+        skip: what a skip returns: a function of the layer's arguments, or, in the nesting of what the layer returns,
+            names of arguments, ``"zeros like NAME"``, ``"zeros"`` (of the shape of that result) and None, such as
+            ``skip=("hidden_states", "zeros", None)``. Nothing is learnt then, but shapes for ``"zeros"``.
 
     Raises:
-        TypeError, ValueError: the layer is no module; not exactly one of ``keep`` and ``policy`` is given.
+        TypeError, ValueError: the layer is no module; not exactly one of ``keep`` and ``policy`` is given; ``skip``
+            names an argument that the layer does not have; a recurrent layer changes the number of features.
     """
 
     kind = "layer"
@@ -52,6 +78,7 @@ class LayerChoice(Choice):
         *,
         policy: Policy | None = None,
         hidden: str | None = None,
+        skip: Skip | None = None,
     ) -> None:
         super().__init__()
         if not isinstance(layer, nn.Module):
@@ -64,11 +91,18 @@ class LayerChoice(Choice):
             if not 0 <= keep <= 1:
                 raise ValueError(f"LayerChoice: expected keep in [0, 1], got {keep!r}; give the probability of running")
             policy = Categorical((1 - keep, keep))
+        if hidden is not None and skip is not None:
+            raise ValueError("LayerChoice: expected one of hidden= and skip=, got both; drop hidden=")
+        if skip is not None:
+            check_skip(layer, skip)
+        elif is_recurrent(layer) and hidden is None:
+            check_recurrent(layer)
         self.branch_names = ("skip", "run")
         self.policy = checked_policy("LayerChoice", policy, 2)
         self.hidden = hidden
+        self._skip = skip
         self.layer = layer
-        self._tuple_length: int | None = None  # 0: the layer returns a tensor; None: not seen yet
+        self._known: dict[Any, _Known] = {}
 
     def __getattr__(self, name: str) -> Any:
         """Looks the attribute up in the site, then in the layer."""
@@ -84,57 +118,130 @@ class LayerChoice(Choice):
         """Returns the layer's output (1) or what passes it by (0)."""
         if index == RUN:
             output = self.layer(*args, **kwargs)
-            self._tuple_length = self._learn(output)
+            if recorder.get() is not None or active_tracer((args, kwargs)) is None:
+                self._learn(args, kwargs, output)
             return output
-        hidden = self._hidden(args, kwargs)
-        if self._tuple_length is None:
-            self._tuple_length = self._learn(self._trace(args, kwargs))
-        return (hidden, *[None] * (self._tuple_length - 1)) if self._tuple_length else hidden
+        return self._skipped(args, kwargs)
 
     def branch_prefixes(self) -> tuple[str | None, ...]:
         """Returns (None, "layer"): skipping has no module."""
         return (None, "layer")
 
-    def _hidden(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def learn(self, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        """From now on calls like this one can be skipped, where the layer returned ``output``.
+
+        Raises:
+            RunError: a skip has nothing to return, or ``skip`` returns something of another nesting.
+        """
+        self._learn(args, kwargs, output)
+        with torch.no_grad():
+            self._check_nesting(args, kwargs, self._skipped(args, kwargs))
+
+    def _function(self) -> Callable[..., Any] | None:
+        """What says what a skip returns, if it is a function."""
+        if callable(self._skip):
+            return self._skip
+        if self._skip is None and self.hidden is None and is_recurrent(self.layer):
+            return lambda *args, **kwargs: skip_recurrent(self.layer, *args, **kwargs)
+        return None
+
+    def _skipped(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        function = self._function()
+        if function is not None:
+            output = function(*args, **kwargs)
+            self._check_nesting(args, kwargs, output)
+            return output
+        if self._skip is not None and not asks_for_result(self._skip):
+            return made(named_part(self.layer, self._skip, args, kwargs, None), args, kwargs)
+        return made(self._known_part(args, kwargs), args, kwargs)
+
+    @outside_compiled_code
+    def _known_part(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Part:
+        """What a skip returns for calls like this one; the layer is tried where that is not known yet."""
+        known = self._find(args, kwargs)
+        if known is not None:
+            return known.part
+        tracer = active_tracer((args, kwargs))
+        if self._skip is None:
+            self._hidden(args, kwargs)  # refused before the layer runs
+        if tracer is not None:
+            return self._part_in_trace(args, kwargs, tracer)
+        try:
+            args, kwargs, output = try_layer(self.layer, args, kwargs)
+        except Exception as error:
+            error.add_note(f"{called(self.layer)} ran its layer to learn what a skip returns; skip= says it")
+            raise
+        self._learn(args, kwargs, output)
+        return self._known_part(args, kwargs)
+
+    def _part_in_trace(self, args: tuple[Any, ...], kwargs: dict[str, Any], tracer: str) -> Part:
+        """What a skip returns for a call that another tracer watches: the layer is dead code in what is traced."""
+        try:
+            output = self.layer(*args, **kwargs)
+        except Exception as error:
+            raise RunError(
+                f"{called(self.layer)}: expected to know what the layer returns before {tracer} skips it, got "
+                f"{type(error).__name__} where it was traced for that; call the model once eagerly, or give skip="
+            ) from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return self._derived(args, kwargs, output)[0]
+
+    @outside_compiled_code
+    def _learn(self, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        """Remembers what a skip returns for calls like this one.
+
+        Raises:
+            RunError: a skip has nothing to return where the layer returns ``output``.
+        """
+        kind, known = shape_of(output, dtypes=False), self._find(args, kwargs)
+        if known is not None and known.output == kind and recorder.get() is None:
+            return
+        if self._function() is not None or (self._skip is not None and not asks_for_result(self._skip)):
+            part, of_sizes = None, False
+        else:
+            part, of_sizes = self._derived(args, kwargs, output)
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        key = self._key(args, kwargs)
+        self._known.pop(key, None)
+        self._known[(key, sizes_of((args, kwargs))) if of_sizes else key] = _Known(kind, shown(output), part)
+
+    def _find(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Known | None:
+        """What is known of calls like this one: of any sizes, or else of these."""
+        key = self._key(args, kwargs)
+        if key in self._known or (recorder.get() is None and active_tracer((args, kwargs)) is not None):
+            return self._known.get(key)
+        return self._known.get((key, sizes_of((args, kwargs))))
+
+    def _key(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What calls of one kind have in common, whatever the sizes."""
+        return self.layer.training, shape_of(args), tuple(kwargs), shape_of(tuple(kwargs.values()))
+
+    def _derived(self, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> tuple[Part, bool]:
+        """What a skip returns, and whether that holds for arguments of these sizes only."""
+        if self._skip is not None:
+            return named_part(self.layer, self._skip, args, kwargs, output), True
+        derivation = Derivation(Arguments(self.layer, args, kwargs), self._hidden(args, kwargs))
+        part = derivation.part(output)
+        return part, derivation.by_shape
+
+    def _hidden(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Passed, Any]:
         if self.hidden is not None and self.hidden in kwargs:
-            return kwargs[self.hidden]
+            return Passed(self.hidden, None), kwargs[self.hidden]
         if args:
-            return args[0]
+            return Arguments(self.layer, args[:1], {}).named()[0]
         raise RunError(
-            f"LayerChoice({type(self.layer).__name__}): expected a positional argument to return when skipping, "
+            f"{called(self.layer)}: expected a positional argument to return when skipping, "
             f"got keywords {sorted(kwargs)}; name one of them with hidden="
         )
 
-    def _learn(self, output: Any) -> int:
-        if isinstance(output, torch.Tensor):
-            return 0
-        if isinstance(output, tuple) and output and all(o is None for o in output[1:]):
-            return len(output)
-        found = (
-            f"a tuple whose element {next(i for i, o in enumerate(output) if i and o is not None)} is not None"
-            if isinstance(output, tuple) and output
-            else f"a {type(output).__name__}"
-        )
-        raise RunError(
-            f"LayerChoice({type(self.layer).__name__}): expected the layer to return a tensor, or a tuple whose "
-            f"elements after the first are None, got {found}; a skipped layer has nothing to put there: route a "
-            "wrapper that returns the tensor alone"
-        )
-
-    def _trace(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """The structure of the layer's output for these arguments, found without computing it."""
-        if active_tracer((args, kwargs)) is not None:
-            return self.layer(*args, **kwargs)  # dead code in what is traced
-        given = torch.utils._pytree.tree_map_only(torch.Tensor, torch.Tensor.detach, (args, kwargs))
-        with _FAKE, recording_with(_LastBranch()), FakeTensorMode(allow_non_fake_inputs=True) as mode, torch.no_grad():
-            with FakeCopyMode(mode):
-                twin = copy.deepcopy(self.layer)  # of fake tensors: it holds no data, and the layer is not touched
-            fake_args, fake_kwargs = torch.utils._pytree.tree_map_only(torch.Tensor, mode.from_tensor, given)
-            return twin(*fake_args, **fake_kwargs)
-
-
-class _LastBranch:
-    """Sites inside a layer that is traced for its structure alone: any branch would do; 1 of a layer runs it."""
-
-    def call_site(self, site: Choice, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return site.branch(site.policy.branches - 1, *args, **kwargs)
+    @outside_compiled_code
+    def _check_nesting(self, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        """Raises if a function returned something else than the layer is known to."""
+        known = self._find(args, kwargs)
+        if known is not None and known.output != shape_of(output, dtypes=False):
+            raise RunError(
+                f"{called(self.layer)}: expected skip= to return what the layer does, {known.shown}, got "
+                f"{shown(output)}; return the same nesting, with tensors of as many dimensions"
+            )

@@ -20,8 +20,8 @@ import torch
 from numpy.typing import NDArray
 
 from rr_export.bundle.bundle import Bundle
-from rr_export.capture.python.detect import streams_kept
 from rr_export.capture.python.own_code import turned_gates
+from rr_export.eager.kept_streams import streams_kept
 from rr_export.errors import CaptureError, RunError
 from rr_export.lowering.deciding_slice import cut_at_path
 from rr_export.lowering.sink import GATE_KEY

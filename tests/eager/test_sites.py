@@ -67,22 +67,6 @@ def test_skipping_by_keyword() -> None:
         assert site(hidden_states=x)[0] is x
 
 
-def test_learning_what_the_layer_returns_computes_nothing() -> None:
-    class Counting(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.register_buffer("calls", torch.zeros(()))
-
-        def forward(self, x: Tensor) -> Tensor:
-            self.calls.add_(1)
-            return x * 2
-
-    site = rr.LayerChoice(Counting(), 0.5).eval()
-    with rr.forced(site, [0]):
-        site(nets.example())
-    assert site.layer.calls.item() == 0
-
-
 def test_attributes_of_the_layer_can_be_read() -> None:
     site = rr.LayerChoice(TupleLayer(), 0.5)
     assert site.kind_of_attention == "full"
@@ -158,9 +142,9 @@ def test_a_chain_with_a_missing_step() -> None:
 
 
 def test_a_layer_that_returns_something_else() -> None:
-    class Dict(nn.Module):
-        def forward(self, x: Tensor) -> dict[str, Tensor]:
-            return {"x": x}
+    class Text(nn.Module):
+        def forward(self, x: Tensor) -> str:
+            return "x"
 
-    with pytest.raises(RunError, match=r"got a dict; a skipped layer"):
-        rr.LayerChoice(Dict(), 1.0)(nets.example())
+    with pytest.raises(RunError, match=r"got a str; say what a skip returns: a function of the layer's arguments"):
+        rr.LayerChoice(Text(), 1.0)(nets.example())

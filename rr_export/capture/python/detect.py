@@ -28,6 +28,7 @@ from rr_export.capture.python.source_code import is_library_code, is_library_fil
 from rr_export.capture.python.training import routed_in_training
 from rr_export.capture.recorder import DenseRecorder
 from rr_export.capture.request import Request
+from rr_export.eager.kept_streams import streams_kept as streams_kept
 from rr_export.eager.tracers import recording_with
 from rr_export.errors import CaptureError, RunError
 
@@ -122,18 +123,6 @@ def decides(request: Request, *, training: Collection[str]) -> bool:
         where, what = seen.foreign
         raise CaptureError(f"{where}: expected {what}; use torch.rand, random.random or numpy.random.rand")
     return seen.decided or drawn
-
-
-@contextlib.contextmanager
-def streams_kept() -> Iterator[None]:
-    """After the block the global generators of torch, Python and numpy draw what they would have drawn before it."""
-    python, numpy = random.getstate(), np.random.get_state()
-    try:
-        with torch.random.fork_rng(devices=()):
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
 
 
 @contextlib.contextmanager

@@ -45,6 +45,8 @@ class _TorchSources(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if _handler.get() is None:  # in a context of its own
+            return func(*args, **kwargs)
         if func in TORCH:
             return self.handle(func, args, kwargs)
         result = func(*args, **kwargs)
