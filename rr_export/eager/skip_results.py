@@ -11,6 +11,8 @@ from torch import nn
 from torch.fx.experimental.symbolic_shapes import statically_known_true
 from torch.utils import _pytree as pytree
 
+_FEW = 4  # results that a message lists
+
 
 @dataclass(frozen=True)
 class Passed:
@@ -136,7 +138,8 @@ def shown(value: Any) -> str:
     if isinstance(value, torch.Tensor):
         return f"a tensor {str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
     if isinstance(value, tuple | list):
-        return f"a {type(value).__name__} of {len(value)}"
+        inner = f" ({', '.join(map(shown, value))})" if 0 < len(value) <= _FEW else ""
+        return f"a {type(value).__name__} of {len(value)}{inner}"
     return "None" if value is None else f"a {type(value).__name__}"
 
 
