@@ -12,7 +12,7 @@ from torch import nn
 
 from rr_export.eager.calling import take_route
 from rr_export.eager.choice import Choice, checked_policy
-from rr_export.eager.recurrent import check_recurrent, is_recurrent, skip_recurrent
+from rr_export.eager.recurrent_skip import check_recurrent, is_recurrent, skip_recurrent
 from rr_export.eager.skip_default import Arguments, Derivation
 from rr_export.eager.skip_names import Skip, asks_for_result, check_skip, named_part
 from rr_export.eager.skip_results import Part, Passed, called, made, shape_of, shown, sizes_of

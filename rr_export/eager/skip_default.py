@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from rr_export.eager.skip_results import Nested, Part, Passed, Zeros, alike, called, children, is_container, shown
+from rr_export.eager.skip_results import Nested, Part, Passed, ZeroResult, alike, called, children, is_container, shown
 from rr_export.errors import RunError
 
 
@@ -124,7 +124,7 @@ class Derivation:
             if _equal(result, value):
                 return passed
             self.problems.append(f"{shown(result)} as result {where} and {shown(value)} as argument {name!r}")
-            return Zeros(None)
+            return ZeroResult(None)
         if first and alike(result, self.hidden[1], dtypes=False):
             return self.hidden[0]
         handed = [p for p, a in self.arguments.all() if a is result]
@@ -143,7 +143,7 @@ class Derivation:
         self.problems.append(
             f"{shown(result)} as result {where} and {several if fitting else 'no argument of that name or shape'}"
         )
-        return Zeros(None)
+        return ZeroResult(None)
 
     def _distinct(self, found: Iterator[tuple[Passed, Any]]) -> Iterator[tuple[Passed, Any]]:
         """One way to every object."""
@@ -171,7 +171,7 @@ def _written(part: Part) -> str:
         if any(names):
             return "{" + ", ".join(f"{n!r}: {w}" for n, w in zip(names, inner, strict=True)) + "}"
         return f"({', '.join(inner)}{',' * (len(inner) == 1)})"
-    if isinstance(part, Zeros):
+    if isinstance(part, ZeroResult):
         return "'zeros'"
     return "None" if part is None else repr(part.name)
 

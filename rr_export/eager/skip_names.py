@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from rr_export.eager.skip_default import Arguments
-from rr_export.eager.skip_results import Nested, Part, Passed, Zeros, called, children, is_container, shown
+from rr_export.eager.skip_results import Nested, Part, Passed, ZeroResult, called, children, is_container, shown
 from rr_export.errors import RunError
 
 ZEROS, ZEROS_LIKE = "zeros", "zeros like "
@@ -90,7 +90,7 @@ def _entry(layer: nn.Module, entry: str, args: tuple[Any, ...], kwargs: Mapping[
             raise RunError(
                 f"{called(layer)}: expected a tensor where skip= says 'zeros', got {shown(output)}; name an argument"
             )
-        return Zeros(None, tuple(output.shape), output.dtype, output.device)
+        return ZeroResult(None, tuple(output.shape), output.dtype, output.device)
     name = entry.removeprefix(ZEROS_LIKE)
     found: list[tuple[Passed, Any]] = [(p, v) for p, v in Arguments(layer, args, kwargs).named() if p.name == name]
     value = found[0][1] if found else None
@@ -99,7 +99,7 @@ def _entry(layer: nn.Module, entry: str, args: tuple[Any, ...], kwargs: Mapping[
             f"{called(layer)}: expected the argument {name!r} that skip= names, got {'None' if found else 'none'}; "
             "hand it in, or make skip= a function"
         )
-    return found[0][0] if name == entry else Zeros(found[0][0])
+    return found[0][0] if name == entry else ZeroResult(found[0][0])
 
 
 def _entries(skip: Any) -> list[Any]:

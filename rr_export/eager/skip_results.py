@@ -35,7 +35,7 @@ class Passed:
 
 
 @dataclass(frozen=True)
-class Zeros:
+class ZeroResult:
     """Zeros like an argument, or of the shape that the layer's own result has.
 
     Attributes:
@@ -59,14 +59,14 @@ class Nested:
     parts: tuple[Any, ...]
 
 
-Part = Passed | Zeros | Nested | None
+Part = Passed | ZeroResult | Nested | None
 
 
 def made(part: Part, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
     """Returns what a skip returns for these arguments."""
     if isinstance(part, Nested):
         return pytree.tree_unflatten([made(p, args, kwargs) for p in part.parts], part.spec)
-    if isinstance(part, Zeros):
+    if isinstance(part, ZeroResult):
         if part.like is None:
             return torch.zeros(part.shape, dtype=part.dtype, device=part.device)
         found = made(part.like, args, kwargs)
