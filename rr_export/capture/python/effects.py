@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import types
 from typing import Any
 
 import torch
@@ -51,6 +52,15 @@ class Effects:
                 "branches that only compute",
                 f"a side effect that would be lost: the global {name!r} is set",
                 "return the value, or keep it in an attribute that every branch sets",
+            )
+
+    def check_attribute(self, owner: Any, name: str) -> None:
+        """Raises if an attribute must not be set or deleted here."""
+        if self._ledger.depth and isinstance(owner, type | types.ModuleType) and not self._memory.is_tracked(owner):
+            self._whereabouts.refuse(
+                "branches that only compute",
+                f"a side effect that would be lost: {name!r} of {owner.__name__} is set, which is no code of the model",
+                "keep the value in a local name or an attribute of the model",
             )
 
     def check_raise(self, error: Any) -> None:

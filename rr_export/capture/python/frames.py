@@ -20,6 +20,8 @@ from rr_export.capture.python.values import Varying, plain, settled
 
 _LINE = "__rr_line__"  # where an error came from, written on it
 NEXT, CONTINUE, BREAK, RETURN = "next", "continue", "break", "return"
+# what a loop's else says to the loop around it, while the loop itself is not over on every path
+OUTWARD = {CONTINUE: "outer continue", BREAK: "outer break"}
 
 
 @dataclass
@@ -57,12 +59,14 @@ class Loop:
     Attributes:
         course: how it turns.
         finish: makes the turns that are left where the flow says so; then the loop is over everywhere.
+        leave: what its else said to the loop around it is said now.
         decided: how many decisions were made before it.
         turns: how many there were since it made one.
     """
 
     course: Course
     finish: Callable[[], None]
+    leave: Callable[[], None]
     decided: int
     turns: int = 0
 

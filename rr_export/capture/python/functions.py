@@ -104,6 +104,7 @@ class Functions:
             refuse_unbounded(self._whereabouts, "a recursion", "count its depth")
         scope = Scope({**variables, FLOW: NEXT}, name)
         frame = Frame(source, scope, parent, cells, space, source.node, outer=self._ledger.guard)
+        self._memory.enters(frame)
         with self._stack.running(frame):
             if isinstance(source.node, ast.Lambda):
                 return self._evaluate(source.node.body)

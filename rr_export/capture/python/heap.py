@@ -1,31 +1,34 @@
-"""What Python code can change: names, attributes, and entries of containers, before and after a branch."""
+"""What Python code can change: names, attributes, and entries of containers, before and after a branch.
+
+What can be reached is walked. Where values are kept by name or position (:class:`Place`) they are looked at one by one,
+so that branches can be joined and undone. Of everything else enough is kept to tell that it was changed.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import sys
 import types
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import nn
 
+from rr_export.capture.python.fields import CellFields, ClassFields, Fields, GlobalFields, SlotFields
+from rr_export.capture.python.source_code import is_library_file
+from rr_export.capture.python.traces import inside, trace_of
+
 MISSING = object()
 FLOW, RESULT = "<flow>", "<result>"  # how a function goes on, and what it returns: names that no code can have
-_FOREIGN = (
-    "torch",
-    "numpy",
-    "builtins",
-    "collections",
-    "functools",
-    "typing",
-    "abc",
-    "enum",
-    "re",
-    "rr_export",
-    "onnx",
+# libraries whose objects change in ways that do not matter: caches, locks, what the interpreter itself is made of
+_FOREIGN = frozenset(
+    {"torch", "numpy", "functools", "typing", "abc", "enum", "re", "rr_export", "onnx", "logging", "threading"}
+    | {"_thread", "weakref", "importlib", "inspect", "ast", "warnings", "pathlib", "io", "_io", "os", "sys"}
+    | {"contextlib", "contextvars", "unittest", "_pytest", "pytest", "IPython"}
 )
 
 
@@ -42,7 +45,7 @@ class Place:
     """One container: where its entries are kept, and what to call it.
 
     Attributes:
-        store: the dictionary, list, set or deque.
+        store: the dictionary, list, set, deque or fields.
         owner: the object whose attributes the dictionary holds, or the scope whose names it holds, or None.
         name: how the walk came there.
     """
@@ -51,10 +54,20 @@ class Place:
     owner: Any
     name: str
 
+    @property
+    def key(self) -> int:
+        """What tells it from other places."""
+        owned = isinstance(self.store, Fields) and not isinstance(self.store, GlobalFields)
+        return id(self.store.owner if owned else self.store)
+
     def shown(self, key: Any) -> str:
         """Returns what to call the entry in a message."""
         if isinstance(self.owner, Scope):
             return f"{key!r}"
+        if isinstance(self.store, GlobalFields):
+            return f"the global {key!r}"
+        if isinstance(self.store, CellFields):
+            return f"a variable of the function around ({self.name})"
         if self.owner is not None:
             return f"attribute {key!r} of {self.name}"
         return f"entry {key!r} of {self.name}" if self.name else f"entry {key!r}"
@@ -62,87 +75,232 @@ class Place:
 
 @dataclass
 class Snapshot:
-    """The contents of all containers that can be reached, and the versions of all tensors."""
+    """What all containers hold that can be reached, the versions of all tensors, and traces of everything else."""
 
     places: dict[int, Place] = field(default_factory=dict)
     contents: dict[int, Any] = field(default_factory=dict)
     tensors: dict[int, tuple[torch.Tensor, int, str]] = field(default_factory=dict)
+    others: dict[int, tuple[Any, Any, str]] = field(default_factory=dict)
+    seen: dict[int, Any] = field(default_factory=dict)
 
     def entries(self, key: int) -> dict[Any, Any]:
         """Returns the entries of a dictionary or list by key or position."""
         content = self.contents[key]
         return dict(content) if isinstance(content, dict) else dict(enumerate(content))
 
+    def add(self, roots: Iterable[tuple[str, Any]]) -> None:
+        """Adds what can be reached from more roots, as it is now; what is known stays as it was."""
+        todo: list[tuple[str, Any]] = list(roots)
+        while todo:
+            name, value = todo.pop()
+            if isinstance(value, torch.Tensor):
+                self.tensors.setdefault(id(value), (value, value._version, name))
+                continue
+            kind: Any = type(value)
+            look = _look(kind)
+            if look is None or id(value) in self.seen:
+                continue
+            self.seen[id(value)] = value
+            for place in look.places(name, value):
+                self.places[place.key] = place
+                self.contents[place.key] = place.store.copy()
+            if look.opaque:
+                held = inside(value)
+                self.others[id(value)] = (value, trace_of(value), name)
+                self.seen[-id(value)] = held  # ids stay theirs
+                todo.extend((name, v) for v in held)
+            else:
+                todo.extend(look.inside(name, value))
+
 
 def snapshot(roots: Iterable[tuple[str, Any]]) -> Snapshot:
     """Returns what can be reached from the roots now."""
     found = Snapshot()
-    todo: list[tuple[str, Any]] = list(roots)
-    seen: set[int] = set()
-    while todo:
-        name, value = todo.pop()
-        if isinstance(value, torch.Tensor):
-            found.tensors.setdefault(id(value), (value, value._version, name))
-            continue
-        if id(value) in seen or isinstance(value, _PLAIN):
-            continue
-        seen.add(id(value))
-        place = _place(name, value)
-        if place is not None:
-            store = place.store
-            found.places[id(store)] = place
-            found.contents[id(store)] = store.copy()
-        todo.extend(_inside(name, value))
+    found.add(roots)
     return found
 
 
-_PLAIN = (bool, int, float, complex, str, bytes, type(None), type, types.ModuleType, torch.dtype, torch.device)
+def shallow(value: Any) -> Snapshot:
+    """Returns what one object holds now, and nothing of what can be reached from that."""
+    found = Snapshot()
+    kind: Any = type(value)
+    look = _look(kind)
+    for place in () if look is None else look.places("", value):
+        found.places[place.key], found.contents[place.key] = place, place.store.copy()
+    return found
 
 
-def _place(name: str, value: Any) -> Place | None:
-    if isinstance(value, Scope):
-        return Place(value.variables, value, name)
-    if isinstance(value, dict | list | set | deque):
-        return Place(value, None, name)
-    if _is_open(value):
-        return Place(vars(value), value, name or type(value).__name__)
-    return None
+Named = Iterator[tuple[str, Any]]
 
 
-def _is_open(value: Any) -> bool:
-    """Whether the attributes of an object are looked at."""
-    if isinstance(value, nn.Module):
+@dataclass(frozen=True)
+class _Look:
+    """How to look at the objects of a type.
+
+    Attributes:
+        places: yields where they keep what is tracked.
+        inside: yields what they hold.
+        opaque: whether only traces of them are kept.
+    """
+
+    places: Callable[[str, Any], Iterable[Place]] = lambda name, value: ()
+    inside: Callable[[str, Any], Iterable[tuple[str, Any]]] = lambda name, value: ()
+    opaque: bool = False
+
+
+_PLAIN = (
+    *(bool, int, float, complex, str, bytes, type(None), range, slice, torch.dtype, torch.device, torch.Size),
+    *(types.CodeType, types.GetSetDescriptorType, types.MemberDescriptorType, types.WrapperDescriptorType, type(...)),
+)
+
+
+@functools.cache
+def _look(kind: Any) -> _Look | None:
+    """How to look at the objects of a type; None: they cannot change, or do not matter."""
+    if issubclass(kind, _PLAIN):
+        return None
+    for base, look in _LOOKS.items():
+        if issubclass(kind, base):
+            return look
+    home = kind.__module__.partition(".")[0]
+    if hasattr(kind, "__rr_holds__"):
+        return _Look(inside=lambda name, value: ((name, v) for v in value.__rr_holds__()))
+    if issubclass(kind, nn.Module):
+        return _Look(_attributes, _inside_module)
+    if home in _FOREIGN and not hasattr(kind, "__rr_tracked__"):
+        return _Look(opaque=True) if _is_array(kind) else None
+    slots = any(vars(k).get("__slots__") for k in kind.__mro__)
+    has_dict = any("__dict__" in vars(k) for k in kind.__mro__)
+    if not slots and not has_dict:
+        return _Look(opaque=True)
+
+    def places(name: str, value: Any) -> Iterator[Place]:
+        if has_dict:
+            yield from _attributes(name, value)
+        if slots:
+            yield Place(SlotFields(value), value, name or kind.__name__)
+
+    def held(name: str, value: Any) -> Named:
+        for place in places(name, value):
+            yield from _children(f"{name}." if name else "", place.store.items())
+        yield name, kind
+
+    return _Look(places, held)
+
+
+def _is_array(kind: type) -> bool:
+    return kind.__module__ == "numpy" and hasattr(kind, "ravel") and hasattr(kind, "setflags") and hasattr(kind, "sort")
+
+
+def _attributes(name: str, value: Any) -> Iterator[Place]:
+    yield Place(vars(value), value, name or type(value).__name__)
+
+
+def _children(prefix: str, items: Iterable[tuple[Any, Any]], suffix: str = "") -> Named:
+    return ((f"{prefix}{key}{suffix}", value) for key, value in items if type(value) not in _FLAT)
+
+
+_FLAT = frozenset((bool, int, float, str, type(None), torch.dtype))
+
+
+def _inside_container(items: Callable[[Any], Iterable[tuple[Any, Any]]]) -> Callable[[str, Any], Named]:
+    def inside_it(name: str, value: Any) -> Named:
+        yield from _children(f"{name}[", items(value), "]")
+        if type(value) not in (dict, list, tuple, set, frozenset, deque) and hasattr(value, "__dict__"):
+            yield name, vars(value)  # what a subclass has beside its entries
+
+    return inside_it
+
+
+def _inside_module(name: str, value: Any) -> Named:
+    yield name, type(value)
+    for key, item in vars(value).items():
+        if key in ("_modules", "_parameters", "_buffers"):
+            yield from _children(f"{name}.", item.items())
+            yield name, item
+        elif type(item) not in _FLAT and (not key.startswith("_") or not isinstance(item, dict)):
+            yield f"{name}.{key}", item
+
+
+def _inside_function(name: str, value: Any) -> Named:
+    defaults = (*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values())
+    yield from ((f"the defaults of {value.__name__}", v) for v in defaults)
+    if value.__kwdefaults__:
+        yield f"the defaults of {value.__name__}", value.__kwdefaults__
+    yield from ((name or value.__name__, cell) for cell in value.__closure__ or ())
+    yield from ((f"{value.__name__}.{k}", v) for k, v in value.__dict__.items())
+
+
+def _inside_class(name: str, value: Any) -> Named:
+    if is_authors(value):
+        yield from _children(f"{value.__name__}.", ClassFields(value).items())
+        yield from ((name, base) for base in value.__bases__)
+
+
+def _inside_python_module(name: str, value: Any) -> Named:
+    if is_authors(value):
+        yield from _children(f"{value.__name__}.", ((k, v) for k, v in vars(value).items() if not k.startswith("__")))
+
+
+def _places_of_definition(name: str, value: Any) -> Iterator[Place]:
+    """Of classes and modules of the author, and of functions."""
+    if isinstance(value, types.FunctionType):
+        if value.__dict__:
+            yield Place(value.__dict__, value, f"the function {value.__name__}")
+    elif is_authors(value):
+        shown = f"the {'class' if isinstance(value, type) else 'module'} {value.__name__}"
+        yield Place(ClassFields(value) if isinstance(value, type) else vars(value), value, shown)
+
+
+def _whole(name: str, value: Any) -> Iterator[Place]:
+    yield Place(value, None, name)
+
+
+_LOOKS: dict[Any, _Look] = {
+    Scope: _Look(
+        lambda name, value: (Place(value.variables, value, name),),
+        lambda name, value: _children("", value.variables.items()),
+    ),
+    dict: _Look(_whole, _inside_container(lambda value: ((repr(k), v) for k, v in value.items()))),
+    (list, deque): _Look(_whole, _inside_container(enumerate)),
+    set: _Look(_whole, _inside_container(enumerate)),
+    (tuple, frozenset): _Look(inside=_inside_container(enumerate)),
+    GlobalFields: _Look(
+        lambda name, value: (Place(value, value, name),), lambda name, value: _children("", value.items())
+    ),
+    types.CellType: _Look(
+        lambda name, value: (Place(CellFields(value), value, name),),
+        lambda name, value: ((name, v) for v in CellFields(value).values()),
+    ),
+    type: _Look(_places_of_definition, _inside_class),
+    types.ModuleType: _Look(_places_of_definition, _inside_python_module),
+    types.FunctionType: _Look(_places_of_definition, _inside_function),
+    types.MethodType: _Look(inside=lambda name, value: ((name, value.__self__), (name, value.__func__))),
+    types.BuiltinFunctionType: _Look(
+        inside=lambda name, value: () if isinstance(value.__self__, types.ModuleType) else ((name, value.__self__),)
+    ),
+    property: _Look(inside=lambda name, value: ((name, value.fget), (name, value.fset))),
+    (staticmethod, classmethod): _Look(inside=lambda name, value: ((name, value.__func__),)),
+    functools.partial: _Look(
+        inside=lambda name, value: ((name, v) for v in (value.func, *value.args, *value.keywords.values()))
+    ),
+}
+
+
+def is_authors(kind: type | types.ModuleType) -> bool:
+    """Returns whether a class or module is the author's own: no part of Python or of a package that is installed."""
+    return _is_authors_module(kind.__name__ if isinstance(kind, types.ModuleType) else kind.__module__)
+
+
+@functools.cache
+def _is_authors_module(name: str) -> bool:
+    home = name.partition(".")[0]
+    if home == "__main__":
         return True
-    home = type(value).__module__.partition(".")[0]
-    return home not in _FOREIGN and hasattr(value, "__dict__") and not isinstance(value, types.FunctionType)
-
-
-def _inside(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Scope):
-        yield from ((str(k), v) for k, v in value.variables.items())
-    elif isinstance(value, dict):
-        yield from ((f"{name}[{k!r}]", v) for k, v in value.items())
-    elif isinstance(value, list | tuple | deque):
-        yield from ((f"{name}[{i}]", v) for i, v in enumerate(value))
-    elif isinstance(value, set | frozenset):
-        yield from ((name, v) for v in value)
-    elif isinstance(value, types.FunctionType):
-        for cell in value.__closure__ or ():
-            try:
-                yield name, cell.cell_contents
-            except ValueError:
-                continue
-    elif isinstance(value, types.MethodType):
-        yield name, value.__self__
-    elif isinstance(value, nn.Module):
-        for key, item in vars(value).items():
-            if key in ("_modules", "_parameters", "_buffers"):
-                yield from ((f"{name}.{k}", v) for k, v in item.items())
-                yield name, item
-            elif not key.startswith("_") or not isinstance(item, dict):
-                yield f"{name}.{key}", item
-    elif _is_open(value):
-        yield from ((f"{name}.{k}", v) for k, v in vars(value).items())
+    module = sys.modules.get(name)
+    file = None if module is None else vars(module).get("__file__")
+    native = home in (*sys.stdlib_module_names, "torch", "numpy", "rr_export", "rr_runtime")
+    return not native and not (isinstance(file, str) and is_library_file(file))
 
 
 def changed(before: Snapshot, after: Snapshot) -> Iterator[tuple[int, Any]]:
@@ -161,6 +319,13 @@ def changed(before: Snapshot, after: Snapshot) -> Iterator[tuple[int, Any]]:
                 yield number, key
 
 
+def changed_others(before: Snapshot) -> Iterator[str]:
+    """Yields what to call everything that is not tracked and was changed since."""
+    for value, trace, name in before.others.values():
+        if trace_of(value) != trace:
+            yield f"{name or 'a value'} (a {type(value).__name__})"
+
+
 def restore(before: Snapshot) -> None:
     """Every container holds again what it held."""
     for number, place in before.places.items():
@@ -168,7 +333,7 @@ def restore(before: Snapshot) -> None:
 
 
 def _refill(store: Any, content: Any) -> None:
-    if isinstance(store, dict):
+    if isinstance(store, dict | Fields):
         if store.keys() != content.keys():
             for key in [k for k in store if k not in content]:
                 del store[key]

@@ -30,7 +30,6 @@ from rr_export.capture.python.operations import Operations
 from rr_export.capture.python.outputs import Outputs
 from rr_export.capture.python.sequences import Sequences
 from rr_export.capture.python.splitting import Splitter
-from rr_export.capture.python.state import State
 from rr_export.capture.python.syntax.assignments import Assignments
 from rr_export.capture.python.syntax.closures import Closures
 from rr_export.capture.python.syntax.comprehensions import Comprehensions
@@ -84,7 +83,7 @@ class Interpreter:
         )
         self._outputs = Outputs(self._ledger, self._lifter)
         evaluate, execute = Dispatch(self._stack), Dispatch(self._stack)
-        flow = Flow(evaluate, execute, self._stack, self._branching)
+        flow = Flow(evaluate, execute, self._stack, self._branching, self._memory)
         self._functions = Functions(
             evaluate, flow, self._natives, self._stack, self._ledger, self._memory, self._whereabouts
         )
@@ -138,10 +137,18 @@ class Interpreter:
         """The tensors that the model was given."""
         return self._memory.inputs
 
-    @property
-    def state(self) -> State:
-        """The attributes of modules that live on from run to run."""
-        return self._memory.state
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Around the run: after it everything that code can change is as before."""
+        self._memory.begin()
+        try:
+            yield
+        finally:
+            self._memory.forget()
+
+    def left(self) -> Iterator[tuple[str, Any]]:
+        """Yields what the next run would find changed, with the line that reads it, where that is known."""
+        yield from self._memory.left()
 
     @contextmanager
     def entering(self, call: int, branch: int) -> Iterator[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -91,7 +92,21 @@ class Joiner:
             place.store[key] = build(joined)
         for gate, build in lifted:
             gate.tensor = build(joined)
-        return result(joined)
+        made = result(joined)
+        self._find_aliases()
+        return made
+
+    def _find_aliases(self) -> None:
+        """Containers of which one may be another one, by what was decided, can be read but not changed from now on."""
+        copies = self._merger.copies.values()
+        if not copies:
+            return
+        times = Counter(id(value) for _, values in copies for value in {id(v): v for v in values}.values())
+        reached = self._memory.now().reached.seen
+        for made, values in copies:
+            others = [v for v in values if times[id(v)] > 1 or id(v) in reached]
+            if others:
+                self._memory.share([made, *others], self._parting.line)
 
     def _entries(self) -> list[tuple[heap.Place, Any, Build]]:
         keys = dict.fromkeys(found for state in self._states for found in heap.changed(self._before, state))

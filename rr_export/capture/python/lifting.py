@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,7 @@ from rr_export.capture.python.values import (
     diagram_here,
     is_symbolic,
     plain,
+    varies,
 )
 from rr_export.capture.python.whereabouts import Whereabouts
 
@@ -43,6 +44,9 @@ PURE: frozenset[Any] = frozenset(
     | set(ROUNDINGS)
     | {f for f in vars(operator).values() if callable(f) and not isinstance(f, type)}
 )
+
+# functions that make a tensor of plain numbers
+MAKING: frozenset[Any] = frozenset({torch.tensor, torch.as_tensor, torch.full})
 
 # methods of plain containers and strings that only compute
 PURE_METHODS = frozenset(
@@ -102,7 +106,8 @@ class Lifter:
 
     def lift(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Returns what ``function`` gives, called once for every combination of values that its arguments can have."""
-        flat, spec = pytree.tree_flatten((args, kwargs), is_leaf=is_symbolic)
+        # what holds nothing that varies is handed on as it is, not copied
+        flat, spec = pytree.tree_flatten((args, kwargs), is_leaf=lambda v: is_symbolic(v) or not varies(v))
         diagrams = [self._array(v) if isinstance(v, Drawn) else diagram_here(v) for v in flat]
         joint = self._ledger.here(dd.apply(lambda *values: values, *diagrams))
 
@@ -128,13 +133,20 @@ class Lifter:
                 "draw one number for the whole batch (batch size 1, or mode='batch'), or make them an input",
             )
         if self._computes(function, flat, ways):
-            return plain(dd.apply(compute, joint))
+            return plain(_flattened(dd.apply(compute, joint)))
         which = dd.apply(lambda v: next(k for k, w in enumerate(ways) if dd.same(w, v)), joint)
         return self._splitter.split(which, len(ways), lambda k: call(ways[k]), names=self._way_names(flat, ways))
 
+    def each(self, value: Varying, act: Callable[[Any], None]) -> None:
+        """Does something to each of the objects that a value may be, where it is that one."""
+        which = self._ledger.here(value.diagram)
+        ways = dd.leaves(which)
+        places = dd.apply(lambda v: next(k for k, w in enumerate(ways) if dd.same(w, v)), which)
+        self._splitter.split(places, len(ways), lambda k: act(at_hand(ways[k])))
+
     def _computes(self, function: Any, flat: Sequence[Any], ways: Sequence[Any]) -> bool:
         """Whether calls only compute what is the same in every run, so that they need no branch of the graph."""
-        values = list(itertools.chain(flat, *ways))
+        values = pytree.tree_leaves(list(itertools.chain(flat, *ways)), is_leaf=is_symbolic)
         tensors = any(isinstance(v, torch.Tensor | Later | _Numbers) for v in values)
         if tensors and not all(self._numbers.is_constant(v) for v in values if isinstance(v, torch.Tensor)):
             return False
@@ -142,7 +154,11 @@ class Lifter:
             return all(_is_pure_method(way[0], function.name) for way in ways)
         if function is CALLEE:
             return False
-        return function in PURE or (isinstance(function, type) and issubclass(function, Distribution))
+        return (
+            function in PURE
+            or function in MAKING
+            or (isinstance(function, type) and issubclass(function, Distribution))
+        )
 
     def _way_names(self, flat: Sequence[Any], ways: Sequence[Any]) -> tuple[str, ...]:
         varying = [i for i, v in enumerate(flat) if is_symbolic(v)]
@@ -186,6 +202,15 @@ class Lifter:
         if function in PURE and not kwargs and not any(isinstance(a, torch.Tensor | list | tuple | dict) for a in args):
             return call_plain(function, *args)
         return self.lift(function, args, kwargs)
+
+
+def _flattened(diagram: dd.Diagram) -> dd.Diagram:
+    """A diagram whose values may vary themselves, as one of what they may be."""
+    found = dd.leaves(diagram)
+    if not any(isinstance(v, Varying) for v in found):
+        return diagram
+    which = dd.apply(lambda v: next(k for k, one in enumerate(found) if dd.same(one, v)), diagram)
+    return dd.choose(which, [v.diagram if isinstance(v, Varying) else dd.Leaf(v) for v in found])
 
 
 def _reduced(function: Any, items: list[Any]) -> Any:

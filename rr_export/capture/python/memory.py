@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import nn
 
 from rr_export.capture.python import heap
 from rr_export.capture.python.decisions import Line
+from rr_export.capture.python.fields import GlobalFields
 from rr_export.capture.python.frames import Frame, Stack
 from rr_export.capture.python.state import Key, State
 from rr_export.capture.python.values import Poison, Sifted, settled
@@ -49,7 +50,11 @@ class Memory:
     def __init__(self, root: nn.Module, stack: Stack, whereabouts: Whereabouts) -> None:
         self._root, self._stack, self._whereabouts = root, stack, whereabouts
         self.ragged: Ragged = {}
-        self.lasting = set(heap.snapshot([("self", root)]).places)
+        self.start = heap.snapshot([("self", root)])
+        self.lasting = set(self.start.places)
+        self._spaces: dict[int, GlobalFields] = {}
+        self._shared: dict[int, tuple[Any, heap.Snapshot, Line]] = {}
+        self._moments: list[Sequence[Moment]] = []  # of the branches that run
         self.inputs: list[torch.Tensor] = []
         self.state = State()
 
@@ -67,8 +72,75 @@ class Memory:
         """Of the attributes of modules those are set that are set at each of these moments."""
         self.state.written = set(frozenset.intersection(*(moment.written for moment in moments)))
 
-    def check_tensors(self, before: Moment, line: Line) -> None:
-        """Raises if a tensor was changed in place."""
+    @contextmanager
+    def parting(self, before: Moment, after: Sequence[Moment]) -> Iterator[None]:
+        """Inside, branches run: these are the moments before them, and after each that has run."""
+        depth = len(self._moments)
+        self._moments += [(before,), after]
+        try:
+            yield
+        finally:
+            del self._moments[depth:]
+
+    def enters(self, frame: Frame) -> None:
+        """A function runs: from now on the globals that it names are looked at too.
+
+        Nothing that was interpreted has changed them so far, so they are now what they were at earlier moments.
+        """
+        space = frame.space
+        names = {n for n in frame.source.used - frame.source.own if n in space} | frame.source.outer
+        fields = self._spaces.setdefault(id(space), GlobalFields(space))
+        new = names - fields.known
+        if not new:
+            return
+        fields.known |= new
+        for reached in (self.start, *(moment.reached for moments in self._moments for moment in moments)):
+            if id(fields) in reached.contents:
+                there = {name: space[name] for name in sorted(new) if name in space}
+                reached.contents[id(fields)].update(there)
+                reached.add(there.items())
+            else:
+                reached.add([("", fields)])
+        self.lasting = set(self.start.places)
+
+    def is_tracked(self, owner: Any) -> bool:
+        """Returns whether the attributes of a class or a module of Python are looked at."""
+        return heap.is_authors(owner)
+
+    def left(self) -> Iterator[tuple[str, Any]]:
+        """Yields what the next run would find changed, with the line that reads it, where that is known."""
+        yield from self.state.left(self.start, heap.snapshot([("self", self._root), *self._globals()]))
+
+    def begin(self) -> None:
+        """A run begins."""
+        self.start = heap.snapshot([("self", self._root), *self._globals()])
+
+    def forget(self) -> None:
+        """Everything is again as it was when the run began."""
+        heap.restore(self.start)
+
+    def share(self, containers: Sequence[Any], line: Line) -> None:
+        """From now on these must stay as they are: which of them are one depends on what was decided."""
+        for one in containers:
+            self._shared.setdefault(id(one), (one, heap.shallow(one), line))
+
+    def check_shared(self) -> None:
+        """Raises if one of several containers was changed of which some may be one."""
+        for one, before, line in self._shared.values():
+            if any(True for _ in heap.changed(before, heap.shallow(one))):
+                self._whereabouts.refuse(
+                    f"that the branches of {line} leave containers of their own",
+                    f"a change of a {type(one).__name__} that has other names too on some paths only",
+                    "copy it where it gets the other name, or change it in every branch",
+                )
+
+    def check_untracked(self, before: Moment, line: Line) -> None:
+        """Raises if something was changed in place that cannot be undone and joined."""
+        for what in heap.changed_others(before.reached):
+            raise CaptureError(
+                f"{line}: expected branches that leave the same things behind, got a side effect that would be lost: "
+                f"{what} is changed in one; make a new one in every branch, or keep the value in a local name"
+            )
         for tensor, version, name in before.reached.tensors.values():
             if tensor._version != version:
                 raise CaptureError(
@@ -86,8 +158,12 @@ class Memory:
         return settled(value)
 
     def reads(self, owner: Any, name: str) -> None:
-        """An attribute is read."""
+        """An attribute, or a global, is read."""
         self.state.reads(owner, name, self._whereabouts.line)
+
+    def global_of(self, frame: Frame) -> Any:
+        """Returns what has the globals of a function that runs as its attributes."""
+        return self._spaces[id(frame.space)]
 
     def writes(self, owner: Any, name: str) -> None:
         """An attribute is set."""
@@ -128,15 +204,16 @@ class Memory:
     def _roots(self) -> Iterator[tuple[str, Any]]:
         """What the code can change."""
         yield "self", self._root
+        yield from self._globals()
         for running in self._stack.frames:
-            for name in running.source.used - running.source.own:
-                if isinstance(running.space.get(name), dict | list | set | deque):
-                    self.lasting.add(id(running.space[name]))
-                    yield name, running.space[name]
+            yield from running.cells.items()
             frame: Frame | None = running
             while frame is not None:
                 yield frame.scope.function, frame.scope
                 frame = frame.parent
+
+    def _globals(self) -> Iterator[tuple[str, Any]]:
+        return (("", fields) for fields in self._spaces.values())
 
 
 def _copied(ragged: Ragged) -> Ragged:

@@ -34,11 +34,13 @@ class Merger:
 
     Attributes:
         tensors: the operands of the marker so far: for each of its results, the tensor of every branch.
+        copies: the containers that were made to stand for several ones, with those, by what those are.
     """
 
     def __init__(self, which: dd.Diagram, line: Line, inside: Callable[[int], AbstractContextManager[None]]) -> None:
         self._which, self._line, self._inside = which, line, inside
         self.tensors: list[tuple[torch.Tensor, ...]] = []
+        self.copies: dict[tuple[int, ...], tuple[Any, Sequence[Any]]] = {}
 
     def merge(self, values: Sequence[Any], name: str) -> Build:
         """Returns how to make the one value that stands for those of the branches."""
@@ -133,10 +135,10 @@ class Merger:
         first = values[0]
         if isinstance(first, tuple | list) and all(len(v) == len(first) for v in values):
             items = [self.merge(column, f"element {i} of {name}") for i, column in enumerate(zip(*values, strict=True))]
-            return lambda joined: _like(first, [item(joined) for item in items])
+            return self._copying(values, lambda joined: _like(first, [item(joined) for item in items]))
         if isinstance(first, dict) and all(list(v) == list(first) for v in values):
             parts = {k: self.merge([v[k] for v in values], f"entry {k!r} of {name}") for k in first}
-            return lambda joined: _filled(first, {k: part(joined) for k, part in parts.items()})
+            return self._copying(values, lambda joined: _filled(first, {k: part(joined) for k, part in parts.items()}))
         if dataclasses.is_dataclass(first) and not isinstance(first, type):
             fields = {
                 f.name: self.merge([getattr(v, f.name) for v in values], f"{name}.{f.name}")
@@ -149,11 +151,22 @@ class Merger:
                     object.__setattr__(made, key, part(joined))
                 return made
 
-            return build
+            return self._copying(values, build)
         if isinstance(first, UniformDraw):
             return self._poison(name, "one draw", "different draws", "draw before the branches")
         got = " and ".join(_shown(v) for v in values[:2])
         return self._poison(name, "one type and length", got, "leave values of one structure")
+
+    def _copying(self, values: Sequence[Any], build: Build) -> Build:
+        """A new container in the place of several ones; the same wherever these are the same."""
+        key = tuple(map(id, values))
+
+        def copied(joined: Sequence[torch.Tensor]) -> Any:
+            if key not in self.copies:
+                self.copies[key] = build(joined), values
+            return self.copies[key][0]
+
+        return copied
 
     def merge_gate(self, gate: torch.Tensor, branch: int, count: int) -> Build:
         """Returns how to make the one value of a condition that one branch alone asks; elsewhere it is false."""

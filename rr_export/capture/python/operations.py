@@ -39,6 +39,40 @@ class Operations:
             return self._memory.read(self._call(descriptor.fget, (owner,), {}))
         return self._memory.read(getattr(owner, name))
 
+    def set_attribute(self, owner: Any, name: str, value: Any) -> None:
+        """Sets ``owner.name``; where the owner varies, that of each object that it may be."""
+        if isinstance(owner, Varying):
+            self._lifter.each(owner, lambda one: self.set_attribute(one, name, value))
+            return
+        self._memory.writes(owner, name)
+        descriptor = inspect.getattr_static(type(owner), name, None)
+        if isinstance(descriptor, property) and descriptor.fset is not None:
+            self._call(descriptor.fset, (owner, value), {})
+        else:
+            setattr(owner, name, value)
+
+    def set_item(self, owner: Any, key: Any, value: Any) -> None:
+        """Sets ``owner[key]``; where the owner varies, that of each object that it may be."""
+        if isinstance(owner, Varying):
+            self._lifter.each(owner, lambda one: self.set_item(one, key, value))
+            return
+        owner[key] = value
+
+    def delete_attribute(self, owner: Any, name: str) -> None:
+        """Deletes ``owner.name``; where the owner varies, that of each object that it may be."""
+        if isinstance(owner, Varying):
+            self._lifter.each(owner, lambda one: self.delete_attribute(one, name))
+            return
+        self._memory.writes(owner, name)
+        delattr(owner, name)
+
+    def delete_item(self, owner: Any, key: Any) -> None:
+        """Deletes ``owner[key]``; where the owner varies, that of each object that it may be."""
+        if isinstance(owner, Varying):
+            self._lifter.each(owner, lambda one: self.delete_item(one, key))
+            return
+        del owner[key]
+
     def item(self, owner: Any, key: Any) -> Any:
         """Returns ``owner[key]``."""
         owner = owner.whole() if isinstance(owner, Sifted) else owner

@@ -82,16 +82,18 @@ class Splitter:
         self, call: int, arm: Callable[[int], Any], feasible: Sequence[int], placed: dd.Diagram, before: Moment
     ) -> tuple[list[Any], list[Moment], list[tuple[Decision, int]]]:
         """The result of every branch, what it left behind, and the conditions on the input that were made in it."""
-        deciding, results, after, gates = self.deciding[call], [], [], []
-        for i, k in enumerate(feasible):
-            known = len(self._ledger.decisions)
-            with self._recorder.inside(call, i):
-                with self._ledger.branch(dd.apply(lambda v, i=i: v == i, placed)):
-                    results.append(_computed(arm, k, deciding.line, deciding.names[i]))
-                after.append(self._memory.now())
-            gates += [(d, i) for d in self._ledger.decisions[known:] if d.kind == "gate"]
-            self._memory.check_tensors(before, deciding.line)
-            self._memory.go_back(before)
+        deciding, results, gates = self.deciding[call], [], []
+        after: list[Moment] = []
+        with self._memory.parting(before, after):
+            for i, k in enumerate(feasible):
+                known = len(self._ledger.decisions)
+                with self._recorder.inside(call, i):
+                    with self._ledger.branch(dd.apply(lambda v, i=i: v == i, placed)):
+                        results.append(_computed(arm, k, deciding.line, deciding.names[i]))
+                    after.append(self._memory.now())
+                gates += [(d, i) for d in self._ledger.decisions[known:] if d.kind == "gate"]
+                self._memory.check_untracked(before, deciding.line)
+                self._memory.go_back(before)
         return results, after, gates
 
 

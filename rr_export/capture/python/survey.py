@@ -46,6 +46,7 @@ def interpreting(tracing: Interpreter) -> Iterator[None]:
             _forwards(tracing),
             intercepted(tracing.drawn, modules_of(tracing.root), tracing.told),
             routed_in_training(tracing.root, tracing.training.kept),
+            tracing.running(),
         ):
             yield
     finally:
@@ -140,13 +141,12 @@ def _survey(request: Request, training: TrainingRoutes) -> Interpreter | None:
         tracing.inputs.append(tensor)
     recorder.around = tracing.entering
     with heap.restored(model), interpreting(tracing), recording_with(recorder), torch.no_grad():
-        before = heap.snapshot([("self", model)])
         run(request)
-        after = heap.snapshot([("self", model)])
-    for what, line in tracing.state.left(before, after):
+        left = list(tracing.left())
+    for what, line in left:
         raise CaptureError(
             f"{line}: expected runs that start alike, got a side effect that would be lost: {what} is changed by a "
-            "run, and lives on to the next; set it first in every run, or make it an input and an output"
+            "run, and lives on to the next; make it anew first in every run, or make it an input and an output"
         )
     return tracing
 

@@ -131,6 +131,10 @@ class Varying(_Operators):
 
     diagram: dd.Diagram
 
+    def __rr_holds__(self) -> list[Any]:
+        """Returns the values that it may have."""
+        return dd.leaves(self.diagram)
+
     @classmethod
     def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return tracer().operate_torch(function, args, kwargs or {})
@@ -185,6 +189,8 @@ ROUNDINGS: dict[Any, Callable[[float], int]] = {
 
 class Drawn(_Operators):
     """An array of draws, and of what was made of them element by element."""
+
+    __rr_tracked__ = True  # its attributes are looked at where branches may change them
 
     def __init__(self, values: NDArray[Any], like: str) -> None:
         self.values, self.like = values, like  # like: "torch" or "numpy"

@@ -43,10 +43,10 @@ def test_tensor_that_was_changed_in_place_is_refused() -> None:
     x = torch.ones(2)
     setting = Setting(variables={"x": x})
     before = setting.memory.now()
-    setting.memory.check_tensors(before, LINE)
+    setting.memory.check_untracked(before, LINE)
     x.add_(1)
     with pytest.raises(CaptureError, match=r"model.py:7: expected branches that change nothing in place, got .* x;"):
-        setting.memory.check_tensors(before, LINE)
+        setting.memory.check_untracked(before, LINE)
 
 
 def test_poison_lies_around_and_is_not_read() -> None:

@@ -60,12 +60,12 @@ class Assignments:
             self.bind(target.id, value)
         elif isinstance(target, ast.Attribute):
             owner = self._evaluate(target.value)
-            self._memory.writes(owner, target.attr)
-            setattr(owner, target.attr, value)
+            self._effects.check_attribute(owner, target.attr)
+            self._operations.set_attribute(owner, target.attr, value)
         elif isinstance(target, ast.Subscript):
             owner, key = self._evaluate(target.value), self._evaluate(target.slice)
             self._effects.check_entry(owner, key)
-            owner[key] = value
+            self._operations.set_item(owner, key, value)
         elif isinstance(target, ast.Tuple | ast.List):
             self._unpack(target, value)
         else:
@@ -82,6 +82,7 @@ class Assignments:
             frame.cells[name].cell_contents = value
         else:
             self._effects.check_global(name)
+            self._memory.writes(self._memory.global_of(frame), name)
             frame.space[name] = value
 
     def _unpack(self, target: ast.Tuple | ast.List, value: Any) -> None:
@@ -134,12 +135,18 @@ class Assignments:
         for target in node.targets:
             if isinstance(target, ast.Name):
                 frame = self._stack.top
-                owner = frame.owner(target.id)
-                (frame.space if owner is None else owner.scope.variables).pop(target.id)
+                holder = frame.owner(target.id)
+                if holder is None:
+                    self._effects.check_global(target.id)
+                (frame.space if holder is None else holder.scope.variables).pop(target.id)
             elif isinstance(target, ast.Attribute):
-                delattr(self._evaluate(target.value), target.attr)
+                owner = self._evaluate(target.value)
+                self._effects.check_attribute(owner, target.attr)
+                self._operations.delete_attribute(owner, target.attr)
             elif isinstance(target, ast.Subscript):
-                del self._evaluate(target.value)[self._evaluate(target.slice)]
+                owner, key = self._evaluate(target.value), self._evaluate(target.slice)
+                self._effects.check_entry(owner, key)
+                self._operations.delete_item(owner, key)
 
 
 def _loading(target: ast.expr) -> Any:

@@ -34,6 +34,14 @@ class Closure:
         """Returns what the function gives, interpreted."""
         return self.run(self.source, self.stub(*args, **kwargs), self.frame, self.frame.cells, self.frame.space)
 
+    def __rr_holds__(self) -> list[Any]:
+        """Returns what it can change: its defaults, and the names of the functions around it."""
+        scopes, frame = [], self.frame
+        while frame is not None:
+            scopes += [frame.scope, *frame.cells.values()]
+            frame = frame.parent  # type: ignore[assignment]
+        return [self.stub, *scopes]
+
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else types.MethodType(self, instance)
 

@@ -31,7 +31,7 @@ def _of_this_loop(node: ast.AST) -> Iterator[ast.AST]:
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.FunctionDef | ast.Lambda):
             continue
-        if isinstance(child, ast.For | ast.While):
-            yield from (n for n in ast.walk(child) if isinstance(n, ast.Return))
+        if isinstance(node, ast.For | ast.While) and child not in node.orelse:  # break and continue there are its own
+            yield from (n for n in _of_this_loop(child) if isinstance(n, ast.Return))
             continue
         yield from _of_this_loop(child)

@@ -66,6 +66,7 @@ class Expressions:
         if name in frame.cells:
             return self._memory.read(frame.cells[name].cell_contents)
         if name in frame.space:
+            self._memory.reads(self._memory.global_of(frame), name)
             return self._memory.read(frame.space[name])
         try:
             return getattr(builtins, name)

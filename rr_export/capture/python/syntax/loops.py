@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from rr_export.capture.python.bounds import MOST_TURNS, refuse_unbounded
 from rr_export.capture.python.branching import Branching, Condition
-from rr_export.capture.python.frames import BREAK, CONTINUE, NEXT, Course, Loop, Stack
+from rr_export.capture.python.frames import BREAK, CONTINUE, NEXT, OUTWARD, Course, Loop, Stack
 from rr_export.capture.python.ledger import Ledger
 from rr_export.capture.python.syntax.dispatch import Dispatch, Forms
 from rr_export.capture.python.syntax.flow import Flow
@@ -50,9 +50,10 @@ class Loops:
         }
 
     def _run(self, course: Course) -> None:
-        loop = Loop(course, lambda: self._finish(loop), len(self._ledger.decisions))
+        loop = Loop(course, lambda: self._finish(loop), self._leave, len(self._ledger.decisions))
         with self._stack.top.inside(loop):
             self._turns(loop)
+        self._leave()
 
     def _turns(self, loop: Loop) -> None:
         """Runs the turns of a loop that are left, and its else."""
@@ -117,6 +118,20 @@ class Loops:
         frame.replace_flow(BREAK, NEXT)
 
     def _otherwise(self, loop: Loop) -> None:
-        """The loop's else."""
-        if loop.course.node.orelse:
-            self._flow.block(loop.course.node.orelse)
+        """The loop's else, which belongs to the loop around it: so do its break and continue."""
+        frame, statements = self._stack.top, loop.course.node.orelse
+        if not statements:
+            return
+        assert frame.pending[-1] is loop
+        frame.pending.pop()
+        try:
+            self._flow.block(statements)
+        finally:
+            frame.pending.append(loop)
+        for flow, outward in OUTWARD.items():
+            frame.replace_flow(flow, outward)
+
+    def _leave(self) -> None:
+        """The loop is over on every path: what its else said to the loop around it is said now."""
+        for flow, outward in OUTWARD.items():
+            self._stack.top.replace_flow(outward, flow)
