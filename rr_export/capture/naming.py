@@ -81,10 +81,17 @@ def _output_names(program: torch.export.ExportedProgram, inputs: list[str]) -> t
             "compute a new value instead"
         )
     names: list[str] = []
+    made = {node.name: node.meta.get("val") for node in program.graph.nodes}
     for path, spec in zip(_paths(program.call_spec.out_spec), specs, strict=True):
         name = dotted(path)
         if isinstance(spec.arg, TensorArgument):
             names.append(output_name(path, inputs))
+            value = made.get(spec.arg.name)
+            if isinstance(value, torch.Tensor) and value.is_complex():
+                raise CaptureError(
+                    f"output {names[-1]!r}: expected real numbers, got {value.dtype}, which ONNX Runtime does not "
+                    "have; return torch.view_as_real(...) of it"
+                )
         elif not isinstance(spec.arg, ConstantArgument) or spec.arg.value is not None:
             value = getattr(spec.arg, "value", spec.arg)
             raise CaptureError(

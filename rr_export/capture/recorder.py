@@ -125,6 +125,11 @@ class DenseRecorder:
         """
         if not self.markers:
             return [t.clone() for t in operands[0]]
+        for tensor in (t for t in operands[0] if t.is_complex()):
+            raise CaptureError(
+                f"{name!r}: expected real results of every branch, got {tensor.dtype}, which no If of ONNX hands on; "
+                "return torch.view_as_real(result), and put torch.view_as_complex behind the branches"
+            )
         if decided is None:
             attributes: dict[str, Any] = {"site": self.calls[number].site}
             decided = torch.onnx.ops.symbolic("rr::Route", (), attrs=attributes, dtype=torch.int64, shape=(), version=1)

@@ -64,6 +64,7 @@ def capture(request: Request, *, opset: int = 20, training: Collection[str] | No
         ValueError: the opset is not one of ``OPSETS``.
     """
     _check(request, opset)
+    _check_real(request)
     warn_of_untested_torch()
     with _one_at_a_time, left_inference_mode(request.model):
         surveyed = _survey(request, training)
@@ -142,6 +143,15 @@ def _check(request: Request, opset: int) -> None:
             raise CaptureError(
                 f"export: expected everything on the CPU, got {name!r} on {tensor.device}; export model.cpu() with "
                 "arguments that are on the CPU"
+            )
+
+
+def _check_real(request: Request) -> None:
+    for name, tensor in request.tensors(request.args, request.kwargs):
+        if tensor.is_complex():
+            raise CaptureError(
+                f"input {name!r}: expected real numbers, got {tensor.dtype}, which ONNX Runtime does not have; give "
+                "the model torch.view_as_real(...) of it, and begin its forward with torch.view_as_complex"
             )
 
 

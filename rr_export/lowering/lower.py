@@ -31,7 +31,8 @@ def lower(captured: Captured, *, interface: str = "explicit") -> ir.Model:
     The captured graph is consumed. A model without sites comes back as it is.
 
     Raises:
-        LoweringError: a value leaves a branch other than as its result, or a name of the contract is taken.
+        LoweringError: a value leaves a branch other than as its result, a name of the contract is taken, or a
+            standalone file would decide nothing.
         ValueError: the interface is unknown.
     """
     if interface not in INTERFACES:
@@ -47,6 +48,11 @@ def lower(captured: Captured, *, interface: str = "explicit") -> ir.Model:
         decided = [call for call in placement.selects if captured.calls[call].site >= 0]
         used = {(captured.calls[call].site, m) for call in decided for m in captured.firsts(call)[1:]}
         used |= {at_least(n) for n in placement.scopes if n.domain == MARKERS and n.op_type == AT_LEAST}
+        if plan.sites and not used and interface == "standalone":
+            raise LoweringError(
+                "standalone: expected a model with a site whose route decides something, got sites of one branch, or "
+                "whose results nobody reads; use the interface 'explicit'"
+            )
         gates = conditions(builder, plan, sorted(used), decide(builder, plan, interface)) if plan.sites else {}
         sink(model.graph, captured, placement, builder.nodes, gates)
     _strip(model)

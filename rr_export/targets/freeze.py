@@ -66,8 +66,7 @@ def check_path(plan: Plan, path: Sequence[int]) -> tuple[int, ...]:
 def freeze_model(model: ir.Model, path: Sequence[int]) -> ir.Model:
     """Returns the static model of one path taken; the model is consumed."""
     graph = model.graph
-    if any(SITE_KEY in node.metadata_props for node in ir.traversal.RecursiveGraphIterator(graph)):
-        forget_routing(graph)
+    forget_routing(graph)
     while choices := [n for n in ir.traversal.RecursiveGraphIterator(graph) if SITE_KEY in n.metadata_props]:
         (_take if choices[0].op_type == "If" else _settle)(choices[0], path)
     while known := [n for n in ir.traversal.RecursiveGraphIterator(graph) if _known(n) is not None]:

@@ -35,7 +35,7 @@ def mark_sites(model: ir.Model, plan: Plan, idle: Collection[str]) -> None:
     for i, site in enumerate(plan.sites):
         needed = {(i, m) for m in range(1, len(site.branches))}
         every = needed & found if site.kind == "python" else needed  # code need not tell all routes apart everywhere
-        if site.calls and site.name not in idle and not (every and every <= found):
+        if needed and site.calls and site.name not in idle and not (every and every <= found):
             raise PackageError(
                 f"site {site.name!r}: expected its If nodes with the metadata {SITE_KEY}, got {len(needed & found)} of "
                 f"{len(needed)} (a tool that rewrote the file dropped it); package the exported bundle, and let the "

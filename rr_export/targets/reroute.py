@@ -13,7 +13,6 @@ import onnx_ir.passes.common as ir_passes
 from rr_export.laws.plan import Plan
 from rr_export.lowering import DRAWS, GATE, RESERVED, TAKEN
 from rr_export.lowering.builder import Builder
-from rr_export.lowering.deciding_slice import find_value
 from rr_export.lowering.prelude import decide
 from rr_export.lowering.reach import LATENT
 from rr_export.lowering.sink import MIDDLE_KEY, SITE_KEY, conditions
@@ -35,7 +34,6 @@ def reroute(model: ir.Model, plan: Plan, interface: str) -> ir.Model:
     arithmetic on routes, and no output ``rr_path_taken``. Whoever runs it decides, and knows the path.
 
     Raises:
-        KeyError: the model has no value ``rr_path_taken``.
         LoweringError: a standalone file has no numeric input.
     """
     graph = model.graph
@@ -74,8 +72,7 @@ def ifs_by_key(graph: ir.Graph) -> dict[Key, list[ir.Node]]:
 
 def forget_routing(graph: ir.Graph) -> None:
     """What decides has lost its names, inputs and output: dead code once nothing reads the conditions."""
-    taken = find_value(graph, TAKEN)
-    if taken in graph.outputs:
+    for taken in [v for v in graph.outputs if v.name == TAKEN]:
         graph.outputs.remove(taken)
     for value in [v for node in graph for v in node.outputs if v.name in (TAKEN, LATENT, DRAWS)]:
         value.name = f"{value.name}.old"

@@ -38,8 +38,7 @@ def split(model: ir.Model, plan: Plan, prefix: str) -> tuple[list[JsonStep], dic
         PackageError: what a site decides is decided by something else too.
     """
     _check_sites_decide_alone(model.graph, plan)
-    if plan.sites:
-        forget_routing(model.graph)
+    forget_routing(model.graph)
     for node in ir.traversal.RecursiveGraphIterator(model.graph):
         if SITE_KEY in node.metadata_props:
             node.replace_input_with(0, None)
