@@ -13,11 +13,11 @@ from typing import Any
 
 import onnx_ir as ir
 
-from rr_export.bundle.atomic_write import move_into_place, scratch_folder, write_atomically
+from rr_export.bundle.atomic_write import alone_in, move_into_place, put_file, scratch_folder, write_atomically
 from rr_export.bundle.bundle_writer import FileRows, check_replaceable, holds, serialized, write_folder
 from rr_export.bundle.contents import GoldenCase, TargetFiles
 from rr_export.bundle.file_names import PARITY
-from rr_export.bundle.manifest import METADATA_KEY, read_plan
+from rr_export.bundle.manifest import METADATA_KEY, manifest_text, read_plan
 from rr_export.bundle.weights import EXTERNAL_ABOVE, inlined, weight_bytes
 from rr_export.errors import BundleError
 from rr_export.laws.plan import Plan
@@ -58,7 +58,8 @@ class Bundle:
     ) -> Path:
         """The bundle is at ``path``: a folder, or one file where the name ends in ``.onnx``.
 
-        Everything is written beside its place first and then moved there in one step.
+        Everything is written beside its place first and then moved there in one step; a link is followed. Where several
+        processes save to one place, each one's bundle is whole: the last one stays.
 
         Args:
             path: the folder or file.
@@ -74,15 +75,16 @@ class Bundle:
         for name in set(only) - set(self.targets):
             known = ", ".join(self.targets) or "none"
             raise ValueError(f"only: expected targets of the bundle ({known}), got {name!r}; package it first")
-        place = Path(path) if Path(path).name else Path(path).resolve()
+        place = Path(path) if Path(path).name and not Path(path).is_symlink() else Path(path).resolve()
         external = self._external() if external_data is None else external_data
         if place.suffix == ".onnx":
             return self._save_file(place, external, overwrite)
         with scratch_folder(place) as scratch:
             files = self._write(scratch, external, only)
-            if not holds(place, files):
-                check_replaceable(place, overwrite=overwrite)
-                move_into_place(scratch, place)
+            with alone_in(place.parent):
+                if not holds(place, files, like=scratch):
+                    check_replaceable(place, overwrite=overwrite)
+                    move_into_place(scratch, place)
         return place if only else self._settle(place)
 
     @contextmanager
@@ -119,17 +121,18 @@ class Bundle:
                 f"{place}: expected weights that fit into one file, got a request for external data; save to a folder"
             )
         content = serialized(inlined(self._stamped()))
-        if place.exists() and not overwrite and place.read_bytes() != content:
-            raise BundleError(
-                f"{place}: expected no such file, got one with other content; choose another name, or pass "
-                "overwrite=True (--overwrite)"
-            )
         place.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(place, content)
+        with alone_in(place.parent):
+            if place.exists() and not overwrite and place.read_bytes() != content:
+                raise BundleError(
+                    f"{place}: expected no such file, got one with other content; choose another name, or pass "
+                    "overwrite=True (--overwrite)"
+                )
+            put_file(place, content)
         return self._settle(place)
 
     def _stamped(self) -> ir.Model:
-        self.model.metadata_props[METADATA_KEY] = json.dumps(self.manifest)
+        self.model.metadata_props[METADATA_KEY] = manifest_text(self.manifest)
         return self.model
 
     def _write(self, folder: Path, external: bool, only: Collection[str] = ()) -> FileRows:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 import rr_runtime.bundle
@@ -44,16 +43,19 @@ def load(path: str | os.PathLike[str]) -> Bundle:
         targets = {name: _read_target(about, source) for name, about in manifest.pop("targets", {}).items()}
         parity = _read_parity(source / PARITY)
         return Bundle(_read_model(source / MODEL), manifest, golden, targets, parity, source)
-    try:
-        model = _read_model(source)
-    except (DecodeError, ir.serde.SerdeError) as error:  # such as onnxruntime's own format, which onnxruntime takes
-        raise BundleError(f"{source}: expected a bundle folder or an .onnx file, got {error}; name another") from error
+    model = _read_model(source)
     return Bundle(model, json.loads(model.metadata_props[METADATA_KEY]), path=source)
 
 
 def _read_model(file: Path) -> ir.Model:
-    model = ir.load(file)
-    model.graph.sort()  # tools leave nodes of bodies before what they read: onnxruntime takes that, onnx_ir does not
+    try:
+        model = ir.load(file)
+        model.graph.sort()  # tools leave nodes of bodies before what they read: onnxruntime takes that, onnx_ir not
+    except Exception as error:  # onnxruntime takes what protobuf and onnx_ir, with errors of their own, do not
+        raise BundleError(
+            f"{file}: expected a bundle folder or an .onnx file, got {type(error).__name__}: {error}; name another, or "
+            "copy it again"
+        ) from error
     return model
 
 

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from rr_export.bundle.atomic_write import is_leftover
 from rr_export.bundle.contents import GoldenCase, TargetFiles
 from rr_export.bundle.file_names import GOLDEN, MANIFEST, MODEL, PARITY, WEIGHTS
-from rr_export.bundle.manifest import FORMAT
+from rr_export.bundle.manifest import FORMAT, manifest_text
 from rr_export.bundle.weights import WeightFile, inlined
 from rr_export.errors import BundleError
 from rr_runtime.fastest import FASTEST
@@ -54,7 +55,7 @@ def write_folder(
     runs = [{"seed": c.seed, "path": None if c.path is None else list(c.path), "taken": list(c.taken)} for c in golden]
     entries = {"targets": {name: dict(target.about) for name, target in targets.items()}} if targets else {}
     told = {**manifest, **entries, "files": files, "golden": runs}
-    (folder / MANIFEST).write_text(json.dumps(told, indent=1))
+    (folder / MANIFEST).write_text(manifest_text(told, indent=1))
     if parity is not None:
         (folder / PARITY).write_text(json.dumps(parity, indent=1))
     return files
@@ -65,10 +66,11 @@ def serialized(model: ir.Model) -> bytes:
     return bytes(ir.to_proto(model).SerializeToString())
 
 
-def holds(folder: Path, files: FileRows) -> bool:
-    """Returns whether a folder is a bundle of exactly these files."""
+def holds(folder: Path, files: FileRows, *, like: Path) -> bool:
+    """Returns whether a folder is a bundle of exactly these files, with the same manifest as another one."""
     try:
-        return bool(json.loads((folder / MANIFEST).read_text())["files"] == files) and all(
+        told = json.loads((folder / MANIFEST).read_text())
+        return bool(told == json.loads((like / MANIFEST).read_text())) and all(
             _sha256(folder / name) == row["sha256"] for name, row in files.items()
         )
     except (OSError, ValueError, KeyError, TypeError):
@@ -103,7 +105,7 @@ def _foreign_files(folder: Path) -> list[str]:
         known = {MANIFEST, PARITY, FASTEST, *manifest["files"]} if manifest["format"] == FORMAT else set()
     except (OSError, ValueError, KeyError, TypeError):
         known = set()
-    return [name for name in names if name not in known]
+    return [name for name in names if name not in known and not (known and is_leftover(name))]
 
 
 def _write_models(folder: Path, models: Mapping[str, ir.Model | bytes], inside: Collection[str]) -> None:

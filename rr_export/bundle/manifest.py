@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rr_export.errors import BundleError
 from rr_export.laws.plan import Plan, Site
 from rr_export.laws.policies import Categorical, Markov, MarkovStep, Policy
+from rr_runtime.manifest import MOST_BYTES, MOST_SITES
 
 FORMAT, VERSION, METADATA_KEY = "rr.manifest", 1, "rr.manifest"
 
@@ -67,6 +70,21 @@ def write_manifest(
         "producer": dict(producer),
         **({"training_routes": list(training_routes)} if training_routes else {}),
     }
+
+
+def manifest_text(told: Mapping[str, Any], *, indent: int | None = None) -> str:
+    """Returns the manifest as text.
+
+    Raises:
+        BundleError: it has more sites, or is longer, than a runtime reads.
+    """
+    text = json.dumps(told, indent=indent)
+    if len(told["sites"]) > MOST_SITES or len(text) > MOST_BYTES:
+        raise BundleError(
+            f"manifest: expected at most {MOST_SITES} sites and {MOST_BYTES} bytes, got {len(told['sites'])} sites and "
+            f"{len(text)} bytes; route fewer layers, or package fewer targets"
+        )
+    return text
 
 
 def read_plan(manifest: Mapping[str, Any]) -> Plan:

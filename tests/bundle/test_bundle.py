@@ -227,3 +227,24 @@ def test_the_size_is_that_of_the_unique_weights(tmp_path: Path) -> None:
     model = nn.Sequential(*(rr.LayerChoice(nn.Linear(512, 512), 0.5) for _ in range(6))).eval()
     file = rr.export(model, (torch.randn(1, 512),)).save(tmp_path / "model.onnx")
     assert file.stat().st_size <= 1.02 * sum(p.numel() * 4 for p in model.parameters())
+
+
+def test_a_manifest_that_no_runtime_would_read_is_not_written(bundle: rr.Bundle, tmp_path: Path) -> None:
+    long = rr.Bundle(bundle.model.clone(), {**bundle.manifest, "producer": {"by": "x" * 2**24}})
+    for name in ("out", "out.onnx"):
+        with pytest.raises(BundleError, match="manifest: expected at most 16384 sites and 16777216 bytes, got 2 sites"):
+            long.save(tmp_path / name)
+    assert entries(tmp_path) == []
+
+
+def test_bug_a_single_file_with_a_damaged_byte_is_a_bundle_error(bundle: rr.Bundle, tmp_path: Path) -> None:
+    file = tmp_path / "model.onnx"
+    bundle.save(file)
+    sound, seen = file.read_bytes(), set()
+    for place in [*range(0, len(sound), len(sound) // 60), sound.index(b"rr.manifest"), sound.index(b"rr_seed")]:
+        file.write_bytes(sound[:place] + bytes([sound[place] ^ 0x80]) + sound[place + 1 :])
+        try:
+            seen.add(len(rr.load(file).plan.sites))
+        except BundleError:
+            seen.add(-1)
+    assert -1 in seen and seen <= {-1, len(bundle.plan.sites)}

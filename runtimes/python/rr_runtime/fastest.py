@@ -58,7 +58,7 @@ def record_provider(folder: str | os.PathLike[str], provider: str, *, mean_ms: M
     }
     text = json.dumps({"format": FORMAT, "version": VERSION, "machines": machines}, indent=1)
     file = place / FASTEST
-    beside = place / f".{FASTEST}.{os.getpid()}"
+    beside = place / f".{FASTEST}.{os.getpid()}.rr-new"  # what savers know as left behind
     beside.write_text(text, encoding="utf-8")
     beside.replace(file)
     return file
