@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import onnxruntime
 
 from rr_runtime.errors import BundleError
-from rr_runtime.manifest import Manifest, RecordedFile
+from rr_runtime.manifest import Manifest, RecordedFile, refuse_long_manifest
+from rr_runtime.onnx_fields import external_files, largest_metadata
+from rr_runtime.swap import move_back
 
 MODEL = "model.onnx"
 MANIFEST = "manifest.json"
@@ -27,11 +30,13 @@ class Bundle:
         path: the folder or file that was opened.
         model: the file of its own model, None where the folder has targets only.
         manifest: what it says about itself.
+        digest: the SHA-256 of a single file; None for a folder, whose manifest has those of its files.
     """
 
     path: Path
     model: Path | None
     manifest: Manifest
+    digest: str | None = None
 
 
 def open_bundle(path: str | os.PathLike[str]) -> Bundle:
@@ -44,6 +49,7 @@ def open_bundle(path: str | os.PathLike[str]) -> Bundle:
         BundleError: there is none, it is damaged, or it was not made by rr_export.
     """
     source = Path(path)
+    move_back(source)
     if source.is_dir():
         return _open_folder(source)
     if source.is_file():
@@ -67,32 +73,41 @@ def _open_folder(folder: Path) -> Bundle:
         raise BundleError(
             f"{folder}: expected a bundle folder with {MANIFEST}, got none; export one, or name a model file"
         )
-    manifest = Manifest.parse(_read(file), where=str(file))
+    manifest = Manifest.parse(_read_manifest(file), where=str(file))
     if MODEL not in manifest.files and not manifest.targets:
         recorded = ", ".join(sorted(manifest.files)) or "nothing"
         raise BundleError(f"{file}: files: expected a record of {MODEL}, got {recorded}; export the model again")
     for name, record in manifest.files.items():
         _check_file(folder / name, record)
+    for name in sorted({MODEL, *(name for target in manifest.targets.values() for name in target.files)}):
+        if name in manifest.files:
+            _check_weights(folder, name, manifest)
     return Bundle(folder, folder / MODEL if MODEL in manifest.files else None, manifest)
 
 
 def _open_file(file: Path) -> Bundle:
+    with contextlib.suppress(ValueError):  # no protobuf: onnxruntime's own format, or nothing that it loads
+        refuse_long_manifest(largest_metadata(file), str(file))
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = 1
     options.log_severity_level = 4  # its failures are raised below
     options.add_session_config_entry("session.disable_prepacking", "1")
     try:
-        session: Any = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        session: Any = onnxruntime.InferenceSession(
+            str(file), options, providers=["CPUExecutionProvider"], enable_fallback=0
+        )
     except Exception as error:
         raise unreadable(file, error) from error
+    check_texts(session, file)
     manifest = embedded_manifest(session, str(file))
     if manifest is None:
         raise BundleError(
             f"{file}: expected a model with metadata {METADATA_KEY}, got one without; "
             "export it with rr_export, or run it with onnxruntime itself"
         )
-    return Bundle(file, file, manifest)
+    with file.open("rb") as stream:
+        return Bundle(file, file, manifest, hashlib.file_digest(stream, "sha256").hexdigest())
 
 
 def unreadable(file: Path, error: Exception) -> BundleError:
@@ -101,6 +116,16 @@ def unreadable(file: Path, error: Exception) -> BundleError:
         f"{file}: expected an ONNX model that onnxruntime {onnxruntime.__version__} loads, got: {str(error).strip()}; "
         "copy or export it again (it may be cut short), or update onnxruntime"
     )
+
+
+def check_texts(session: onnxruntime.InferenceSession, file: Path) -> None:
+    """Raises a BundleError where names or metadata of a model are no texts: onnxruntime loads such a damaged file."""
+    try:
+        dict(session.get_modelmeta().custom_metadata_map)
+        for node in (*session.get_inputs(), *session.get_outputs()):
+            _ = node.name, node.type, node.shape
+    except UnicodeDecodeError as error:
+        raise unreadable(file, error) from error
 
 
 def _check_file(file: Path, record: RecordedFile) -> None:
@@ -118,8 +143,25 @@ def _check_file(file: Path, record: RecordedFile) -> None:
         raise BundleError(f"{file}: expected SHA-256 {record.sha256}, got {digest}; copy or export the bundle again")
 
 
-def _read(file: Path) -> bytes:
+def _check_weights(folder: Path, name: str, manifest: Manifest) -> None:
+    """Raises a BundleError where a model of the folder has weights in files that are not recorded, so not checked."""
     try:
+        found = external_files(folder / name)
+    except (ValueError, OSError) as error:
+        if name.endswith(".ort"):  # no protobuf; weights are inside
+            return
+        raise unreadable(folder / name, error) from error
+    for location in sorted(found):
+        if str(PurePosixPath(name).parent / location) not in manifest.files:
+            raise BundleError(
+                f"{folder / name}: expected weights in files that {MANIFEST} records, got {location!r}; do not use "
+                "this bundle, or export it again"
+            )
+
+
+def _read_manifest(file: Path) -> bytes:
+    try:
+        refuse_long_manifest(file.stat().st_size, str(file))
         return file.read_bytes()
     except OSError as error:
         raise BundleError(f"{file}: expected a readable file, got {error}; check its permissions") from error

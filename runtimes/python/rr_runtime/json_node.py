@@ -52,6 +52,12 @@ class Node:
             self.fail("a list")
         return tuple(read(Node(value, self.where, f"{self.place}[{i}]")) for i, value in enumerate(self.value))
 
+    def at_most(self, count: int) -> Node:
+        """Returns the value itself, which is a list of at most ``count`` elements."""
+        if isinstance(self.value, list | tuple) and len(self.value) > count:
+            self.fail(f"a list of at most {count} elements instead of {len(self.value)}")
+        return self
+
     def text(self) -> str:
         """Returns a text that is not empty."""
         return self.value if isinstance(self.value, str) and self.value else self.fail("a text that is not empty")

@@ -24,6 +24,8 @@ DTYPES = (
     *("float16", "float32", "float64", "bool"),
     *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
 )
+MOST_BYTES = 2**24  # of a manifest
+MOST_SITES = 2**14
 RESERVED = ("rr_seed", "rr_path", "rr_draws", "rr_path_taken")
 
 
@@ -147,14 +149,16 @@ class Manifest:
             where: the file it comes from, for messages.
 
         Raises:
-            BundleError: it is no JSON, of another format or version, or a key is missing or wrong.
+            BundleError: it is no JSON, too long, of another format or version, or a key is missing or wrong.
         """
+        if not isinstance(source, Mapping):
+            refuse_long_manifest(len(source), where)
         root = Node(source if isinstance(source, Mapping) else read_json(source, where), where, "")
         root.key("format").one_of(FORMAT)
         version = root.key("version").integer(0)
         if version != VERSION:
             raise BundleError(f"{where}: expected version {VERSION}, got {version}; update rr-runtime, or export again")
-        sites = root.key("sites").each(_read_site)
+        sites = root.key("sites").at_most(MOST_SITES).each(_read_site)
         _check_sites(root.key("sites"), sites)
         interface = root.key("interface").one_of(*INTERFACES)
         if (interface == "plain") != (not sites):
@@ -193,6 +197,15 @@ class Manifest:
     def about_model(self) -> Manifest:
         """Returns what the manifest says about the model alone: without files, targets and golden cases."""
         return replace(self, files=MappingProxyType({}), targets=MappingProxyType({}), golden=())
+
+
+def refuse_long_manifest(size: int, where: str) -> None:
+    """Raises a BundleError where a manifest is longer than any that is written: nothing of it is read."""
+    if size > MOST_BYTES:
+        raise BundleError(
+            f"{where}: expected a manifest of at most {MOST_BYTES} bytes, got {size}; do not use this file, "
+            "no exporter writes such a long one"
+        )
 
 
 def _read_site(node: Node) -> Site:

@@ -13,7 +13,7 @@ from typing import Any
 
 import onnxruntime
 
-from rr_runtime.bundle import unreadable
+from rr_runtime.bundle import check_texts, unreadable
 from rr_runtime.errors import ProviderError
 from rr_runtime.plugins import PLUGINS, installed_plugins, plugin_devices, register_plugin
 from rr_runtime.provider_options import CPU, check_heeded, options_of
@@ -117,6 +117,7 @@ def create_session(
         except Exception as on_cpu:
             raise unreadable(where, on_cpu) from error
         raise _unavailable(where, provider, f"{type(error).__name__}: {str(error).strip()}", chosen) from error
+    check_texts(session, where)
     found = session.get_providers()
     if found[0] != provider:
         raise _unavailable(where, provider, f"a session on {short_name(found[0])}", chosen)

@@ -15,7 +15,7 @@ from rr_runtime.arguments import check_count, check_inputs, check_path
 from rr_runtime.bundle import Bundle, open_bundle
 from rr_runtime.draws import SEEDS, check_seed, fresh_seed
 from rr_runtime.engines import Engine, Opening, open_engine
-from rr_runtime.errors import RuntimeFailure
+from rr_runtime.errors import BundleError, RuntimeFailure
 from rr_runtime.fastest import recorded_provider
 from rr_runtime.faults import refuse_faults
 from rr_runtime.golden import check_golden
@@ -211,7 +211,7 @@ class Session:
         """Returns one run; inputs, seed and path are right."""
         try:
             outputs, taken = self._engine.run(feeds, seed, path)
-        except ValueError:  # a path that this target does not have
+        except (ValueError, BundleError):  # a path that this target does not have, a file that has changed
             raise
         except Exception as error:  # onnxruntime's own exceptions have no common base
             advice = "check the values of the inputs" if self.provider == "cpu" else "compare with provider='cpu'"

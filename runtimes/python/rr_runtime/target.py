@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rr_runtime.segment_program import Step
+from rr_runtime.segment_program import Run, Step, walk
 
 DEFAULT = "default"  # the name under which the bundle's own model is asked for
 
@@ -62,3 +62,10 @@ class Target:
     program: tuple[Step, ...]
     paths: tuple[FrozenPath, ...]
     thresholds: tuple[float, ...]
+
+    @property
+    def files(self) -> frozenset[str]:
+        """The names of its models."""
+        own = {self.model} if self.model is not None else set()
+        steps = {step.model for step, _ in walk(self.program) if isinstance(step, Run)}
+        return frozenset(own | steps | {frozen.model for frozen in self.paths})

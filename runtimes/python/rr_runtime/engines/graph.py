@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rr_runtime.bundle import Bundle, embedded_manifest
+from rr_runtime.bundle import Bundle, embedded_manifest, open_bundle
 from rr_runtime.draws import draws
 from rr_runtime.engines.engine import Arrays, Opening, Taken, compare, fixed
 from rr_runtime.errors import BundleError
@@ -55,6 +56,7 @@ class Graph:
         self._interface = interface
         self._count = len(bundle.manifest.sites)
         self._session: Any = opening.open(model, reseed=interface == "standalone")
+        self._again = _Again(bundle, model.absolute(), opening) if interface == "standalone" else None
         self._gates = _gates(self._session) if interface == "gates" else {}
         self._check(bundle, model, sizes)
         self._router = Router(bundle.manifest.sites) if interface == "gates" else None
@@ -63,6 +65,8 @@ class Graph:
 
     def run(self, feeds: Arrays, seed: int | None, asked: NDArray[np.int64] | None) -> Taken:
         """Returns the outputs and the path taken."""
+        if self._again is not None and self._again.process != os.getpid():
+            self._session = self._again.open(self._session)
         added: dict[str, NDArray[Any]] = {}
         taken = None
         if seed is not None and asked is not None:
@@ -96,6 +100,36 @@ class Graph:
                 raise BundleError(f"{where}: input {name!r}: expected a gate of a site, got another; export it again")
         compare(where, "input", [*fixed(manifest.inputs, sizes), *rr_inputs], self._session.get_inputs())
         compare(where, "output", [*fixed(manifest.outputs, sizes), *rr_outputs], self._session.get_outputs())
+
+
+class _Again:
+    """Opens a file that draws by itself again in a process that was forked: the copied session would draw the same.
+
+    Attributes:
+        process: the number of the process for which it was opened last.
+    """
+
+    def __init__(self, bundle: Bundle, model: Path, opening: Opening) -> None:
+        self.process = os.getpid()
+        self._bundle, self._place, self._model, self._opening = bundle, bundle.path.absolute(), model, opening
+        self._copies: list[Any] = []  # closing one would wait for threads that were not copied
+
+    def open(self, copied: Any) -> Any:
+        """Returns a session of this process's own on the same file.
+
+        Raises:
+            BundleError: the file is not what it was.
+        """
+        self._copies.append(copied)
+        found = open_bundle(self._place)
+        if (found.manifest, found.digest) != (self._bundle.manifest, self._bundle.digest):
+            raise BundleError(
+                f"{self._bundle.path}: expected the file that was opened before this process was forked, got another; "
+                "open a session on it"
+            )
+        session = self._opening.open(self._model, reseed=True)
+        self.process = os.getpid()
+        return session
 
 
 def _gates(session: Any) -> dict[str, tuple[int, int]]:
