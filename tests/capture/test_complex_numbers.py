@@ -62,7 +62,7 @@ REAL = torch.ones(2, 4)
         (
             Parts(),
             (REAL.to(torch.complex64),),
-            r"input 'z': expected real numbers, got torch.complex64, .* view_as_real",
+            r"input 'z': expected real numbers, got torch.complex64, .*view_as_real",
         ),
         (Parts(), (REAL, REAL.to(torch.complex128)), r"input 'others.0': expected real numbers, got torch.complex128"),
         (Made(), (REAL,), r"output 'wave': expected real numbers, got torch.complex64, .*; return torch.view_as_real"),
