@@ -16,7 +16,7 @@ from rr_export.eager.recurrent_skip import check_recurrent, is_recurrent, skip_r
 from rr_export.eager.skip_default import Arguments, Derivation
 from rr_export.eager.skip_names import Skip, asks_for_result, check_skip, named_part
 from rr_export.eager.skip_results import Part, Passed, called, made, shape_of, shown, sizes_of
-from rr_export.eager.tracers import active_tracer, outside_compiled_code, recorder
+from rr_export.eager.tracers import active_tracer, caller, outside_compiled_code, recorder
 from rr_export.eager.trial import try_layer
 from rr_export.errors import RunError
 from rr_export.laws.policies import Categorical, Policy
@@ -148,7 +148,8 @@ class LayerChoice(Choice):
     def _skipped(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         function = self._function()
         if function is not None:
-            output = function(*args, **kwargs)
+            call = caller.get()
+            output = function(*args, **kwargs) if call is None else call(function, args, kwargs)
             self._check_nesting(args, kwargs, output)
             return output
         if self._skip is not None and not asks_for_result(self._skip):

@@ -40,6 +40,20 @@ def recording_with(watching: Recorder) -> Iterator[None]:
         recorder.reset(token)
 
 
+Caller = Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
+caller: ContextVar[Caller | None] = ContextVar("rr_caller", default=None)
+
+
+@contextmanager
+def calling_with(call: Caller) -> Iterator[None]:
+    """Inside the block the functions of sites are called by ``call``, as the forwards of modules are."""
+    token = caller.set(call)
+    try:
+        yield
+    finally:
+        caller.reset(token)
+
+
 def active_tracer(arguments: Any) -> str | None:
     """Returns the name of the tracer that watches calls with these arguments, if any."""
     if torch._C._get_tracing_state() is not None:

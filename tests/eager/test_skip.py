@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import OrderedDict
 from typing import Any, NamedTuple
 
@@ -277,6 +278,27 @@ def test_recurrent_layers_are_exported(kind: Any) -> None:
 def test_recurrent_layers_are_proven(kind: Any) -> None:
     model = _routed(Recurrent(kind), "rnn*")
     assert rr.verify(rr.export(model, (X,)), model, (X,)).passed
+
+
+def _draws(x: Tensor) -> Tensor:
+    return x * 2 if random.random() < 0.3 else x * 3
+
+
+def _asks(x: Tensor) -> Tensor:
+    return x * 2 if x.mean() > 0 else x * 3
+
+
+def test_a_function_that_decides_is_captured_like_the_models_own_code() -> None:
+    model = nn.Sequential(*(rr.LayerChoice(nn.Linear(WIDTH, WIDTH), 0.5, skip=skip) for skip in (_draws, _asks))).eval()
+    bundle = rr.export(model, (X,))
+    assert [site.kind for site in bundle.plan.sites] == ["layer", "layer", "python"]
+    assert bundle.plan.sites[2].policy.table.tolist() == [[pytest.approx(0.3), pytest.approx(0.7)]]
+
+
+def test_a_function_whose_draws_are_noise_is_refused() -> None:
+    model = nn.Sequential(rr.LayerChoice(nn.Linear(WIDTH, WIDTH), 0.5, skip=lambda x: x * torch.rand(()))).eval()
+    with pytest.raises(CaptureError, match=r"test_skip.py:\d+: expected a draw that chooses"):
+        rr.export(model, (X,))
 
 
 def test_cells_are_exported() -> None:

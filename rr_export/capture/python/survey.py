@@ -28,7 +28,7 @@ from rr_export.capture.python.values import active_interpreter
 from rr_export.capture.recorder import DenseRecorder
 from rr_export.capture.request import Request
 from rr_export.eager.choice import Choice
-from rr_export.eager.tracers import recording_with
+from rr_export.eager.tracers import calling_with, recording_with
 from rr_export.errors import CaptureError
 
 DEEP = 24_000  # Python frames that an unrolled loop may need
@@ -44,6 +44,7 @@ def interpreting(tracing: Interpreter) -> Iterator[None]:
     try:
         with (
             _forwards(tracing),
+            calling_with(tracing.call),
             intercepted(tracing.drawn, modules_of(tracing.root), tracing.told),
             routed_in_training(tracing.root, tracing.training.kept),
             tracing.running(),
