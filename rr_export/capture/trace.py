@@ -9,6 +9,7 @@ it back where it belongs.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import threading
 import warnings
@@ -36,10 +37,10 @@ from rr_export.capture.scopes import read_scopes, tag_scopes
 from rr_export.capture.translations import TRANSLATIONS
 from rr_export.capture.versions import warn_of_untested_torch
 from rr_export.eager.choice import Choice
-from rr_export.eager.code_sites import code_of, remember_code
+from rr_export.eager.code_sites import Code, code_of, remember_code
 from rr_export.eager.tracers import recording_with
 from rr_export.errors import CaptureError
-from rr_export.laws.plan import Plan
+from rr_export.laws.plan import Plan, Site
 from rr_export.quiet_loggers import only_errors
 
 logger = logging.getLogger(__name__)
@@ -84,6 +85,7 @@ def capture(request: Request, *, opset: int = 20, training: Collection[str] | No
         if tracing is None:
             return Captured(graph, recorder.plan(), tuple(recorder.calls), axes)
         decided = conclude(tracing)
+        _check_decisions(code_of(request.model), decided.plan)
         _name_routes(graph, decided)
         return Captured(graph, decided.plan, tuple(decided_calls(tracing, decided)), axes, decided)
 
@@ -112,6 +114,25 @@ def _survey(request: Request, training: Collection[str] | None) -> Interpreter |
     surveyed = survey(request, training=training)
     remember_code(request.model, None if surveyed is None else OwnCode(conclude(surveyed)))
     return surveyed
+
+
+def _check_decisions(code: Code | None, traced: Plan) -> None:
+    """Raises unless the graph has the decisions that runs of the model know of."""
+    assert code is not None
+    for known, site in itertools.zip_longest(code.plan.sites, traced.sites):
+        if known is None or site is None or _shown(known) != _shown(site):
+            name = (known or site).name
+            raise CaptureError(
+                f"{name}: expected the same decisions when torch.export runs the code as when it runs by itself, got "
+                f"{'none' if site is None else _shown(site)} instead of {'none' if known is None else _shown(known)}; "
+                "remove what makes the code decide in another way while it is exported, such as "
+                "torch.compiler.is_compiling()"
+            )
+
+
+def _shown(site: Site) -> str:
+    """What makes a site one that runs can follow: its name, its branches with their law, and where it is called."""
+    return f"{site.name!r} of {', '.join(site.branches)} ({site.policy.table.tolist()}, called at {site.calls})"
 
 
 def _name_routes(model: ir.Model, program: Program) -> None:

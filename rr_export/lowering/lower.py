@@ -20,6 +20,7 @@ from rr_export.lowering.placement import MARKERS, place
 from rr_export.lowering.prelude import DRAWS, INTERFACES, PATH, SEED, TAKEN, decide
 from rr_export.lowering.reach import LATENT
 from rr_export.lowering.sink import AT_LEAST, at_least, conditions, sink
+from rr_export.passes import name_uniquely
 
 GATE = "rr_gate."  # begins the names of inputs that are conditions
 RESERVED = (SEED, PATH, DRAWS, TAKEN, LATENT)
@@ -56,7 +57,7 @@ def lower(captured: Captured, *, interface: str = "explicit") -> ir.Model:
         gates = conditions(builder, plan, sorted(used), decide(builder, plan, interface)) if plan.sites else {}
         sink(model.graph, captured, placement, builder.nodes, gates)
     _strip(model)
-    ir_passes.NameFixPass()(model)
+    name_uniquely(model)
     return model
 
 

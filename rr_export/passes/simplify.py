@@ -13,6 +13,7 @@ import onnx_ir as ir
 import onnx_ir.passes.common as ir_passes
 from onnxscript import optimizer
 
+from rr_export.passes.unique_names import name_uniquely
 from rr_export.quiet_loggers import only_errors
 
 logger = logging.getLogger(__name__)
@@ -31,6 +32,7 @@ def simplify(model: ir.Model) -> bool:
         warnings.simplefilter("ignore")
         optimizer.optimize_ir(model)
     ir_passes.RemoveUnusedNodesPass()(model)
+    name_uniquely(model)
     after = sum(1 for _ in ir.traversal.RecursiveGraphIterator(model.graph))
     logger.debug("simplify: %d nodes before, %d after", before, after)
     return after != before

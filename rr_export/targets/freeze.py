@@ -18,7 +18,7 @@ from rr_export.bundle.bundle import Bundle
 from rr_export.capture.recorder import SCOPE_KEY
 from rr_export.laws.plan import Plan
 from rr_export.lowering.sink import CALL_KEY, MIDDLE_KEY, SITE_KEY
-from rr_export.passes import simplify
+from rr_export.passes import name_uniquely, simplify
 from rr_export.targets.marks import mark_sites
 from rr_export.targets.reroute import forget_routing
 from rr_export.targets.weight_results import make_results
@@ -72,7 +72,7 @@ def freeze_model(model: ir.Model, path: Sequence[int]) -> ir.Model:
     while known := [n for n in ir.traversal.RecursiveGraphIterator(graph) if _known(n) is not None]:
         _replace(known[0], bool(_known(known[0])))
     ir_passes.RemoveUnusedNodesPass()(model)
-    ir_passes.NameFixPass()(model)
+    name_uniquely(model)
     simplify(model)
     make_results(graph, keep_names=True)
     for node in ir.traversal.RecursiveGraphIterator(graph):

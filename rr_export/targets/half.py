@@ -15,6 +15,7 @@ import onnx_ir.passes.common as ir_passes
 from rr_export.bundle.weights import initializers, inlined
 from rr_export.lowering import TAKEN
 from rr_export.lowering.sink import SITE_KEY
+from rr_export.passes import name_uniquely
 from rr_export.targets.onnxruntime_tools import quiet_tools
 from rr_export.targets.weight_results import make_all_results
 
@@ -34,7 +35,7 @@ def to_half(model: ir.Model) -> ir.Model:
     source = inlined(model).clone()
     ir_passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(source)
     if make_all_results(source):  # the converter leaves what a body hands out float32
-        ir_passes.NameFixPass()(source)
+        name_uniquely(source)
     ir_passes.ShapeInferencePass()(source)
     tensors = {value.name: value.const_value for value in initializers(source)}
     routing = _Routing(source.graph)

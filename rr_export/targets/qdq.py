@@ -24,6 +24,7 @@ from onnx import numpy_helper
 
 from rr_export.bundle.weights import EXTERNAL_ABOVE, inlined, weight_bytes
 from rr_export.errors import PackageError
+from rr_export.passes import name_uniquely
 from rr_export.targets.masks import WIDEST, is_narrow, spread
 from rr_export.targets.onnxruntime_tools import quiet_tools
 
@@ -128,7 +129,7 @@ def quantize_static_model(
             f"{weight_bytes(model)}; cut the model into more segments, or package it in float32"
         )
     source = inlined(model).clone()
-    ir_passes.NameFixPass()(source)  # nodes are excluded by their names
+    name_uniquely(source)  # nodes are excluded by their names
     with tempfile.TemporaryDirectory(prefix="rr_export.") as folder, quiet_tools():
         found = _quantized(ir.to_proto(source), _Feeds(feeds), scheme, masks, Path(folder))
     if not any(node.op_type == "QuantizeLinear" for node in found.graph.node):

@@ -16,7 +16,7 @@ from rr_export.lowering.builder import Builder
 from rr_export.lowering.prelude import decide
 from rr_export.lowering.reach import LATENT
 from rr_export.lowering.sink import MIDDLE_KEY, SITE_KEY, conditions
-from rr_export.passes import simplify
+from rr_export.passes import name_uniquely, simplify
 
 GATES = "gates"
 Key = tuple[int, int]  # a site, and the least route for which its condition is true
@@ -55,7 +55,7 @@ def reroute(model: ir.Model, plan: Plan, interface: str) -> ir.Model:
         else:
             graph.insert_before(first, builder.nodes)
     ir_passes.RemoveUnusedNodesPass()(model)
-    ir_passes.NameFixPass()(model)
+    name_uniquely(model)
     simplify(model)
     return model
 

@@ -16,6 +16,7 @@ import onnx_ir.passes.common as ir_passes
 from rr_export.errors import PackageError
 from rr_export.laws.plan import Plan
 from rr_export.lowering.sink import CALL_KEY, MIDDLE_KEY, SITE_KEY
+from rr_export.passes import name_uniquely
 from rr_export.targets.reroute import forget_routing
 from rr_export.targets.weight_results import make_all_results
 
@@ -45,7 +46,7 @@ def split(model: ir.Model, plan: Plan, prefix: str) -> tuple[list[JsonStep], dic
     ir_passes.RemoveUnusedNodesPass()(model)
     ir_passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     make_all_results(model)
-    ir_passes.NameFixPass()(model)
+    name_uniquely(model)
     cutter = _Cutter(plan, model.graph)
     program = cutter.steps(model.graph, {})
     cutter.release()

@@ -71,7 +71,7 @@ class PerRow(Layered):
 
 class PermutedRows(Layered):
     def forward(self, x: Tensor) -> Tensor:
-        return self.layer(x[torch.randperm(len(x))])
+        return self.layer(x.flatten()[torch.randperm(x.numel())].view_as(x))
 
 
 class ShuffledLayers(nn.Module):
@@ -202,7 +202,7 @@ CASES = [
     case("refused_draws/dropout", Dropout, 0, refuses=HERE + r"\b(number|dropout)"),
     case("refused_draws/mask_of_elements", MaskOfElements, 0, refuses=NUMBER),
     case("refused_draws/per_row", PerRow, 0, refuses=HERE + r"\b(number|row)"),
-    case("refused_draws/permuted_rows", PermutedRows, 0, refuses=HERE + r"\b(number|permutation)"),
+    case("refused_draws/permuted_rows", PermutedRows, 0, refuses=HERE + r"at most 128 outcomes"),
     case("refused_draws/shuffled_layers", ShuffledLayers, 0, refuses=HERE + r"\b(number|permutation|shuffle|order)"),
     case("refused_draws/sorted_by_draw", SortedByDraw, 0, refuses=HERE + r"\b(number|order|sort|condition|converted)"),
     case("refused_draws/gumbel_softmax", GumbelSoftmax, 0, refuses=NUMBER),

@@ -15,7 +15,7 @@ from rr_export.capture.python.known_numbers import KnownNumbers
 from rr_export.capture.python.ledger import Ledger
 from rr_export.capture.python.markers import Markers
 from rr_export.capture.python.splitting import Splitter
-from rr_export.capture.python.values import Sifted, Varying, is_symbolic, settled
+from rr_export.capture.python.values import Drawn, Sifted, Varying, is_symbolic, settled
 from rr_export.capture.python.whereabouts import Whereabouts
 
 Condition = bool | Varying | torch.Tensor  # the tensor: bool [], which depends on the input
@@ -58,6 +58,23 @@ class Branching:
             return found if isinstance(found, Varying) else bool(found)
         return bool(value)
 
+    def as_index(self, key: Any, owner: Any) -> Any:
+        """Returns what to look up in a container: a number that was read is one where it is the same in every run."""
+        if isinstance(owner, torch.Tensor):
+            return key
+        if isinstance(key, slice):
+            return slice(*(self.as_index(bound, owner) for bound in (key.start, key.stop, key.step)))
+        if not isinstance(key, torch.Tensor) or isinstance(owner, Drawn | Varying):
+            return key
+        numbers = self._numbers.constant(key)
+        if numbers is None:
+            self._whereabouts.refuse(
+                "an index that is drawn, or the same in every run",
+                "one that depends on the input",
+                "compare it: for i, layer in enumerate(layers): if k == i: x = layer(x)",
+            )
+        return numbers.reshape(()).item()
+
     def _of_tensor(self, tensor: torch.Tensor) -> bool | torch.Tensor:
         if tensor.numel() != 1:
             self._whereabouts.refuse(
@@ -66,10 +83,18 @@ class Branching:
         numbers = self._numbers.constant(tensor)
         if numbers is not None:
             return bool(numbers.reshape(()))
-        if tensor not in self._conditions:
-            self._conditions[tensor] = (tensor != 0).reshape(())
-        found: torch.Tensor = self._conditions[tensor]
+        known = self._conditions.get(tensor)  # type: ignore[no-untyped-call]
+        if known is not None and self._is_made(known):
+            return known  # type: ignore[no-any-return]
+        found: torch.Tensor = (tensor != 0).reshape(())  # anew: the one before may stand in a branch that is over
+        self._conditions[tensor] = found
+        if known is not None and known in self._gates:
+            self._gates[found] = self._gates[known]
         return found
+
+    def _is_made(self, condition: torch.Tensor) -> bool:
+        """Whether a condition was decided on every way that leads here."""
+        return condition in self._gates and self._ledger.is_made(self._gates[condition])
 
     def branch(self, condition: Condition, arm: Callable[[bool], Any]) -> Any:
         """Returns what ``arm`` gives for the condition; both ways are run where it varies."""
@@ -83,13 +108,23 @@ class Branching:
 
     def _gate(self, condition: torch.Tensor) -> int:
         """The decision that a condition on the input is: the one that it was where it is asked again."""
-        if condition in self._gates and self._ledger.is_made(self._gates[condition]):
+        if self._is_made(condition):
             known: int = self._gates[condition]
             return known
+        before: int | None = self._gates.get(condition)  # type: ignore[no-untyped-call]
+        again = before if before is None else self._ledger.decisions[before].again
         number = self._gates[condition] = len(self._ledger.decisions)
-        tensor = self._markers.gate(condition, number)
+        tensor, line = self._markers.gate(condition, number), self._whereabouts.line()
         return self._ledger.add(
-            Decision("gate", self._whereabouts.line(), self._ledger.guard, tensor=tensor, cuts={1.0})
+            Decision(
+                "gate",
+                line,
+                self._ledger.guard,
+                tensor=tensor,
+                cuts={1.0},
+                lines=self._whereabouts.lines(),
+                again=before if again is None else again,
+            )
         )
 
     def holds(self, value: Any) -> Any:

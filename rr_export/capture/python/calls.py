@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
@@ -12,13 +13,20 @@ from rr_export.capture.python.branching import Branching
 from rr_export.capture.python.drawing import Drawing
 from rr_export.capture.python.effects import Effects
 from rr_export.capture.python.frames import Stack
-from rr_export.capture.python.intercepting import ASKS_FOR_CAPTURE, COND, cond_arguments, original_of
+from rr_export.capture.python.intercepting import (
+    ASKS_FOR_CAPTURE,
+    COND,
+    builtin_of,
+    cond_arguments,
+    original_of,
+)
 from rr_export.capture.python.known_numbers import KnownNumbers
 from rr_export.capture.python.lifting import CALLEE, Lifter, Method
 from rr_export.capture.python.random_functions import reading, regularises, sample
 from rr_export.capture.python.values import Caller, Sifted, Varying, is_symbolic, varies
 
 CONSUMERS = (any, all, sum, list, tuple, set, max, min, sorted, dict)  # these use up an iterator
+_EXTREMES: dict[Any, Any] = {max: torch.maximum, min: torch.minimum}  # torch.export replaces max and min
 _LIST_ITERATOR: type[Any] = type(iter([]))  # what a generator expression is here
 
 
@@ -53,7 +61,8 @@ class NativeCalls:
         if function is len and isinstance(args[0], Sifted):
             return args[0].length()
         args = tuple(a.whole() if isinstance(a, Sifted) else a for a in args)
-        if function in CONSUMERS:
+        builtin = builtin_of(function)
+        if builtin in CONSUMERS:
             args = tuple(list(a) if isinstance(a, _LIST_ITERATOR) else a for a in args)
         if is_symbolic(function):
             return self._lifter.lift(CALLEE, (function, *args), kwargs)
@@ -68,7 +77,9 @@ class NativeCalls:
         if self._numbers.replaying and isinstance(function, type) and issubclass(function, Distribution):
             kwargs = {**kwargs, "validate_args": False}  # the first run did
         if varies((args, kwargs)):
-            return self._lifter.call_varied(function, args, kwargs)
+            return self._lifter.call_varied(builtin, args, kwargs)
+        if builtin in _EXTREMES and not kwargs and self._depends(args):
+            return self._extreme(builtin, list(args if len(args) > 1 else args[0]))
         number = self._number_of(function, args, kwargs)
         if number is not None:
             return number
@@ -94,6 +105,28 @@ class NativeCalls:
             return self._lifter.call_varied(function, args, kwargs)
         return self._numbers.told(function, args, kwargs, function(*args, **kwargs))
 
+    def _bound(self, value: Any) -> Any:
+        """A bound of a range."""
+        if not isinstance(value, torch.Tensor):
+            return value
+        numbers = self._numbers.constant(value)
+        if numbers is None:
+            self._numbers.refuse_number("range()", "count in a loop with a bound, and break by a condition")
+        return int(numbers.reshape(()))
+
+    def _depends(self, values: Any) -> bool:
+        """Whether there are tensors of one element among the values, of which some depend on the input."""
+        if len(values) == 1 and isinstance(values[0], list | tuple):
+            values = values[0]
+        tensors = [v for v in values if isinstance(v, torch.Tensor)]
+        single = len(values) > 1 and all(t.numel() == 1 for t in tensors)
+        return single and any(not self._numbers.is_constant(t) for t in tensors)
+
+    def _extreme(self, function: Any, items: list[Any]) -> Any:
+        """The largest, or least, of numbers that were read out of tensors."""
+        numbers = [torch.as_tensor(v, dtype=torch.float64 if isinstance(v, float) else None) for v in items]
+        return functools.reduce(_EXTREMES[function], numbers)
+
     def _number_of(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The number in a tensor: itself where it is the same in every run, else a tensor that stands for it."""
         owner = getattr(function, "__self__", None)
@@ -114,4 +147,17 @@ class NativeCalls:
                     f"{function.__name__}()", "write .item(), or use the tensor itself as the condition"
                 )
             return self._branching.holds(args[0])
+        if function is range and any(isinstance(a, torch.Tensor) for a in args):
+            return range(*map(self._bound, args))
+        if args and isinstance(args[0], torch.Tensor) and (function is round or _is_of_math(function)):
+            numbers = self._numbers.constant(args[0])
+            if numbers is not None:
+                return function(numbers.item(), *args[1:])
+            if len(args) > 1 or function is not round:
+                self._numbers.refuse_number(f"{function.__name__}()", f"write torch.{function.__name__}()")
+            return torch.round(args[0]).to(torch.int64)
         return None
+
+
+def _is_of_math(function: Any) -> bool:
+    return getattr(builtin_of(function), "__module__", None) == "math"

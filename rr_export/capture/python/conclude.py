@@ -88,12 +88,19 @@ def _branch_names(decision: Decision, cuts: tuple[float, ...]) -> tuple[str, ...
     groups = [range(int(a), int(b)) for a, b in itertools.pairwise(edges)]
     names = []
     for group in groups:
-        values = [law.values[k] for k in group]
+        values = [_named(law.values[k]) for k in group]
         if all(isinstance(v, bool | int | float | str) for v in values):
             names.append(",".join(f"{v:g}" if isinstance(v, float) else str(v) for v in values))
         else:
             names.append(",".join(map(str, group)))
     return tuple(names) if len(set(names)) == len(names) else tuple(map(str, range(len(names))))
+
+
+def _named(value: Any) -> Any:
+    """What to call an outcome: of several that were chosen at once, all of them."""
+    if isinstance(value, tuple) and all(isinstance(v, int | str) for v in value):
+        return "-".join(map(str, value))
+    return value
 
 
 def _routes(span: dd.Span, cuts: Sequence[float]) -> range:

@@ -56,6 +56,8 @@ class Decision:
         cuts: between the intervals that some branch tells apart.
         falling: of a draw that is compared with what depends on another decision: it is below where it lies high.
         tensor: of a gate: bool [], its outcome, False where it is not asked.
+        lines: of a gate: the first and last line of the code that asks it.
+        again: of a gate: the first decision that the same condition was, where there is one.
     """
 
     kind: str
@@ -67,6 +69,12 @@ class Decision:
     cuts: set[float] = field(default_factory=set)
     falling: bool = False
     tensor: Any = None
+    lines: tuple[int, int] = (0, 0)
+    again: int | None = None
+
+    def is_at(self, file: str, number: int) -> bool:
+        """Returns whether this line is one of those that ask it."""
+        return self.line.file == file and self.lines[0] <= number <= self.lines[1]
 
     def laws(self) -> list[Law]:
         """The laws that it may have."""

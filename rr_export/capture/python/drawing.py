@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,42 @@ from rr_export.capture.python.intercepting import reseeds
 from rr_export.capture.python.known_numbers import KnownNumbers
 from rr_export.capture.python.ledger import Ledger
 from rr_export.capture.python.memory import Memory
-from rr_export.capture.python.random_functions import IN_PLACE, REGULARISING, Asked, GeneratorGivenError, Law, reading
-from rr_export.capture.python.values import CHOOSES, Drawn, UniformDraw, Varying, at_hand, diagram_here, plain
+from rr_export.capture.python.random_functions import (
+    IN_PLACE,
+    MOST_OUTCOMES,
+    REGULARISING,
+    Asked,
+    GeneratorGivenError,
+    Law,
+    reading,
+)
+from rr_export.capture.python.values import (
+    CHOOSES,
+    MOST_WAYS,
+    Drawn,
+    UniformDraw,
+    Varying,
+    at_hand,
+    diagram_here,
+    diagram_of,
+    plain,
+)
 from rr_export.capture.python.whereabouts import Whereabouts
+
+
+class ComparedAgainError(BaseException):
+    """A uniform draw is compared with several numbers, of which one varies: the code is to be run again.
+
+    Compared with one number alone, a draw is a step of a chain, with two outcomes. This one is not. No code of the
+    model's own may catch it.
+
+    Attributes:
+        decision: its number.
+    """
+
+    def __init__(self, decision: int) -> None:
+        super().__init__(decision)
+        self.decision = decision
 
 
 class Drawing:
@@ -29,10 +63,19 @@ class Drawing:
         numbers: those that are the same in every run; laws are made of them.
         memory: the names of the code, which may hold what is drawn into.
         whereabouts: where the code is.
+        divided: numbers of the uniform draws whose interval is cut by all that they are compared with.
     """
 
-    def __init__(self, ledger: Ledger, numbers: KnownNumbers, memory: Memory, whereabouts: Whereabouts) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        numbers: KnownNumbers,
+        memory: Memory,
+        whereabouts: Whereabouts,
+        divided: Collection[int] = (),
+    ) -> None:
         self._ledger, self._numbers, self._memory, self._whereabouts = ledger, numbers, memory, whereabouts
+        self._divided, self._compared = divided, set[int]()
 
     def is_off(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Returns whether a function that regularises, such as dropout, is told to draw nothing."""
@@ -49,13 +92,19 @@ class Drawing:
             )
         asked = self._asked(function, args, kwargs)
         first = next(a for a in dd.leaves(asked) if isinstance(a, Asked))
+        if first.outcomes:
+            self._whereabouts.refuse(
+                f"a choice with at most {MOST_OUTCOMES} outcomes",
+                f"one of several without replacement that has {first.outcomes}",
+                "choose among fewer, or decide for each by a coin of its own",
+            )
         if first.laws is None:
             self._whereabouts.refuse(
                 CHOOSES,
                 f"one that is used as a number ({first.why})",
                 "make the numbers an input of the model, or call model.eval() if this is dropout",
             )
-        elements = [self._decide(dd.apply(lambda a, i=i: a.laws[i], asked)) for i in range(len(first.laws))]
+        elements = self._elements(asked, first)
         if first.like == "python" or (first.like == "numpy" and first.shape is None):
             return elements[0]
         if first.like == "list":
@@ -63,12 +112,21 @@ class Drawing:
         array = np.empty(len(elements), dtype=object)
         for i, element in enumerate(elements):
             array[i] = element
-        result = Drawn(array.reshape(first.shape), first.like)
+        result = Drawn(array.reshape(first.shape), first.like, first.dtype)
         return self._in_place(args[0], result) if function in IN_PLACE else result
+
+    def _elements(self, asked: dd.Diagram, first: Asked) -> list[Any]:
+        """The numbers that a call returns, each as a decision, or all of them as one."""
+        assert first.laws is not None
+        if not first.joint:
+            return [self._decide(dd.apply(lambda a, i=i: a.laws[i], asked)) for i in range(len(first.laws))]
+        chosen = diagram_of(self._decide(dd.apply(lambda a: a.laws[0], asked)))
+        assert first.shape is not None
+        return [plain(dd.apply(lambda order, i=i: order[i], chosen)) for i in range(first.shape[0])]
 
     def _in_place(self, target: Drawn | torch.Tensor, result: Drawn) -> Drawn:
         if isinstance(target, Drawn):
-            target.values = result.values
+            target.values[...] = result.values
             return target
         self._memory.rename(target, result)
         return result
@@ -109,7 +167,8 @@ class Drawing:
                 self._whereabouts.refuse(
                     "a uniform draw with fixed bounds", "bounds that depend on a decision", "compare with what depends"
                 )
-            return UniformDraw(self._add(dd.Leaf(Law())), laws[0].scale, laws[0].offset)
+            number = self._add(dd.Leaf(Law(quantile=laws[0].quantile)))
+            return UniformDraw(number, laws[0].scale, laws[0].offset, laws[0].quantile)
         counts = {len(one.values) for one in laws}
         if len(counts) > 1:
             self._whereabouts.refuse(
@@ -144,12 +203,37 @@ class Drawing:
         bound = self._ledger.here(number.diagram)
         if isinstance(bound, dd.Leaf):
             return operate(operator.lt if below else operator.ge, draw, bound.value)
-        if decision.cuts or not isinstance(decision.law, dd.Leaf):
-            self._whereabouts.refuse("a draw that is compared once", "one compared with several numbers", "draw anew")
-        share = dd.apply(lambda n: min(max((float(n) - draw.offset) / draw.scale, 0.0), 1.0), bound)
+        if draw.decision in self._divided:
+            return self._divide(draw, bound, below)
+        if draw.decision in self._compared:
+            raise ComparedAgainError(draw.decision)
+        self._compared.add(draw.decision)
+        share = dd.apply(lambda n: draw.position(float(n)), bound)
+        if isinstance(share, dd.Leaf):  # numbers beyond the same end
+            return operate(operator.lt if below else operator.ge, draw, dd.leaves(bound)[0])
         decision.falling = draw.scale < 0
         if decision.falling:
             share = dd.apply(lambda s: 1 - s, share)
         decision.law = dd.apply(lambda s: Law((s, 1 - s), (0, 1)), share)
         self._use_law(decision.law)
         return plain(dd.node(draw.decision, (1.0,), (dd.Leaf(below), dd.Leaf(not below))))
+
+    def compares(self, draw: UniformDraw) -> None:
+        """A draw is compared with a number that is the same on every path."""
+        if draw.decision in self._divided:
+            return
+        if isinstance(self._ledger.decisions[draw.decision].law, dd.Node):
+            raise ComparedAgainError(draw.decision)
+        self._compared.add(draw.decision)
+
+    def _divide(self, draw: UniformDraw, bound: dd.Diagram, below: bool) -> Any:
+        """A comparison that cuts the draw's interval at every number that it may be compared with."""
+        numbers = dd.leaves(bound)
+        if len(numbers) > MOST_WAYS:
+            self._whereabouts.refuse(
+                f"a draw that is compared with at most {MOST_WAYS} numbers", f"{len(numbers)} of them", "draw anew"
+            )
+        cases = [draw.below(float(n)) for n in numbers]
+        which = dd.apply(lambda n: next(i for i, m in enumerate(numbers) if dd.same(n, m)), bound)
+        found = dd.choose(which, cases)
+        return plain(found if below else dd.apply(operator.not_, found))

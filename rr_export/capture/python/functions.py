@@ -14,6 +14,7 @@ from rr_export.capture.python.bounds import MOST_TURNS, refuse_unbounded
 from rr_export.capture.python.calls import NativeCalls
 from rr_export.capture.python.frames import NEXT, Frame, Stack
 from rr_export.capture.python.heap import FLOW, RESULT, Scope
+from rr_export.capture.python.intercepting import builtin_of
 from rr_export.capture.python.ledger import Ledger
 from rr_export.capture.python.memory import Memory
 from rr_export.capture.python.source_code import Source, draws, source_of, wants_interpreter
@@ -60,7 +61,7 @@ class Functions:
             inner = function.__func__
             if isinstance(inner, Closure) or (isinstance(inner, types.FunctionType) and wants_interpreter(inner)):
                 return self.call(inner, (function.__self__, *args), kwargs)
-        if isinstance(function, functools.partial):
+        if isinstance(function, functools.partial) and builtin_of(function) is function:
             return self.call(function.func, (*function.args, *args), {**function.keywords, **kwargs})
         if isinstance(function, types.FunctionType):
             if wants_interpreter(function):

@@ -15,12 +15,14 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from rr_export.capture.python.fields import CellFields, ClassFields, Fields, GlobalFields, SlotFields
 from rr_export.capture.python.source_code import is_library_file
 from rr_export.capture.python.traces import inside, trace_of
+from rr_export.capture.python.values import Drawn
 
 MISSING = object()
 FLOW, RESULT = "<flow>", "<result>"  # how a function goes on, and what it returns: names that no code can have
@@ -261,6 +263,7 @@ _LOOKS: dict[Any, _Look] = {
         lambda name, value: (Place(value.variables, value, name),),
         lambda name, value: _children("", value.variables.items()),
     ),
+    Drawn: _Look(lambda name, value: (Place(value.cells, None, name),)),
     dict: _Look(_whole, _inside_container(lambda value: ((repr(k), v) for k, v in value.items()))),
     (list, deque): _Look(_whole, _inside_container(enumerate)),
     set: _Look(_whole, _inside_container(enumerate)),
@@ -340,7 +343,7 @@ def _refill(store: Any, content: Any) -> None:
         for key, value in content.items():
             if store.get(key, MISSING) is not value:
                 store[key] = value
-    elif isinstance(store, list):
+    elif isinstance(store, list | np.ndarray):
         store[:] = content
     elif store != content:
         store.clear()

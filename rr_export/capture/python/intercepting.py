@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import math
 import random
 import sys
 import threading
@@ -13,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch._export.non_strict_utils import _tensor_min_max
 from torch.overrides import TorchFunctionMode
 
 from rr_export.capture.python.random_functions import _ORIGINALS, TORCH
@@ -33,6 +36,8 @@ ASKS_FOR_CAPTURE = (
     torch._jit_internal.is_scripting,
     torch.onnx.is_in_onnx_export,
 )
+_POW = math.pow
+_EXPORTED_POW = "_override_builtin_ops.<locals>.<lambda>"  # what math.pow is while torch.export traces
 
 
 Handler = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
@@ -168,6 +173,13 @@ def called_in_place(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 def cond_arguments(pred: Any, true_fn: Any, false_fn: Any, operands: Any = ()) -> tuple[Any, Any, Any, tuple[Any, ...]]:
     """Returns the arguments of ``torch.cond`` in order."""
     return pred, true_fn, false_fn, tuple(operands)
+
+
+def builtin_of(function: Any) -> Any:
+    """Returns the builtin that torch.export put its own function in the place of; other functions as they are."""
+    if isinstance(function, functools.partial) and function.func is _tensor_min_max:
+        return function.keywords["real_callable"]
+    return _POW if getattr(function, "__qualname__", "") == _EXPORTED_POW else function
 
 
 def original_of(function: Any) -> Any:

@@ -77,7 +77,7 @@ class Interpreter:
         self._splitter = Splitter(recorder, self._ledger, markers, self._memory, self.varied, self._whereabouts)
         self._branching = Branching(self._splitter, self._ledger, markers, self._numbers, self._whereabouts)
         self._lifter = Lifter(self._ledger, self._splitter, self._numbers, self._whereabouts, self.call)
-        self._drawing = Drawing(self._ledger, self._numbers, self._memory, self._whereabouts)
+        self._drawing = Drawing(self._ledger, self._numbers, self._memory, self._whereabouts, notes.divided)
         self._natives = NativeCalls(
             self._stack, self._branching, self._lifter, self._drawing, self._numbers, self._effects, self.call
         )
@@ -202,6 +202,10 @@ class Interpreter:
     def compare_varying(self, draw: UniformDraw, number: Varying, below: bool) -> Any:
         """Returns whether a draw is below a number that depends on a decision, or not."""
         return self._drawing.compare_varying(draw, number, below)
+
+    def compares(self, draw: UniformDraw) -> None:
+        """A draw is compared with a number that is the same on every path."""
+        self._drawing.compares(draw)
 
     def refuse(self, expected: str, got: str, do: str) -> NoReturn:
         """Raises a CaptureError that names the line."""

@@ -68,6 +68,9 @@ PURE_METHODS = frozenset(
     | {"union", "intersection", "difference", "issubset", "isdigit", "format", "join", "replace", "title", "bit_length"}
 )
 
+# builtins that look at a container alone, whatever it holds
+_OF_FORM: tuple[Any, ...] = (list, tuple, zip, enumerate, reversed, len, isinstance, type, id, callable)
+
 CALLEE = object()  # in place of a function: the first argument is what to call, and may vary
 
 
@@ -172,7 +175,7 @@ class Lifter:
     def _array(self, drawn: Drawn) -> dd.Diagram:
         """The values of an array of draws as tensors or numpy arrays."""
         elements = [diagram_here(v) for v in drawn.values.reshape(-1)]
-        if sum(isinstance(e, dd.Node) for e in elements) > 1:
+        if len(set().union(*map(dd.decisions, elements))) > 1:
             self._whereabouts.refuse(
                 "one draw for the whole batch",
                 f"{len(elements)} numbers that are drawn, used together as a tensor, such as one for each row",
@@ -182,7 +185,7 @@ class Lifter:
         def build(*values: Any) -> Any:
             if drawn.like == "numpy":
                 return np.array(values).reshape(drawn.values.shape)
-            return _Numbers((drawn.values.shape, *values))
+            return _Numbers((drawn.values.shape, drawn.kind, *values))
 
         return dd.apply(build, *elements)
 
@@ -193,8 +196,11 @@ class Lifter:
             return function(*args, **kwargs)  # a list may hold what varies
         if any(isinstance(a, Drawn | UniformDraw) for a in args) and _is_of_torch(function):
             return operate_torch(function, args, kwargs)
-        if function in (list, tuple, zip, enumerate, reversed) and all(not isinstance(a, Varying) for a in args):
-            return function(*args, **kwargs)
+        if function in _OF_FORM and all(not isinstance(a, Varying) for a in args):
+            if not any(isinstance(a, UniformDraw | Drawn) for a in args):
+                return function(*args, **kwargs)  # of the container, not of what it holds
+            if function in (list, tuple, zip, enumerate, reversed):
+                return function(*args, **kwargs)
         if function in (any, all, sum) and len(args) == 1 and not isinstance(args[0], Varying):
             return _reduced(function, list(args[0]))
         if function in (isinstance, type, id, callable) and isinstance(args[0], Drawn | UniformDraw):
@@ -225,7 +231,9 @@ class _Numbers(tuple[Any, ...]):
 
     def tensor(self) -> torch.Tensor:
         """Returns the tensor."""
-        shape, *values = self
+        shape, kind, *values = self
+        if kind is not None:
+            return torch.tensor(values, dtype=kind).reshape(shape)
         flat = [float(v) if isinstance(v, int | float) and not isinstance(v, bool) else v for v in values]
         return torch.tensor(flat).reshape(shape)
 

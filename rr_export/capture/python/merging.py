@@ -112,7 +112,7 @@ class Merger:
     def _merge_plain(self, values: Sequence[Any], name: str) -> Build:
         leaves = [leaf for v in values for leaf in (dd.leaves(v.diagram) if isinstance(v, Varying) else [v])]
         kinds = {plain_kind(leaf) for leaf in leaves}
-        if len(kinds) > 1 or None in kinds:
+        if None in kinds or (len(kinds) > 1 and "tensor" in kinds):
             got = " and ".join(sorted({_shown(leaf) for leaf in leaves}))
             return self._poison(name, "one type", got, "leave a value of the same type in every branch")
         merged = dd.choose(self._which, [v.diagram if isinstance(v, Varying) else dd.Leaf(v) for v in values])
@@ -127,7 +127,7 @@ class Merger:
             array = np.empty(len(columns), dtype=object)
             for i, column in enumerate(columns):
                 array[i] = column(joined)
-            return Drawn(array.reshape(values[0].values.shape), values[0].like)
+            return values[0].viewed(array.reshape(values[0].values.shape))
 
         return build
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from rr_export.errors import CaptureError
@@ -12,16 +12,21 @@ class Notes:
     """What the first run, on real numbers, found out, for the second run, in which tensors have none.
 
     The second run makes the same calls in the same order.
+
+    Attributes:
+        divided: numbers of uniform draws that are compared with several numbers, of which one varies: their interval is
+            cut by all of them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, divided: Collection[int] = ()) -> None:
         self.entries: list[tuple[str, Any]] = []
         self.position = 0
         self.replaying = False
+        self.divided = frozenset(divided)
 
     def again(self) -> Notes:
         """Returns the notes for a second run."""
-        notes = Notes()
+        notes = Notes(self.divided)
         notes.entries, notes.replaying = self.entries, True
         return notes
 

@@ -9,11 +9,35 @@ from typing import Any
 
 import torch
 
+from rr_export.capture.python import diagram as dd
 from rr_export.capture.python.arithmetic import call_plain, operate, truth
 from rr_export.capture.python.branching import Branching
 from rr_export.capture.python.lifting import Lifter
 from rr_export.capture.python.memory import Memory
-from rr_export.capture.python.values import Caller, Drawn, Sifted, Varying, is_symbolic, varies
+from rr_export.capture.python.values import (
+    Caller,
+    Drawn,
+    Sifted,
+    UniformDraw,
+    Varying,
+    diagram_here,
+    diagram_of,
+    is_plain,
+    is_symbolic,
+    plain,
+    settled,
+    varies,
+)
+
+
+def is_in(item: Any, container: Any) -> bool:
+    """Returns ``item in container``."""
+    return item in container
+
+
+def is_not_in(item: Any, container: Any) -> bool:
+    """Returns ``item not in container``."""
+    return item not in container
 
 
 class Operations:
@@ -76,14 +100,35 @@ class Operations:
     def item(self, owner: Any, key: Any) -> Any:
         """Returns ``owner[key]``."""
         owner = owner.whole() if isinstance(owner, Sifted) else owner
-        if isinstance(key, Drawn):
+        if isinstance(key, Drawn) and not (isinstance(owner, torch.Tensor) and _is_array(key)):
             key = key.item()
-        key = _sliced(key)
+        key = self._branching.as_index(_sliced(key), owner)
         if isinstance(owner, Drawn) and not is_symbolic(key):
             return owner[key]
+        if isinstance(owner, list | tuple | dict) and varies(owner):
+            return self._entry(owner, key)
         if varies((owner, key)):
             return self._lifter.lift(operator.getitem, (owner, key), {})
         return owner[key]
+
+    def _entry(self, owner: Any, key: Any) -> Any:
+        """Returns an entry of a plain container of which some vary: the others are not looked at."""
+        if not is_symbolic(key):
+            return owner[key]
+        keys = dd.leaves(diagram_here(key))
+        entries = [owner[k] for k in keys]
+        if any(isinstance(e, UniformDraw | Drawn) or not (isinstance(e, Varying) or is_plain(e)) for e in entries):
+            return self._lifter.lift(lambda k: owner[k], (key,), {})
+        which = dd.apply(lambda k: next(i for i, known in enumerate(keys) if dd.same(k, known)), diagram_here(key))
+        return settled(plain(dd.choose(which, [diagram_of(e) for e in entries])))
+
+    def set_of(self, items: list[Any]) -> Any:
+        """Returns a set, which varies where an item does."""
+        return self._lifter.call_varied(set, (items,), {}) if varies(items) else set(items)
+
+    def for_each(self, key: Varying, act: Callable[[Any], Any]) -> None:
+        """Does something with each value of a key, in a branch of its own."""
+        self._lifter.lift(act, (key,), {})
 
     def negated(self, value: Any) -> Any:
         """Returns ``not value``."""
@@ -102,6 +147,9 @@ class Operations:
             if any(isinstance(v, Varying) for v in (left, right)):
                 return call_plain(function, left, right)
             return function(left, right)
+        if function in (is_in, is_not_in) and isinstance(right, list | tuple) and varies((left, right)):
+            found = self._lifter.call_varied(any, ([self.binary(operator.eq, left, item) for item in right],), {})
+            return found if function is is_in else self.negated(found)
         return self.binary(function, left, right)
 
     def logical_and(self, left: Any, right: Any) -> Any:
@@ -111,6 +159,11 @@ class Operations:
         if is_symbolic(left) or is_symbolic(right):
             return operate(operator.and_, truth(left), truth(right))
         return left and right
+
+
+def _is_array(key: Drawn) -> bool:
+    """Whether a tensor is indexed by this as by an array, and keeps its axis."""
+    return key.kind is not None and key.values.ndim > 0
 
 
 def _sliced(key: Any) -> Any:

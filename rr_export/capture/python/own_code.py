@@ -18,15 +18,16 @@ from typing import Any, NoReturn
 
 import torch
 from torch import nn
-from torch.utils.weak import WeakIdKeyDictionary
 
 from rr_export.capture.python import diagram as dd
 from rr_export.capture.python.conclude import Program
-from rr_export.capture.python.decisions import is_between
+from rr_export.capture.python.decisions import Decision, is_between
 from rr_export.capture.python.detect import modules_of
 from rr_export.capture.python.given_laws import watch_run
-from rr_export.capture.python.intercepting import COND, called_in_place, intercepted, stand_ins
+from rr_export.capture.python.intercepting import called_in_place, intercepted, stand_ins
+from rr_export.capture.python.quantiles import QUANTILES
 from rr_export.capture.python.random_functions import IN_PLACE, Asked, Law, reading, regularises
+from rr_export.capture.python.read_numbers import ReadTruth, following, read
 from rr_export.capture.python.told_numbers import ToldNumber, drawn_values, is_told
 from rr_export.capture.python.training import routed_in_training
 from rr_export.capture.python.varied import Varied
@@ -35,7 +36,6 @@ from rr_export.eager.code_sites import CodeRun, CodeSite
 from rr_export.errors import RunError
 from rr_export.laws.plan import Plan
 
-_following: ContextVar[Any] = ContextVar("rr_python_following", default=None)
 _turned: ContextVar[Mapping[int, bool]] = ContextVar("rr_python_gates", default={})  # noqa: B039 (never changed)
 
 
@@ -85,7 +85,7 @@ class OwnCode:
     def following(self, root: nn.Module, run: CodeRun, given: Any) -> Iterator[None]:
         """Inside the block the code's draws decide as ``run`` says."""
         walk = _Walk(self, run, Varied(given))
-        token = _following.set(walk)
+        token = following.set(walk)
         with (
             intercepted(walk.draw, modules_of(root), walk.told),
             routed_in_training(root, self.program.training.kept),
@@ -95,7 +95,7 @@ class OwnCode:
                 if run.finished:
                     walk.finish()
             finally:
-                _following.reset(token)
+                following.reset(token)
 
 
 class _Walk:
@@ -105,8 +105,9 @@ class _Walk:
         self.code, self.run, self.varied = code, run, varied
         self.decisions = code.program.decisions
         self.positions: dict[int, float] = {}
-        self.drawn = Varied()  # what is made of draws
-        self.outcomes = WeakIdKeyDictionary()  # of conditions that were asked, by the tensors that they are
+        self.gated = any(decision.kind == "gate" for decision in self.decisions)
+        self.asked: dict[int, tuple[Any, int, bool]] = {}  # conditions by identity, first decision and outcome
+        self.unasked: list[tuple[ReadTruth, str, int]] = []  # comparisons, and where they were made
         self.waiting: dict[int, tuple[Law, Any]] = {}  # draws whose outcome a later decision says
         self.tensors = WatchedTensors()
         self.next = 0
@@ -134,12 +135,6 @@ class _Walk:
         """Returns what a random function gives in this run."""
         if regularises(function):  # it is off: what it returns is made of what it is given
             return self.told(function, args, kwargs, function(*args, **kwargs))
-        result = self._draw(function, args, kwargs)
-        if function is not COND:
-            self.drawn.add(result)
-        return result
-
-    def _draw(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         read = reading(function)
         if read is None:
             return called_in_place(function, args, kwargs)
@@ -163,17 +158,18 @@ class _Walk:
         result = asked.make(values)
         result = args[0].copy_(result) if function in IN_PLACE else result
         if isinstance(result, torch.Tensor) and result.numel() == 1 and asked.laws[0].probabilities is None:
-            self.tensors.add(result, functools.partial(self._compared, numbers[0]), asked.laws[0])
+            self.tensors.add(result, functools.partial(self._compared, numbers[0], asked.laws[0]), asked.laws[0])
         return result
 
     def _watched(self, number: int, law: Law, value: Any, asked: Asked) -> Any:
         """A number that is drawn, as one that tells what it is compared with where it is a plain one."""
         if law.probabilities is not None or not law.scale or asked.like == "torch":
             return value
-        return WatchedFloat(value, functools.partial(self._compared, number), law.scale, law.offset)
+        return WatchedFloat(value, functools.partial(self._compared, number, law), law.scale, law.offset)
 
-    def _compared(self, number: int, position: float) -> None:
-        self.given.compared.setdefault(number, set()).add(position)
+    def _compared(self, number: int, law: Law, position: float) -> None:
+        share = QUANTILES[law.quantile].share(position)
+        self.given.compared.setdefault(number, set()).add(share)
 
     def _known(self, number: int) -> dict[int, float]:
         """The positions of decisions, of those too that the law of a draw depends on and that are told already."""
@@ -196,6 +192,7 @@ class _Walk:
             self._place(other, *self.waiting.pop(other))
 
     def _meet(self, kind: str) -> int:
+        self._settle()
         number, frame = self.expect(), _author()
         decision = None if number is None else self.decisions[number]
         if decision is None or decision.kind != kind or decision.line.file != frame.f_code.co_filename:
@@ -211,45 +208,75 @@ class _Walk:
             "rr.plan_of(model, args) with these arguments"
         )
 
-    def condition(self, natural: bool, line: int, file: str) -> bool:
-        """Returns how a condition on the input goes in this run."""
+    def ask(self, condition: Any, natural: bool) -> bool:
+        """Returns how a condition on the input goes in this run, by the object that the code asks."""
+        frame = _author()
+        self._settle(self._asked_before(condition, natural)[0], frame)
+        first, known = self._asked_before(condition, natural)
         number = self.expect()
-        if number is None:
-            return natural
-        decision = self.decisions[number]
-        if decision.kind != "gate" or (decision.line.file, decision.line.number) != (file, line):
-            return natural
+        if number is None or not self._is_asked(number, first, frame):
+            return known
+        return self._take(number, condition, natural)
+
+    def _asked_before(self, condition: Any, natural: bool) -> tuple[int | None, bool]:
+        """The first decision that a condition was in this run, and how it goes by what is known."""
+        _, first, outcome = self.asked.get(id(condition), (None, None, natural))
+        return first, outcome
+
+    def compared(self, truth: ReadTruth) -> None:
+        """Two numbers that were read are compared; the outcome may be asked here, later, or never."""
+        frame = _author()
+        self.unasked.append((truth, frame.f_code.co_filename, frame.f_lineno))
+
+    def _is_asked(self, number: int, first: int | None, frame: FrameType) -> bool:
+        """Whether a decision is the condition that is asked now, which was the decision ``first`` before."""
+        gate = self.decisions[number]
+        return (
+            gate.kind == "gate" and self._first(gate) == first and gate.is_at(frame.f_code.co_filename, frame.f_lineno)
+        )
+
+    def _first(self, gate: Decision) -> int | None:
+        """The decision that a condition was before in this run."""
+        return gate.again if gate.again in self.positions else None
+
+    def _take(self, number: int, condition: Any, natural: bool) -> bool:
         self.next = number + 1
         outcome = _turned.get().get(number, natural)
         self.positions[number] = float(outcome)
+        again = self.decisions[number].again
+        self.asked[id(condition)] = (condition, number if again is None else again, outcome)
         return outcome
+
+    def _settle(self, first: int | None = None, frame: FrameType | None = None) -> None:
+        """Conditions that come next, and were made but not asked yet, are decided as if asked where they were made.
+
+        Args:
+            first: of the condition that is asked now.
+            frame: which asks it.
+        """
+        while (number := self.expect()) is not None and self.decisions[number].kind == "gate":
+            gate = self.decisions[number]
+            if frame is not None and self._is_asked(number, first, frame):
+                return
+            made = next((w for w in self.unasked if id(w[0]) not in self.asked and gate.is_at(*w[1:])), None)
+            if made is None or self._first(gate) is not None:
+                return
+            self._take(number, made[0], int(made[0]) == 1)
 
     def told(self, function: Any, args: Any, kwargs: Any, result: Any) -> Any:
         """After a function of torch: returns its result, or how a condition on the input goes in this run."""
         self.varied.told(function, args, kwargs, result)
-        self.drawn.told(function, args, kwargs, result)
         self.tensors.told(function, args)
         if function not in _READS:
             return result
         asked = args[0]
-        if asked in self.outcomes:
-            return self.outcomes[asked]
-        if asked not in self.varied or not self._awaits_gate():
+        if asked not in self.varied or not self.gated:
             return result
-        if isinstance(result, bool):
-            frame = _author()
-            outcome = self.condition(result, frame.f_lineno, frame.f_code.co_filename)
-            if function is torch.Tensor.__bool__:
-                self.outcomes[asked] = outcome
-            return outcome
-        return _ReadFloat(result) if isinstance(result, float) else _ReadInt(result)
-
-    def _awaits_gate(self) -> bool:
-        number = self.expect()
-        return number is not None and self.decisions[number].kind == "gate"
+        return self.ask(asked, result) if function is torch.Tensor.__bool__ else read(result)
 
     def finish(self) -> None:
         """Tells the run what was drawn, after all of the code has run."""
+        self._settle()
         left = self.expect()
         if left is not None and self.decisions[left].kind == "draw":
             self._astray(left, "none: the model returned")
@@ -268,28 +295,3 @@ def _author() -> FrameType:
 
 
 _READS = (torch.Tensor.__bool__, torch.Tensor.item)
-
-
-def _condition(natural: Any) -> Any:
-    walk, frame = _following.get(), sys._getframe(2)
-    if walk is None or not isinstance(natural, bool):
-        return natural
-    return walk.condition(natural, frame.f_lineno, frame.f_code.co_filename)
-
-
-class _ReadFloat(float):
-    """A number that was read out of a tensor; comparing it may be a condition on the input."""
-
-
-class _ReadInt(int):
-    """As above."""
-
-
-def _comparison(compare: Any) -> Any:
-    return lambda self, other: _condition(compare(self, other))
-
-
-for _class, _base in ((_ReadFloat, float), (_ReadInt, int)):
-    for _name in ("__lt__", "__le__", "__gt__", "__ge__", "__eq__", "__ne__"):
-        setattr(_class, _name, _comparison(getattr(_base, _name)))
-    _class.__hash__ = _base.__hash__  # type: ignore[method-assign]

@@ -8,11 +8,12 @@ runs on a path, or on the draws of a seed, they become numbers that decide that 
 from __future__ import annotations
 
 import inspect
+import itertools
 import math
 import random
 import types
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from torch.distributions import Bernoulli, Categorical, Distribution
 
 MOST_NUMBERS = 256  # one call may draw so many numbers that choose; more is noise
+MOST_OUTCOMES = 128  # so many orders may there be in which several are chosen without replacement
 
 
 @dataclass(frozen=True)
@@ -29,14 +31,16 @@ class Law:
     """What one number is drawn from.
 
     Attributes:
-        probabilities: of its outcomes; None: uniform in [offset, offset + scale).
+        probabilities: of its outcomes; None: ``offset + scale * quantile(u)`` of a number u that is uniform in [0, 1).
         values: the outcomes.
+        quantile: the name of the law of a number: see :mod:`rr_export.capture.python.quantiles`.
     """
 
     probabilities: tuple[float, ...] | None = None
     values: tuple[Any, ...] = ()
     scale: float = 1.0
     offset: float = 0.0
+    quantile: str = "uniform"
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,9 @@ class Asked:
         shape: of the result; None: one plain value.
         make: from the numbers to what the function returns.
         why: where ``laws`` is None, what the call is.
+        joint: whether the one number drawn is all of the result: its outcomes are tuples.
+        dtype: of a result of torch.
+        outcomes: where ``laws`` is None since there are too many: how many.
     """
 
     laws: tuple[Law, ...] | None
@@ -55,6 +62,9 @@ class Asked:
     make: Callable[[list[Any]], Any]
     like: str = "python"
     why: str = ""
+    joint: bool = False
+    dtype: torch.dtype | None = None
+    outcomes: int = 0
 
 
 class GeneratorGivenError(Exception):
@@ -68,6 +78,14 @@ def _uniform(count: int, low: float = 0.0, high: float = 1.0) -> tuple[Law, ...]
     return (Law(scale=float(high) - float(low), offset=float(low)),) * count
 
 
+def _normal(count: int, mean: float = 0.0, std: float = 1.0) -> tuple[Law, ...]:
+    return (Law(scale=float(std), offset=float(mean), quantile="normal"),) * count
+
+
+def _exponential(count: int, scale: float = 1.0) -> tuple[Law, ...]:
+    return (Law(scale=float(scale), quantile="exponential"),) * count
+
+
 def _outcomes(weights: Sequence[float] | NDArray[Any], values: Sequence[Any] | None = None) -> Law:
     numbers = np.asarray(weights, dtype=np.float64)
     if not numbers.size or not np.isfinite(numbers).all() or (numbers < 0).any() or numbers.sum() <= 0:
@@ -77,6 +95,30 @@ def _outcomes(weights: Sequence[float] | NDArray[Any], values: Sequence[Any] | N
 
 def _coin(p: float) -> Law:
     return _outcomes([1 - float(p), float(p)])
+
+
+def _ordered(values: Sequence[Any], count: int, like: str, weights: Any = None) -> Asked:
+    """A call that chooses several, one after the other and each once; an outcome is all of them in their order."""
+    if not 0 <= count <= len(values):
+        raise ValueError(f"{count} of {len(values)} cannot be chosen")
+    if math.perm(len(values), count) > MOST_OUTCOMES:
+        return Asked(None, None, lambda numbers: None, outcomes=math.perm(len(values), count))
+    given = np.ones(len(values)) if weights is None else np.asarray(weights, dtype=np.float64)
+    shares: dict[tuple[Any, ...], float] = {}
+    chosen: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+    for order in itertools.permutations(range(len(values)), count):
+        share, left = 1.0, float(given.sum())
+        for i in order:
+            share, left = (share * given[i] / left if left > 0 else 0.0), left - given[i]
+        key = tuple(id(values[i]) for i in order)
+        chosen.setdefault(key, tuple(values[i] for i in order))
+        shares[key] = shares.get(key, 0.0) + share
+    law = _outcomes(list(shares.values()), list(chosen.values()))
+    make: dict[str, Callable[[Any], Any]] = {"torch": torch.tensor, "numpy": np.array, "list": list}
+    return Asked((law,), (count,), lambda numbers: make[like](numbers[0]), like, joint=True, dtype=_INDICES.get(like))
+
+
+_INDICES = {"torch": torch.int64}
 
 
 def _noise(why: str) -> Asked:
@@ -92,8 +134,15 @@ def _tensor(shape: Sequence[int], dtype: torch.dtype | None, laws: Sequence[Law]
     """A call of torch that returns a tensor of this shape."""
     if len(laws) > MOST_NUMBERS:
         return _noise(f"{len(laws)} numbers at once")
+    dtype = dtype or torch.get_default_dtype()
+    if dtype.is_floating_point:
+        laws = [replace(law, values=tuple(map(float, law.values))) for law in laws]
     return Asked(
-        tuple(laws), tuple(shape), lambda numbers: torch.tensor(numbers, dtype=dtype).reshape(tuple(shape)), "torch"
+        tuple(laws),
+        tuple(shape),
+        lambda numbers: torch.tensor(numbers, dtype=dtype).reshape(tuple(shape)),
+        "torch",
+        dtype=dtype,
     )
 
 
@@ -116,6 +165,25 @@ def _rand(numbers: Numbers, *size: Any, dtype: torch.dtype | None = None, **_: A
 
 def _rand_like(numbers: Numbers, like: torch.Tensor, **_: Any) -> Asked:
     return _tensor(_static(like), like.dtype, _uniform(math.prod(_static(like))))
+
+
+def _randn(numbers: Numbers, *size: Any, dtype: torch.dtype | None = None, **_: Any) -> Asked:
+    shape = _size(size if size else (_.get("size", ()),))
+    return _tensor(shape, dtype, _normal(math.prod(shape)))
+
+
+def _randn_like(numbers: Numbers, like: torch.Tensor, **_: Any) -> Asked:
+    return _tensor(_static(like), like.dtype, _normal(math.prod(_static(like))))
+
+
+def _torch_normal(numbers: Numbers, mean: Any = 0.0, std: Any = 1.0, size: Any = None, **_: Any) -> Asked:
+    if size is None or isinstance(mean, torch.Tensor) or isinstance(std, torch.Tensor):
+        return _noise("normal")
+    return _tensor(_size((size,)), _.get("dtype"), _normal(math.prod(_size((size,))), mean, std))
+
+
+def _randperm(numbers: Numbers, n: int, **_: Any) -> Asked:
+    return _ordered(range(n), n, "torch")
 
 
 def _static(like: Any) -> tuple[int, ...]:
@@ -163,7 +231,9 @@ def _multinomial(numbers: Numbers, weights: Any, num_samples: int = 1, replaceme
     table = numbers(weights) if isinstance(weights, torch.Tensor) else np.asarray(weights)
     rows = table.reshape(-1, table.shape[-1])
     if num_samples > 1 and not replacement:
-        return _noise("several samples without replacement")
+        if len(rows) > 1 or table.ndim > 1:
+            return _noise("several samples without replacement for several rows")
+        return _ordered(range(len(table)), num_samples, "torch", table)
     laws = [_outcomes(row) for row in rows for _ in range(num_samples)]
     return _tensor((*table.shape[:-1], num_samples), torch.int64, laws)
 
@@ -176,12 +246,16 @@ TORCH: dict[Any, Callable[..., Asked | None]] = {
     torch.Tensor.bernoulli: _bernoulli,
     torch.Tensor.bernoulli_: _bernoulli_,
     torch.randint: _randint,
+    torch.randn: _randn,
+    torch.randn_like: _randn_like,
+    torch.normal: _torch_normal,
+    torch.randperm: _randperm,
     torch.multinomial: _multinomial,
     torch.Tensor.multinomial: _multinomial,
 }
 IN_PLACE = (torch.Tensor.uniform_, torch.Tensor.bernoulli_)
 for _noisy in (
-    *(torch.randn, torch.randn_like, torch.normal, torch.randperm, torch.randint_like, torch.poisson, torch.binomial),
+    *(torch.randint_like, torch.poisson, torch.binomial),
     *(torch.Tensor.normal_, torch.Tensor.random_, torch.Tensor.exponential_, torch.Tensor.geometric_),
     *(torch.Tensor.cauchy_, torch.Tensor.log_normal_),
 ):
@@ -263,11 +337,16 @@ PYTHON: dict[str, Callable[..., Asked]] = {
     "randrange": _range,
     "choice": lambda seq: _value(_outcomes([1.0] * len(seq), list(seq))),
     "choices": _choices,
+    "sample": lambda population, k, *, counts=None: (
+        _ordered(list(population), k, "list") if counts is None else _noise("random.sample with counts")
+    ),
+    **dict.fromkeys(("gauss", "normalvariate"), lambda mu=0.0, sigma=1.0: _value(_normal(1, mu, sigma)[0])),
+    "expovariate": lambda lambd=1.0: _value(_exponential(1, 1 / lambd)[0]),
 }
 PYTHON |= {
     name: (lambda n: lambda *args, **kwargs: _noise(f"random.{n}"))(name)
     for name in (
-        *("shuffle", "sample", "gauss", "normalvariate", "expovariate", "betavariate", "gammavariate", "triangular"),
+        *("shuffle", "betavariate", "gammavariate", "triangular"),
         *("getrandbits", "randbytes", "lognormvariate", "vonmisesvariate", "paretovariate", "weibullvariate"),
     )
 }
@@ -300,13 +379,24 @@ def _np_choice(a: Any, size: Any = None, replace: bool = True, p: Any = None) ->
     if size is None:
         return _value(law)
     if not replace:
-        return _noise("a choice without replacement")
+        if not isinstance(size, int | np.integer):
+            return _noise("a choice without replacement of several rows")
+        return _ordered(values, int(size), "numpy", p)
     return _array(size, lambda n: [law] * n, None)
 
 
 def _np_binomial(n: int, p: float, size: Any = None) -> Asked:
     weights = [math.comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(n + 1)]
     return _array(size, lambda count: [_outcomes(weights)] * count, np.int64)
+
+
+def _np_permutation(a: Any) -> Asked:
+    values = list(range(a)) if isinstance(a, int | np.integer) else list(a)
+    return _ordered(values, len(values), "numpy")
+
+
+def _np_normal(loc: float = 0.0, scale: float = 1.0, size: Any = None) -> Asked:
+    return _array(size, lambda n: _normal(n, loc, scale), np.float64)
 
 
 NUMPY: dict[str, Callable[..., Asked]] = {
@@ -316,12 +406,17 @@ NUMPY: dict[str, Callable[..., Asked]] = {
     "randint": _np_randint,
     "choice": _np_choice,
     "binomial": _np_binomial,
+    "permutation": _np_permutation,
+    "randn": lambda *shape: _np_normal(size=shape or None),
+    "standard_normal": lambda size=None: _np_normal(size=size),
+    "normal": _np_normal,
+    "exponential": lambda scale=1.0, size=None: _array(size, lambda n: _exponential(n, scale), np.float64),
 }
 NUMPY |= {
     name: (lambda n: lambda *args, **kwargs: _noise(f"numpy.random.{n}"))(name)
     for name in (
-        *("randn", "normal", "standard_normal", "shuffle", "permutation", "bytes", "beta", "gamma", "poisson"),
-        *("exponential", "geometric", "multinomial", "dirichlet", "laplace", "logistic", "random_integers"),
+        *("shuffle", "bytes", "beta", "gamma", "poisson"),
+        *("geometric", "multinomial", "dirichlet", "laplace", "logistic", "random_integers"),
     )
     if hasattr(np.random, name)
 }

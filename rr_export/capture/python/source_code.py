@@ -63,11 +63,14 @@ class Source:
 
 def source_of(function: Callable[..., Any]) -> Source | None:
     """Returns the source of a plain Python function; None where it has none, or one that cannot be interpreted."""
-    return _source_of(function.__code__) if isinstance(function, types.FunctionType) else None
+    if not isinstance(function, types.FunctionType):
+        return None
+    return _source_of(function.__code__, function.__code__.co_filename)
 
 
 @functools.cache
-def _source_of(code: types.CodeType) -> Source | None:
+def _source_of(code: types.CodeType, file: str) -> Source | None:
+    """The source of code in this file: equal code of two files is equal for Python."""
     if code.co_flags & (inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR):
         return None
     try:
@@ -170,7 +173,6 @@ def _of_this_function(node: ast.AST) -> Iterator[ast.AST]:
             todo += list(ast.iter_child_nodes(inner))
 
 
-@functools.cache
 def is_library_code(code: types.CodeType) -> bool:
     """Returns whether code belongs to an installed package rather than to the model's author."""
     return is_library_file(code.co_filename)

@@ -18,6 +18,8 @@ import torch
 
 from rr_export.capture.python import heap
 from rr_export.capture.python.detect import decides, modules_of
+from rr_export.capture.python.drawing import ComparedAgainError
+from rr_export.capture.python.frames import line_noted
 from rr_export.capture.python.intercepting import intercepted
 from rr_export.capture.python.interpreter import Interpreter
 from rr_export.capture.python.notes import Notes
@@ -135,8 +137,17 @@ def survey(request: Request, *, training: Collection[str] | None = ()) -> Interp
 def _survey(request: Request, training: TrainingRoutes) -> Interpreter | None:
     if not decides(request, training=training.kept):
         return None
+    divided: set[int] = set()
+    while True:
+        try:
+            return _survey_once(request, training, divided)
+        except ComparedAgainError as again:
+            divided.add(again.decision)
+
+
+def _survey_once(request: Request, training: TrainingRoutes, divided: Collection[int]) -> Interpreter:
     model, recorder = request.model, DenseRecorder(request, markers=False)
-    tracing = Interpreter(model, recorder, Notes(), training)
+    tracing = Interpreter(model, recorder, Notes(divided), training)
     for _, tensor in request.tensors(request.args, request.kwargs):
         tracing.varied.add(tensor)
         tracing.inputs.append(tensor)
@@ -170,6 +181,6 @@ def run(request: Request) -> Any:
         raise CaptureError(f"model: expected loops with a bound, got code that nests too deeply: {error}") from error
     except Exception as error:
         raise CaptureError(
-            f"model: expected code that runs where every decision goes all its ways, got {type(error).__name__}: "
-            f"{error}; write that part otherwise"
+            f"{line_noted(error) or 'model'}: expected code that runs where every decision goes all its ways, "
+            f"got {type(error).__name__}: {error}; write that part otherwise"
         ) from error

@@ -16,10 +16,13 @@ import torch
 
 from rr_export.capture.python import diagram as dd
 from rr_export.capture.python.decisions import Decision
+from rr_export.capture.python.quantiles import QUANTILES
 from rr_export.capture.python.random_functions import Asked, Law
 
 Place = Literal["middle", "low", "high"]
 EDGE = 2.0**-20  # how far inside an interval its ends are tried: a few roundings of float32
+
+BEYOND = 1e6  # further out than what a draw is compared with
 
 _place: ContextVar[Place] = ContextVar("rr_python_place", default="middle")
 
@@ -91,8 +94,8 @@ class ToldNumber:
         """Returns where a number that the code drew itself lies on the axis; None: a later decision says it."""
         if self._law.probabilities is not None:
             same = [i for i, v in enumerate(self._law.values) if v is value]
-            return float((same or [i for i, v in enumerate(self._law.values) if v == value])[0])
-        position = (float(value) - self._law.offset) / self._law.scale
+            return float((same or [i for i, v in enumerate(self._law.values) if _is_equal(v, value)])[0])
+        position = QUANTILES[self._law.quantile].share((float(value) - self._law.offset) / self._law.scale)
         if not self._compared:
             return position
         if self._share is None:
@@ -117,7 +120,7 @@ class ToldNumber:
     def _inside(self, low: float, high: float, edge: float) -> float:
         """A position in an interval; of an empty one, a number beyond the axis on its side."""
         if low >= high:
-            return -2.0 if low <= 0 else 3.0
+            return -BEYOND if low <= 0 else BEYOND
         place = _place.get()
         if place == "middle" or high - low <= 2 * edge:
             return (low + high) / 2
@@ -133,6 +136,8 @@ class ToldNumber:
         return float(low + chosen[place])
 
     def _number(self, position: float) -> float:
+        if 0 < position < 1:
+            position = QUANTILES[self._law.quantile].number(position)
         return self._law.offset + self._law.scale * position
 
     def _resolution(self, asked: Asked) -> float:
@@ -146,8 +151,17 @@ class ToldNumber:
         return max(EDGE, 8 * torch.finfo(dtype).eps) * max(1.0, most)
 
 
+def _is_equal(known: Any, value: Any) -> bool:
+    """Whether an outcome is a value that was drawn; of several at once, whether each is."""
+    if isinstance(known, tuple) and isinstance(value, tuple):
+        return len(known) == len(value) and all(a is b or bool(a == b) for a, b in zip(known, value, strict=True))
+    return bool(known == value)
+
+
 def drawn_values(result: Any, asked: Asked) -> Sequence[Any]:
-    """Returns the numbers that a call drew, from what it returned."""
+    """Returns the numbers that a call drew, from what it returned; of several that are chosen at once, one."""
+    if asked.joint:
+        return [tuple(result.tolist() if isinstance(result, torch.Tensor) else result)]
     if isinstance(result, torch.Tensor | np.ndarray):
         return list(result.reshape(-1).tolist())
     return list(result) if asked.like == "list" else [result]

@@ -23,6 +23,7 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from rr_export.capture.python import diagram as dd
+from rr_export.capture.python.quantiles import QUANTILES
 
 # what is expected where a draw is used otherwise than to choose
 CHOOSES, DEFINITE = "a draw that chooses", "a value that is the same on every path"
@@ -59,6 +60,9 @@ class Tracer(Protocol):
 
     def compare_varying(self, draw: UniformDraw, number: Varying, below: bool) -> Any:
         """Returns whether a draw is below a number that depends on a decision, or not."""
+
+    def compares(self, draw: UniformDraw) -> None:
+        """A draw is compared with a number that is the same on every path."""
 
     def refuse(self, expected: str, got: str, do: str) -> NoReturn:
         """Raises a CaptureError that names the line."""
@@ -146,11 +150,12 @@ class Varying(_Operators):
 
 @dataclass(eq=False)
 class UniformDraw(_Operators):
-    """The number ``scale * u + offset`` of a draw u, uniform in [0, 1)."""
+    """The number ``scale * quantile(u) + offset`` of a draw u, uniform in [0, 1)."""
 
     decision: int
     scale: float = 1.0
     offset: float = 0.0
+    quantile: str = "uniform"
 
     @classmethod
     def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -160,9 +165,14 @@ class UniformDraw(_Operators):
         """Returns itself, as a number does."""
         return self
 
+    def position(self, number: float) -> float:
+        """Returns which u, in [0, 1], gives this number, or the end beyond which it lies."""
+        return QUANTILES[self.quantile].share((number - self.offset) / self.scale)
+
     def below(self, number: float) -> dd.Diagram:
         """Returns where this is less than ``number``, up to single points."""
-        cut = (number - self.offset) / self.scale
+        tracer().compares(self)
+        cut = self.position(number)
         low, high = (dd.TRUE, dd.FALSE) if self.scale > 0 else (dd.FALSE, dd.TRUE)
         if not 0 < cut < 1:
             return low if cut >= 1 else high
@@ -170,6 +180,9 @@ class UniformDraw(_Operators):
 
     def rounded(self, function: Callable[[float], int]) -> Any:
         """Returns ``floor``, ``ceil``, ``trunc`` or ``round`` of this."""
+        tracer().compares(self)
+        if not QUANTILES[self.quantile].bounded:
+            tracer().refuse(CHOOSES, "one without bounds that is rounded", "compare it with numbers")
         least, most = sorted((self.offset, self.offset + self.scale))
         halves = range(math.floor(2 * least), math.ceil(2 * most) + 1)
         cuts = sorted(c for c in ((h / 2 - self.offset) / self.scale for h in halves) if 0 < c < 1)
@@ -188,20 +201,43 @@ ROUNDINGS: dict[Any, Callable[[float], int]] = {
 
 
 class Drawn(_Operators):
-    """An array of draws, and of what was made of them element by element."""
+    """An array of draws, and of what was made of them element by element.
 
-    __rr_tracked__ = True  # its attributes are looked at where branches may change them
+    Attributes:
+        values: the elements; views of an array share memory with it, as those of torch and numpy do.
+        like: "torch" or "numpy".
+        kind: the dtype of a tensor, where it is known.
+    """
 
-    def __init__(self, values: NDArray[Any], like: str) -> None:
-        self.values, self.like = values, like  # like: "torch" or "numpy"
+    def __init__(self, values: NDArray[Any], like: str, kind: torch.dtype | None = None) -> None:
+        owner = values if values.base is None else values.base
+        if owner.ndim != 1:
+            flat = np.empty(values.size, dtype=object)
+            flat[:] = values.reshape(-1)
+            values = flat.reshape(values.shape)
+        self.values, self.like, self.kind = values, like, kind
+
+    @property
+    def cells(self) -> NDArray[Any]:
+        """The memory of the elements, object [N]."""
+        return self.values if self.values.base is None else self.values.base
+
+    def viewed(self, values: NDArray[Any]) -> Drawn:
+        """Returns some of the elements, or all in another shape."""
+        return Drawn(values, self.like, self.kind)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self.values[key] = value.values if isinstance(value, Drawn) else value
 
     @classmethod
     def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return tracer().operate_torch(function, args, kwargs or {})
 
     def __getitem__(self, key: Any) -> Any:
+        if key == () or (isinstance(key, int) and self.values.ndim == 1):
+            key = (key, ...) if key != () else ...  # a view of one element
         found = self.values[key]
-        return Drawn(found, self.like) if isinstance(found, np.ndarray) else Drawn(boxed(found), self.like)
+        return self.viewed(found if isinstance(found, np.ndarray) else boxed(found))
 
     def __repr__(self) -> str:
         return f"{self.values.size} numbers that are drawn"
@@ -216,11 +252,11 @@ class Drawn(_Operators):
         if name in ("shape", "ndim", "size") and self.like == "numpy":
             return getattr(self.values, name)
         if name in ("T", "mT"):
-            return Drawn(self.values.T, self.like)
+            return self.viewed(self.values.T)
         if name == "shape":
             return torch.Size(self.values.shape)
         if name in ("device", "dtype"):
-            return torch.device("cpu") if name == "device" else torch.get_default_dtype()
+            return torch.device("cpu") if name == "device" else self.kind or torch.get_default_dtype()
         return tracer().drawn_method(self, name)
 
     def item(self) -> Any:

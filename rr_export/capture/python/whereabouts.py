@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import sys
 import types
 from typing import Any, NoReturn
@@ -9,7 +10,7 @@ from typing import Any, NoReturn
 from torch import nn
 
 from rr_export.capture.python.decisions import Line, is_between
-from rr_export.capture.python.frames import Stack
+from rr_export.capture.python.frames import Block, Stack
 from rr_export.capture.python.training import EVALUATING, TrainingNoiseError, TrainingRoutes
 from rr_export.capture.python.values import CHOOSES, DEFINITE
 from rr_export.errors import CaptureError
@@ -43,6 +44,19 @@ class Whereabouts:
             frame = frame.f_back
         return Line("model", 0)
 
+    def lines(self) -> tuple[int, int]:
+        """Returns the first and last line of the part of a statement in which the code is."""
+        line = self.line()
+        top = self._stack.frames[-1] if self._stack.frames else None
+        while top is not None:
+            blocks = [part for part in top.pending if isinstance(part, Block)]
+            if blocks and line.file == top.source.file:
+                first, last = header(blocks[-1].statements[blocks[-1].position])
+                if first <= line.number <= last:
+                    return first, last
+            top = top.parent
+        return line.number, line.number
+
     def _module_around(self, frame: types.FrameType | None) -> str:
         """The path of the innermost module whose code runs, from a frame outwards."""
         while frame is not None and not _is_ours(frame):
@@ -66,6 +80,18 @@ class Whereabouts:
         if expected in (CHOOSES, DEFINITE) and self._training.kept:
             raise TrainingNoiseError(text, line.file, line.number, line.module)
         raise CaptureError(text)
+
+
+def header(statement: ast.stmt) -> tuple[int, int]:
+    """Returns the first and last line of a statement without the statements in it."""
+    part: ast.AST = statement
+    if isinstance(statement, ast.If | ast.While):
+        part = statement.test
+    elif isinstance(statement, ast.For):
+        part = statement.iter
+    elif isinstance(statement, ast.With):
+        part = statement.items[-1].context_expr
+    return statement.lineno, getattr(part, "end_lineno", None) or statement.lineno
 
 
 def _is_ours(frame: types.FrameType) -> bool:

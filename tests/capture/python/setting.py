@@ -23,7 +23,7 @@ from rr_export.capture.python.memory import Memory
 from rr_export.capture.python.notes import Notes
 from rr_export.capture.python.source_code import analysed
 from rr_export.capture.python.splitting import Splitter
-from rr_export.capture.python.values import Varying, active_interpreter
+from rr_export.capture.python.values import UniformDraw, Varying, active_interpreter
 from rr_export.capture.python.varied import Varied
 from rr_export.capture.python.whereabouts import Whereabouts
 
@@ -92,6 +92,9 @@ class FakeTracer:
 
     def constant(self, tensor: torch.Tensor) -> Any:
         return self._setting.numbers.constant(tensor)
+
+    def compares(self, draw: UniformDraw) -> None:
+        """Draws may be compared with any number."""
 
     def refuse(self, expected: str, got: str, do: str) -> NoReturn:
         self._setting.whereabouts.refuse(expected, got, do)

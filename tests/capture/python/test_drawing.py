@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from rr_export.capture.python import diagram as dd
-from rr_export.capture.python.drawing import Drawing
+from rr_export.capture.python.drawing import ComparedAgainError, Drawing
 from rr_export.capture.python.random_functions import Law
 from rr_export.capture.python.values import Drawn, UniformDraw, Varying
 from rr_export.errors import CaptureError
@@ -73,11 +73,29 @@ def test_number_that_varies_is_compared_as_a_law() -> None:
         below = drawing.compare_varying(draw, bound, below=True)
         assert [law.probabilities for law in setting.ledger.decisions[0].laws()] == [(0.25, 0.75), (1.0, 0.0)]
         assert below.diagram == dd.node(0, (1.0,), (dd.TRUE, dd.FALSE))
-        with pytest.raises(CaptureError, match=r"expected a draw that is compared once, got .*; draw anew"):
+        with pytest.raises(ComparedAgainError):
             drawing.compare_varying(draw, bound, below=True)
+        with pytest.raises(ComparedAgainError):
+            drawing.compares(draw)
         other = drawing.draw(random.random, (), {})
         settled = drawing.compare_varying(other, Varying(dd.Leaf(0.25)), below=False)
     assert settled.diagram == dd.node(2, (0.25,), (dd.FALSE, dd.TRUE))
+
+
+def test_draw_that_is_compared_again_is_cut_by_every_number() -> None:
+    setting = Setting()
+    drawing = Drawing(setting.ledger, setting.numbers, setting.memory, setting.whereabouts, {0})
+    draw = drawing.draw(random.uniform, (0, 2), {})
+    low, high = dd.node(0, (0.25,), (dd.TRUE, dd.FALSE)), dd.node(0, (0.5,), (dd.TRUE, dd.FALSE))
+    with setting.tracing():
+        drawing.compares(draw)
+        below = drawing.compare_varying(draw, setting.flip(0.5, 1.0), below=True)
+        assert dd.given(below.diagram, dd.node(1, (0.5,), (dd.TRUE, dd.FALSE))) is low
+        assert dd.given(below.diagram, dd.node(1, (0.5,), (dd.FALSE, dd.TRUE))) is high
+        number = dd.node(1, [k / 100 for k in range(1, 80)], [dd.Leaf(k / 50) for k in range(80)])
+        with pytest.raises(CaptureError, match="compared with at most 64 numbers, got 80 of them; draw anew"):
+            drawing.compare_varying(draw, Varying(number), below=True)
+    assert setting.ledger.decisions[0].laws() == [Law()]
 
 
 def test_dropout_is_off_in_evaluation() -> None:
@@ -92,7 +110,13 @@ def test_dropout_is_off_in_evaluation() -> None:
     ("function", "args", "kwargs", "text"),
     [
         (torch.manual_seed, (0,), {}, r"got a generator that is seeded or made by manual_seed\(\); leave it out"),
-        (torch.randn, (2,), {}, r"expected a draw that chooses, got one that is used as a number \(randn\)"),
+        (torch.poisson, (torch.ones(2),), {}, r"draw that chooses, got one that is used as a number \(poisson\)"),
+        (
+            torch.randperm,
+            (6,),
+            {},
+            "a choice with at most 128 outcomes, got one .* that has 720; choose among",
+        ),
         (torch.rand, (2,), {"generator": torch.Generator()}, "got one from a generator that was passed explicitly"),
         (random.choice, ([],), {}, r"expected arguments of a random function, got ValueError: probabilities \[\]"),
         (random.choices, ("ab",), {"k": "K"}, "expected as many numbers on every path, got calls that draw differ"),

@@ -16,6 +16,7 @@ import pytest
 import torch
 from torch.distributions import Bernoulli, Categorical
 
+from rr_export.capture.python.quantiles import QUANTILES
 from rr_export.capture.python.random_functions import GeneratorGivenError, Law, reading
 from rr_export.parity.law import rejected
 
@@ -46,6 +47,17 @@ CALLS: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any]]] = {
     "np.random.randint": (np.random.randint, (1, 4), {}),
     "np.random.choice": (np.random.choice, (3,), {"p": [0.1, 0.6, 0.3]}),
     "np.random.binomial": (np.random.binomial, (2, 0.3), {}),
+    "torch.randn": (torch.randn, (2,), {}),
+    "torch.normal": (torch.normal, (1.0, 2.0, (2,)), {}),
+    "random.gauss": (random.gauss, (1, 2), {}),
+    "random.expovariate": (random.expovariate, (3,), {}),
+    "np.random.normal": (np.random.normal, (1, 2), {"size": 2}),
+    "np.random.exponential": (np.random.exponential, (2,), {}),
+    "torch.randperm": (torch.randperm, (3,), {}),
+    "torch.multinomial, each once": (torch.multinomial, (WEIGHTS, 2), {}),
+    "random.sample": (random.sample, ("aabc", 2), {}),
+    "np.random.permutation": (np.random.permutation, (3,), {}),
+    "np.random.choice, each once": (np.random.choice, (3, 2), {"replace": False, "p": [0.1, 0.6, 0.3]}),
 }
 
 
@@ -59,14 +71,19 @@ def flat(result: Any) -> list[Any]:
     return result if isinstance(result, list) else [result]
 
 
-def contradicted(law: Law, drawn: list[Any]) -> bool:
+def drawn(asked: Any, result: Any) -> list[Any]:
+    """The numbers that a call drew; what is chosen at once is one of them."""
+    return [tuple(flat(result))] if asked.joint else flat(result)
+
+
+def contradicted(law: Law, found: list[Any]) -> bool:
     if law.probabilities is None:  # quarters of its interval
-        positions = [(float(v) - law.offset) / law.scale for v in drawn]
-        if not all(0 <= p < 1 for p in positions):
+        positions = [QUANTILES[law.quantile].share((float(v) - law.offset) / law.scale) for v in found]
+        if not all(0 <= (float(v) - law.offset) / law.scale < 1 for v in found) and law.quantile == "uniform":
             return True
         seen, expected = np.bincount([int(4 * p) for p in positions], minlength=4), np.full(4, 0.25)
     else:
-        counts = Counter(drawn)
+        counts = Counter(found)
         if set(counts) - set(law.values):
             return True
         seen, expected = np.array([counts[v] for v in law.values]), np.array(law.probabilities)
@@ -87,10 +104,10 @@ def test_the_law_is_that_of_the_numbers(name: str) -> None:
     function, args, kwargs = CALLS[name]
     asked = read(function, args, kwargs)
     torch.manual_seed(0), random.seed(0), np.random.seed(0)
-    runs = [flat(function(*args, **kwargs)) for _ in range(RUNS)]
+    runs = [drawn(asked, function(*args, **kwargs)) for _ in range(RUNS)]
     assert {len(run) for run in runs} == {len(asked.laws)}
-    for law, drawn in zip(asked.laws, zip(*runs, strict=True), strict=True):
-        assert not contradicted(law, list(drawn))
+    for law, numbers_ in zip(asked.laws, zip(*runs, strict=True), strict=True):
+        assert not contradicted(law, list(numbers_))
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -98,7 +115,7 @@ def test_a_result_is_made_of_its_numbers(name: str) -> None:
     function, args, kwargs = CALLS[name]
     asked = read(function, args, kwargs)
     real = function(*args, **kwargs)
-    made = asked.make(flat(real))
+    made = asked.make(drawn(asked, real))
     assert type(made) is type(real)
     assert flat(made) == flat(real)
     if isinstance(real, torch.Tensor):
@@ -109,16 +126,15 @@ def test_a_result_is_made_of_its_numbers(name: str) -> None:
 @pytest.mark.parametrize("wrong", [Law((0.5, 0.3, 0.2), (0, 1, 2)), Law((0.5, 0.5), (0, 1)), Law()])
 def test_sabotage_another_law_is_rejected(wrong: Law) -> None:
     torch.manual_seed(0)
-    drawn = [int(torch.multinomial(WEIGHTS, 1)) for _ in range(RUNS)]
-    assert contradicted(wrong, drawn)
+    found = [int(torch.multinomial(WEIGHTS, 1)) for _ in range(RUNS)]
+    assert contradicted(wrong, found)
 
 
 NOISE: list[Callable[[], Any]] = [
-    lambda: reading(torch.randn)(numbers, 2),  # type: ignore[misc]
-    lambda: reading(torch.randperm)(numbers, 3),  # type: ignore[misc]
-    lambda: reading(torch.multinomial)(numbers, WEIGHTS, 2),  # type: ignore[misc]
+    lambda: reading(torch.randn)(numbers, 1000),  # type: ignore[misc]
+    lambda: reading(torch.multinomial)(numbers, torch.ones(2, 3), 2),  # type: ignore[misc]
     lambda: reading(random.shuffle)(numbers, [1, 2]),  # type: ignore[misc]
-    lambda: reading(np.random.permutation)(numbers, 3),  # type: ignore[misc]
+    lambda: reading(random.sample)(numbers, "ab", 1, counts=[1, 2]),  # type: ignore[misc]
     lambda: reading(torch.nn.functional.dropout)(numbers, torch.zeros(2), 0.5, True),  # type: ignore[misc]
     lambda: reading(torch.rand)(numbers, 1000),  # type: ignore[misc]
 ]
@@ -129,6 +145,23 @@ def test_what_does_not_choose_has_no_law(ask: Callable[[], Any]) -> None:
     asked = ask()
     assert asked.laws is None
     assert asked.why
+
+
+def test_more_orders_than_can_be_told_apart_are_counted() -> None:
+    reader = reading(torch.randperm)
+    assert reader is not None
+    asked = [reader(numbers, n) for n in (5, 6)]
+    assert [len(a.laws[0].values) if a.laws else a.outcomes for a in asked if a is not None] == [120, 720]
+    with pytest.raises(ValueError, match="3 of 2 cannot be chosen"):
+        reading(random.sample)(numbers, "ab", 3)  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("name", QUANTILES)
+def test_share_and_number_are_inverse(name: str) -> None:
+    quantile = QUANTILES[name]
+    for share in (0.001, 0.25, 0.5, 0.9, 0.999):
+        assert quantile.share(quantile.number(share)) == pytest.approx(share, abs=1e-12)
+    assert (quantile.share(-50), quantile.share(50)) == (pytest.approx(0), pytest.approx(1))
 
 
 def test_dropout_that_is_off_draws_nothing() -> None:

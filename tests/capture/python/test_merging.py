@@ -27,9 +27,10 @@ def test_one_object_stays_itself() -> None:
 
 
 def test_plain_values_vary() -> None:
-    value, tensors = merged("a", "b")
-    assert isinstance(value, Varying)
-    assert (value.diagram, tensors) == (dd.node(0, (0.5,), (dd.Leaf("a"), dd.Leaf("b"))), [])
+    for first, second in (("a", "b"), (True, 2), (None, 0.5)):
+        value, tensors = merged(first, second)
+        assert isinstance(value, Varying)
+        assert (value.diagram, tensors) == (dd.node(0, (0.5,), (dd.Leaf(first), dd.Leaf(second))), [])
 
 
 def test_tensor_or_none_varies_and_holds_zeros_meanwhile() -> None:
@@ -50,7 +51,7 @@ def test_structures_are_merged_part_by_part() -> None:
     [
         ((torch.ones(2), torch.ones(3)), "one shape of 'x'", "[2] and [3]"),
         ((torch.ones(2), torch.ones(2).double()), "one dtype of 'x'", "torch.float32 and torch.float64"),
-        ((1, "a"), "one type of 'x'", "int 1 and str 'a'"),
+        ((1, torch.ones(1)), "one type of 'x'", "a tensor float32 [1] and int 1"),
         (([1], [1, 2]), "one type and length of 'x'", "a list of 1 and a list of 2"),
     ],
 )

@@ -14,7 +14,7 @@ from rr_export.capture.python.operations import Operations
 from rr_export.capture.python.sequences import Sequences
 from rr_export.capture.python.syntax.dispatch import Dispatch, Forms
 from rr_export.capture.python.syntax.operators import BINARY, IN_PLACE
-from rr_export.capture.python.values import Sifted, Varying, varies
+from rr_export.capture.python.values import Drawn, Sifted, Varying, varies
 
 
 class Assignments:
@@ -64,13 +64,20 @@ class Assignments:
             self._operations.set_attribute(owner, target.attr, value)
         elif isinstance(target, ast.Subscript):
             owner, key = self._evaluate(target.value), self._evaluate(target.slice)
-            self._effects.check_entry(owner, key)
-            self._operations.set_item(owner, key, value)
+            self._set_entry(owner, key.item() if isinstance(key, Drawn) else key, value)
         elif isinstance(target, ast.Tuple | ast.List):
             self._unpack(target, value)
         else:
             assert isinstance(target, ast.Starred)
             self.assign(target.value, value)
+
+    def _set_entry(self, owner: Any, key: Any, value: Any) -> None:
+        """Sets an entry; where its key varies, in a branch for each."""
+        if isinstance(key, Varying) and isinstance(owner, list | dict | Drawn):
+            self._operations.for_each(key, lambda one: owner.__setitem__(one, value))
+            return
+        self._effects.check_entry(owner, key)
+        self._operations.set_item(owner, key, value)
 
     def bind(self, name: str, value: Any) -> None:
         """Binds a name."""

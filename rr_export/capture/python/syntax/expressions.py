@@ -7,7 +7,7 @@ import builtins
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from rr_export.capture.python.arithmetic import operate
+from rr_export.capture.python.arithmetic import call_plain, operate
 from rr_export.capture.python.frames import Stack
 from rr_export.capture.python.heap import MISSING
 from rr_export.capture.python.lifting import Lifter
@@ -45,7 +45,7 @@ class Expressions:
             ast.Slice: self._slice,
             ast.Tuple: lambda node: tuple(evaluated(self._evaluate, node.elts)),
             ast.List: lambda node: evaluated(self._evaluate, node.elts),
-            ast.Set: lambda node: set(evaluated(self._evaluate, node.elts)),
+            ast.Set: lambda node: self._operations.set_of(evaluated(self._evaluate, node.elts)),
             ast.Dict: self._dict,
             ast.JoinedStr: self._joined,
             ast.FormattedValue: self._formatted,
@@ -83,14 +83,17 @@ class Expressions:
     def _slice(self, node: ast.Slice) -> slice:
         return slice(*(None if part is None else self._evaluate(part) for part in (node.lower, node.upper, node.step)))
 
-    def _dict(self, node: ast.Dict) -> dict[Any, Any]:
-        found: dict[Any, Any] = {}
+    def _dict(self, node: ast.Dict) -> Any:
+        pairs: list[tuple[Any, Any]] = []
         for key, value in zip(node.keys, node.values, strict=True):
             if key is None:
-                found.update(self._evaluate(value))
+                pairs.extend(self._evaluate(value).items())
             else:
-                found[self._evaluate(key)] = self._evaluate(value)
-        return found
+                pairs.append((self._evaluate(key), self._evaluate(value)))
+        keys, values = [key for key, _ in pairs], [value for _, value in pairs]
+        if any(map(is_symbolic, keys)):
+            return call_plain(lambda *given: dict(zip(given, values, strict=True)), *keys)
+        return dict(pairs)
 
     def _joined(self, node: ast.JoinedStr) -> Any:
         parts = [self._evaluate(part) for part in node.values]

@@ -1,0 +1,99 @@
+"""Numbers that the original code reads out of tensors: wherever the truth of a comparison is asked, a run is told.
+
+They compute as numbers do, and what is computed of them, on whatever line and in whatever function, is one of them.
+What a comparison gives is no bool yet: who asks it may be told another outcome than its own.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any, Protocol
+
+
+class Run(Protocol):
+    """A run of the original code."""
+
+    def ask(self, condition: ReadNumber, natural: bool) -> bool:
+        """Returns how a condition goes in this run."""
+
+    def compared(self, truth: ReadTruth) -> None:
+        """Two numbers were compared; nobody has asked the outcome yet."""
+
+
+following: ContextVar[Run | None] = ContextVar("rr_python_following", default=None)
+
+
+class ReadFloat(float):
+    """A number that was read out of a tensor, or computed of such."""
+
+    __hash__ = float.__hash__
+
+
+class ReadInt(int):
+    """A whole number of this kind."""
+
+    __hash__ = int.__hash__
+
+
+class ReadTruth(int):
+    """The outcome of a comparison, as a number; its truth is a condition."""
+
+    __hash__ = int.__hash__
+
+    def __repr__(self) -> str:
+        return repr(int(self) == 1)
+
+    __str__ = __repr__
+
+
+ReadNumber = ReadFloat | ReadInt | ReadTruth
+
+
+def read(value: float | bool) -> ReadNumber:
+    """Returns what stands for a number that was read."""
+    if isinstance(value, bool):
+        truth, run = ReadTruth(value), following.get()
+        if run is not None:
+            run.compared(truth)
+        return truth
+    return ReadFloat(value) if isinstance(value, float) else ReadInt(value)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, ReadTruth):
+        return int.__eq__(value, 1)
+    return float(value) if isinstance(value, ReadFloat) else int(value) if isinstance(value, ReadInt) else value
+
+
+def _wrapped(function: Callable[..., Any], *, flipped: bool = False) -> Callable[..., Any]:
+    def operate(*operands: Any) -> Any:
+        if not all(isinstance(o, bool | int | float) for o in operands):
+            return NotImplemented
+        plain = [_plain(o) for o in operands]
+        found = function(*(plain[::-1] if flipped else plain))
+        return read(found) if isinstance(found, bool | int | float) else found
+
+    return operate
+
+
+def _truth(self: ReadNumber) -> bool:
+    natural, run = bool(_plain(self)), following.get()
+    return natural if run is None else run.ask(self, natural)
+
+
+for _class in (ReadFloat, ReadInt, ReadTruth):
+    for _name in ("lt", "le", "gt", "ge", "eq", "ne"):
+        setattr(_class, f"__{_name}__", _wrapped(getattr(operator, _name)))
+    for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow"):
+        setattr(_class, f"__{_name}__", _wrapped(getattr(operator, _name)))
+        setattr(_class, f"__r{_name}__", _wrapped(getattr(operator, _name), flipped=True))
+    for _name in ("neg", "pos", "abs"):
+        setattr(_class, f"__{_name}__", _wrapped(getattr(operator, _name)))
+    if _class is not ReadFloat:
+        for _name, _function in (("and", operator.and_), ("or", operator.or_), ("xor", operator.xor)):
+            setattr(_class, f"__{_name}__", _wrapped(_function))
+            setattr(_class, f"__r{_name}__", _wrapped(_function, flipped=True))
+    for _name, _method in (("__round__", _wrapped(round)), ("__bool__", _truth)):
+        setattr(_class, _name, _method)

@@ -1,0 +1,179 @@
+"""Conditions on numbers that were read out of tensors: on another line, in a helper, after arithmetic, in a chain."""
+
+from __future__ import annotations
+
+import importlib.util
+import random
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import rr_export as rr
+from rr_export.capture.python.read_numbers import ReadFloat, ReadInt, ReadTruth, following, read
+from tests.capture.python.test_idioms import Layered
+from tests.scripted import differences, law_of_code, law_of_file
+
+X = torch.tensor([[0.5, -1.0, 2.0, 0.25], [1.5, 0.5, -0.5, 1.0]])
+INPUTS = (X, -X, X * 0.1, X * 0 + 0.3, X * 4 - 1)
+
+
+class Elsewhere(Layered):
+    def gate(self, x: Tensor) -> bool:
+        return self.a(x).mean().item() > 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        score = x.mean().item() * 2 + 1
+        ok = score > 1.2
+        if ok or self.gate(x):
+            x = self.b(x)
+        return x
+
+
+class Chained(Layered):
+    """A chain over two lines whose last part is asked after a draw."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        score = abs(x.mean().item() - 0.1)
+        # fmt: off
+        ok = (0.05
+              < score < 0.8)
+        # fmt: on
+        if random.random() < 0.5:
+            x = self.a(x)
+        if ok and not (score > 0.6):
+            x = self.b(x)
+        return x
+
+
+class AskedInTwoBranches(Layered):
+    def forward(self, x: Tensor) -> Tensor:
+        ok = x.sum().item() > 1
+        if random.random() < 0.4:
+            if ok:
+                x = self.a(x)
+            x = x + 1
+        if random.random() < 0.5:
+            x = self.b(x) if ok else x
+        return x
+
+
+class Whole(Layered):
+    """Whole numbers, a bool that was read, and a number as a condition."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        positive = (x.mean() > 0).item()
+        many = (x > 0).sum().item() - 5
+        if round(x.sum().item()) % 2 == 0:
+            x = self.a(x)
+        if many:
+            x = self.b(x)
+        return x + 1 if not positive else x
+
+
+@pytest.mark.parametrize(
+    "case", [Elsewhere, AskedInTwoBranches, *(pytest.param(c, marks=pytest.mark.zoo) for c in (Chained, Whole))]
+)
+def test_file_is_the_code_on_other_inputs(case: type[nn.Module]) -> None:
+    bundle, model = rr.export(case().eval(), (X,)), case().eval()
+    answers = set()
+    for x in INPUTS:
+        expected = law_of_code(model, (x,))
+        assert differences(expected, law_of_file(bundle, (x,))) == []
+        answers.add(tuple(sorted(expected)))
+    assert len(answers) == len(INPUTS)
+
+
+class Run:
+    def __init__(self) -> None:
+        self.asked: list[Any] = []
+        self.made: list[ReadTruth] = []
+
+    def ask(self, condition: Any, natural: bool) -> bool:
+        self.asked.append(condition)
+        return not natural
+
+    def compared(self, truth: ReadTruth) -> None:
+        self.made.append(truth)
+
+
+def test_what_is_computed_of_numbers_is_one_of_them() -> None:
+    number: Any = read(2.5)
+    assert [type(v) for v in (number, abs(-number), 1 - number, round(number), number // 2, read(3) * 2)] == [
+        *(ReadFloat, ReadFloat, ReadFloat, ReadInt, ReadFloat, ReadInt)
+    ]
+    assert (float(number**2), float(2 / number), int(read(7) % 4), repr(number > 2)) == (6.25, 0.8, 3, "True")
+    assert {number, 2.5} == {2.5}
+    assert number.__add__("text") is NotImplemented
+
+
+def test_truth_is_what_the_run_says_wherever_it_is_asked() -> None:
+    number: Any = read(0.5)
+    run = Run()
+    token = following.set(run)
+    try:
+        both = (number > 0) & (number > 1)
+        assert not run.asked
+        assert (bool(both), not number) == (True, True)
+    finally:
+        following.reset(token)
+    assert [type(v) for v in run.asked] == [ReadTruth, ReadFloat]
+    assert len(run.made) == 3
+    assert not both
+
+
+def test_bug_the_same_source_under_two_names(tmp_path: Path) -> None:
+    text = """
+    import random
+    from torch import nn
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(4, 4)
+
+        def forward(self, x):
+            if random.random() < 0.5 and x.mean().item() > 0:
+                x = self.layer(x)
+            return x
+    """
+    for name in ("first_copy", "second_copy"):
+        path = tmp_path / f"{name}.py"
+        path.write_text(textwrap.dedent(text))
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        model = module.Model().eval()
+        plan = rr.plan_of(model, (X,))
+        assert [site.name for site in plan.sites] == [f"{name}.py:11"]
+        with rr.forced(model, [0]) as record:
+            model(X)
+        assert record.path.tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("math.sqrt(x.mean().item()) > 1", r"got sqrt\(\) of a tensor that depends on the input; write torch.sqrt"),
+        ("round(x.mean().item(), 1) > 1", r"got round\(\) of a tensor that depends on the input; write torch.round"),
+        ("divmod(x.mean().item(), 2)", r"bad.py:9: expected code that runs .*, got TypeError: .*divmod"),
+    ],
+)
+def test_what_cannot_be_followed_is_refused_by_line(tmp_path: Path, code: str, text: str) -> None:
+    path = tmp_path / "bad.py"
+    path.write_text(
+        "import math\nimport random\nfrom torch import nn\n\n\nclass Model(nn.Module):\n    def forward(self, x):\n"
+        f"        x = x + 1 if random.random() < 0.5 else x\n        found = {code}\n        return x\n"
+    )
+    spec = importlib.util.spec_from_file_location("bad", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    with pytest.raises(rr.RRExportError, match=f"(?s)^bad.py:9: .*{text}" if "bad.py" not in text else f"(?s)^{text}"):
+        rr.plan_of(module.Model().eval(), (X,))
