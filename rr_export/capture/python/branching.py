@@ -60,8 +60,6 @@ class Branching:
 
     def as_index(self, key: Any, owner: Any) -> Any:
         """Returns what to look up in a container: a number that was read is one where it is the same in every run."""
-        if isinstance(owner, torch.Tensor):
-            return key
         if isinstance(key, slice):
             return slice(*(self.as_index(bound, owner) for bound in (key.start, key.stop, key.step)))
         if not isinstance(key, torch.Tensor) or isinstance(owner, Drawn | Varying):

@@ -34,7 +34,10 @@ from rr_export.errors import CaptureError, RunError
 
 logger = logging.getLogger(__name__)
 
-_READS = (torch.Tensor.__bool__, torch.Tensor.item, torch.Tensor.__float__, torch.Tensor.__int__)
+_READS = (
+    *(torch.Tensor.__bool__, torch.Tensor.item),
+    *(torch.Tensor.__float__, torch.Tensor.__int__, torch.Tensor.__index__),
+)
 _ASKING = {function.__code__ for function in ASKS_FOR_CAPTURE}
 _PASSED_ON = frozenset({"random", "secrets", "uuid", "os", "numpy"})  # their callers are who drew
 

@@ -102,7 +102,9 @@ class Operations:
         owner = owner.whole() if isinstance(owner, Sifted) else owner
         if isinstance(key, Drawn) and not (isinstance(owner, torch.Tensor) and _is_array(key)):
             key = key.item()
-        key = self._branching.as_index(_sliced(key), owner)
+        key = _sliced(key)
+        if not isinstance(owner, torch.Tensor) and _has_tensors(key):
+            key = self._branching.as_index(key, owner)
         if isinstance(owner, Drawn) and not is_symbolic(key):
             return owner[key]
         if isinstance(owner, list | tuple | dict) and varies(owner):
@@ -159,6 +161,12 @@ class Operations:
         if is_symbolic(left) or is_symbolic(right):
             return operate(operator.and_, truth(left), truth(right))
         return left and right
+
+
+def _has_tensors(key: Any) -> bool:
+    """Whether a key, or a bound of a slice, is a tensor."""
+    bounds = (key.start, key.stop, key.step) if isinstance(key, slice) else (key,)
+    return any(isinstance(bound, torch.Tensor) for bound in bounds)
 
 
 def _is_array(key: Drawn) -> bool:

@@ -27,7 +27,7 @@ from rr_export.capture.python.given_laws import watch_run
 from rr_export.capture.python.intercepting import called_in_place, intercepted, stand_ins
 from rr_export.capture.python.quantiles import QUANTILES
 from rr_export.capture.python.random_functions import IN_PLACE, Asked, Law, reading, regularises
-from rr_export.capture.python.read_numbers import ReadTruth, following, read
+from rr_export.capture.python.read_numbers import ReadTruth, following, number_read
 from rr_export.capture.python.told_numbers import ToldNumber, drawn_values, is_told
 from rr_export.capture.python.training import routed_in_training
 from rr_export.capture.python.varied import Varied
@@ -272,7 +272,7 @@ class _Walk:
         asked = args[0]
         if asked not in self.varied or not self.gated:
             return result
-        return self.ask(asked, result) if function is torch.Tensor.__bool__ else read(result)
+        return self.ask(asked, result) if function is torch.Tensor.__bool__ else number_read(result)
 
     def finish(self) -> None:
         """Tells the run what was drawn, after all of the code has run."""

@@ -12,8 +12,8 @@ from contextvars import ContextVar
 from typing import Any, Protocol
 
 
-class Run(Protocol):
-    """A run of the original code."""
+class Oracle(Protocol):
+    """A run of the original code, which is asked how conditions go."""
 
     def ask(self, condition: ReadNumber, natural: bool) -> bool:
         """Returns how a condition goes in this run."""
@@ -22,7 +22,7 @@ class Run(Protocol):
         """Two numbers were compared; nobody has asked the outcome yet."""
 
 
-following: ContextVar[Run | None] = ContextVar("rr_python_following", default=None)
+following: ContextVar[Oracle | None] = ContextVar("rr_python_following", default=None)
 
 
 class ReadFloat(float):
@@ -51,7 +51,7 @@ class ReadTruth(int):
 ReadNumber = ReadFloat | ReadInt | ReadTruth
 
 
-def read(value: float | bool) -> ReadNumber:
+def number_read(value: float | bool) -> ReadNumber:
     """Returns what stands for a number that was read."""
     if isinstance(value, bool):
         truth, run = ReadTruth(value), following.get()
@@ -73,7 +73,7 @@ def _wrapped(function: Callable[..., Any], *, flipped: bool = False) -> Callable
             return NotImplemented
         plain = [_plain(o) for o in operands]
         found = function(*(plain[::-1] if flipped else plain))
-        return read(found) if isinstance(found, bool | int | float) else found
+        return number_read(found) if isinstance(found, bool | int | float) else found
 
     return operate
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 import rr_export as rr
-from rr_export.capture.python.read_numbers import ReadFloat, ReadInt, ReadTruth, following, read
+from rr_export.capture.python.read_numbers import ReadFloat, ReadInt, ReadTruth, following, number_read
 from tests.capture.python.test_idioms import Layered
 from tests.scripted import differences, law_of_code, law_of_file
 
@@ -101,17 +101,17 @@ class Run:
 
 
 def test_what_is_computed_of_numbers_is_one_of_them() -> None:
-    number: Any = read(2.5)
-    assert [type(v) for v in (number, abs(-number), 1 - number, round(number), number // 2, read(3) * 2)] == [
+    number: Any = number_read(2.5)
+    assert [type(v) for v in (number, abs(-number), 1 - number, round(number), number // 2, number_read(3) * 2)] == [
         *(ReadFloat, ReadFloat, ReadFloat, ReadInt, ReadFloat, ReadInt)
     ]
-    assert (float(number**2), float(2 / number), int(read(7) % 4), repr(number > 2)) == (6.25, 0.8, 3, "True")
+    assert (float(number**2), float(2 / number), int(number_read(7) % 4), repr(number > 2)) == (6.25, 0.8, 3, "True")
     assert {number, 2.5} == {2.5}
     assert number.__add__("text") is NotImplemented
 
 
 def test_truth_is_what_the_run_says_wherever_it_is_asked() -> None:
-    number: Any = read(0.5)
+    number: Any = number_read(0.5)
     run = Run()
     token = following.set(run)
     try:

@@ -30,10 +30,9 @@ class Dispatch:
         """Returns what the node gives; meanwhile the code is there."""
         frame = self._stack.top
         outer, frame.node = frame.node, node
-        try:
-            form = self._forms.get(type(node))
-            if form is None:
-                raise NotImplementedError(f"{type(node).__name__} is not interpreted")
-            return form(node)
-        finally:
-            frame.node = outer
+        form = self._forms.get(type(node))
+        if form is None:
+            raise NotImplementedError(f"{type(node).__name__} is not interpreted")
+        found = form(node)
+        frame.node = outer  # an exception leaves the code where it was raised
+        return found
