@@ -26,7 +26,17 @@ PASSING = frozenset(  # operators that hand on what they get, or a part of it, i
 )
 DISCRETE = COMPARISONS | {"And", "ArgMax", "ArgMin", "Ceil", "Floor", "Or", "Round", "Sign", "TopK", "Xor"}
 SCALING = frozenset({"Add", "Div", "Mul", "Sub"})  # by a constant they hand on a choice, too
+ARITHMETIC = frozenset(  # operators that make a number of others; what is drawn decides through them too
+    {"Abs", "Clip", "Concat", "CumSum", "Exp", "Log", "LogSoftmax", "Max", "Mean", "Min", "Neg", "Pow", "Reciprocal"}
+    | {"ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd"}
+    | {"ReduceSum", "ReduceSumSquare", "Relu", "Sigmoid", "Softmax", "Softplus", "Sqrt", "Sum", "Tanh"}
+)
+CHOOSING = frozenset({"ArgMax", "ArgMin", "TopK"})  # operators that say which of several numbers it is
 INDEXING = frozenset({"Gather", "GatherElements", "GatherND", "SequenceAt"})
+# onnxruntime's own Dropouts: where ratio and training_mode stand among their inputs; and its other random operator
+ONNXRUNTIME = "com.microsoft"
+FUSED_DROPOUTS = {"BiasDropout": (3, 4), "BitmaskBiasDropout": (3, 4), "BitmaskDropout": (1, 2)}
+SAMPLING, HASH = "Sampling", "MurmurHash3"  # draws without an attribute seed; has one, but does not draw
 SMALL = 1024  # elements; larger constants are told apart by identity alone
 
 T = TypeVar("T")
@@ -161,7 +171,10 @@ class Dataflow:
         return iter(self.model.graph.all_nodes())
 
     def is_random(self, node: ir.Node) -> bool:
-        """Whether a node draws random numbers; of operators that onnx does not know, those with a ``seed`` do."""
+        """Whether a node draws random numbers; of operators that nobody here knows, those with a ``seed`` do."""
+        if node.domain == ONNXRUNTIME and node.op_type in (*FUSED_DROPOUTS, SAMPLING, HASH):
+            places = FUSED_DROPOUTS.get(node.op_type)
+            return may_drop(node, *places) if places is not None else node.op_type == SAMPLING
         opset = self.model.opset_imports.get(node.domain, 0)
         if not has_schema(node.domain, node.op_type, opset):
             return "seed" in node.attributes
@@ -340,11 +353,16 @@ def may_train(dropout: ir.Node, opset: int) -> bool:
     """Whether a Dropout is, or can be fed to be, in training mode, and then drops anything."""
     if opset < 7:
         return "is_test" not in dropout.attributes or not dropout.attributes["is_test"].as_int()
-    ratio = small_constant(dropout.inputs[1] if len(dropout.inputs) > 1 else None)
-    if ratio is not None and not ratio.any():
+    return may_drop(dropout, 1, 2)
+
+
+def may_drop(dropout: ir.Node, ratio: int, training_mode: int) -> bool:
+    """Whether a Dropout may be in training mode and drop anything, by these two of its inputs."""
+    inputs = dict(enumerate(dropout.inputs))
+    share = small_constant(inputs.get(ratio))
+    if share is not None and not share.any():
         return False
-    mode = dropout.inputs[2] if len(dropout.inputs) > 2 else None
-    if mode is None:
+    if inputs.get(training_mode) is None:
         return False
-    array = small_constant(mode)
-    return array is None or bool(array.any())
+    mode = small_constant(inputs[training_mode])
+    return mode is None or bool(mode.any())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from rr_export.lint.dataflow import (
+    ARITHMETIC,
+    CHOOSING,
     COMPARISONS,
     PASSING,
     SCALING,
@@ -27,6 +30,8 @@ from rr_export.lint.rules.random_nodes import HALF
 from rr_export.lowering import DRAWS, PATH, SEED, TAKEN
 
 ACTIVATED = ("Conv", "Gemm", "MatMul", "Add")  # what an activation often follows
+ORDERED, ROUNDING = COMPARISONS - {"Equal"}, frozenset({"Ceil", "Floor"})
+RESHAPING = frozenset({"Cast", "CastLike", "Expand", "Flatten", "Identity", "Not", "Reshape", "Squeeze", "Unsqueeze"})
 OURS = (SEED, PATH, DRAWS)
 _TORCH = ("rand", "randn", "randint", "rand_like", "randn_like", "uniform", "native_dropout")
 _DRAW_NAME = re.compile(
@@ -75,8 +80,8 @@ def _is_constant_too(flow: Dataflow, decision: GraphDecision) -> bool:
 def _check_precision(subject: Subject, flow: Dataflow) -> Iterator[Finding]:
     """What works in half precision between a draw and a decision.
 
-    In files with a manifest that is everything before the path taken; in others comparisons of draws, and what hands
-    draws and thresholds on to them.
+    In files with a manifest that is everything before the path taken; in others comparisons of draws, what says which
+    of them is the largest, and what hands draws and thresholds on to these.
     """
     if subject.plan is not None:
         taken = [v for node in flow.model.graph for v in node.outputs if v.name == TAKEN]
@@ -86,7 +91,7 @@ def _check_precision(subject: Subject, flow: Dataflow) -> Iterator[Finding]:
     users = {maker: words for value, words in upstream.items() if (maker := value.producer()) is not None}
     handing: set[ir.Node | None] = set()
     for node in users:
-        handed = list(_handed(flow, node)) if node.op_type in COMPARISONS else []
+        handed = list(_handed(flow, node)) if node.op_type in COMPARISONS | CHOOSING else []
         if any(v.name in OURS or ((maker := v.producer()) is not None and flow.is_random(maker)) for v in handed):
             handing |= {node, *(v.producer() for v in handed)}
     for node in flow.nodes():
@@ -99,16 +104,19 @@ def _check_precision(subject: Subject, flow: Dataflow) -> Iterator[Finding]:
 
 
 def _handed(flow: Dataflow, comparison: ir.Node) -> Iterator[ir.Value]:
-    """What a comparison gets, followed back through casts, reshapes, selections and arithmetic with constants."""
-    for start in comparison.inputs:
-        value = start
-        while value is not None:
-            yield value
-            producer = value.producer()
-            if producer is None or producer.domain or producer.op_type not in PASSING | SCALING:
-                break
+    """What a comparison gets, followed back through casts, reshapes, selections, arithmetic and reductions."""
+    todo = list(comparison.inputs)
+    seen: set[ir.Value] = set()
+    while todo:
+        value = todo.pop()
+        if value is None or value in seen:
+            continue
+        seen.add(value)
+        yield value
+        producer = value.producer()
+        if producer is not None and not producer.domain and producer.op_type in PASSING | SCALING | ARITHMETIC:
             drawn = [v for v in producer.inputs if v is not None and flow.origin(v).random]
-            value = drawn[0] if drawn else producer.inputs[0]
+            todo += drawn or producer.inputs[:1]
 
 
 def _is_drawn(flow: Dataflow, value: ir.Value) -> bool:
@@ -203,20 +211,72 @@ def _check_activations(subject: Subject, flow: Dataflow) -> Iterator[Finding]:
             yield subject.finding("RR208", text, node=node_name(inner[0]), place=flow.place_name(inner[0]))
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """What a decision asks: two that ask the same ``number`` are not independent.
+
+    Attributes:
+        number: of the drawn number; where it is not known, of the condition.
+        condition: of the condition.
+        threshold: of what the drawn number is compared with, None where that is not known.
+    """
+
+    number: object
+    condition: object
+    threshold: object = None
+
+
 def _check_shared(subject: Subject, flow: Dataflow) -> Iterator[Finding]:
-    """Decisions that can both be made in one run and look at the same condition, computed once or alike."""
-    groups: dict[object, list[GraphDecision]] = {}
+    """Decisions that can both be made in one run and look at one condition, or at one number and two thresholds."""
+    groups: dict[object, list[tuple[GraphDecision, _Asked]]] = {}
     for decision in flow.decisions:
         if decision.origin.random:
-            groups.setdefault(flow.number(decision.value), []).append(decision)
+            asked = _asked(flow, decision.value)
+            groups.setdefault(asked.number, []).append((decision, asked))
     for group in groups.values():
-        first = group[0]
-        others = [d for d in group[1:] if d.node is not first.node and _can_both(flow, first.node, d.node)]
-        if others:
-            names = ", ".join(f"{d.node.op_type} {node_name(d.node)!r}" for d in (first, *others))
-            yield subject.finding(
-                "RR203", f"one number decides {names}", node=node_name(first.node), place=flow.place_name(first.node)
-            )
+        for first, asked in group:
+            others = [d for d, other in group if _tied(asked, other) and _can_both(flow, first.node, d.node)]
+            others = [d for d in others if d.node is not first.node]
+            if others:
+                names = ", ".join(f"{d.node.op_type} {node_name(d.node)!r}" for d in (first, *others))
+                where = {"node": node_name(first.node), "place": flow.place_name(first.node)}
+                yield subject.finding("RR203", f"one number decides {names}", **where)
+                break
+
+
+def _tied(one: _Asked, other: _Asked) -> bool:
+    """Whether two decisions on one number are made alike, or at two thresholds; not if one is the other's opposite."""
+    return one.condition == other.condition or one.threshold != other.threshold
+
+
+def _asked(flow: Dataflow, condition: ir.Value) -> _Asked:
+    """What a condition asks, followed back to the number that was drawn and what it is compared with."""
+    plain = _Asked(flow.number(condition), flow.number(condition))
+    answer, chosen = _source(flow, condition, PASSING | SCALING)
+    maker = answer.producer()
+    if maker is None or maker.domain or maker.op_type not in ORDERED | ROUNDING:
+        return plain
+    drawn = [v for v in maker.inputs if v is not None and flow.origin(v).random]
+    if len(drawn) != 1:
+        return plain
+    number, changed = _source(flow, drawn[0], RESHAPING | SCALING)
+    others = [flow.number(v) for v in maker.inputs if v is not None and v is not drawn[0]]
+    element = () if _size(number) == 1 else chosen  # one number may be compared with a vector of thresholds
+    return _Asked((flow.number(number), element), plain.condition, (*others, chosen, changed))
+
+
+def _source(flow: Dataflow, value: ir.Value, through: frozenset[str]) -> tuple[ir.Value, tuple[object, ...]]:
+    """The random value that a value is made of by some operators alone, and what else these read that is not random."""
+    read: list[object] = []
+    while (maker := value.producer()) is not None and not maker.domain and maker.op_type in through:
+        random = [v for v in maker.inputs if v is not None and flow.origin(v).random]
+        if len(random) != 1:
+            break
+        if maker.op_type not in RESHAPING:
+            others = (flow.number(v) for v in maker.inputs if v is not None and v is not random[0])
+            read.append((maker.op_type, value.index(), *others))
+        value = random[0]
+    return value, tuple(read)
 
 
 def _can_both(flow: Dataflow, a: ir.Node, b: ir.Node) -> bool:

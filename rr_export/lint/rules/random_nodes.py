@@ -23,8 +23,8 @@ def check_random_nodes(subject: Subject, flow: Dataflow) -> Iterator[Finding]:
         where = {"node": node_name(node), "place": flow.place_name(node)}
         if node.op_type == "Bernoulli":
             yield subject.finding("RR101", f"a Bernoulli{_followers(flow, node)}", **where)
-        if node.op_type == "Dropout":
-            yield subject.finding("RR102", "a Dropout whose training_mode is or may be true", **where)
+        if node.op_type.endswith("Dropout"):
+            yield subject.finding("RR102", f"a {node.op_type} whose training_mode is or may be true", **where)
         if any(owner.op_type == "If" for owner, _ in flow.place(node)):
             yield subject.finding("RR104", f"{node.op_type} inside a branch", **where)
         level = flow.inputs_origin(node).level
