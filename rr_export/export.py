@@ -20,10 +20,12 @@ from rr_export.eager.kept_streams import streams_kept
 from rr_export.errors import CaptureError
 from rr_export.lowering import INTERFACES, RESERVED, lower
 from rr_export.lowering.sink import sites_without_if
+from rr_export.parity.axis_bounds import bound_axes
 from rr_export.parity.golden_cases import golden_cases, golden_cases_at
 from rr_export.parity.loading import check_loads
 from rr_export.parity.recheck import recheck
 from rr_export.parity.subject import Eager
+from rr_export.parity.tolerances import tolerances_of
 from rr_export.parity.training_mode import check_training_mode
 from rr_export.passes import place_weights, simplify
 from rr_export.targets import find_target, package
@@ -82,11 +84,13 @@ def export(
         bundle = Bundle(lowered, _manifest(captured, lowered, interface, opset, idle))
         eager = Eager(request)
         with many_runs(model):
+            bundle.manifest["tolerances"] = tolerances_of(eager, captured.plan)
             if captured.program is not None:
                 recheck(bundle, eager, gated)
             if keep_training_routes:
                 routes, tolerances = captured.training, bundle.manifest["tolerances"]
                 check_training_mode(eager, kept=routes.kept, left_out=routes.left_out, **tolerances)
+            bound_axes(bundle, eager)
             golden = golden_cases(eager, captured.plan)
             if sizes:
                 check_sizes(bundle.manifest, sizes)
@@ -128,8 +132,6 @@ def _manifest(captured: Captured, model: ir.Model, interface: str, opset: int, i
         inputs=_rows(model.graph.inputs),
         outputs=_rows(model.graph.outputs),
         producer={name: version(name) for name in PRODUCERS},
-        rtol=1e-4,
-        atol=1e-5,
         idle=idle,
         axes=captured.axes,
         training_routes=captured.training.kept,

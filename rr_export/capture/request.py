@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,7 @@ import ml_dtypes
 import torch
 from numpy.typing import NDArray
 from torch import nn
+from torch.export import Dim
 from torch.utils import _pytree as pytree
 
 from rr_export.capture.dynamic_axes import Bounds, Dims, bounds_of, named_axes
@@ -92,6 +94,26 @@ class Request:
             for name, value in self.arguments.items()
         }
         return replace(self, shapes=shapes, axes=axes, dims=dims.known)
+
+    def with_axes_of(self, manifest: Mapping[str, Any]) -> Request:
+        """Returns the request with the dynamic axes that a file has; a size computed from others is one of its own."""
+        sizes = {row["name"]: row["shape"] for row in manifest["inputs"]}
+
+        def labels(path: Any, leaf: Any, root: str) -> Any:
+            if not isinstance(leaf, torch.Tensor):
+                return None
+            name = ".".join(filter(None, (root, dotted(path))))
+            named = {i: s for i, s in enumerate(sizes.get(name, ())) if isinstance(s, str)}
+            return {i: s if s.isidentifier() else Dim.AUTO for i, s in named.items()}
+
+        shapes = {
+            parameter: pytree.tree_map_with_path(
+                functools.partial(labels, root="" if parameter == self.spread else parameter), value
+            )
+            for parameter, value in self.arguments.items()
+        }
+        limits = {name: (least, most) for name, (least, most) in manifest.get("axes", {}).items()}
+        return replace(self, dynamic_shapes=shapes).within(limits)
 
     def changed(self, change: Callable[[str, torch.Tensor], torch.Tensor]) -> Request:
         """Returns the request with other tensors, all axes fixed: what ``change`` makes of each, by its input name."""

@@ -13,7 +13,7 @@ import itertools
 import logging
 import threading
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 import onnx_ir as ir
 import torch
@@ -27,6 +27,7 @@ from rr_export.capture.naming import name_graph, name_weights, signature_of
 from rr_export.capture.origins import note_origins
 from rr_export.capture.python.conclude import Program, asked_route, conclude, decided_calls
 from rr_export.capture.python.interpreter import Interpreter
+from rr_export.capture.python.notes import CONDITION, NUMBER, Question
 from rr_export.capture.python.own_code import OwnCode
 from rr_export.capture.python.survey import replaying, survey
 from rr_export.capture.recast.recurrent_nodes import expand_recurrent
@@ -68,11 +69,8 @@ def capture(request: Request, *, opset: int = 20, training: Collection[str] | No
     _check_real(request)
     warn_of_untested_torch()
     with _one_at_a_time, left_inference_mode(request.model):
-        surveyed = _survey(request, training)
-        with warnings.catch_warnings(), only_errors(_CHATTY), tables_kept(), torch.no_grad():
-            # torch 2.13 warns from inside its own exporter about its own deprecations
-            warnings.simplefilter("ignore")
-            program, recorder, tracing = _export_within_bounds(request, surveyed)
+        program, recorder, tracing = _trace(request, training)
+        with _exporting():
             signature = signature_of(recorder.request, program, recorder.fixed_axes)
             tag_scopes(program)
             graph = _to_onnx(program, opset).model
@@ -99,7 +97,9 @@ def trace_plan(request: Request, *, training: Collection[str] | None = ()) -> Pl
     """
     warn_of_untested_torch()
     with _one_at_a_time, left_inference_mode(request.model):
-        _survey(request, training)
+        surveyed = _survey(request, training, ())
+        if surveyed is not None and surveyed.notes.decides(CONDITION, NUMBER):
+            _trace(request, training)
     code = code_of(request.model)
     if code is not None:
         return code.plan
@@ -109,9 +109,38 @@ def trace_plan(request: Request, *, training: Collection[str] | None = ()) -> Pl
     return recorder.plan()
 
 
-def _survey(request: Request, training: Collection[str] | None) -> Interpreter | None:
+def _trace(
+    request: Request, training: Collection[str] | None
+) -> tuple[torch.export.ExportedProgram, DenseRecorder, Interpreter | None]:
+    """Surveys and exports; again where the graph shows that a number is not the same in every run, as it seemed."""
+    varying: frozenset[Question] = frozenset()
+    while True:
+        surveyed = _survey(request, training, varying)
+        mistaken: Collection[Question] = () if surveyed is None else surveyed.notes.mistaken
+        try:
+            with _exporting():
+                traced = _export_within_bounds(request, surveyed)
+        except CaptureError:
+            if not mistaken:
+                raise
+        else:
+            if not mistaken:
+                return traced
+        logger.info("these questions are answered by the input, or by sizes: %s", sorted(mistaken))
+        varying |= frozenset(mistaken)
+
+
+@contextlib.contextmanager
+def _exporting() -> Iterator[None]:
+    """Around torch's exporter, which warns of its own deprecations (2.13)."""
+    with warnings.catch_warnings(), only_errors(_CHATTY), tables_kept(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _survey(request: Request, training: Collection[str] | None, varying: Collection[Question]) -> Interpreter | None:
     """The run over all ways on real numbers, if the model's own code decides; runs of the model know of it now."""
-    surveyed = survey(request, training=training)
+    surveyed = survey(request, training=training, varying=varying)
     remember_code(request.model, None if surveyed is None else OwnCode(conclude(surveyed)))
     return surveyed
 

@@ -28,8 +28,8 @@ from rr_export.parity.report import Report
 @click.option(
     "--input", "inputs", multiple=True, metavar="NAME=FILE.npy", help="With --against or --target: an input; repeat."
 )
-@click.option("--rtol", type=click.FloatRange(min=0), default=1e-4, show_default=True)
-@click.option("--atol", type=click.FloatRange(min=0), default=1e-5, show_default=True)
+@click.option("--rtol", type=click.FloatRange(min=0), help="Without it: by the type of number, 1e-4 for float32.")
+@click.option("--atol", type=click.FloatRange(min=0), help="Alike: 1e-5 for float32.")
 @click.option(
     "--share",
     type=click.FloatRange(min=0, max=1, max_open=True),
@@ -39,7 +39,7 @@ from rr_export.parity.report import Report
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def verify(
     file: Path, model: str | None, against: Path | None, targets: Sequence[str], provider: str, inputs: Sequence[str],
-    rtol: float, atol: float, share: float | None, max_paths: int, as_json: bool,
+    rtol: float | None, atol: float | None, share: float | None, max_paths: int, as_json: bool,
 ) -> None:  # fmt: skip
     """Prove that the bundle FILE is the model that FUNCTION returns. Exits with 1 if it is not.
 

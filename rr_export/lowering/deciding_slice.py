@@ -137,11 +137,11 @@ def cut_out(model: ir.Model, inputs: Sequence[str], outputs: Sequence[str]) -> b
         graph.initializers.pop(value.name or "", None)  # a default would be taken instead of what is fed
         if value.name == DRAWS and value.type is None:
             value.type = ir.TensorType(ir.DataType.INT64)
-    return _serialized(ir.Model(graph, ir_version=model.ir_version))
+    return self_contained(ir.Model(graph, ir_version=model.ir_version))
 
 
-def _serialized(model: ir.Model) -> bytes:
-    """The model with all weights inside: what is opened from memory finds no file beside it.
+def self_contained(model: ir.Model) -> bytes:
+    """Returns the model with all weights inside: what is opened from memory finds no file beside it.
 
     Raises:
         FileNotFoundError: weights that lie in a file of their own are missing.
@@ -164,7 +164,7 @@ def cut_at_path(model: ir.Model, count: int) -> bytes:
     taken.name = CUT
     ir.convenience.replace_all_uses_with(taken, given)
     model.graph.inputs.append(given)
-    return _serialized(model)
+    return self_contained(model)
 
 
 def find_value(graph: ir.Graph, name: str) -> ir.Value:

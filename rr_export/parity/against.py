@@ -58,8 +58,8 @@ def verify_against(
     bundle: Bundle | str | os.PathLike[str],
     *,
     inputs: Mapping[str, NDArray[Any]] | None = None,
-    rtol: float = 1e-4,
-    atol: float = 1e-5,
+    rtol: float | None = None,
+    atol: float | None = None,
     share: float = 0.0,
     max_paths: int = 256,
     progress: Progress | None = None,
@@ -70,8 +70,8 @@ def verify_against(
         file: what a tool has made of the bundle's model: a ``.onnx`` or ``.ort`` file, or a bundle folder.
         bundle: the bundle, or the place of one, that was verified against the eager model.
         inputs: arrays by input name; the bundle's first golden case has some.
-        rtol: relative tolerance of floating-point outputs.
-        atol: absolute tolerance.
+        rtol: relative tolerance of floating-point outputs; None: what the bundle was proven to.
+        atol: absolute tolerance; None: alike.
         share: above 0, in place of both: for every output, how large the root mean square of the differences may be, as
             a share of the output's standard deviation. For quantised files.
         max_paths: as for ``verify``.
@@ -82,8 +82,9 @@ def verify_against(
         LintError: the file is no ONNX model.
         ValueError: a wrong argument.
     """
-    terms = Terms(rtol, atol, share, max_paths, progress or silent)
+    terms = Terms.asked(rtol=rtol, atol=atol, share=share, max_paths=max_paths, progress=progress or silent)
     opened = bundle if isinstance(bundle, Bundle) else load(bundle)
+    terms = terms.with_default(opened.manifest["tolerances"])
     if inputs is None and not opened.golden:
         raise ValueError(
             f"verify: expected inputs, or a bundle folder with golden cases, got neither in {opened.path}; pass "

@@ -9,13 +9,15 @@ import numpy as np
 
 from rr_export.laws.plan import Plan
 from rr_export.parity.compare import Comparison
+from rr_export.parity.other_sizes import Axes, Bounds, named_sizes, near_sizes, telling_sizes
 from rr_export.parity.report import Check
 from rr_export.parity.subject import Forced, Reference
 from rr_export.parity.terms import Terms
 from rr_runtime.draws import draws
 
 EXTRA_SEEDS = 32  # seeded random paths beside a covering set
-RESIZED_PATHS = 16  # paths compared at each other size of a dynamic axis
+NEAR_SIZES = 2  # sizes of each dynamic axis at which many paths are compared, nearest to the example's
+RESIZED_PATHS, FEWER_PATHS = 16, 2  # paths compared at these, and at the other sizes
 
 
 def paths_to_compare(plan: Plan, max_paths: int) -> tuple[list[tuple[int, ...]], int, bool]:
@@ -37,13 +39,21 @@ def check_paths(
     file: Forced,
     terms: Terms,
     *,
-    axes: Mapping[str, Sequence[int | str]],
-    bounds: Mapping[str, Sequence[int | None]],
+    axes: Axes,
+    bounds: Bounds,
+    thresholds: Mapping[str, Sequence[int]] | None = None,
     paths: Sequence[tuple[int, ...]] | None = None,
 ) -> Check:
-    """Compares names, shapes, dtypes and values path by path, also at two other sizes per dynamic axis.
+    """Compares names, shapes, dtypes and values path by path, also at other sizes of dynamic axes.
 
-    ``paths`` are all that the file has, where it has not all of the plan's.
+    Args:
+        eager: what is right.
+        file: what is compared with it.
+        terms: what counts as equal, and how much is tried.
+        axes: sizes of every input, symbolic ones by name.
+        bounds: least and largest size by name.
+        thresholds: sizes at which the graph changes, by name; None: two sizes near that of the example are enough.
+        paths: all that the file has, where it has not all of the plan's.
     """
     total, every = (len(paths), True) if paths is not None else (0, False)
     if paths is None:
@@ -52,11 +62,11 @@ def check_paths(
     for number, path in enumerate(paths):
         terms.progress("paths", number, len(paths))
         _compare(comparison, eager, file, path, "")
-    sizes, untried = _other_sizes(eager, axes, bounds, paths[0])
-    few = _spread(paths, RESIZED_PATHS)
-    for number, (chosen, other) in enumerate(sizes):
+    sizes, untried = _other_sizes(eager, axes, bounds, thresholds, paths[0])
+    few = evenly_apart(paths, RESIZED_PATHS)
+    for number, (chosen, other, near) in enumerate(sizes):
         terms.progress("other sizes", number, len(sizes))
-        for path in few:
+        for path in few if near else evenly_apart(few, FEWER_PATHS):
             _compare(comparison, other, file, path, f" at {chosen}")
     comparison.failures += [
         f"axis {axis!r}: expected a second size that the model accepts, got none" for axis in untried
@@ -64,12 +74,14 @@ def check_paths(
     if not comparison.compared:
         comparison.failures.append("expected outputs to compare, got none")
     shown = "all" if every else "pairwise covering, most probable and seeded random"
-    tried = ", ".join(chosen for chosen, _ in sizes)
+    tried = ", ".join(chosen for chosen, _, near in sizes if near)
+    others = [chosen for chosen, _, near in sizes if not near]
     return Check(
         "paths",
         not comparison.failures,
         f"{len(paths)} of {total} paths ({shown})"
         + (f", {len(few)} of them also at {tried}" if tried else "")
+        + (f", {min(len(few), FEWER_PATHS)} at {len(others)} more sizes" if others else "")
         + f"; {comparison.compared} outputs, largest difference {comparison.worst:.2g} "
         f"({f'{terms.share:.0%} of the deviation' if terms.share else f'rtol {terms.rtol:g}, atol {terms.atol:g}'})",
         tuple(comparison.failures),
@@ -79,7 +91,7 @@ def check_paths(
             "exhaustive": every,
             "outputs": comparison.compared,
             "largest_difference": comparison.worst,
-            "other_sizes": [chosen for chosen, _ in sizes],
+            "other_sizes": [chosen for chosen, _, _ in sizes],
         },
     )
 
@@ -100,39 +112,40 @@ def _compare(comparison: Comparison, eager: Reference, file: Forced, path: Seque
 
 def _other_sizes(
     eager: Reference,
-    axes: Mapping[str, Sequence[int | str]],
-    bounds: Mapping[str, Sequence[int | None]],
+    axes: Axes,
+    bounds: Bounds,
+    thresholds: Mapping[str, Sequence[int]] | None,
     path: Sequence[int],
-) -> tuple[list[tuple[str, Reference]], list[str]]:
-    """Two other sizes for every named axis that the eager model accepts; and the axes where none was accepted."""
-    known: dict[str, int] = {}
-    for name, labels in axes.items():
-        known |= {
-            lab: eager.inputs[name].shape[i]
-            for i, lab in enumerate(labels)
-            if isinstance(lab, str) and lab.isidentifier()
-        }
-    found: list[tuple[str, Reference]] = []
+) -> tuple[list[tuple[str, Reference, bool]], list[str]]:
+    """Other sizes of every named axis that the eager model accepts, and whether they are near the example's.
+
+    Also the axes where none was accepted.
+    """
+    found: list[tuple[str, Reference, bool]] = []
     untried: list[str] = []
-    for label, size in known.items():
-        accepted = 0
-        for other in (size + 1, size - 1, size + 2, size - 2, size + 3):
-            least, most = bounds.get(label, (None, None))
-            if accepted == 2 or other < (least or 1) or (most is not None and other > most):
-                continue
-            resized = eager.resized({label: other}, axes)
-            try:
-                resized.on_path(path)
-            except Exception:  # a size that the eager model itself does not take, for whatever reason
-                continue
-            found.append((f"{label}={other}", resized))
-            accepted += 1
-        if not accepted:
+    for label, size in named_sizes(axes, eager.inputs).items():
+        limits = bounds.get(label, (None, None))
+        near = [(s, eager.resized({label: s}, axes)) for s in near_sizes(size, limits)]
+        near = list(itertools.islice(((s, other) for s, other in near if _accepts(other, path)), NEAR_SIZES))
+        found += [(f"{label}={s}", other, True) for s, other in near]
+        if not near:
             untried.append(label)
+        known = {size, *(s for s, _ in near)}
+        wanted = telling_sizes(size, limits, thresholds.get(label, ())) if thresholds is not None else []
+        others = [(s, eager.resized({label: s}, axes)) for s in wanted if s not in known]
+        found += [(f"{label}={s}", other, False) for s, other in others if _accepts(other, path)]
     return found, untried
 
 
-def _spread(paths: Sequence[tuple[int, ...]], count: int) -> list[tuple[int, ...]]:
+def _accepts(eager: Reference, path: Sequence[int]) -> bool:
+    try:
+        eager.on_path(path)
+    except Exception:  # a size that the eager model itself does not take, for whatever reason
+        return False
+    return True
+
+
+def evenly_apart(paths: Sequence[tuple[int, ...]], count: int) -> list[tuple[int, ...]]:
     """At most ``count`` of the paths, evenly apart, first and last among them."""
     if len(paths) <= count:
         return list(paths)

@@ -2,21 +2,19 @@
 
 Every path is taken by both (a covering set where there are many), by draws at either end of their intervals, and the
 laws that the code gives its draws are the file's. Free runs of the code must take paths that the file has, also on
-other numbers. Conditions on the input are turned both ways: in a copy of the file they are inputs, in the code they are
-told.
+inputs far from the example. Conditions on the input are turned both ways: in a copy of the file they are inputs, in the
+code they are told.
 """
 
 from __future__ import annotations
 
-import functools
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 import onnxruntime
-import torch
 from numpy.typing import NDArray
 
 from rr_export.bundle.bundle import Bundle
@@ -27,10 +25,11 @@ from rr_export.lowering.deciding_slice import cut_at_path
 from rr_export.lowering.sink import GATE_KEY
 from rr_export.parity.code_laws import CodeLaws
 from rr_export.parity.compare import Comparison
+from rr_export.parity.far_inputs import FarRuns
 from rr_export.parity.paths import paths_to_compare
 from rr_export.parity.subject import Eager, File, forcing_feeds
 
-FREE_RUNS, CHANGED_RUNS, GATED_PATHS, MOST_TURNS = 16, 4, 6, 16
+FREE_RUNS, GATED_PATHS, MOST_TURNS = 16, 6, 16
 
 
 def recheck(bundle: Bundle, eager: Eager, gated: ir.Model | None) -> None:
@@ -55,7 +54,7 @@ def recheck(bundle: Bundle, eager: Eager, gated: ir.Model | None) -> None:
                 for run in range(FREE_RUNS):
                     found = eager.free_run()
                     _compare(comparison, f"free run {run}", found, file.on_path(eager.inputs, found.path.tolist()))
-                _change_inputs(comparison, eager, file)
+                FarRuns(comparison).compare(eager, file)
         if gated is not None:
             with laws.watching():
                 _turn_gates(comparison, eager, bundle, gated)
@@ -85,28 +84,6 @@ def _compare(comparison: Comparison, where: str, expected: Any, got: Any) -> Non
     comparison.add(where, expected.outputs, got.outputs)
     if not np.array_equal(expected.path, got.path):
         comparison.failures.append(f"{where}: expected path taken {expected.path.tolist()}, got {got.path.tolist()}")
-
-
-def _change_inputs(comparison: Comparison, eager: Eager, file: File) -> None:
-    """Compares free runs on other numbers, so that nothing of the example itself is in the file."""
-    changes: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {"negated": torch.neg, "moved": lambda t: 0.5 * t + 1}
-    if not any(array.dtype.kind == "f" for array in eager.inputs.values()):
-        return
-    for name, change in changes.items():
-        other = Eager(eager.request.changed(functools.partial(_changed, change)))
-        for run in range(CHANGED_RUNS):
-            try:
-                found = other.free_run()
-            except RunError:
-                raise
-            except Exception:  # numbers that the model itself does not take, for whatever reason
-                break
-            where = f"free run {run} on inputs {name}"
-            _compare(comparison, where, found, file.on_path(other.inputs, found.path.tolist()))
-
-
-def _changed(change: Callable[[torch.Tensor], torch.Tensor], name: str, tensor: torch.Tensor) -> torch.Tensor:
-    return change(tensor) if tensor.is_floating_point() else tensor
 
 
 def with_gate_inputs(lowered: ir.Model) -> tuple[ir.Model, dict[int, str]]:

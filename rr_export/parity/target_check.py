@@ -43,8 +43,8 @@ def verify_targets(
     *,
     provider: str = "cpu",
     inputs: Mapping[str, NDArray[Any]] | None = None,
-    rtol: float = 1e-4,
-    atol: float = 1e-5,
+    rtol: float | None = None,
+    atol: float | None = None,
     max_paths: int = 256,
     progress: Progress | None = None,
 ) -> Report:
@@ -56,7 +56,8 @@ def verify_targets(
         provider: where they run; the bundle's own model, which they are compared with, runs on the CPU.
         inputs: arrays by input name; the bundle's first golden case has some.
         rtol: relative tolerance of forms that change no value; the others have a share of the deviation of their own.
-        atol: absolute tolerance of these.
+            None: what the bundle was proven to.
+        atol: absolute tolerance of these; None: alike.
         max_paths: as for ``verify``.
         progress: called with (stage, done, total).
 
@@ -64,8 +65,9 @@ def verify_targets(
         ParityError: something does not hold; its ``report`` says what.
         ValueError: the bundle has no such target, or no inputs.
     """
-    terms = Terms(rtol, atol, max_paths=max_paths, progress=progress or silent)
+    terms = Terms.asked(rtol=rtol, atol=atol, max_paths=max_paths, progress=progress or silent)
     opened = bundle if isinstance(bundle, Bundle) else load(bundle)
+    terms = terms.with_default(opened.manifest["tolerances"])
     missing = [name for name in names if name not in opened.targets]
     if missing or not opened.targets:
         known = ", ".join(opened.targets) or "none"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 from rr_export.parity.compare import Comparison
 
@@ -24,6 +25,7 @@ class Terms:
         share: where above 0, in place of both: the root mean square of an output's differences is at most this share of
             its standard deviation.
         max_paths: up to so many paths are all compared.
+        open: which of ``rtol`` and ``atol`` were not asked for, and follow from the model's type of numbers.
         progress: called with (stage, done, total).
 
     Raises:
@@ -35,6 +37,7 @@ class Terms:
     share: float = 0.0
     max_paths: int = 256
     progress: Progress = silent
+    open: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.max_paths < 1:
@@ -46,6 +49,17 @@ class Terms:
                 )
         if not 0 <= self.share < 1:
             raise ValueError(f"verify: expected a share of at least 0 and below 1, got {self.share}; 0.1 is a tenth")
+
+    @classmethod
+    def asked(cls, *, rtol: float | None, atol: float | None, **others: Any) -> Terms:
+        """Returns terms in which a tolerance that is None is still open."""
+        given: dict[str, Any] = {name: value for name, value in (("rtol", rtol), ("atol", atol)) if value is not None}
+        return cls(**given, **others, open=tuple({"rtol", "atol"} - given.keys()))
+
+    def with_default(self, tolerances: Mapping[str, float]) -> Terms:
+        """Returns terms with these tolerances where they are still open."""
+        chosen: dict[str, Any] = {name: tolerances[name] for name in self.open}
+        return replace(self, **chosen, open=())
 
     def comparison(self) -> Comparison:
         """Returns a comparison on these terms."""

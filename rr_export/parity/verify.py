@@ -20,8 +20,10 @@ from rr_export.eager.choice import Choice
 from rr_export.eager.code_sites import many_runs
 from rr_export.errors import ParityError
 from rr_export.lowering.deciding_slice import routing_slice
+from rr_export.parity.far_inputs import check_far_inputs
 from rr_export.parity.law import check_law
 from rr_export.parity.laziness import check_laziness
+from rr_export.parity.other_sizes import size_thresholds
 from rr_export.parity.paths import check_paths
 from rr_export.parity.random_node import first_random_runs
 from rr_export.parity.report import Check, Report
@@ -29,8 +31,9 @@ from rr_export.parity.streams import check_streams
 from rr_export.parity.subject import Eager, File
 from rr_export.parity.target_check import check_target
 from rr_export.parity.terms import Progress, Terms, silent
+from rr_export.parity.tolerances import tolerances_of
 
-POINTS = ("sites", "paths", "streams", "law", "laziness", "targets")
+POINTS = ("sites", "paths", "inputs", "streams", "law", "laziness", "targets")
 PARTS = ("rr-export", "rr-runtime", "torch", "onnxruntime", "onnx", "numpy")
 
 
@@ -40,8 +43,8 @@ def verify(
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any] | None = None,
     *,
-    rtol: float = 1e-4,
-    atol: float = 1e-5,
+    rtol: float | None = None,
+    atol: float | None = None,
     max_paths: int = 256,
     progress: Progress | None = None,
 ) -> Report:
@@ -52,8 +55,9 @@ def verify(
         model: the eager model, in evaluation mode.
         args: positional arguments; dynamic axes are also tried at two other sizes each.
         kwargs: keyword arguments.
-        rtol: relative tolerance of floating-point outputs.
-        atol: absolute tolerance.
+        rtol: relative tolerance of floating-point outputs; None: by the coarsest type of number that the model computes
+            in, 1e-4 for float32 and float64, 1e-2 for float16, 8e-2 for bfloat16.
+        atol: absolute tolerance; None: alike, 1e-5, 5e-3 or 4e-2.
         max_paths: up to so many paths are all compared; of more, a pairwise covering set, the most probable
             one and 32 seeded random ones.
         progress: called with (stage, done, total).
@@ -62,7 +66,7 @@ def verify(
         ParityError: something does not hold; its ``report`` says what.
         ValueError: a wrong argument.
     """
-    terms = Terms(rtol, atol, max_paths=max_paths, progress=progress or silent)
+    terms = Terms.asked(rtol=rtol, atol=atol, max_paths=max_paths, progress=progress or silent)
     _check_evaluating(model)
     request = bind(model, tuple(args), kwargs)
     opened = bundle if isinstance(bundle, Bundle) else load(bundle)
@@ -92,16 +96,19 @@ def verify_points(
         terms: what counts as equal, and how much is tried; None: the defaults.
         points: which points, of ``POINTS``.
     """
-    terms = terms or Terms()
     sites = _check_sites(bundle, request)
     if sites.passed is False:
         return (sites,)
     eager, file = Eager(request), File(folder, bundle)
+    terms = (terms or Terms.asked(rtol=None, atol=None)).with_default(tolerances_of(eager, bundle.plan))
     axes = {row["name"]: row["shape"] for row in bundle.manifest["inputs"]}
     bounds = bundle.manifest.get("axes", {})
     checks: dict[str, Callable[[], Check]] = {
         "sites": lambda: sites,
-        "paths": lambda: check_paths(eager, file, terms, axes=axes, bounds=bounds),
+        "paths": lambda: check_paths(
+            eager, file, terms, axes=axes, bounds=bounds, thresholds=size_thresholds(bundle, eager.inputs)
+        ),
+        "inputs": lambda: check_far_inputs(eager, file, terms),
     }
     targets = bundle.targets if "targets" in points else ()
     with ExitStack() as meanwhile:
@@ -128,7 +135,7 @@ def _check_evaluating(model: nn.Module) -> None:
 def _check_sites(bundle: Bundle, request: Request) -> Check:
     """The model still has the sites and policies that the bundle was made from."""
     expected = bundle.plan.sites
-    got = trace_plan(request, training=bundle.manifest.get("training_routes", ())).sites
+    got = trace_plan(request.with_axes_of(bundle.manifest), training=bundle.manifest.get("training_routes", ())).sites
     if not expected and not got:
         return Check("sites", None, "a model without sites")
     failures = []

@@ -14,6 +14,7 @@ from rr_export.capture.python.decisions import Decision
 from rr_export.capture.python.known_numbers import KnownNumbers
 from rr_export.capture.python.ledger import Ledger
 from rr_export.capture.python.markers import Markers
+from rr_export.capture.python.notes import CONDITION
 from rr_export.capture.python.splitting import Splitter
 from rr_export.capture.python.values import Drawn, Sifted, Varying, is_symbolic, settled
 from rr_export.capture.python.whereabouts import Whereabouts
@@ -78,7 +79,7 @@ class Branching:
             self._whereabouts.refuse(
                 "a condition with one element", f"a tensor of shape {list(tensor.shape)}", "reduce it"
             )
-        numbers = self._numbers.constant(tensor)
+        numbers = self._numbers.constant(tensor, CONDITION)
         if numbers is not None:
             return bool(numbers.reshape(()))
         known = self._conditions.get(tensor)  # type: ignore[no-untyped-call]

@@ -22,6 +22,7 @@ from rr_export.capture.python.intercepting import (
 )
 from rr_export.capture.python.known_numbers import KnownNumbers
 from rr_export.capture.python.lifting import CALLEE, Lifter, Method
+from rr_export.capture.python.notes import NUMBER
 from rr_export.capture.python.random_functions import reading, regularises, sample
 from rr_export.capture.python.values import Caller, Sifted, Varying, is_symbolic, varies
 
@@ -131,7 +132,7 @@ class NativeCalls:
         """The number in a tensor: itself where it is the same in every run, else a tensor that stands for it."""
         owner = getattr(function, "__self__", None)
         if isinstance(owner, torch.Tensor) and getattr(function, "__name__", "") in ("item", "tolist", "numpy"):
-            numbers = self._numbers.constant(owner)
+            numbers = self._numbers.constant(owner, NUMBER)
             name = function.__name__
             if numbers is not None:
                 return numbers if name == "numpy" else numbers.item() if name == "item" else numbers.tolist()
@@ -139,7 +140,7 @@ class NativeCalls:
                 return owner.reshape(()).double() if owner.is_floating_point() else owner.reshape(())
             self._numbers.refuse_number(f".{name}()", "write .item(), or use the tensor itself as the condition")
         if len(args) == 1 and not kwargs and isinstance(args[0], torch.Tensor) and function in (float, int, bool):
-            numbers = self._numbers.constant(args[0])
+            numbers = self._numbers.constant(args[0], NUMBER)
             if numbers is not None:
                 return function(numbers.reshape(()))
             if function is not bool:

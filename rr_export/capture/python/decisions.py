@@ -58,6 +58,8 @@ class Decision:
         tensor: of a gate: bool [], its outcome, False where it is not asked.
         lines: of a gate: the first and last line of the code that asks it.
         again: of a gate: the first decision that the same condition was, where there is one.
+        unseen: of a gate: eagerly its tensor need not be seen to depend on the input. The graph alone may show that it
+            does (by the size of a dynamic axis, or a number that was read); no other condition stands on its line.
     """
 
     kind: str
@@ -69,6 +71,7 @@ class Decision:
     cuts: set[float] = field(default_factory=set)
     falling: bool = False
     tensor: Any = None
+    unseen: bool = False
     lines: tuple[int, int] = (0, 0)
     again: int | None = None
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from rr_export.capture.python import arithmetic
 from rr_export.capture.python import diagram as dd
+from rr_export.capture.python.ancestry import Ancestry
 from rr_export.capture.python.branching import Branching
 from rr_export.capture.python.calls import NativeCalls
 from rr_export.capture.python.decisions import Deciding, Decision
@@ -71,7 +72,8 @@ class Interpreter:
         self._stack, self._ledger = Stack(), Ledger()
         self._whereabouts = Whereabouts(root, self._stack, training)
         self._memory = Memory(root, self._stack, self._whereabouts)
-        self._numbers = KnownNumbers(notes, self.varied, self._whereabouts)
+        ancestry = Ancestry(lambda: [tensor for _, tensor in recorder.inputs])
+        self._numbers = KnownNumbers(notes, self.varied, ancestry, self._whereabouts)
         self._effects = Effects(self._ledger, self._memory, self._whereabouts)
         markers = Markers(self._ledger, self.varied, wanted=recorder.markers)
         self._splitter = Splitter(recorder, self._ledger, markers, self._memory, self.varied, self._whereabouts)

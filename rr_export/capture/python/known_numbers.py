@@ -7,7 +7,8 @@ from typing import Any, NoReturn
 import torch
 from numpy.typing import NDArray
 
-from rr_export.capture.python.notes import Notes
+from rr_export.capture.python.ancestry import Ancestry
+from rr_export.capture.python.notes import LAW, Notes
 from rr_export.capture.python.varied import SIZE_ONLY, Varied, tensors_in
 from rr_export.capture.python.whereabouts import Whereabouts
 
@@ -18,11 +19,19 @@ _ANSWERS = (torch.equal, torch.allclose, torch.is_nonzero, torch.Tensor.equal, t
 class KnownNumbers:
     """The numbers that are the same in every run.
 
-    The first run finds out which they are, by following what is made of the input; the second one reads its notes.
+    The first run finds out which they are, by following what is made of the input; the second one reads its notes, and
+    checks them against the graph that it makes: the questions that the first run answered wrongly are its
+    ``mistaken`` ones. A run over all ways that knows of them follows.
+
+    Args:
+        notes: of the first run.
+        varied: what depends on the input, as the first run sees it.
+        ancestry: what the graph of the second run says.
+        whereabouts: where the code is.
     """
 
-    def __init__(self, notes: Notes, varied: Varied, whereabouts: Whereabouts) -> None:
-        self._notes, self._varied, self._whereabouts = notes, varied, whereabouts
+    def __init__(self, notes: Notes, varied: Varied, ancestry: Ancestry, whereabouts: Whereabouts) -> None:
+        self._notes, self._varied, self._ancestry, self._whereabouts = notes, varied, ancestry, whereabouts
 
     @property
     def replaying(self) -> bool:
@@ -34,15 +43,24 @@ class KnownNumbers:
         found: bool = self._notes.ask(str(self._whereabouts.line()), lambda: tensor not in self._varied)
         return found
 
-    def constant(self, tensor: torch.Tensor) -> NDArray[Any] | None:
-        """Returns the numbers of a tensor that is the same in every run, None where it is not."""
+    def constant(self, tensor: torch.Tensor, purpose: str = "operand") -> NDArray[Any] | None:
+        """Returns the numbers of a tensor that is the same in every run, None where it is not.
+
+        Args:
+            tensor: the tensor.
+            purpose: what its numbers are wanted for.
+        """
+        question = str(self._whereabouts.line()), purpose
 
         def find() -> NDArray[Any] | None:
-            if tensor in self._varied:
+            if tensor in self._varied or question in self._notes.varying:
                 return None
+            self._notes.answered.add(question)
             return tensor.detach().cpu().numpy().copy()
 
-        found: NDArray[Any] | None = self._notes.ask(str(self._whereabouts.line()), find)
+        found: NDArray[Any] | None = self._notes.ask(question[0], find)
+        if self.replaying and found is not None and self._ancestry.of(tensor) is not None:
+            self._notes.mistaken.add(question)
         return found
 
     def of_law(self, tensor: torch.Tensor) -> NDArray[Any]:
@@ -51,11 +69,11 @@ class KnownNumbers:
         Raises:
             CaptureError: it depends on the input.
         """
-        found = self.constant(tensor)
+        found = self.constant(tensor, LAW)
         if found is None:
             self._whereabouts.refuse(
                 "a probability that is the same in every run",
-                "one that depends on the input",
+                "one that depends on the input, or on the size of a dynamic axis",
                 "compute it from parameters only, or decide by the input alone (a condition without a draw)",
             )
         return found
@@ -70,8 +88,9 @@ class KnownNumbers:
 
     def called(self, function: Any, args: Any, kwargs: Any, result: Any) -> Any:
         """After any other function: also what it makes of the input without torch telling of it varies."""
-        known = getattr(function, "__name__", "") in SIZE_ONLY
-        if not known and not self.replaying and self._varies((args, kwargs)):
+        if getattr(function, "__name__", "") in SIZE_ONLY:  # a method, whose tensor is not among its arguments, or not
+            args = args if isinstance(getattr(function, "__self__", None), torch.Tensor) else args[1:]
+        if not self.replaying and self._varies((args, kwargs)):
             self._varied.add(result)
         return result
 

@@ -110,6 +110,7 @@ class _Walk:
         self.unasked: list[tuple[ReadTruth, str, int]] = []  # comparisons, and where they were made
         self.waiting: dict[int, tuple[Law, Any]] = {}  # draws whose outcome a later decision says
         self.tensors = WatchedTensors()
+        self.drawn = Varied()  # what is made of draws
         self.next = 0
         self.given = watch_run(self.positions)
 
@@ -138,6 +139,11 @@ class _Walk:
         read = reading(function)
         if read is None:
             return called_in_place(function, args, kwargs)
+        result = self._draw(function, read, args, kwargs)
+        self.drawn.add(result)
+        return result
+
+    def _draw(self, function: Any, read: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         asked = read(lambda t: t.detach().cpu().numpy(), *args, **kwargs)
         if asked is None or asked.laws is None:
             return function(*args, **kwargs)
@@ -266,13 +272,19 @@ class _Walk:
     def told(self, function: Any, args: Any, kwargs: Any, result: Any) -> Any:
         """After a function of torch: returns its result, or how a condition on the input goes in this run."""
         self.varied.told(function, args, kwargs, result)
+        self.drawn.told(function, args, kwargs, result)
         self.tensors.told(function, args)
         if function not in _READS:
             return result
         asked = args[0]
-        if asked not in self.varied or not self.gated:
+        if not self.gated or (asked not in self.varied and not self._awaits_unseen(asked)):
             return result
         return self.ask(asked, result) if function is torch.Tensor.__bool__ else number_read(result)
+
+    def _awaits_unseen(self, asked: torch.Tensor) -> bool:
+        """Whether the next decision is a condition whose tensor need not be seen to depend on the input."""
+        number = self.expect()
+        return number is not None and self.decisions[number].unseen and asked not in self.drawn
 
     def finish(self) -> None:
         """Tells the run what was drawn, after all of the code has run."""

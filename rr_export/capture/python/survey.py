@@ -22,7 +22,7 @@ from rr_export.capture.python.drawing import ComparedAgainError
 from rr_export.capture.python.frames import line_noted
 from rr_export.capture.python.intercepting import intercepted
 from rr_export.capture.python.interpreter import Interpreter
-from rr_export.capture.python.notes import Notes
+from rr_export.capture.python.notes import CONDITION, Notes, Question
 from rr_export.capture.python.source_code import wants_interpreter
 from rr_export.capture.python.training import EVALUATING, TrainingNoiseError, TrainingRoutes, routed_in_training
 from rr_export.capture.python.training_trials import TrainingTrials
@@ -104,25 +104,28 @@ def _inside_wrappers(tracing: Interpreter, function: types.FunctionType) -> list
     return []
 
 
-def survey(request: Request, *, training: Collection[str] | None = ()) -> Interpreter | None:
+def survey(
+    request: Request, *, training: Collection[str] | None = (), varying: Collection[Question] = ()
+) -> Interpreter | None:
     """Returns the run over all ways on real numbers; None where the model's own code decides nothing.
 
     Args:
         request: the model and its arguments.
         training: paths of the modules whose training routes are kept; None: of all that have any.
+        varying: questions about numbers in tensors whose answers are known to depend on the input.
 
     Raises:
         CaptureError: the code cannot be captured faithfully; the text names the line.
     """
     if training is not None:
-        return _survey(request, TrainingRoutes(tuple(training)))
-    evaluating = _survey(request, EVALUATING)  # refuses what draws numbers in evaluation mode too
+        return _survey(request, TrainingRoutes(tuple(training)), varying)
+    evaluating = _survey(request, EVALUATING, varying)  # refuses what draws numbers in evaluation mode too
     trials = TrainingTrials(request)
     kept = trials.routers()
     left_out: tuple[str, ...] = ()
     while kept:
         try:
-            return _survey(request, TrainingRoutes(kept, left_out))
+            return _survey(request, TrainingRoutes(kept, left_out), varying)
         except TrainingNoiseError as error:
             noisy = trials.leave_out(error.file, error.line, error.module)
             if not set(noisy) < set(kept):
@@ -134,20 +137,22 @@ def survey(request: Request, *, training: Collection[str] | None = ()) -> Interp
     return evaluating
 
 
-def _survey(request: Request, training: TrainingRoutes) -> Interpreter | None:
+def _survey(request: Request, training: TrainingRoutes, varying: Collection[Question]) -> Interpreter | None:
     if not decides(request, training=training.kept):
         return None
     divided: set[int] = set()
     while True:
         try:
-            return _survey_once(request, training, divided)
+            return _survey_once(request, training, varying, divided)
         except ComparedAgainError as again:
             divided.add(again.decision)
 
 
-def _survey_once(request: Request, training: TrainingRoutes, divided: Collection[int]) -> Interpreter:
+def _survey_once(
+    request: Request, training: TrainingRoutes, varying: Collection[Question], divided: Collection[int]
+) -> Interpreter:
     model, recorder = request.model, DenseRecorder(request, markers=False)
-    tracing = Interpreter(model, recorder, Notes(divided), training)
+    tracing = Interpreter(model, recorder, Notes(varying, divided), training)
     for _, tensor in request.tensors(request.args, request.kwargs):
         tracing.varied.add(tensor)
         tracing.inputs.append(tensor)
@@ -155,6 +160,9 @@ def _survey_once(request: Request, training: TrainingRoutes, divided: Collection
     with heap.restored(model), interpreting(tracing), recording_with(recorder), torch.no_grad():
         run(request)
         left = list(tracing.left())
+    for decision in tracing.decisions:
+        same = tracing.notes.is_same_in_every_run((str(decision.line), CONDITION))
+        decision.unseen = decision.kind == "gate" and not same
     for what, line in left:
         raise CaptureError(
             f"{line}: expected runs that start alike, got a side effect that would be lost: {what} is changed by a "

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils import _pytree as pytree
+from torch.utils.weak import WeakIdKeyDictionary
 
-# functions that take of a tensor its size and type alone
+# functions that take of their first tensor its size and type alone; what they fill with counts
 SIZE_ONLY = {"zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full", "new_empty"}
 
 
@@ -20,14 +21,20 @@ class Varied:
 
     def __init__(self, values: Any = ()) -> None:
         self.storages: dict[int, StorageWeakRef] = {}  # a weak reference keeps the address from being used again
+        self.alone = WeakIdKeyDictionary()  # tensors without memory of their own: sparse ones, or of other layouts
         self.add(values)
 
     def __contains__(self, tensor: torch.Tensor) -> bool:
+        if not _has_memory(tensor):
+            return tensor in self.alone
         return tensor.untyped_storage()._cdata in self.storages
 
     def add(self, values: Any) -> None:
         """All tensors in ``values`` depend on it."""
         for leaf in tensors_in(values):
+            if not _has_memory(leaf):
+                self.alone[leaf] = True
+                continue
             storage = leaf.untyped_storage()
             self.storages.setdefault(storage._cdata, StorageWeakRef(storage))  # type: ignore[no-untyped-call]
 
@@ -35,7 +42,7 @@ class Varied:
         """After a function of torch: what is made of something that varies, or written with it, varies."""
         name = getattr(function, "__name__", "")
         if name in SIZE_ONLY:
-            return
+            args, kwargs = args[1:], {key: value for key, value in kwargs.items() if key not in ("input", "self")}
         if any(t in self for t in tensors_in((args, kwargs))):
             self.add(result)
             if args and (name == "__setitem__" or (name.endswith("_") and not name.endswith("__"))):
@@ -44,8 +51,8 @@ class Varied:
 
 
 def tensors_in(values: Any) -> list[torch.Tensor]:
-    """Returns the tensors in a structure that have memory."""
-    return [t for t in pytree.tree_leaves(values) if isinstance(t, torch.Tensor) and _has_memory(t)]
+    """Returns the tensors in a structure."""
+    return [t for t in pytree.tree_leaves(values) if isinstance(t, torch.Tensor)]
 
 
 def _has_memory(tensor: torch.Tensor) -> bool:

@@ -13,6 +13,7 @@ from torch import nn
 
 from rr_export.capture.python import arithmetic
 from rr_export.capture.python import diagram as dd
+from rr_export.capture.python.ancestry import Ancestry
 from rr_export.capture.python.decisions import Decision, Line
 from rr_export.capture.python.frames import Frame, Stack
 from rr_export.capture.python.heap import FLOW, Scope
@@ -47,7 +48,7 @@ class Setting:
         self.whereabouts = Whereabouts(self.model, self.stack)
         self.memory = Memory(self.model, self.stack, self.whereabouts)
         self.varied = Varied()
-        self.numbers = KnownNumbers(Notes(), self.varied, self.whereabouts)
+        self.numbers = KnownNumbers(Notes(), self.varied, Ancestry(list), self.whereabouts)
         self.markers = Markers(self.ledger, self.varied, wanted=False)
         self.variables: dict[str, Any] = {**(variables or {}), FLOW: "next"}
         scope = Scope(self.variables, "forward")

@@ -1,0 +1,177 @@
+"""Inputs far from the example, on which nothing of the example itself can stand in for a condition on the input."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rr_export.errors import RunError
+from rr_export.parity.compare import Arrays, Comparison
+from rr_export.parity.report import Check
+from rr_export.parity.subject import Answer, Eager, File
+from rr_export.parity.terms import Terms
+
+RUNS = 2  # free runs on each of the inputs
+NOISE = 8.0  # steps of its type by which a number is moved, to see how much of a difference is rounding
+ROUNDING = 4.0  # a difference of at most so many times what that changes says nothing
+
+Change = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
+
+
+def _same(tensor: torch.Tensor, random: torch.Generator) -> torch.Tensor:
+    return tensor
+
+
+def _shuffled(tensor: torch.Tensor, random: torch.Generator) -> torch.Tensor:
+    order = torch.randperm(tensor.numel(), generator=random)
+    return tensor.flatten()[order].reshape(tensor.shape)
+
+
+def _normal(tensor: torch.Tensor, random: torch.Generator) -> torch.Tensor:
+    numbers = tensor.double()
+    spread = numbers.std() if tensor.numel() > 1 else numbers.abs().mean()
+    made = torch.randn(tensor.shape, generator=random, dtype=torch.float64)
+    return (numbers.mean() + spread * made).to(tensor.dtype)
+
+
+def _within_range(tensor: torch.Tensor, random: torch.Generator) -> torch.Tensor:
+    """Whole numbers between the least and the largest of the example, since others may be none that the model takes."""
+    low, high = int(tensor.min()), int(tensor.max())
+    return torch.randint(low, high + 1, tensor.shape, generator=random).to(tensor.dtype)
+
+
+def _flipped(tensor: torch.Tensor, random: torch.Generator) -> torch.Tensor:
+    return ~tensor if tensor.dtype == torch.bool else (tensor.max() + tensor.min() - tensor).to(tensor.dtype)
+
+
+# what becomes of real numbers, and what of whole ones and of truth values
+CHANGES: dict[str, tuple[Change, Change]] = {
+    "negated": (lambda t, _: -t, _same),
+    "moved": (lambda t, _: 0.5 * t + 1, _same),
+    "16 times as large": (lambda t, _: 16 * t, _same),
+    "16 times as small": (lambda t, _: t / 16, _same),
+    "raised": (lambda t, _: 4 * t + 16, _same),
+    "lowered": (lambda t, _: 4 * t - 16, _same),
+    "shuffled": (_shuffled, _shuffled),
+    "random": (_normal, _within_range),
+    "flipped": (_same, _flipped),
+}
+
+
+@dataclass
+class FarRuns:
+    """How free runs on inputs far from the example went.
+
+    Attributes:
+        comparison: of those that could be compared.
+        compared: how many these were.
+        rounded: how many tell nothing: the model itself changes as much where its input changes by rounding.
+    """
+
+    comparison: Comparison
+    compared: int = 0
+    rounded: int = 0
+
+    def compare(self, eager: Eager, file: File) -> None:
+        """Compares free runs of the model on all changed inputs with the file on their paths."""
+        for name, other in far_inputs(eager):
+            for run in range(RUNS):
+                try:
+                    found = other.free_run()
+                except RunError:
+                    raise
+                except Exception:  # numbers that the model itself does not take, for whatever reason
+                    break
+                if not all(_is_finite(found.outputs)):
+                    break
+                self._compare(f"free run {run} on inputs {name}", found, other, file)
+
+    def _compare(self, where: str, expected: Answer, eager: Eager, file: File) -> None:
+        path = expected.path.tolist()
+        before = len(self.comparison.failures)
+        try:
+            got = file.on_path(eager.inputs, path)
+        except Exception as error:  # a file that fails where the model does not is another model
+            self.comparison.failures.append(f"{where}: expected outputs, got {type(error).__name__}: {error}")
+            return
+        same = self.comparison.add(where, expected.outputs, got.outputs)
+        if not same and _is_rounding(expected, got, eager, path):
+            del self.comparison.failures[before:]
+            self.rounded += 1
+            return
+        self.compared += 1
+        if not np.array_equal(expected.path, got.path):
+            self.comparison.failures.append(f"{where}: expected path taken {path}, got {got.path.tolist()}")
+
+
+def check_far_inputs(eager: Eager, file: File, terms: Terms) -> Check:
+    """Compares free runs on inputs far from the example, so that no condition on the input is what it was there."""
+    runs = FarRuns(terms.comparison())
+    try:
+        runs.compare(eager, file)
+    except RunError as error:
+        runs.comparison.failures.append(f"expected code that decides as it was traced, got {error}")
+    rounded = f"; {runs.rounded} more differ by rounding alone" if runs.rounded else ""
+    return Check(
+        "inputs",
+        not runs.comparison.failures if runs.compared or runs.comparison.failures else None,
+        f"{runs.compared} free runs on inputs far from the example (scaled, moved, of other signs, shuffled, random)"
+        f"{rounded}; largest difference {runs.comparison.worst:.2g}",
+        tuple(runs.comparison.failures),
+        {"runs": runs.compared, "rounded": runs.rounded, "largest_difference": runs.comparison.worst},
+    )
+
+
+def far_inputs(eager: Eager) -> Iterator[tuple[str, Eager]]:
+    """Yields the model with inputs that are changed, and in which way; the same ones every time."""
+    tensors = [t for _, t in eager.request.tensors(eager.request.args, eager.request.kwargs) if t.numel()]
+    real = any(t.is_floating_point() for t in tensors)
+    whole = any(not t.is_floating_point() for t in tensors)
+    for number, (name, (of_real, of_whole)) in enumerate(CHANGES.items()):
+        if (real and of_real is not _same) or (whole and of_whole is not _same):
+            random = torch.Generator().manual_seed(number)
+            yield name, Eager(eager.request.changed(functools.partial(_changed, of_real, of_whole, random)))
+
+
+def _changed(
+    of_real: Change, of_whole: Change, random: torch.Generator, name: str, tensor: torch.Tensor
+) -> torch.Tensor:
+    if not tensor.numel():
+        return tensor
+    return of_real(tensor, random) if tensor.is_floating_point() else of_whole(tensor, random)
+
+
+def _is_finite(outputs: Arrays) -> list[bool]:
+    return [bool(np.isfinite(array).all()) for array in outputs.values() if array.dtype.kind == "f"]
+
+
+def _is_rounding(expected: Answer, got: Answer, eager: Eager, path: list[int]) -> bool:
+    """Whether the model's own outputs change as much when its inputs change by a few steps of their type."""
+    if list(expected.outputs) != list(got.outputs):
+        return False
+    moved = Eager(eager.request.changed(_moved_by_rounding)).on_path(path).outputs
+    for name, array in expected.outputs.items():
+        found, other = got.outputs[name], moved[name]
+        if array.shape != found.shape or array.shape != other.shape or array.dtype != found.dtype:
+            return False
+        if _distance(array, found) > ROUNDING * _distance(array, other):
+            return False
+    return True
+
+
+def _moved_by_rounding(name: str, tensor: torch.Tensor) -> torch.Tensor:
+    if not tensor.is_floating_point():
+        return tensor
+    signs = torch.randint(0, 2, tensor.shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    return tensor * (1 + NOISE * torch.finfo(tensor.dtype).eps * signs).to(tensor.dtype)
+
+
+def _distance(one: NDArray[Any], other: NDArray[Any]) -> float:
+    difference = np.abs(one.astype(np.float64) - other.astype(np.float64))
+    return float(difference.max()) if difference.size else 0.0
