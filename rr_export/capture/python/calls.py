@@ -10,6 +10,7 @@ from torch.distributions import Distribution
 
 from rr_export.capture.python import diagram as dd
 from rr_export.capture.python.branching import Branching
+from rr_export.capture.python.cursors import Cursor, cursor_over, finite, take_next
 from rr_export.capture.python.drawing import Drawing
 from rr_export.capture.python.effects import Effects
 from rr_export.capture.python.frames import Stack
@@ -28,7 +29,6 @@ from rr_export.capture.python.values import Caller, Sifted, Varying, is_symbolic
 
 CONSUMERS = (any, all, sum, list, tuple, set, max, min, sorted, dict)  # these use up an iterator
 _EXTREMES: dict[Any, Any] = {max: torch.maximum, min: torch.minimum}  # torch.export replaces max and min
-_LIST_ITERATOR: type[Any] = type(iter([]))  # what a generator expression is here
 
 
 class NativeCalls:
@@ -64,12 +64,16 @@ class NativeCalls:
         args = tuple(a.whole() if isinstance(a, Sifted) else a for a in args)
         builtin = builtin_of(function)
         if builtin in CONSUMERS:
-            args = tuple(list(a) if isinstance(a, _LIST_ITERATOR) else a for a in args)
+            args = tuple(list(a) if isinstance(a, Cursor) else a for a in args)
         if is_symbolic(function):
             return self._lifter.lift(CALLEE, (function, *args), kwargs)
         original = original_of(function)
         if (original is not function or reading(original) is not None) and not regularises(original):
             return self.draw(original, args, kwargs)
+        if function is iter and len(args) == 1 and (cursor := cursor_over(args[0])) is not None:
+            return cursor
+        if function is next and args and isinstance(args[0], Cursor):
+            return take_next(args[0], args[1:], self._lifter.lift)
         self._effects.check_call(function)
         if function in ASKS_FOR_CAPTURE:
             return False
@@ -84,7 +88,7 @@ class NativeCalls:
         number = self._number_of(function, args, kwargs)
         if number is not None:
             return number
-        return self._numbers.called(function, args, kwargs, function(*args, **kwargs))
+        return self._numbers.called(function, args, kwargs, finite(function, args, function(*args, **kwargs)))
 
     def call_method(self, owner: Varying, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Returns what a method of something that varies gives."""

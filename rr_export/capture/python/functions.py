@@ -12,6 +12,7 @@ from torch import nn
 
 from rr_export.capture.python.bounds import MOST_TURNS, refuse_unbounded
 from rr_export.capture.python.calls import NativeCalls
+from rr_export.capture.python.cursors import Cursor
 from rr_export.capture.python.frames import NEXT, Frame, Stack
 from rr_export.capture.python.heap import FLOW, RESULT, Scope
 from rr_export.capture.python.intercepting import builtin_of
@@ -112,7 +113,7 @@ class Functions:
             self._flow.function(source.node.body)
             if source.yields:
                 sifted = any(there is not True for there, _ in frame.yielded)
-                return Sifted(frame.yielded) if sifted else iter([value for _, value in frame.yielded])
+                return Sifted(frame.yielded) if sifted else Cursor([value for _, value in frame.yielded])
             return self._memory.read(scope.variables[RESULT])
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from rr_export.capture.python.arithmetic import call_plain
 from rr_export.capture.python.branching import Branching
+from rr_export.capture.python.cursors import Cursor
 from rr_export.capture.python.frames import Frame, Stack
 from rr_export.capture.python.heap import Scope
 from rr_export.capture.python.ledger import Ledger
@@ -52,7 +53,7 @@ class Comprehensions:
         """Returns the expressions that are known here."""
         return {
             ast.ListComp: lambda node: self._comprehended(node, lambda: self._evaluate(node.elt), list),
-            ast.GeneratorExp: lambda node: self._comprehended(node, lambda: self._evaluate(node.elt), iter),
+            ast.GeneratorExp: lambda node: self._comprehended(node, lambda: self._evaluate(node.elt), Cursor),
             ast.SetComp: lambda node: self._comprehended(node, lambda: self._evaluate(node.elt), set),
             ast.DictComp: lambda node: self._comprehended(
                 node, lambda: (self._evaluate(node.key), self._evaluate(node.value)), dict
@@ -90,7 +91,7 @@ class Comprehensions:
             self._generate(node.generators, element, found, True)
         if all(there is True for there, _ in found):
             return make([value for _, value in found])
-        if make is list or make is iter:
+        if make is list or make is Cursor:
             return Sifted(found)
         return call_plain(make, Sifted(found).whole())
 
