@@ -27,7 +27,8 @@ class Cursor:
     __rr_tracked__ = True  # its attributes are looked at where branches may change them
 
     def __init__(self, items: Any) -> None:
-        self.items, self.position = items, 0
+        self.items = items
+        self.position: Any = 0
 
     def __iter__(self) -> Iterator[Any]:
         return self
@@ -75,5 +76,5 @@ def take_next(
         return next(iter((cursor.items[place],) if place < len(cursor.items) else default))
 
     result = lift(element, (position,), {})
-    cursor.position = plain(dd.apply(lambda p: min(p + 1, len(cursor.items)), diagram_here(position)))  # type: ignore[assignment]
+    cursor.position = plain(dd.apply(lambda p: min(p + 1, len(cursor.items)), diagram_here(position)))
     return result
