@@ -139,6 +139,7 @@ class NativeCalls:
             numbers = self._numbers.constant(owner, NUMBER)
             name = function.__name__
             if numbers is not None:
+                numbers.flags.writeable = False  # it is a copy: what is written into it would not be in the tensor
                 return numbers if name == "numpy" else numbers.item() if name == "item" else numbers.tolist()
             if name == "item":
                 return owner.reshape(()).double() if owner.is_floating_point() else owner.reshape(())

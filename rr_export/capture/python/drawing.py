@@ -35,7 +35,9 @@ from rr_export.capture.python.values import (
     at_hand,
     diagram_here,
     diagram_of,
+    is_symbolic,
     plain,
+    varies,
 )
 from rr_export.capture.python.whereabouts import Whereabouts
 
@@ -150,7 +152,8 @@ class Drawing:
                     "arguments of a random function", f"{type(error).__name__}: {error}", "mend them"
                 )
 
-        flat, spec = pytree.tree_flatten((args, kwargs))
+        # what holds nothing that varies is handed on as it is: what is chosen among are the objects themselves
+        flat, spec = pytree.tree_flatten((args, kwargs), is_leaf=lambda v: is_symbolic(v) or not varies(v))
         found = dd.apply(reads, *map(diagram_here, flat))
         kinds = {(a.laws is None or len(a.laws), a.shape) for a in dd.leaves(found)}
         if len(kinds) > 1:

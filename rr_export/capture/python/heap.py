@@ -96,7 +96,8 @@ class Snapshot:
         while todo:
             name, value = todo.pop()
             if isinstance(value, torch.Tensor):
-                self.tensors.setdefault(id(value), (value, value._version, name))
+                if id(value) not in self.tensors:
+                    self._add_tensor(name, value)
                 continue
             kind: Any = type(value)
             look = _look(kind)
@@ -113,6 +114,15 @@ class Snapshot:
                 todo.extend((name, v) for v in held)
             else:
                 todo.extend(look.inside(name, value))
+
+    def _add_tensor(self, name: str, tensor: torch.Tensor) -> None:
+        self.tensors[id(tensor)] = (tensor, tensor._version, name)
+        if type(tensor) is not torch.Tensor:
+            return
+        with torch._C.DisableTorchFunction():
+            numbers = trace_of(tensor)
+        if numbers is not None:
+            self.others[id(tensor)] = (tensor, numbers, name)
 
 
 def snapshot(roots: Iterable[tuple[str, Any]]) -> Snapshot:
@@ -166,7 +176,8 @@ def _look(kind: Any) -> _Look | None:
             return look
     home = kind.__module__.partition(".")[0]
     if hasattr(kind, "__rr_holds__"):
-        return _Look(inside=lambda name, value: ((name, v) for v in value.__rr_holds__()))
+        kept = _attributes if hasattr(kind, "__rr_tracked__") else _Look.places
+        return _Look(kept, lambda name, value: ((name, v) for v in value.__rr_holds__()))
     if issubclass(kind, nn.Module):
         return _Look(_attributes, _inside_module)
     if home in _FOREIGN and not hasattr(kind, "__rr_tracked__"):
@@ -282,6 +293,8 @@ _LOOKS: dict[Any, _Look] = {
     types.BuiltinFunctionType: _Look(
         inside=lambda name, value: () if isinstance(value.__self__, types.ModuleType) else ((name, value.__self__),)
     ),
+    # caches may grow; what they hold must stay
+    functools._lru_cache_wrapper: _Look(inside=lambda name, value: ((name, v) for v in inside(value))),
     property: _Look(inside=lambda name, value: ((name, value.fget), (name, value.fset))),
     (staticmethod, classmethod): _Look(inside=lambda name, value: ((name, value.__func__),)),
     functools.partial: _Look(
@@ -325,7 +338,9 @@ def changed(before: Snapshot, after: Snapshot) -> Iterator[tuple[int, Any]]:
 def changed_others(before: Snapshot) -> Iterator[str]:
     """Yields what to call everything that is not tracked and was changed since."""
     for value, trace, name in before.others.values():
-        if trace_of(value) != trace:
+        with torch._C.DisableTorchFunction():
+            same = trace_of(value) == trace
+        if not same:
             yield f"{name or 'a value'} (a {type(value).__name__})"
 
 
@@ -360,6 +375,6 @@ def restored(root: nn.Module) -> Iterator[None]:
     finally:
         restore(before)
         for buffer, version, content in buffers:
-            if buffer._version != version:
+            if buffer._version != version or not torch.equal(buffer, content):
                 with torch.no_grad():
                     buffer.copy_(content)

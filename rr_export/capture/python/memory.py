@@ -136,17 +136,17 @@ class Memory:
 
     def check_untracked(self, before: Moment, line: Line) -> None:
         """Raises if something was changed in place that cannot be undone and joined."""
-        for what in heap.changed_others(before.reached):
-            raise CaptureError(
-                f"{line}: expected branches that leave the same things behind, got a side effect that would be lost: "
-                f"{what} is changed in one; make a new one in every branch, or keep the value in a local name"
-            )
         for tensor, version, name in before.reached.tensors.values():
             if tensor._version != version:
                 raise CaptureError(
                     f"{line}: expected branches that change nothing in place, got one that changes "
                     f"{name or 'a tensor'}; use the operation that returns a new tensor"
                 )
+        for what in heap.changed_others(before.reached):
+            raise CaptureError(
+                f"{line}: expected branches that leave the same things behind, got a side effect that would be lost: "
+                f"{what} is changed in one; make a new one in every branch, or keep the value in a local name"
+            )
 
     def read(self, value: Any) -> Any:
         """Returns a value that the code reads, which must be one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import hashlib
 import itertools
@@ -11,16 +12,34 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import torch
 
 LARGE = 2**16  # bytes; of more a digest is kept
+SMALL = 2**12  # bytes: of larger tensors only the changes are seen that torch counts
 
 
 def trace_of(value: Any) -> Any:
     """Returns what is another value after the object was changed; of an object that cannot change always the same."""
+    if isinstance(value, torch.Tensor):
+        return numbers_of(value)
     memory = _memory(value)
     if memory is not None:
         return memory
     return tuple(map(id, inside(value))), _progress(value)
+
+
+def numbers_of(tensor: torch.Tensor) -> bytes | None:
+    """Returns the memory of a small tensor, which shows changes that torch does not count; None: it has none here."""
+    if type(tensor) is not torch.Tensor or torch._C._len_torch_dispatch_stack():
+        return None
+    if torch._C._functorch.is_functorch_wrapped_tensor(tensor) or torch._is_functional_tensor(tensor):
+        return None
+    if tensor.layout is not torch.strided or tensor.device.type != "cpu":
+        return None
+    storage = tensor.untyped_storage()
+    if storage.nbytes() > SMALL or not storage.data_ptr():
+        return None
+    return ctypes.string_at(storage.data_ptr(), storage.nbytes())
 
 
 def inside(value: Any) -> list[Any]:

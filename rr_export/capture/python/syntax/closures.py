@@ -25,6 +25,8 @@ class Closure:
         stub: from its arguments to those by name.
     """
 
+    __rr_tracked__ = True  # code can set attributes of it
+
     def __init__(self, run: RunSource, source: Source, frame: Frame, stub: Callable[..., dict[str, Any]]) -> None:
         self.run, self.source, self.frame, self.stub = run, source, frame, stub
         self.__name__ = self.__qualname__ = getattr(source.node, "name", "<lambda>")
@@ -40,7 +42,7 @@ class Closure:
         while frame is not None:
             scopes += [frame.scope, *frame.cells.values()]
             frame = frame.parent  # type: ignore[assignment]
-        return [self.stub, *scopes]
+        return [self.stub, vars(self), *scopes]
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else types.MethodType(self, instance)
