@@ -24,6 +24,7 @@ from rr_export.capture.python.intercepting import (
 from rr_export.capture.python.known_numbers import KnownNumbers
 from rr_export.capture.python.lifting import CALLEE, Lifter, Method
 from rr_export.capture.python.notes import NUMBER
+from rr_export.capture.python.plain_access import look
 from rr_export.capture.python.random_functions import reading, regularises, sample
 from rr_export.capture.python.values import Caller, Sifted, Varying, is_symbolic, varies
 
@@ -134,8 +135,8 @@ class NativeCalls:
 
     def _number_of(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The number in a tensor: itself where it is the same in every run, else a tensor that stands for it."""
-        owner = getattr(function, "__self__", None)
-        if isinstance(owner, torch.Tensor) and getattr(function, "__name__", "") in ("item", "tolist", "numpy"):
+        owner = look(function, "__self__")
+        if isinstance(owner, torch.Tensor) and look(function, "__name__", "") in ("item", "tolist", "numpy"):
             numbers = self._numbers.constant(owner, NUMBER)
             name = function.__name__
             if numbers is not None:

@@ -23,6 +23,7 @@ from torch import nn
 
 from rr_export.capture.python import heap
 from rr_export.capture.python.intercepting import ASKS_FOR_CAPTURE, called_in_place, intercepted
+from rr_export.capture.python.plain_access import attributes_of
 from rr_export.capture.python.random_functions import GENERATORS, GLOBAL_GENERATORS, REGULARISING
 from rr_export.capture.python.source_code import is_library_code, is_library_file
 from rr_export.capture.python.training import routed_in_training
@@ -151,7 +152,7 @@ def _author_modules(count: int) -> list[Any]:
     found = []
     for name, module in list(sys.modules.items()):
         home = name.partition(".")[0]
-        file = getattr(module, "__file__", None)
+        file = (attributes_of(module) or {}).get("__file__")
         known = home in (*sys.stdlib_module_names, "torch", "rr_export", "rr_runtime") and home != "__main__"
         if isinstance(file, str) and not known and not is_library_file(file):
             found.append(module)
@@ -160,10 +161,10 @@ def _author_modules(count: int) -> list[Any]:
 
 def _own_generators(model: nn.Module) -> Iterator[Any]:
     """The generators that the model or the globals of its files hold, other than the global ones."""
-    values = [v for m in model.modules() for v in vars(m).values()]
-    values += [v for module in modules_of(model) for v in vars(module).values()]
+    holders = (*model.modules(), *modules_of(model))
+    values = [v for holder in holders for v in list((attributes_of(holder) or {}).values())]
     for value in values:
-        if isinstance(value, (*GENERATORS, torch.Generator)) and not any(value is g for g in GLOBAL_GENERATORS):
+        if issubclass(type(value), (*GENERATORS, torch.Generator)) and not any(value is g for g in GLOBAL_GENERATORS):
             yield value
 
 

@@ -36,9 +36,9 @@ class Effects:
                 f"one from a {type(function.__self__).__name__} of its own",
                 "use torch.rand, random.random or numpy.random.rand; seeds are given to the exported file",
             )
-        if function in (eval, exec):
+        if any(function is one for one in (eval, exec)):
             self._whereabouts.refuse("code whose source is available", f"{function.__name__}()", "write it out")
-        if self._ledger.depth and function in EFFECTS:
+        if self._ledger.depth and any(function is one for one in EFFECTS):
             self._whereabouts.refuse(
                 "branches that only compute",
                 f"a side effect, {function.__name__}(), that would be lost",

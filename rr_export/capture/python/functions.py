@@ -18,6 +18,7 @@ from rr_export.capture.python.heap import FLOW, RESULT, Scope
 from rr_export.capture.python.intercepting import builtin_of
 from rr_export.capture.python.ledger import Ledger
 from rr_export.capture.python.memory import Memory
+from rr_export.capture.python.plain_access import mark_of
 from rr_export.capture.python.source_code import Source, draws, source_of, wants_interpreter
 from rr_export.capture.python.syntax.closures import Closure
 from rr_export.capture.python.syntax.dispatch import Dispatch
@@ -56,7 +57,7 @@ class Functions:
 
     def call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Returns what a call gives, interpreted where the function's source is at hand."""
-        if hasattr(function, "__rr_forward__"):
+        if mark_of(function, "__rr_forward__") is not None:
             return function(*args, **kwargs)
         if isinstance(function, types.MethodType):
             inner = function.__func__

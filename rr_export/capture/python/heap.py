@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
 from rr_export.capture.python.fields import CellFields, ClassFields, Fields, GlobalFields, SlotFields
+from rr_export.capture.python.plain_access import attributes_of, contents, refill, same_objects
 from rr_export.capture.python.source_code import is_library_file
 from rr_export.capture.python.traces import inside, trace_of
 from rr_export.capture.python.values import Drawn
@@ -106,7 +106,7 @@ class Snapshot:
             self.seen[id(value)] = value
             for place in look.places(name, value):
                 self.places[place.key] = place
-                self.contents[place.key] = place.store.copy()
+                self.contents[place.key] = contents(place.store)
             if look.opaque:
                 held = inside(value)
                 self.others[id(value)] = (value, trace_of(value), name)
@@ -138,7 +138,7 @@ def shallow(value: Any) -> Snapshot:
     kind: Any = type(value)
     look = _look(kind)
     for place in () if look is None else look.places("", value):
-        found.places[place.key], found.contents[place.key] = place, place.store.copy()
+        found.places[place.key], found.contents[place.key] = place, contents(place.store)
     return found
 
 
@@ -206,7 +206,9 @@ def _is_array(kind: type) -> bool:
 
 
 def _attributes(name: str, value: Any) -> Iterator[Place]:
-    yield Place(vars(value), value, name or type(value).__name__)
+    attributes = attributes_of(value)
+    if attributes is not None:
+        yield Place(attributes, value, name or type(value).__name__)
 
 
 def _children(prefix: str, items: Iterable[tuple[Any, Any]], suffix: str = "") -> Named:
@@ -219,8 +221,9 @@ _FLAT = frozenset((bool, int, float, str, type(None), torch.dtype))
 def _inside_container(items: Callable[[Any], Iterable[tuple[Any, Any]]]) -> Callable[[str, Any], Named]:
     def inside_it(name: str, value: Any) -> Named:
         yield from _children(f"{name}[", items(value), "]")
-        if type(value) not in (dict, list, tuple, set, frozenset, deque) and hasattr(value, "__dict__"):
-            yield name, vars(value)  # what a subclass has beside its entries
+        own = None if type(value) in (dict, list, tuple, set, frozenset, deque) else attributes_of(value)
+        if own is not None and own is not value:
+            yield name, own  # what a subclass has beside its entries
 
     return inside_it
 
@@ -252,7 +255,9 @@ def _inside_class(name: str, value: Any) -> Named:
 
 def _inside_python_module(name: str, value: Any) -> Named:
     if is_authors(value):
-        yield from _children(f"{value.__name__}.", ((k, v) for k, v in vars(value).items() if not k.startswith("__")))
+        yield from _children(
+            f"{value.__name__}.", ((k, v) for k, v in (attributes_of(value) or {}).items() if not k.startswith("__"))
+        )
 
 
 def _places_of_definition(name: str, value: Any) -> Iterator[Place]:
@@ -275,10 +280,10 @@ _LOOKS: dict[Any, _Look] = {
         lambda name, value: _children("", value.variables.items()),
     ),
     Drawn: _Look(lambda name, value: (Place(value.cells, None, name),)),
-    dict: _Look(_whole, _inside_container(lambda value: ((repr(k), v) for k, v in value.items()))),
-    (list, deque): _Look(_whole, _inside_container(enumerate)),
-    set: _Look(_whole, _inside_container(enumerate)),
-    (tuple, frozenset): _Look(inside=_inside_container(enumerate)),
+    dict: _Look(_whole, _inside_container(lambda value: ((repr(k), v) for k, v in contents(value).items()))),
+    (list, deque): _Look(_whole, _inside_container(lambda value: enumerate(contents(value)))),
+    set: _Look(_whole, _inside_container(lambda value: enumerate(contents(value)))),
+    (tuple, frozenset): _Look(inside=_inside_container(lambda value: enumerate(contents(value)))),
     GlobalFields: _Look(
         lambda name, value: (Place(value, value, name),), lambda name, value: _children("", value.items())
     ),
@@ -314,7 +319,7 @@ def _is_authors_module(name: str) -> bool:
     if home == "__main__":
         return True
     module = sys.modules.get(name)
-    file = None if module is None else vars(module).get("__file__")
+    file = None if module is None else (attributes_of(module) or {}).get("__file__")
     native = home in (*sys.stdlib_module_names, "torch", "numpy", "rr_export", "rr_runtime")
     return not native and not (isinstance(file, str) and is_library_file(file))
 
@@ -325,8 +330,8 @@ def changed(before: Snapshot, after: Snapshot) -> Iterator[tuple[int, Any]]:
         if number not in after.places:
             continue
         old, new = before.contents[number], after.contents[number]
-        if isinstance(old, set | deque):
-            if old != new:
+        if isinstance(before.places[number].store, set | deque):
+            if not same_objects(old, new):
                 yield number, None
             continue
         first, second = before.entries(number), after.entries(number)
@@ -347,22 +352,7 @@ def changed_others(before: Snapshot) -> Iterator[str]:
 def restore(before: Snapshot) -> None:
     """Every container holds again what it held."""
     for number, place in before.places.items():
-        _refill(place.store, before.contents[number])
-
-
-def _refill(store: Any, content: Any) -> None:
-    if isinstance(store, dict | Fields):
-        if store.keys() != content.keys():
-            for key in [k for k in store if k not in content]:
-                del store[key]
-        for key, value in content.items():
-            if store.get(key, MISSING) is not value:
-                store[key] = value
-    elif isinstance(store, list | np.ndarray):
-        store[:] = content
-    elif store != content:
-        store.clear()
-        store.update(content) if isinstance(store, set) else store.extend(content)
+        refill(place.store, before.contents[number])
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ import math
 import random
 import sys
 import threading
+import types
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import torch
 from torch._export.non_strict_utils import _tensor_min_max
 from torch.overrides import TorchFunctionMode
 
+from rr_export.capture.python.plain_access import attributes_of, look, mark_of
 from rr_export.capture.python.random_functions import _ORIGINALS, TORCH
 
 # functions that change what the global generators draw, or make others, by where they are found
@@ -89,7 +91,7 @@ def stand_ins(modules: Sequence[Any]) -> Iterator[None]:
 
     Where no handler is set they do as the functions themselves do.
     """
-    spaces = [vars(home) for home in (*_RESEEDS, *modules)]
+    spaces = [space for home in (*_RESEEDS, *modules) if (space := attributes_of(home)) is not None]
     there = _there.get()
     new = [space for space in spaces if (id(space), len(space)) not in there]  # names may have come since
     with _replaced(new):
@@ -122,14 +124,14 @@ def _replaced(spaces: Sequence[dict[str, Any]]) -> Iterator[None]:
     mine: list[tuple[int, str]] = []
     with _lock:
         functions = {*_ORIGINALS, COND, *_reseeding()}
+        kinds = {types.FunctionType, *map(type, functions)}  # no other value's own code is run to see what it is
         for space in {id(space): space for space in spaces}.values():
             for name, value in list(space.items()):
-                with contextlib.suppress(TypeError):
-                    if original_of(value) in functions:
-                        mine.append((id(space), name))
-                        place = _places.setdefault(mine[-1], _Replaced(space, name, value))
-                        place.blocks += 1
-                        space[name] = value if place.blocks > 1 else _stand_in(value)
+                if type(value) in kinds and original_of(value) in functions:
+                    mine.append((id(space), name))
+                    place = _places.setdefault(mine[-1], _Replaced(space, name, value))
+                    place.blocks += 1
+                    space[name] = value if place.blocks > 1 else _stand_in(value)
     try:
         yield
     finally:
@@ -159,7 +161,7 @@ def _reseeding() -> set[Any]:
 
 def reseeds(function: Any) -> bool:
     """Returns whether a function changes what the global generators draw, or makes another."""
-    return getattr(function, "__name__", "") in {name for names in _RESEEDS.values() for name in names}
+    return look(function, "__name__", "") in {name for names in _RESEEDS.values() for name in names}
 
 
 def called_in_place(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -184,4 +186,4 @@ def builtin_of(function: Any) -> Any:
 
 def original_of(function: Any) -> Any:
     """Returns the random function that a stand-in stands for; other functions as they are."""
-    return getattr(function, "__rr_original__", function)
+    return mark_of(function, "__rr_original__", function)

@@ -16,6 +16,7 @@ from rr_export.capture.python.decisions import Decision, Line
 from rr_export.capture.python.heap import MISSING, RESULT
 from rr_export.capture.python.memory import Memory, Moment
 from rr_export.capture.python.merging import Build, Merger
+from rr_export.capture.python.plain_access import contents, put, refill, same_objects
 from rr_export.capture.python.values import Poison, Varying, diagram_of, is_plain, plain
 from rr_export.capture.python.varied import Varied
 from rr_export.errors import CaptureError
@@ -89,7 +90,7 @@ class Joiner:
             joined = self._calls.select(parting.call, parting.decided, operands, str(parting.line), given)
             self._varied.add(joined)
         for place, key, build in entries:
-            place.store[key] = build(joined)
+            put(place.store, key, build(joined))
         for gate, build in lifted:
             gate.tensor = build(joined)
         made = result(joined)
@@ -127,8 +128,9 @@ class Joiner:
             values = [
                 (s if number in s.contents else self._before).entries(number).get(key, MISSING) for s in self._states
             ]
-            if isinstance(place.store, list) and len(place.store) <= key:
-                place.store.extend([None] * (key + 1 - len(place.store)))
+            if isinstance(place.store, list):
+                held = contents(place.store)
+                refill(place.store, held + [None] * (key + 1 - len(held)))
             entries.append((place, key, self._entry(place, key, values)))
         return entries
 
@@ -151,7 +153,7 @@ class Joiner:
             for value, kept in zip(added, of_branch[len(before) :], strict=True):
                 items.append(value)
                 there.append(plain(dd.both(here, diagram_of(kept))))
-        place.store[:] = items
+        refill(place.store, items)
         self._memory.ragged[number] = (place.store, there)
 
     def _entry(self, place: heap.Place, key: Any, values: list[Any]) -> Build:
@@ -175,12 +177,10 @@ class Joiner:
         )
 
     def _agree(self, place: heap.Place, number: int) -> None:
-        contents = [s.contents.get(number, self._before.contents[number]) for s in self._states]
-        if any(c != contents[0] for c in contents):
+        after = [s.contents.get(number, self._before.contents[number]) for s in self._states]
+        if not all(same_objects(one, after[0]) for one in after):
             self._lost(f"a {type(place.store).__name__} ({place.name}) that only some branches change")
-        store = place.store
-        store.clear()
-        store.update(contents[0]) if isinstance(store, set) else store.extend(contents[0])
+        refill(place.store, after[0])
 
     def _result(self, values: list[Any]) -> Build:
         """What a function returns where only some branches have returned yet: the others hold zeros, never read."""

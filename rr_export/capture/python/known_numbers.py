@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from rr_export.capture.python.ancestry import Ancestry
 from rr_export.capture.python.notes import LAW, Notes
+from rr_export.capture.python.plain_access import look
 from rr_export.capture.python.varied import SIZE_ONLY, Varied, tensors_in
 from rr_export.capture.python.whereabouts import Whereabouts
 
@@ -88,8 +89,8 @@ class KnownNumbers:
 
     def called(self, function: Any, args: Any, kwargs: Any, result: Any) -> Any:
         """After any other function: also what it makes of the input without torch telling of it varies."""
-        if getattr(function, "__name__", "") in SIZE_ONLY:  # a method, whose tensor is not among its arguments, or not
-            args = args if isinstance(getattr(function, "__self__", None), torch.Tensor) else args[1:]
+        if look(function, "__name__", "") in SIZE_ONLY:  # a method, whose tensor is not among its arguments, or not
+            args = args if isinstance(look(function, "__self__"), torch.Tensor) else args[1:]
         if not self.replaying and self._varies((args, kwargs)):
             self._varied.add(result)
         return result

@@ -19,6 +19,7 @@ from rr_export.capture.python import diagram as dd
 from rr_export.capture.python.arithmetic import call_plain, operate, operate_torch, truth
 from rr_export.capture.python.known_numbers import KnownNumbers
 from rr_export.capture.python.ledger import Ledger
+from rr_export.capture.python.plain_access import look
 from rr_export.capture.python.random_functions import TORCH
 from rr_export.capture.python.splitting import Splitter
 from rr_export.capture.python.values import (
@@ -191,7 +192,7 @@ class Lifter:
 
     def call_varied(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Returns what a call of something that is not interpreted gives where arguments may vary."""
-        owner = getattr(function, "__self__", None)
+        owner = look(function, "__self__")
         if isinstance(owner, Drawn | Varying | UniformDraw) or _stores(function, owner):
             return function(*args, **kwargs)  # a list may hold what varies
         if any(isinstance(a, Drawn | UniformDraw) for a in args) and _is_of_torch(function):
@@ -239,7 +240,7 @@ class _Numbers(tuple[Any, ...]):
 
 
 def _is_of_torch(function: Any) -> bool:
-    return str(getattr(function, "__module__", None) or "torch").partition(".")[0] == "torch" and not isinstance(
+    return str(look(function, "__module__") or "torch").partition(".")[0] == "torch" and not isinstance(
         function, type | nn.Module
     )
 
@@ -252,7 +253,7 @@ def _is_pure_method(owner: Any, name: str) -> bool:
 
 
 def _stores(function: Any, owner: Any) -> bool:
-    name = getattr(function, "__name__", "")
+    name = look(function, "__name__", "")
     return isinstance(owner, list | dict | set) and name in (
         "append",
         "extend",

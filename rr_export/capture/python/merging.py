@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -19,8 +19,10 @@ from torch.utils import _pytree as pytree
 
 from rr_export.capture.python import diagram as dd
 from rr_export.capture.python.decisions import Line
+from rr_export.capture.python.plain_access import attributes_of, contents, new_like
 from rr_export.capture.python.values import Drawn, Poison, UniformDraw, Varying, plain, plain_kind
 
+_MISSING = object()
 Build = Callable[[Sequence[torch.Tensor]], Any]  # from the results of the marker to the value
 
 
@@ -133,12 +135,19 @@ class Merger:
 
     def _merge_structure(self, values: Sequence[Any], name: str) -> Build:
         first = values[0]
-        if isinstance(first, tuple | list) and all(len(v) == len(first) for v in values):
-            items = [self.merge(column, f"element {i} of {name}") for i, column in enumerate(zip(*values, strict=True))]
-            return self._copying(values, lambda joined: _like(first, [item(joined) for item in items]))
-        if isinstance(first, dict) and all(list(v) == list(first) for v in values):
-            parts = {k: self.merge([v[k] for v in values], f"entry {k!r} of {name}") for k in first}
-            return self._copying(values, lambda joined: _filled(first, {k: part(joined) for k, part in parts.items()}))
+        held = [contents(v) for v in values] if isinstance(first, tuple | list | dict) else []
+        if isinstance(first, tuple | list) and all(len(one) == len(held[0]) for one in held):
+            columns = enumerate(zip(*held, strict=True))
+            items = [self.merge(column, f"element {i} of {name}") for i, column in columns]
+            own = self._merge_attributes(values, {}, name)
+            return self._copying(
+                values, lambda joined: _like(first, [item(joined) for item in items], _built(own, joined))
+            )
+        if isinstance(first, dict) and all(list(one) == list(held[0]) for one in held):
+            entries = {k: [one[k] for one in held] for k in held[0]}
+            parts = {k: self.merge(column, f"entry {k!r} of {name}") for k, column in entries.items()}
+            own = self._merge_attributes(values, {k: (entries[k], parts[k]) for k in entries}, name)
+            return self._copying(values, lambda joined: new_like(first, _built(parts, joined), _built(own, joined)))
         if dataclasses.is_dataclass(first) and not isinstance(first, type):
             fields = {
                 f.name: self.merge([getattr(v, f.name) for v in values], f"{name}.{f.name}")
@@ -168,6 +177,22 @@ class Merger:
 
         return copied
 
+    def _merge_attributes(
+        self, values: Sequence[Any], known: Mapping[Any, tuple[Sequence[Any], Build]], name: str
+    ) -> dict[str, Build]:
+        """The attributes of containers; those that are entries too are not merged twice."""
+        owns = [{} if (own := attributes_of(v)) is None or own is v else own for v in values]
+        found: dict[str, Build] = {}
+        for key in {k: None for own in owns for k in own}:
+            column = [own.get(key, _MISSING) for own in owns]
+            if key in known and all(a is b for a, b in zip(column, known[key][0], strict=True)):
+                found[key] = known[key][1]
+            elif any(v is _MISSING for v in column):
+                found[key] = self._poison(f"{name}.{key}", "one value", "one that only some set", "set it in all")
+            else:
+                found[key] = self.merge(column, f"{name}.{key}")
+        return found
+
     def merge_gate(self, gate: torch.Tensor, branch: int, count: int) -> Build:
         """Returns how to make the one value of a condition that one branch alone asks; elsewhere it is false."""
         operands = []
@@ -189,24 +214,21 @@ def _is_optional(value: Any) -> bool:
     return len(tensors) <= 1 and all(leaf is None or isinstance(leaf, torch.Tensor) for leaf in leaves)
 
 
-def _like(first: Any, items: list[Any]) -> Any:
-    if hasattr(first, "_fields"):
-        return type(first)(*items)
-    return type(first)(items)
+def _like(first: Any, items: list[Any], attributes: dict[str, Any]) -> Any:
+    if isinstance(first, list):
+        return new_like(first, items, attributes)
+    return type(first)(*items) if hasattr(type(first), "_fields") else type(first)(items)
 
 
-def _filled(first: dict[Any, Any], items: dict[Any, Any]) -> Any:
-    made = copy.copy(first)
-    for key, value in items.items():
-        made[key] = value
-    return made
+def _built(parts: Mapping[Any, Build], joined: Sequence[torch.Tensor]) -> dict[Any, Any]:
+    return {key: part(joined) for key, part in parts.items()}
 
 
 def _shown(value: Any) -> str:
     if isinstance(value, torch.Tensor):
         return f"a tensor {str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
     if isinstance(value, tuple | list | dict):
-        return f"a {type(value).__name__} of {len(value)}"
+        return f"a {type(value).__name__} of {len(contents(value))}"
     if isinstance(value, bool | int | float | str) or value is None:
         return f"{type(value).__name__} {value!r}"
     return f"a {type(value).__name__}"

@@ -22,6 +22,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch.distributions import Bernoulli, Categorical, Distribution
 
+from rr_export.capture.python.plain_access import look
+
 MOST_NUMBERS = 256  # one call may draw so many numbers that choose; more is noise
 MOST_OUTCOMES = 128  # so many orders may there be in which several are chosen without replacement
 
@@ -423,6 +425,7 @@ NUMPY |= {
 
 _HOMES: tuple[tuple[Any, dict[str, Callable[..., Asked]]], ...] = ((random, PYTHON), (np.random, NUMPY))
 _ORIGINALS = {getattr(home, name): (table, name) for home, table in _HOMES for name in table}
+_CALLABLES = frozenset(map(type, (*TORCH, *_ORIGINALS)))  # all of which can be hashed
 GENERATORS: tuple[Any, ...] = (random.Random, np.random.Generator, np.random.RandomState)
 GLOBAL_GENERATORS = (random._inst, np.random.mtrand._rand, torch.default_generator)
 
@@ -448,17 +451,16 @@ def reading(function: Any) -> Callable[..., Asked | None] | None:
     """
     if function == sample:
         return sample
-    owner = getattr(function, "__self__", None)
-    if isinstance(owner, Distribution) and function.__name__ in ("sample", "rsample"):
+    owner = look(function, "__self__")
+    if isinstance(owner, Distribution) and look(function, "__name__") in ("sample", "rsample"):
         return _of(owner)
-    try:
-        if function in TORCH:
-            return _wrapped(TORCH[function])
-        if function in _ORIGINALS:
-            table, name = _ORIGINALS[function]
-            return _without_numbers(table[name])
-    except TypeError:  # not hashable
+    if type(function) not in _CALLABLES:
         return None
+    if function in TORCH:
+        return _wrapped(TORCH[function])
+    if function in _ORIGINALS:
+        table, name = _ORIGINALS[function]
+        return _without_numbers(table[name])
     return None
 
 
@@ -469,5 +471,5 @@ def regularises(function: Any) -> bool:
 
 def own_generator(function: Any) -> bool:
     """Returns whether a function is a method of a generator other than the global ones."""
-    owner = getattr(function, "__self__", None)
+    owner = look(function, "__self__")
     return isinstance(owner, GENERATORS) and not inspect.isclass(owner) and function not in _ORIGINALS

@@ -23,6 +23,7 @@ from rr_export.capture.python.frames import line_noted
 from rr_export.capture.python.intercepting import intercepted
 from rr_export.capture.python.interpreter import Interpreter
 from rr_export.capture.python.notes import CONDITION, Notes, Question
+from rr_export.capture.python.plain_access import mark_of
 from rr_export.capture.python.source_code import wants_interpreter
 from rr_export.capture.python.training import EVALUATING, TrainingNoiseError, TrainingRoutes, routed_in_training
 from rr_export.capture.python.training_trials import TrainingTrials
@@ -95,7 +96,7 @@ def _inside_wrappers(tracing: Interpreter, function: types.FunctionType) -> list
         with contextlib.suppress(ValueError):
             inner = cell.cell_contents
             wraps = isinstance(inner, types.FunctionType) and vars(function).get("__wrapped__") is inner
-            if not wraps or hasattr(inner, "__rr_forward__"):
+            if not wraps or mark_of(inner, "__rr_forward__") is not None:
                 continue
             if not wants_interpreter(inner):
                 return _inside_wrappers(tracing, inner)
