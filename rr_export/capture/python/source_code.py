@@ -35,6 +35,7 @@ _DRAWS = {
     ),
     *("choices", "randrange", "binomial", "sample"),
 }
+_INSTALLED = frozenset({"site-packages", "dist-packages"})  # also of users, of the system, of other environments
 _SITE_PACKAGES = tuple(str(Path(sysconfig.get_paths()[k]).resolve()) for k in ("purelib", "platlib"))
 
 
@@ -181,7 +182,8 @@ def is_library_code(code: types.CodeType) -> bool:
 @functools.cache
 def is_library_file(path: str) -> bool:
     """Returns whether a file belongs to an installed package."""
-    return str(Path(path).resolve()).startswith(_SITE_PACKAGES)
+    place = Path(path).resolve()
+    return str(place).startswith(_SITE_PACKAGES) or not _INSTALLED.isdisjoint(place.parts)
 
 
 def wants_interpreter(function: types.FunctionType) -> bool:
