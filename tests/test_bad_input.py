@@ -153,7 +153,7 @@ def test_axis_that_the_model_makes_static() -> None:
             return super().forward(x.reshape(3, WIDTH))
 
     model = Fixed(rr.LayerChoice(Mlp(), 0.5)).eval()
-    with pytest.raises(CaptureError, match=r"(?s)torch.export accepts|axis 0 \('batch'\)"):
+    with pytest.raises(CaptureError, match=r"the axis .batch. to stay dynamic, got code that fixes it to 3"):
         export(model, dynamic_shapes={"x": {0: "batch"}})
 
 
@@ -171,7 +171,7 @@ def test_axis_that_a_branch_bounds_is_bounded_in_the_runtime(tmp_path: Path) -> 
 
 def test_axis_that_must_be_even() -> None:
     model = pair(nn.Identity(), Lambda(lambda x: x * 2 if x.shape[0] % 2 else x * 100))
-    with pytest.raises(CaptureError, match=r"torch.export accepts"):
+    with pytest.raises(CaptureError, match=r"to stay dynamic, got code that"):
         export(model, dynamic_shapes={"x": {0: "batch"}})
 
 
@@ -200,7 +200,7 @@ def test_in_place_change_after_a_site_that_hands_on_a_view(hands_on: Any) -> Non
 
 
 def test_operator_that_onnx_does_not_have() -> None:
-    with pytest.raises(CaptureError, match=r"torch.onnx.export can translate"):
+    with pytest.raises(CaptureError, match=r"operators that have a form in ONNX"):
         export(pair(nn.Identity(), Lambda(lambda x: torch.linalg.qr(x.T @ x)[0][:3])))
 
 

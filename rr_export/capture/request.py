@@ -18,6 +18,7 @@ from torch.utils import _pytree as pytree
 
 from rr_export.capture.dynamic_axes import Bounds, Dims, bounds_of, named_axes
 from rr_export.capture.inference_mode import outside_inference_mode
+from rr_export.capture.uncompiled import uncompiled
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +72,8 @@ class Request:
 
     def call(self) -> Any:
         """Returns what the model returns."""
-        return self.model(*self.args, **self.kwargs)
+        with uncompiled():
+            return self.model(*self.args, **self.kwargs)
 
     def outputs(self) -> dict[str, NDArray[Any]]:
         """Returns the tensors that the model returns, as arrays under their output names."""

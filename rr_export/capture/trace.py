@@ -33,9 +33,11 @@ from rr_export.capture.python.survey import replaying, survey
 from rr_export.capture.recast.recurrent_nodes import expand_recurrent
 from rr_export.capture.recast.substitutes import substituted
 from rr_export.capture.recorder import DenseRecorder
+from rr_export.capture.refusals import in_our_words, without_printed_graphs
 from rr_export.capture.request import Request
 from rr_export.capture.scopes import read_scopes, tag_scopes
 from rr_export.capture.translations import TRANSLATIONS
+from rr_export.capture.uncompiled import refuse_scripted, uncompiled
 from rr_export.capture.versions import warn_of_untested_torch
 from rr_export.eager.choice import Choice
 from rr_export.eager.code_sites import Code, code_of, remember_code
@@ -48,6 +50,8 @@ logger = logging.getLogger(__name__)
 
 # torch 2.13 warns at every export that torchvision, which nobody asked for, is not installed
 _CHATTY = "torch.onnx._internal.exporter._registration"
+# and tells what it could not capture, which the error says
+_CHATTY_TOO = "torch.fx.experimental.symbolic_shapes"
 
 OPSETS = range(18, 22)
 _one_at_a_time = threading.RLock()  # torch.export keeps what it traces in globals of the process
@@ -104,7 +108,7 @@ def trace_plan(request: Request, *, training: Collection[str] | None = ()) -> Pl
     if code is not None:
         return code.plan
     recorder = DenseRecorder(request, markers=False)
-    with recording_with(recorder), torch.no_grad():
+    with in_our_words(), recording_with(recorder), torch.no_grad():
         request.call()
     return recorder.plan()
 
@@ -175,6 +179,7 @@ def _name_routes(model: ir.Model, program: Program) -> None:
 
 def _check(request: Request, opset: int) -> None:
     model = request.model
+    refuse_scripted(model)
     if not isinstance(opset, int) or opset not in OPSETS:
         raise ValueError(
             f"export: expected an opset from {OPSETS[0]} to {OPSETS[-1]}, got {opset!r}; ONNX Runtime has no CPU "
@@ -233,23 +238,19 @@ def _export_program(recorder: DenseRecorder, tracing: Interpreter | None) -> tor
     watch = request.model.register_forward_pre_hook(recorder.watch_inputs, with_kwargs=True, prepend=True)
     code = contextlib.nullcontext() if tracing is None else replaying(tracing)
     try:
-        with substituted(), recording_with(recorder), torch.fx.traceback.preserve_node_meta(), code:
+        with (
+            in_our_words(recorder.fixed_axes),
+            without_printed_graphs(),
+            only_errors(_CHATTY_TOO),
+            uncompiled(),
+            substituted(),
+            recording_with(recorder),
+            torch.fx.traceback.preserve_node_meta(),
+            code,
+        ):
             program = torch.export.export(
                 request.model, request.args, request.kwargs, dynamic_shapes=request.shapes, strict=False
             )
-    except CaptureError:
-        raise
-    except Exception as error:
-        own = _own_error(error)
-        if own is not None:
-            raise own from error
-        fixed = "".join(
-            f"{where} fixes axis {axis} of {name!r}; " for (name, axis), where in recorder.fixed_axes.items()
-        )
-        raise CaptureError(
-            f"capture: expected a model that torch.export accepts, got {fixed}{type(error).__name__}: {error}; make "
-            "it export densely first: torch.export.export(model, args, strict=False) without its sites"
-        ) from error
     finally:
         watch.remove()
     recorder.check_aliases()
@@ -257,7 +258,7 @@ def _export_program(recorder: DenseRecorder, tracing: Interpreter | None) -> tor
 
 
 def _to_onnx(program: torch.export.ExportedProgram, opset: int) -> torch.onnx.ONNXProgram:
-    try:
+    with in_our_words(program=program):
         graph = torch.onnx.export(
             program,
             dynamo=True,
@@ -266,17 +267,5 @@ def _to_onnx(program: torch.export.ExportedProgram, opset: int) -> torch.onnx.ON
             verbose=False,
             custom_translation_table=TRANSLATIONS,
         )
-    except Exception as error:
-        raise CaptureError(
-            f"capture: expected a model that torch.onnx.export can translate, got {type(error).__name__}: {error}; "
-            "replace the operator it names"
-        ) from error
     assert graph is not None
     return graph
-
-
-def _own_error(error: BaseException | None) -> CaptureError | None:
-    """The CaptureError among the causes of ``error``."""
-    while error is not None and not isinstance(error, CaptureError):
-        error = error.__cause__ or error.__context__
-    return error

@@ -52,7 +52,12 @@ def line_of_error(error: BaseException) -> str:
 
 def line_of_node(node: ir.Node) -> str:
     """Returns the user's line that a node of the flat graph was captured at; "" where it is not known."""
-    found = re.findall(r'File "([^"]+)", line (\d+)', node.metadata_props.get(_TRACE, ""))
+    return line_of_trace(node.metadata_props.get(_TRACE, ""))
+
+
+def line_of_trace(text: str) -> str:
+    """Returns the user's line in the text of a traceback; "" where there is none."""
+    found = re.findall(r'File "([^"]+)", line (\d+)', text)
     return _best(Line(file, int(number)) for file, number in reversed(found))
 
 

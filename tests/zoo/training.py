@@ -253,7 +253,7 @@ CASES: list[Case] = [
         "training/autoformer_encoder",
         hugging(AUTOFORMER, "AutoformerConfig", SERIES | {"moving_average": 3}, (states(2, 6, 3),), True),
         0,
-        refuses=r"modeling_autoformer\.py:\d+.*every branch to compute, got RuntimeError",
+        refuses=r"modeling_autoformer\.py:\d+.*every branch to compute, got a RuntimeError",
         options=KEEP,
     ),
     # A layer that changes the length cannot be skipped: it runs, and gives another shape than the skip.

@@ -57,6 +57,7 @@ class Functions:
 
     def call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Returns what a call gives, interpreted where the function's source is at hand."""
+        function = mark_of(function, "_torchdynamo_orig_callable") or function  # what torch.compile was given
         if mark_of(function, "__rr_forward__") is not None:
             return function(*args, **kwargs)
         if isinstance(function, types.MethodType):

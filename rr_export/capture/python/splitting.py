@@ -14,6 +14,7 @@ from rr_export.capture.python.memory import Memory, Moment
 from rr_export.capture.python.varied import Varied
 from rr_export.capture.python.whereabouts import Whereabouts
 from rr_export.capture.recorder import DenseRecorder
+from rr_export.capture.refusals import described
 from rr_export.errors import CaptureError
 
 
@@ -104,6 +105,6 @@ def _computed(arm: Callable[[int], Any], k: int, line: Line, name: str) -> Any:
         raise
     except Exception as error:
         raise CaptureError(
-            f"{line}: expected every branch to compute, got {type(error).__name__}: {error} where "
+            f"{line}: expected every branch to compute, got {described(error)} where "
             f"branch {name!r} is taken; a branch cannot raise in a graph: remove it"
         ) from error

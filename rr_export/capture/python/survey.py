@@ -19,7 +19,6 @@ import torch
 from rr_export.capture.python import heap
 from rr_export.capture.python.detect import decides, modules_of
 from rr_export.capture.python.drawing import ComparedAgainError
-from rr_export.capture.python.frames import line_noted
 from rr_export.capture.python.intercepting import intercepted
 from rr_export.capture.python.interpreter import Interpreter
 from rr_export.capture.python.notes import CONDITION, Notes, Question
@@ -29,7 +28,9 @@ from rr_export.capture.python.training import EVALUATING, TrainingNoiseError, Tr
 from rr_export.capture.python.training_trials import TrainingTrials
 from rr_export.capture.python.values import active_interpreter
 from rr_export.capture.recorder import DenseRecorder
+from rr_export.capture.refusals import described
 from rr_export.capture.request import Request
+from rr_export.capture.user_lines import line_of_error
 from rr_export.eager.choice import Choice
 from rr_export.eager.tracers import calling_with, recording_with
 from rr_export.errors import CaptureError
@@ -190,6 +191,6 @@ def run(request: Request) -> Any:
         raise CaptureError(f"model: expected loops with a bound, got code that nests too deeply: {error}") from error
     except Exception as error:
         raise CaptureError(
-            f"{line_noted(error) or 'model'}: expected code that runs where every decision goes all its ways, "
-            f"got {type(error).__name__}: {error}; write that part otherwise"
+            f"{line_of_error(error) or 'model'}: expected code that runs where every decision goes all its ways, got "
+            f"{described(error)}; write that part otherwise"
         ) from error

@@ -10,6 +10,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from rr_export.capture.recast.attention import attend, is_attention
+from rr_export.capture.recast.module_moves import modules_stay
 from rr_export.capture.recast.packing import Packing, unchecked
 from rr_export.capture.recast.recurrent import RECURRENT, Zeros, recurrent
 
@@ -18,9 +19,12 @@ _ZEROS = (torch.zeros, torch.zeros_like, torch.Tensor.new_zeros)
 
 @contextmanager
 def substituted() -> Iterator[None]:
-    """Inside, LSTM, GRU and RNN are single nodes, packed sequences are padded ones, attention has four axes."""
+    """Inside, LSTM, GRU and RNN are single nodes, packed sequences are padded ones, attention has four axes.
+
+    Modules that are converted to what they are stay as they are.
+    """
     packing = Packing()
-    with unchecked(packing), _Substitutes(packing):
+    with modules_stay(), unchecked(packing), _Substitutes(packing):
         yield
 
 

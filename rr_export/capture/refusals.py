@@ -1,0 +1,137 @@
+"""Any exception of capture, said in our words: where, what was expected, what to do. The original stays chained.
+
+Texts of torch stay out: they name its internals, lines of ours, and colours. What the model's own code raises is
+quoted.
+"""
+
+from __future__ import annotations
+
+import dis
+import importlib
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import TracebackType
+
+import torch
+
+from rr_export.capture.user_lines import line_of_error, line_of_trace
+from rr_export.errors import CaptureError, RRExportError
+
+_CONDITION = "code whose sizes, indices and conditions on tensors can be captured"
+_LOOP = (
+    "write an index as a loop, `for i, layer in enumerate(layers): if k == i: x = layer(x)`, or index one tensor that "
+    "holds all of them; write a size as one that x.shape gives"
+)
+# errors that torch does not raise with texts of its own
+_PYTHONS = (AttributeError, KeyError, IndexError, NameError, ImportError, ZeroDivisionError, RecursionError)
+_KERNELS = {
+    "grouped_mm": 'load the model with experts_implementation="batched_mm"',
+    "flash_attn": 'load the model with attn_implementation="sdpa"',
+    "flex_attention": 'load the model with attn_implementation="sdpa"',
+}
+
+
+@contextmanager
+def in_our_words(
+    fixed: Mapping[tuple[str, int], str] | None = None, program: torch.export.ExportedProgram | None = None
+) -> Iterator[None]:
+    """Inside, what is raised is one of our errors, or becomes a CaptureError.
+
+    Args:
+        fixed: where axes that are to stay dynamic were fixed, by input and axis; filled in while the block runs.
+        program: what is translated to ONNX in the block.
+    """
+    try:
+        yield
+    except RRExportError:
+        raise
+    except Exception as error:
+        own = next((cause for cause in _chain(error) if isinstance(cause, RRExportError)), None)
+        raise (own or _said(error, fixed or {}, program)) from error
+
+
+def _said(
+    error: BaseException, fixed: Mapping[tuple[str, int], str], program: torch.export.ExportedProgram | None
+) -> CaptureError:
+    where = line_of_error(error) or "capture"
+    causes = list(_chain(error))
+    texts = " ".join(str(cause) for cause in causes)
+    names = {type(cause).__name__ for cause in causes}
+    if "DynamicCache" in texts or "Cache'> in output" in texts:
+        return _error(where, "tensors as outputs", "a cache", "pass use_cache=False")
+    if "No ONNX function found" in texts or "ConversionError" in names:
+        return _untranslated(texts, program)
+    if names & {"GuardOnDataDependentSymNode", "DataDependentOutputException", "DynamicOutputShapeException"}:
+        return _error(where, _CONDITION, "a number of the input that is used as one", _LOOP)
+    if "onstraints violated" in texts or "specialized" in texts:
+        return _fixed_axis(where, texts, fixed)
+    if "not a known type" in texts or "unsupported output type" in texts.lower():
+        return _error(where, "tensors as inputs and outputs", "objects of another type", "return and take tensors")
+    return _error(
+        where, "code that torch.export can follow", described(error), "write that part with functions of torch"
+    )
+
+
+def described(error: BaseException) -> str:
+    """Returns type and text of an error that the model's code raised; of one of torch, the type alone."""
+    name = f"{'an' if type(error).__name__[:1] in 'AEIOU' else 'a'} {type(error).__name__}"
+    if not isinstance(error, _PYTHONS) and not _raised_by_user(error):
+        return f"{name} from torch"
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip().partition("\n")[0]
+    return f"{name}: {text[:200]}" if text else name
+
+
+def _error(where: str, expected: str, got: str, do: str) -> CaptureError:
+    return CaptureError(f"{where}: expected {expected}, got {got}; {do}")
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:
+        seen.append(error)
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _untranslated(texts: str, program: torch.export.ExportedProgram | None) -> CaptureError:
+    """An operator that has no form in ONNX."""
+    found = re.search(r"target=torch\.ops\.([\w.]+)|op='([\w.:]+)'", texts)
+    operator = next((name for name in found.groups() if name), "") if found else ""
+    nodes = [n for n in program.graph.nodes if operator and str(n.target).startswith(operator)] if program else []
+    where = next(filter(None, (line_of_trace(n.meta.get("stack_trace") or "") for n in nodes)), "capture")
+    way = next((do for kernel, do in _KERNELS.items() if kernel in operator), "write it with other operators of torch")
+    got = f"{operator.removesuffix('.default')}, which has none" if operator else "one that has none"
+    return _error(where, "operators that have a form in ONNX", got, way)
+
+
+def _fixed_axis(where: str, texts: str, fixed: Mapping[tuple[str, int], str]) -> CaptureError:
+    """An axis that is to stay dynamic, and does not."""
+    found = re.search(r"marked (\w+) as dynamic but your code specialized it to be a constant \((\d+)\)", texts)
+    axis = f"the axis {found[1]!r}" if found else "the dynamic axes"
+    got = f"code that fixes it to {found[2]}" if found else "code that ties them to a number, or to one another"
+    places = "; ".join(f"{place} fixes axis {number} of {name!r}" for (name, number), place in fixed.items())
+    do = "compute with x.shape instead of numbers, or leave the axis out of dynamic_shapes"
+    return _error(where, f"{axis} to stay dynamic", f"{got}{f' ({places})' if places else ''}", do)
+
+
+def _raised_by_user(error: BaseException) -> bool:
+    """Whether the innermost frame raises the error itself, and is none of torch."""
+    trace: TracebackType | None = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None or str(trace.tb_frame.f_globals.get("__name__", "")).partition(".")[0] == "torch":
+        return False
+    code = trace.tb_frame.f_code.co_code
+    return code[trace.tb_lasti] == dis.opmap["RAISE_VARARGS"]
+
+
+@contextmanager
+def without_printed_graphs() -> Iterator[None]:
+    """Inside, torch.export does not print the graph that it had when it failed."""
+    space = vars(importlib.import_module("torch.export._trace"))
+    space["print"] = lambda *values, **options: None
+    try:
+        yield
+    finally:
+        del space["print"]

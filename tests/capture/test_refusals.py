@@ -1,0 +1,190 @@
+"""Whatever torch raises while a model is captured, the user reads our words, with the line; the original is chained."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import rr_export as rr
+from rr_export.capture.refusals import in_our_words
+from rr_export.errors import CaptureError
+
+pytestmark = pytest.mark.filterwarnings("ignore:export. expected a model with sites", "ignore::DeprecationWarning")
+
+
+class Expert(nn.Module):
+    """A gate, experts, and a forward that is told."""
+
+    def __init__(self, forward: Callable[[Any, Tensor], Any]) -> None:
+        super().__init__()
+        self.gate, self.experts = nn.Linear(4, 3), nn.ModuleList(nn.Linear(4, 4) for _ in range(3))
+        self.told = forward
+
+    def forward(self, x: Tensor) -> Any:
+        return self.told(self, x)
+
+
+def best(model: Expert, x: Tensor) -> Tensor:
+    k: Tensor = model.gate(x).mean(0).argmax()
+    return k
+
+
+def by_int(model: Expert, x: Tensor) -> Any:
+    return model.experts[int(best(model, x))](x)
+
+
+def by_item(model: Expert, x: Tensor) -> Any:
+    return model.experts[best(model, x).item()](x)  # type: ignore[index]
+
+
+def by_tensor(model: Expert, x: Tensor) -> Any:
+    return model.experts[best(model, x)](x)  # type: ignore[index]
+
+
+def without_onnx(model: Expert, x: Tensor) -> Any:
+    return torch.special.airy_ai(x)
+
+
+def to_numpy(model: Expert, x: Tensor) -> Any:
+    return x.numpy()
+
+
+def wrong_sizes(model: Expert, x: Tensor) -> Any:
+    return x @ torch.ones(5, 5)
+
+
+def wrong_sizes_in_a_branch(model: Expert, x: Tensor) -> Any:
+    return x @ torch.ones(5, 5) if random.random() < 0.5 else x
+
+
+def own_error(model: Expert, x: Tensor) -> Any:
+    raise ValueError("\x1b[96mfour axes\x1b[0m are one too many")
+
+
+def returns_an_object(model: Expert, x: Tensor) -> Any:
+    return {"x": x, "object": object()}
+
+
+def ties_axes(model: Expert, x: Tensor) -> Any:
+    return x.reshape(4, 2)
+
+
+REFUSED: list[tuple[Callable[..., Any], str]] = [
+    (by_int, "depends on the input; "),
+    (by_item, "depends on the input; .*for i, layer in enumerate"),
+    (by_tensor, "got a number of the input.*; write .*for i, layer in enumerate"),
+    (without_onnx, "expected operators that have a form in ONNX, got aten.special_airy_ai, which has none; write it"),
+    (to_numpy, "got a RuntimeError from torch; write that part with functions of torch"),
+    (wrong_sizes, "got a RuntimeError from torch; "),
+    (wrong_sizes_in_a_branch, "got a RuntimeError from torch where branch .* is taken; "),
+    (own_error, "got a ValueError: four axes are one too many; "),
+    (returns_an_object, "expected tensors as (inputs and )?outputs.*got .*object"),
+]
+RAW = re.compile("\x1b|Guard|UserError|u0|Sym|torch/|rr_export/|TORCH_LOGS|github|mat1|Caused by|site-packages")
+
+
+@pytest.mark.parametrize(("forward", "message"), REFUSED, ids=lambda value: getattr(value, "__name__", ""))
+def test_refused_in_our_words(forward: Callable[..., Any], message: str, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(CaptureError, match=message) as caught:
+        rr.export(Expert(forward).eval(), (torch.randn(2, 4),))
+    text = str(caught.value)
+    assert not RAW.search(text), text
+    own = (
+        "" if forward is without_onnx else f"{forward.__code__.co_firstlineno + 1}: "
+    )  # torch keeps the line of forward
+    if forward is not returns_an_object:
+        assert text.startswith(f"test_refusals.py:{own}"), text
+    assert not RAW.search("".join(capfd.readouterr()))
+
+
+def test_an_axis_that_is_fixed() -> None:
+    with pytest.raises(
+        CaptureError, match="expected the axis 'batch' to stay dynamic, got code that fixes it to 2"
+    ) as e:
+        rr.export(Expert(ties_axes).eval(), (torch.randn(2, 4),), dynamic_shapes={"x": {0: "batch"}})
+    assert not RAW.search(str(e.value))
+    assert e.value.__cause__ is not None
+
+
+def test_the_original_stays_chained_and_our_own_errors_stay_as_they_are() -> None:
+    with pytest.raises(CaptureError) as caught, in_our_words():
+        torch.ones(2) @ torch.ones(3)
+    assert isinstance(caught.value.__cause__, RuntimeError)
+    with pytest.raises(CaptureError, match=r"^as it is$"), in_our_words():
+        try:
+            raise CaptureError("as it is")
+        except CaptureError as error:
+            raise RuntimeError("around it") from error
+
+
+def same_type(model: Expert, x: Tensor) -> Any:
+    model.gate = model.gate.to(x.dtype)
+    return model.gate(x)
+
+
+def other_type_back(model: Expert, x: Tensor) -> Any:
+    first = model.gate.half().weight.float().sum()
+    return model.gate.float()(x) + first
+
+
+def test_bug_a_module_that_is_converted_to_what_it_is() -> None:
+    model, x = Expert(same_type).eval(), torch.randn(2, 4)
+    rr.verify(rr.export(model, (x,)), model, (x,))
+
+
+def test_a_module_that_is_converted_is_refused() -> None:
+    with pytest.raises(CaptureError, match=r"test_refusals.py:\d+: expected modules that stay as they are .*float16"):
+        rr.export(Expert(other_type_back).eval(), (torch.randn(2, 4),))
+
+
+class Routed(nn.Module):
+    """A drawn block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.f, self.g = nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def block(self, x: Tensor) -> Tensor:
+        return torch.tanh(self.f(x))
+
+    def forward(self, x: Tensor) -> Any:
+        if random.random() < 0.5:
+            x = self.block(x)
+        return self.g(x)
+
+
+def test_compiled_parts_run_as_they_were_written() -> None:
+    model, x = Routed().eval(), torch.randn(2, 4)
+    model.f = torch.compile(model.f)  # type: ignore[assignment]
+    model.block = torch.compile(model.block)  # type: ignore[method-assign]
+    model.g.compile()
+    model.compile()
+    bundle = rr.export(model, (x,))
+    assert [len(site.branches) for site in bundle.plan.sites] == [2]
+
+
+def test_scripted_parts_are_refused() -> None:
+    model = Routed().eval()
+    model.f = torch.jit.script(model.f)
+    with pytest.raises(CaptureError, match=r"^f: expected modules of Python, got one that .* give the"):
+        rr.export(model, (torch.randn(2, 4),))
+
+
+@pytest.mark.zoo
+def test_caches_and_kernels_of_experts_say_what_to_pass() -> None:
+    from transformers import LlamaConfig, LlamaForCausalLM, MixtralConfig, MixtralForCausalLM
+
+    sizes: dict[str, Any] = {"vocab_size": 20, "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
+    sizes |= {"num_attention_heads": 2, "num_key_value_heads": 2}
+    ids = torch.randint(0, 20, (2, 6))
+    with pytest.raises(CaptureError, match="use_cache=False"):
+        rr.export(LlamaForCausalLM(LlamaConfig(**sizes)).eval(), (ids,))
+    experts = MixtralForCausalLM(MixtralConfig(**sizes, num_local_experts=2, use_cache=False)).eval()
+    with pytest.raises(CaptureError, match='experts_implementation="batched_mm"'):
+        rr.export(experts, (ids,))
