@@ -135,7 +135,7 @@ class Joiner:
         return entries
 
     def _join_ragged(self, place: heap.Place, number: int) -> None:
-        """A list to which the branches appended different numbers of plain values."""
+        """A list to which the branches appended different numbers of values; only plain ones can be read after it."""
         before = self._before.contents[number]
         items, (_, there) = list(before), self._memory.ragged.get(number, (None, [True] * len(before)))
         for branch, state in enumerate(self._states):
@@ -143,18 +143,25 @@ class Joiner:
             _, of_branch = self._parting.after[branch].ragged.get(number, (None, [True] * len(after)))
             same = len(after) >= len(before) and all(a is b for a, b in zip(after, before, strict=False))
             added = after[len(before) :]
-            if (
-                not same
-                or number in self._memory.lasting
-                or not all(isinstance(v, Varying) or is_plain(v) for v in added)
-            ):
+            if not same or number in self._memory.lasting:
                 self._lost(f"a list ({place.name}) that is longer after one branch than after another")
+            if not all(isinstance(v, Varying) or is_plain(v) for v in added):
+                items, there = [None], [self._of_values(place)]
+                break
             here = dd.apply(lambda v, b=branch: v == b, self._parting.which)
             for value, kept in zip(added, of_branch[len(before) :], strict=True):
                 items.append(value)
                 there.append(plain(dd.both(here, diagram_of(kept))))
         refill(place.store, items)
         self._memory.ragged[number] = (place.store, there)
+
+    def _of_values(self, place: heap.Place) -> Poison:
+        """Why nobody may read a list that grew in some branches only by what is computed there."""
+        return Poison(
+            f"a list ({place.name}) of the same values on every path",
+            f"one to which only some branches of {self._parting.line} append what they compute",
+            "append in every branch, or add up what it is for as the branches run",
+        )
 
     def _entry(self, place: heap.Place, key: Any, values: list[Any]) -> Build:
         if not any(v is MISSING for v in values):

@@ -154,7 +154,8 @@ class Memory:
             self._whereabouts.refuse(value.expected, value.got, value.do)
         if type(value) is list and id(value) in self.ragged:
             _, there = self.ragged[id(value)]
-            return Sifted(list(zip(there, value, strict=True)), (value, there))
+            unreadable = next((t for t in there if isinstance(t, Poison)), None)
+            return Sifted(list(zip(there, value, strict=True)), (value, there), unreadable)
         return settled(value)
 
     def reads(self, owner: Any, name: str) -> None:

@@ -42,6 +42,8 @@ class Outputs:
         return pytree.tree_unflatten([self._output(value) for value in values], spec)
 
     def _output(self, value: Any) -> Any:
+        if isinstance(value, Sifted) and value.unreadable is not None:
+            value = value.unreadable
         if isinstance(value, Poison):
             raise CaptureError(f"model: expected {value.expected}, got {value.got}; {value.do}")
         value = settled(value)

@@ -278,12 +278,21 @@ class Sifted:
     """A sequence in which an element is there only on some paths.
 
     Attributes:
-        items: every element that may be there, with whether it is: a bool, or what varies.
+        elements: every element that may be there, with whether it is: a bool, or what varies.
         origin: the list that it is a view of, and its ``there`` of every element; or None.
+        unreadable: why the elements are not known; None: they are.
     """
 
-    items: list[tuple[Any, Any]]
+    elements: list[tuple[Any, Any]]
     origin: tuple[list[Any], list[Any]] | None = None
+    unreadable: Poison | None = None
+
+    @property
+    def items(self) -> list[tuple[Any, Any]]:
+        """The elements, which are read."""
+        if self.unreadable is not None:
+            tracer().refuse(self.unreadable.expected, self.unreadable.got, self.unreadable.do)
+        return self.elements
 
     def whole(self) -> Any:
         """Returns it as a list that varies."""
