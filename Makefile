@@ -15,7 +15,7 @@ PAIR_TESTS := tests/test_export.py tests/test_models.py tests/capture tests/eage
 PROVIDERS := openvino qnn webgpu xnnpack ggml aarch64 xnnpack-aarch64
 SETUPS := $(PROVIDERS:%=setup-%) setup-cuda
 
-.PHONY: help install demo test test-slow test-zoo test-lowest test-survival survival test-providers conformance bench bench-cuda
+.PHONY: help install demo test test-slow test-zoo test-lowest test-survival survival test-generated generated test-providers conformance bench bench-cuda
 .PHONY: $(PAIRS:%=test-%) setup $(SETUPS) lint clean
 
 help:
@@ -30,6 +30,8 @@ help:
 	@echo "                (about 6 GB each where torch comes with CUDA; PYTHON=/path/to/python names the interpreter)"
 	@echo "make test-survival  every tool of the survival matrix on every file, as docs/survival.md says"
 	@echo "make survival   make docs/survival.md and docs/survival.json again"
+	@echo "make test-generated  a thousand random models, exported right or refused"
+	@echo "make generated  make docs/generated.md again, from ten thousand random models; goes on where it was stopped"
 	@echo "make test-providers  the conformance suite on every engine that was set up"
 	@echo "make conformance  make docs/conformance.md and docs/conformance.json again, on every engine that was set up"
 	@echo "make bench      the benchmarks"
@@ -87,6 +89,12 @@ test-survival: $(STAMP)
 
 survival: $(STAMP)
 	$(VENV)/bin/python -m survival
+
+test-generated: $(STAMP)
+	$(VENV)/bin/python -m pytest -m generated $(PARALLEL)
+
+generated: $(STAMP)
+	$(VENV)/bin/python -m tests.generated
 
 test-providers: $(STAMP)
 	$(VENV)/bin/python -m pytest -m providers

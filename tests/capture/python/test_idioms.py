@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 import rr_export as rr
 from rr_export.passes.unique_names import shared_names
-from tests.scripted import Law, differences, law_of_code, law_of_file
+from tests.generated.file_law import law_of_file
+from tests.generated.oracle import Law, differences, law_of_code
 
 X = torch.tensor([[0.5, -1.0, 2.0, 0.25], [1.5, 0.5, -0.5, 1.0]])
 

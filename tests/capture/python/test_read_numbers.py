@@ -15,7 +15,8 @@ from torch import Tensor, nn
 import rr_export as rr
 from rr_export.capture.python.read_numbers import ReadFloat, ReadInt, ReadTruth, following, number_read
 from tests.capture.python.test_idioms import Layered
-from tests.scripted import differences, law_of_code, law_of_file
+from tests.generated.file_law import law_of_file
+from tests.generated.oracle import differences, law_of_code
 
 X = torch.tensor([[0.5, -1.0, 2.0, 0.25], [1.5, 0.5, -0.5, 1.0]])
 INPUTS = (X, -X, X * 0.1, X * 0 + 0.3, X * 4 - 1)

@@ -2,14 +2,13 @@
 
 It shares nothing with the interpreter. The code runs as it was written; every random function asks the script which
 outcome comes next, and the script goes through all of them, depth first, with their exact probabilities. A uniform
-number is the middle of one of ``GRID`` equal parts of [0, 1), which is exact where the code compares it with multiples
-of 1 / GRID only.
+number is the middle of one of ``grid`` equal parts of [0, 1), which is exact where the code compares it with multiples
+of 1 / grid only.
 """
 
 from __future__ import annotations
 
 import contextlib
-import itertools
 import math
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -18,21 +17,20 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
-import onnx_ir as ir
-import onnxruntime
 import torch
 from torch import nn
 
-from rr_export.bundle.bundle import Bundle
-
 GRID = 10
-Law = dict[tuple[float, ...], float]  # of outputs, rounded
+RTOL, ATOL = 1e-3, 1e-4  # outputs that are nearer than this are the same
+LOST = 2e-6  # of a probability, by the thresholds of a file, which are float32
+Law = dict[tuple[float, ...], float]  # of the numbers of all outputs
 
 
 class Script:
     """The outcomes of one run; those that it does not have yet are the first ones."""
 
-    def __init__(self) -> None:
+    def __init__(self, grid: int = GRID) -> None:
+        self.grid = grid
         self.taken: list[int] = []
         self.weights: list[list[Fraction]] = []
         self.position = 0
@@ -65,7 +63,7 @@ class Script:
 
 def _stand_ins(script: Script) -> dict[tuple[Any, str], Callable[..., Any]]:
     def uniform() -> float:
-        return (script.choose([1] * GRID) + 0.5) / GRID
+        return (script.choose([1] * script.grid) + 0.5) / script.grid
 
     def one_of(values: Sequence[Any], weights: Sequence[float] | None = None) -> Any:
         return values[script.choose(weights or [1] * len(values))]
@@ -156,46 +154,57 @@ def scripted(script: Script) -> Iterator[None]:
             setattr(home, name, function)
 
 
-def law_of_code(model: nn.Module, args: tuple[Any, ...]) -> Law:
+def law_of(run: Callable[[Script], Any], grid: int = GRID) -> Law:
+    """Returns the law of what a function returns that asks a script for every outcome."""
+    script, law = Script(grid), dict[tuple[float, ...], Fraction]()
+    while True:
+        key = numbers_of(run(script))
+        law[key] = law.get(key, Fraction(0)) + script.probability()
+        if not script.advance():
+            return {k: float(p) for k, p in law.items()}
+
+
+def law_of_code(model: nn.Module, args: tuple[Any, ...], grid: int = GRID) -> Law:
     """Returns the law of what the model's own code returns; a model that was exported opens runs, which draw too."""
-    script, law = Script(), dict[tuple[float, ...], Fraction]()
-    with torch.no_grad(), scripted(script):
-        while True:
-            key = _key([model(*args)])
-            law[key] = law.get(key, Fraction(0)) + script.probability()
-            if not script.advance():
-                return {k: float(p) for k, p in law.items()}
+
+    def run(script: Script) -> Any:
+        with torch.no_grad(), scripted(script):
+            return model(*args)
+
+    return law_of(run, grid)
 
 
-def law_of_file(bundle: Bundle, args: tuple[Any, ...]) -> Law:
-    """Returns the law of what a file with one output returns: every path of its plan is forced in ONNX Runtime."""
-    content = ir.serde.serialize_model(bundle.model).SerializeToString()
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    names = [i.name for i in session.get_inputs() if not i.name.startswith("rr_")]
-    feeds = {n: a.numpy() for n, a in zip(names, args, strict=True)}
-    law: Law = {}
-    if not bundle.plan.sites:
-        return {_key([session.run(None, feeds)[0]]): 1.0}
-    for path in bundle.plan.paths():
-        forced = {"rr_seed": np.array(-1, np.int64), "rr_path": np.array(path, np.int64)}
-        output, taken = session.run(None, feeds | forced)
-        assert taken.tolist() == list(path)
-        key = _key([output])
-        law[key] = law.get(key, 0.0) + bundle.plan.probability(path)
-    return law
-
-
-def _key(outputs: Sequence[Any]) -> tuple[float, ...]:
-    values = itertools.chain.from_iterable(np.asarray(o, dtype=np.float64).reshape(-1) for o in outputs)
-    return tuple(round(float(v), 3) + 0.0 for v in values)
+def numbers_of(outputs: Any) -> tuple[float, ...]:
+    """Returns the numbers of a tensor, or of all of a tuple or list of them."""
+    flat = outputs if isinstance(outputs, tuple | list) else [outputs]
+    values = [np.asarray(o, dtype=np.float64).reshape(-1) for o in flat]
+    return tuple(np.round(np.concatenate(values), 6).tolist())
 
 
 def differences(expected: Law, got: Law) -> list[str]:
     """Returns where two laws differ; outputs that differ by rounding are one."""
-    left, found = dict(got), []
-    for key, probability in expected.items():
-        near = [k for k in left if len(k) == len(key) and np.allclose(k, key, atol=3e-3)]
-        total = sum(left.pop(k) for k in near)
-        if abs(total - probability) > 1e-5:
-            found.append(f"{key[:4]}: expected {probability}, got {total}")
-    return found + [f"{key[:4]}: got {p}, which the code never returns" for key, p in left.items() if p > 1e-6]
+    kinds: list[tuple[float, ...]] = []
+    laws: list[list[float]] = []
+    for side, law in enumerate((expected, got)):
+        for key, probability in law.items():
+            found = _nearest(kinds, key)
+            if found is None:
+                found = len(kinds)
+                kinds.append(key)
+                laws.append([0.0, 0.0])
+            laws[found][side] += probability
+    return [
+        f"{key[:4]}: expected probability {left:.7g}, got {right:.7g}"
+        for key, (left, right) in zip(kinds, laws, strict=True)
+        if abs(left - right) > LOST
+    ]
+
+
+def _nearest(kinds: Sequence[tuple[float, ...]], key: tuple[float, ...]) -> int | None:
+    """Returns the index of the outputs that a key is, None where it is none of them."""
+    alike = [i for i, kind in enumerate(kinds) if len(kind) == len(key)]
+    if not alike:
+        return None
+    far = np.abs(np.array([kinds[i] for i in alike]) - key).max(axis=1)
+    nearest = alike[int(far.argmin())]
+    return nearest if np.allclose(kinds[nearest], key, rtol=RTOL, atol=ATOL, equal_nan=True) else None
