@@ -10,6 +10,8 @@ import itertools
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 
+import onnx_ir as ir
+
 from rr_export.bundle.bundle import Bundle
 from rr_export.errors import CaptureError
 from rr_export.lowering.deciding_slice import Path_
@@ -20,6 +22,8 @@ from rr_export.parity.terms import Terms
 
 logger = logging.getLogger(__name__)
 
+# onnxruntime 1.32 ends the whole process where one of these is given an empty batch: size 0 is not even tried
+_END_THE_PROCESS = frozenset({"LSTM", "GRU"})
 PATHS, MOST_PRODUCT = 3, 3  # paths that are compared at each size; axes of which all small sizes are tried together
 
 
@@ -34,10 +38,15 @@ def bound_axes(bundle: Bundle, eager: Eager) -> None:
     if not sizes:
         return
     given: Bounds = bundle.manifest["axes"]
+    operators = {node.op_type for node in ir.traversal.RecursiveGraphIterator(bundle.model.graph)}
+    floor = 1 if operators & _END_THE_PROCESS else 0
     thresholds = size_thresholds(bundle, eager.inputs)
     with bundle.folder() as folder:
         trial = _Trial(bundle, eager, File(folder, bundle))
-        least = {label: trial.least(label, size, given.get(label, (None, None))[0]) for label, size in sizes.items()}
+        least = {
+            label: trial.least(label, size, max(given.get(label, (None, None))[0] or 0, floor))
+            for label, size in sizes.items()
+        }
         for chosen in _combined(sizes, least):
             if any(size < least[label] for label, size in chosen.items()) or trial.failure(chosen) is None:
                 continue
@@ -60,12 +69,12 @@ class _Trial:
         self._paths = evenly_apart(paths_to_compare(bundle.plan, Terms().max_paths)[0], PATHS)
         self._comparison = Terms(**bundle.manifest["tolerances"]).comparison
 
-    def least(self, label: str, size: int, given: int | None) -> int:
+    def least(self, label: str, size: int, given: int) -> int:
         """Returns the least size of an axis at which the file is the model, of those up to 2 and the bound given."""
-        wrong = [s for s in (0, 1) if s >= (given or 0) and s != size and self.failure({label: s}) is not None]
+        wrong = [s for s in (0, 1) if s >= given and s != size and self.failure({label: s}) is not None]
         if wrong:
             logger.info("%s: sizes %s are not those of the model", label, wrong)
-        return max([given or 0, *(s + 1 for s in wrong)])
+        return max([given, *(s + 1 for s in wrong)])
 
     def check(self, sizes: Mapping[str, int]) -> None:
         """Raises where the model takes these sizes and the file gives something else, on one path."""

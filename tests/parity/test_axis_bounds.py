@@ -146,3 +146,18 @@ def test_sizes_on_both_sides_of_thresholds_and_at_bounds() -> None:
     found = telling_sizes(3, (2, 200), [100])
     assert {2, 4, 16, 48, 99, 100, 101, 200} <= set(found)
     assert not {0, 1, 3, 201} & set(found)
+
+
+@pytest.mark.filterwarnings("ignore:export. expected a model with sites")
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+def test_bug_an_empty_batch_ended_the_process(kind: type[nn.Module], tmp_path: Path) -> None:
+    layer = kind(4, 4, batch_first=True)
+    model = Layer(lambda x: layer(x)[0])
+    model.layer = layer
+    x = torch.randn(2, 3, 4)
+    bundle = rr.export(model.eval(), (x,), dynamic_shapes={"x": {0: "batch", 1: "time"}})
+    assert bundle.manifest["axes"] == {"batch": [1, None], "time": [1, None]}
+    bundle.save(tmp_path / "net")
+    with pytest.raises(ValueError, match="inputs: expected batch of at least 1, got 0"):
+        Session(tmp_path / "net").run({"x": x[:0].numpy()})
+    assert rr.verify(bundle, model, (x,)).passed
