@@ -78,6 +78,11 @@ def kind_of(seed: int) -> str:
     return "sites" if seed % EVERY == EVERY - 1 else "program"
 
 
+def source_of(seed: int) -> str:
+    """Returns what a seed writes."""
+    return str(write_tree(seed)) if kind_of(seed) == "sites" else write_program(seed).source
+
+
 def load(file: Path, name: str) -> nn.Module:
     """Returns the model of a file of source."""
     spec = importlib.util.spec_from_file_location(name, file)

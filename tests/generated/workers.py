@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from tests.generated.judge import CRASHED, Judged, judge, kind_of
+from tests.generated.judge import CRASHED, Judged, judge, kind_of, source_of
 
 MODELS = 200  # that a process judges before a fresh one takes its place: what torch keeps does not grow without end
 
@@ -41,7 +41,7 @@ class _Worker:
             self.process.join()
             reason = f"ProcessError: the process ended with {self.process.exitcode}"
         self.close()
-        return Judged(seed, kind_of(seed), CRASHED, reason, 0, seconds, "")
+        return Judged(seed, kind_of(seed), CRASHED, reason, 0, seconds, source_of(seed))
 
     @property
     def done(self) -> bool:
