@@ -24,7 +24,14 @@ _LOOP = (
     "holds all of them; write a size as one that x.shape gives"
 )
 # errors that torch does not raise with texts of its own
-_PYTHONS = (AttributeError, KeyError, IndexError, NameError, ImportError, ZeroDivisionError, RecursionError)
+_PYTHONS = (
+    *(AttributeError, KeyError, IndexError, NameError, ImportError, ZeroDivisionError, RecursionError),
+    *(StopIteration, OverflowError),
+)
+# how Python itself words a TypeError
+_PYTHONS_TEXTS = re.compile(
+    r"unsupported operand|object is not \w|not supported between|(takes|missing) .*argument|unexpected keyword argument"
+)
 _KERNELS = {
     "grouped_mm": 'load the model with experts_implementation="batched_mm"',
     "flash_attn": 'load the model with attn_implementation="sdpa"',
@@ -76,7 +83,7 @@ def _said(
 def described(error: BaseException) -> str:
     """Returns type and text of an error that the model's code raised; of one of torch, the type alone."""
     name = f"{'an' if type(error).__name__[:1] in 'AEIOU' else 'a'} {type(error).__name__}"
-    if not isinstance(error, _PYTHONS) and not _raised_by_user(error):
+    if not _is_pythons(error) and not _raised_by_user(error):
         return f"{name} from torch"
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip().partition("\n")[0]
     return f"{name}: {text[:200]}" if text else name
@@ -115,15 +122,27 @@ def _fixed_axis(where: str, texts: str, fixed: Mapping[tuple[str, int], str]) ->
     return _error(where, f"{axis} to stay dynamic", f"{got}{f' ({places})' if places else ''}", do)
 
 
+def _is_pythons(error: BaseException) -> bool:
+    """Whether Python itself, or numpy, raises such an error; ValueErrors of torch come from frames of its own."""
+    if isinstance(error, _PYTHONS) or _PYTHONS_TEXTS.search(str(error)) is not None:
+        return True
+    return isinstance(error, ValueError) and _outside_torch(error) is not None
+
+
 def _raised_by_user(error: BaseException) -> bool:
     """Whether the innermost frame raises the error itself, and is none of torch."""
+    trace = _outside_torch(error)
+    return trace is not None and trace.tb_frame.f_code.co_code[trace.tb_lasti] == dis.opmap["RAISE_VARARGS"]
+
+
+def _outside_torch(error: BaseException) -> TracebackType | None:
+    """Where the innermost frame is; None: in torch."""
     trace: TracebackType | None = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     if trace is None or str(trace.tb_frame.f_globals.get("__name__", "")).partition(".")[0] == "torch":
-        return False
-    code = trace.tb_frame.f_code.co_code
-    return code[trace.tb_lasti] == dis.opmap["RAISE_VARARGS"]
+        return None
+    return trace
 
 
 @contextmanager

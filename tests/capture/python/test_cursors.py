@@ -109,7 +109,7 @@ class LoopOverTheRest(Net):
 @pytest.mark.parametrize(
     ("kind", "refuses"),
     [
-        (Exhausted, r"test_cursors\.py:\d+: expected every branch to compute, got StopIteration"),
+        (Exhausted, r"test_cursors\.py:\d+: expected every branch to compute, got a StopIteration"),
         (Endless, r"test_cursors\.py:\d+: expected branches that only compute, got a side effect, next\(\)"),
         (LoopOverTheRest, r"test_cursors\.py:\d+: .*depends on a decision, used as an iterator"),
     ],

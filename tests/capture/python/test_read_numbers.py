@@ -162,7 +162,7 @@ def test_bug_the_same_source_under_two_names(tmp_path: Path) -> None:
     [
         ("math.sqrt(x.mean().item()) > 1", r"got sqrt\(\) of a tensor that depends on the input; write torch.sqrt"),
         ("round(x.mean().item(), 1) > 1", r"got round\(\) of a tensor that depends on the input; write torch.round"),
-        ("divmod(x.mean().item(), 2)", r"bad.py:9: expected code that runs .*, got TypeError: .*divmod"),
+        ("divmod(x.mean().item(), 2)", r"bad.py:9: expected code that runs .*, got a TypeError: .*divmod"),
     ],
 )
 def test_what_cannot_be_followed_is_refused_by_line(tmp_path: Path, code: str, text: str) -> None:

@@ -95,7 +95,14 @@ def nodes_of(bundle: rr.Bundle) -> Counter[str]:
 
 
 @pytest.mark.filterwarnings("ignore:export. expected a model with sites")
-@pytest.mark.parametrize(("dtype", "count"), [(torch.float32, 14), (torch.float16, 4), (torch.float64, 4)])
+@pytest.mark.parametrize(
+    ("dtype", "count"),
+    [
+        (torch.float32, 4),
+        *(pytest.param(*row, marks=pytest.mark.slow) for row in ((torch.float32, 14), (torch.float16, 4))),
+        pytest.param(torch.float64, 4, marks=pytest.mark.slow),
+    ],
+)
 def test_every_option_at_every_length(dtype: torch.dtype, count: int, tmp_path: Path) -> None:
     torch.manual_seed(0)
     every = list(itertools.product(KINDS, (1, 2), (False, True), *[(False, True)] * len(SWITCHES)))
