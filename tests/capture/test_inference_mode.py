@@ -11,6 +11,8 @@ from torch import Tensor, nn
 import rr_export as rr
 from rr_export.capture.inference_mode import left_inference_mode, outside_inference_mode
 
+pytestmark = pytest.mark.slow
+
 X = torch.tensor([[0.3, -0.2, 0.9, 0.1], [0.5, 0.4, -0.7, 0.8]])
 
 

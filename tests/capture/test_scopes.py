@@ -14,6 +14,8 @@ import rr_export as rr
 from rr_export.capture.request import bind
 from rr_export.parity.verify import verify_points
 
+pytestmark = pytest.mark.slow
+
 Forward = Callable[["Layer", torch.Tensor], torch.Tensor]
 
 

@@ -15,6 +15,8 @@ from rr_export.errors import CaptureError, PlanError, RunError
 from tests.eager.skipped_layers import Attending, Attention, Cells, Joint, JointBlock, Recurrent, Unet
 from tests.nets import WIDTH
 
+pytestmark = pytest.mark.slow
+
 X = torch.randn(2, 3, WIDTH)
 
 

@@ -25,6 +25,8 @@ from tests.generated.run import FAULTS, keep_fault, read_record
 from tests.generated.site_models import law_of_tree, write_tree
 from tests.generated.workers import judge_all
 
+pytestmark = pytest.mark.slow
+
 PROGRAMS = {
     12: RIGHT,
     15: RIGHT,

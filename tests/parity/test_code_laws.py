@@ -22,6 +22,8 @@ from rr_export.parity.code_laws import code_law_failures, paths_of_laws
 from rr_export.parity.compare import Comparison
 from rr_export.parity.subject import Eager, File
 
+pytestmark = pytest.mark.slow
+
 X = torch.ones(2, 3)
 exporting = importlib.import_module("rr_export.export")  # the name in the package is the function
 hidden: ContextVar[float] = ContextVar("hidden", default=0.2)  # state that no reading of the code shows

@@ -15,6 +15,8 @@ from rr_export.errors import PackageError
 from rr_export.parity import verify_targets
 from rr_runtime import Session
 
+pytestmark = pytest.mark.slow
+
 
 class Layers(nn.Module):
     def __init__(self) -> None:

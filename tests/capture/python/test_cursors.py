@@ -13,6 +13,8 @@ import rr_export as rr
 from rr_export.capture.python.cursors import Cursor, cursor_over, finite
 from rr_export.errors import CaptureError
 
+pytestmark = pytest.mark.slow
+
 X = torch.tensor([[0.3, -0.2, 0.9, 0.1], [0.5, 0.4, -0.7, 0.8]])
 
 

@@ -19,6 +19,8 @@ from rr_export.capture.request import bind
 from rr_runtime import Session
 from tests.capture.python.drop_functions import drop_path
 
+pytestmark = pytest.mark.slow
+
 X = torch.ones(1, 4)
 
 

@@ -18,6 +18,8 @@ from torch.nn.utils.parametrizations import weight_norm
 import rr_export as rr
 from rr_runtime import Session
 
+pytestmark = pytest.mark.slow
+
 IN, HIDDEN, PROJECTED = 3, 5, 2
 KINDS: dict[str, tuple[Any, dict[str, Any]]] = {
     "lstm": (nn.LSTM, {}),

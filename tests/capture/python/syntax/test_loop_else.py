@@ -11,6 +11,8 @@ from torch import Tensor, nn
 import rr_export as rr
 from tests.capture.python.test_tracked_state import Layers, X, last_law
 
+pytestmark = pytest.mark.slow
+
 
 class BreakInElse(Layers):
     def forward(self, x: Tensor) -> Tensor:
