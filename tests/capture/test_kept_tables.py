@@ -27,7 +27,9 @@ def test_a_table_is_made_once_for_each_opset() -> None:
         assert ONNXRegistry().from_torchlib(opset_version=20) is first
         assert ONNXRegistry.from_torchlib(opset_version=18) is not first
     made = ONNXRegistry.from_torchlib(opset_version=20)
-    assert made is not first and made.functions.keys() == first.functions.keys()
+    assert made is not first
+    # exports add translations of ours to the table that they are handed
+    assert made.functions.keys() <= first.functions.keys()
 
 
 def test_a_translation_that_is_registered_later_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
