@@ -6,6 +6,7 @@ to ONNX is made from their source code, and all composite operators are looked u
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -35,7 +36,7 @@ def tables_kept() -> Iterator[None]:
         if known is None:
             known = make.__func__(registry, *args, **kwargs)
             _translations[opset, _registered()] = known  # the first table registers torch's own translations
-        return known
+        return _copy_of(known)
 
     def look_up_once() -> None:
         names = torch._C._dispatch_get_registrations_for_dispatch_key("CompositeImplicitAutograd")
@@ -50,6 +51,13 @@ def tables_kept() -> Iterator[None]:
     finally:
         registry.from_torchlib = make
         utils._materialize_cpp_cia_ops = look_up
+
+
+def _copy_of(table: ONNXRegistry) -> ONNXRegistry:
+    """A table to which an export may add translations of its own."""
+    own = copy.copy(table)
+    own.functions = {name: list(translations) for name, translations in table.functions.items()}
+    return own
 
 
 def _registered() -> int:

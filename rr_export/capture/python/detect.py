@@ -29,7 +29,7 @@ from rr_export.capture.python.source_code import is_library_code, is_library_fil
 from rr_export.capture.python.training import routed_in_training
 from rr_export.capture.recorder import DenseRecorder
 from rr_export.capture.request import Request
-from rr_export.eager.kept_streams import streams_kept as streams_kept
+from rr_export.eager.kept_streams import streams_kept
 from rr_export.eager.tracers import recording_with
 from rr_export.errors import CaptureError, RunError
 

@@ -24,7 +24,7 @@ from torch.utils import _pytree as pytree
 
 from rr_export.capture.python import heap
 from rr_export.capture.python.decisions import Line, is_between
-from rr_export.capture.python.detect import modules_of, streams_kept
+from rr_export.capture.python.detect import modules_of
 from rr_export.capture.python.frames import Stack
 from rr_export.capture.python.intercepting import COND, called_in_place, intercepted, reseeds
 from rr_export.capture.python.random_functions import IN_PLACE, GeneratorGivenError, Law, reading
@@ -33,6 +33,7 @@ from rr_export.capture.python.whereabouts import Whereabouts
 from rr_export.capture.recorder import DenseRecorder
 from rr_export.capture.request import Request
 from rr_export.eager.choice import Choice
+from rr_export.eager.kept_streams import streams_kept
 from rr_export.eager.tracers import recording_with
 from rr_export.errors import CaptureError, RunError
 
