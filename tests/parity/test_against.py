@@ -70,20 +70,22 @@ def test_the_whole_proof(saved: Path, tmp_path: Path) -> None:
     assert "the same model" in str(report)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a quantised file of nested sites is further away than the tolerance that held before"
-)
 def test_a_quantised_file_needs_a_tolerance(saved: Path, tmp_path: Path) -> None:
     file = tmp_path / "quantised.onnx"
-    quantize_dynamic(saved / "model.onnx", file, extra_options={"EnableSubgraph": True})
+    _quantise(saved / "model.onnx", file)
     points = {*POINTS} - {"law"}
     assert failed(file, saved, points) == {"paths", "streams"}
     assert failed(file, saved, points, atol=0.05) == set()
     assert failed(file, saved, points, share=0.001) == {"paths", "streams"}
     folder = rr.export(nets.layers(4), (nets.example(),)).save(tmp_path / "layers")
-    quantize_dynamic(folder / "model.onnx", tmp_path / "layers.onnx", extra_options={"EnableSubgraph": True})
+    _quantise(folder / "model.onnx", tmp_path / "layers.onnx")
     assert failed(tmp_path / "layers.onnx", folder, points) == {"paths", "streams"}
     assert failed(tmp_path / "layers.onnx", folder, points, share=0.1) == set()
+
+
+def _quantise(source: Path, target: Path) -> None:
+    """Without reduce_range, sums overflow on processors without VNNI."""
+    quantize_dynamic(source, target, reduce_range=True, extra_options={"EnableSubgraph": True})
 
 
 def test_without_a_manifest_the_bundle_says_what_the_file_should_be(saved: Path, tmp_path: Path) -> None:
