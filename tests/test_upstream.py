@@ -5,7 +5,10 @@ Measured with torch 2.13, onnx 1.23, onnxruntime 1.32.
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -16,10 +19,14 @@ from onnx import parser
 from torch import Tensor, nn
 
 
+def model(text: str) -> onnx.ModelProto:
+    parsed = parser.parse_model(f'<ir_version: 9, opset_import: ["" : 20]> {text}')
+    onnx.checker.check_model(parsed)
+    return parsed
+
+
 def session(text: str) -> onnxruntime.InferenceSession:
-    model = parser.parse_model(f'<ir_version: 9, opset_import: ["" : 20]> {text}')
-    onnx.checker.check_model(model)
-    return onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(model(text).SerializeToString(), providers=["CPUExecutionProvider"])
 
 
 RANDOM = "g (int64[6] x) => (float[6] y) { y = RandomUniformLike <dtype = 1> (x) }"
@@ -57,6 +64,18 @@ def test_no_random_kernels_from_opset_22_on() -> None:
     model = parser.parse_model(f'<ir_version: 10, opset_import: ["" : 22]> {RANDOM}')
     with pytest.raises(Exception, match=r"NOT_IMPLEMENTED|implementation"):
         onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+
+
+def test_an_empty_batch_of_a_recurrent_layer_ends_the_process(tmp_path: Path) -> None:
+    """So such sizes are bounded, or get a row of zeros."""
+    layer = "g (float[t, n, 1] x, float[1, 3, 1] w) => (float[t, 1, n, 1] y) { y = GRU <hidden_size = 1> (x, w, w) }"
+    (tmp_path / "gru.onnx").write_bytes(model(layer).SerializeToString())
+    code = (
+        "import sys, numpy as np, onnxruntime as rt; zeros = lambda *s: np.zeros(s, np.float32); "
+        "rt.InferenceSession(sys.argv[1]).run(None, {'x': zeros(1, int(sys.argv[2]), 1), 'w': zeros(1, 3, 1)})"
+    )
+    command = [sys.executable, "-c", code, tmp_path / "gru.onnx"]
+    assert [subprocess.run([*command, size], capture_output=True).returncode == 0 for size in "10"] == [True, False]
 
 
 def test_unsigned_arithmetic_wraps() -> None:

@@ -30,6 +30,7 @@ from rr_export.capture.python.interpreter import Interpreter
 from rr_export.capture.python.notes import CONDITION, NUMBER, Question
 from rr_export.capture.python.own_code import OwnCode
 from rr_export.capture.python.survey import replaying, survey
+from rr_export.capture.recast.empty_sizes import at_least_one
 from rr_export.capture.recast.recurrent_nodes import expand_recurrent
 from rr_export.capture.recast.substitutes import substituted
 from rr_export.capture.recorder import DenseRecorder
@@ -82,8 +83,7 @@ def capture(request: Request, *, opset: int = 20, training: Collection[str] | No
         note_origins(graph)
         name_graph(graph, signature)
         name_weights(graph, program, request.model)
-        expand_recurrent(graph)
-        axes = recorder.request.bounds
+        axes = at_least_one(recorder.request.bounds, expand_recurrent(graph))
         if tracing is None:
             return Captured(graph, recorder.plan(), tuple(recorder.calls), axes)
         decided = conclude(tracing)

@@ -10,8 +10,6 @@ import itertools
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 
-import onnx_ir as ir
-
 from rr_export.bundle.bundle import Bundle
 from rr_export.errors import CaptureError
 from rr_export.lowering.deciding_slice import Path_
@@ -22,8 +20,6 @@ from rr_export.parity.terms import Terms
 
 logger = logging.getLogger(__name__)
 
-# onnxruntime 1.32 ends the whole process where one of these is given an empty batch: size 0 is not even tried
-_END_THE_PROCESS = frozenset({"LSTM", "GRU"})
 PATHS, MOST_PRODUCT = 3, 3  # paths that are compared at each size; axes of which all small sizes are tried together
 
 
@@ -38,14 +34,11 @@ def bound_axes(bundle: Bundle, eager: Eager) -> None:
     if not sizes:
         return
     given: Bounds = bundle.manifest["axes"]
-    operators = {node.op_type for node in ir.traversal.RecursiveGraphIterator(bundle.model.graph)}
-    floor = 1 if operators & _END_THE_PROCESS else 0
     thresholds = size_thresholds(bundle, eager.inputs)
     with bundle.folder() as folder:
         trial = _Trial(bundle, eager, File(folder, bundle))
         least = {
-            label: trial.least(label, size, max(given.get(label, (None, None))[0] or 0, floor))
-            for label, size in sizes.items()
+            label: trial.least(label, size, given.get(label, (None, None))[0] or 0) for label, size in sizes.items()
         }
         for chosen in _combined(sizes, least):
             if any(size < least[label] for label, size in chosen.items()) or trial.failure(chosen) is None:

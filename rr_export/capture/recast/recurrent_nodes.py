@@ -3,16 +3,18 @@
 before:  y, h, c = rr::Recurrent(x, lengths, h, c, weight_ih, weight_hh, bias_ih, bias_hh, ... of each direction)
 after:   y, h, c = LSTM(x, W, R, B, lengths, h, c)    W, R, B: directions stacked, gates in ONNX's order
 
-Where ONNX Runtime has no such kernel (projections, float64), the steps are a ``Scan`` (:mod:`stepwise`).
+Where ONNX Runtime has no such kernel (projections, float64), the steps are a ``Scan`` (:mod:`stepwise`). Where
+the batch or the steps may be none, there are zeros in their place (:mod:`empty_sizes`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
+from rr_export.capture.recast.empty_sizes import Padding, dynamic_sizes, needed
 from rr_export.capture.recast.packing import DO, EXPECTED, PACKED
 from rr_export.capture.recast.recurrent import MARKER
 from rr_export.capture.recast.stepwise import Direction, scanned
@@ -49,9 +51,10 @@ class _Layer:
     projected: bool
 
 
-def expand_recurrent(model: ir.Model) -> None:
-    """Recurrent layers are operators of ONNX now."""
+def expand_recurrent(model: ir.Model) -> set[str]:
+    """Recurrent layers are operators of ONNX now; returns the dynamic axes of which none may have size 0."""
     known: Known = {}
+    axes, bounded = dynamic_sizes(model), set[str]()
     for marker in list(model.graph):
         if (marker.domain, marker.op_type) == ("rr", PACKED):
             _check_unread(marker)
@@ -61,12 +64,20 @@ def expand_recurrent(model: ir.Model) -> None:
         layer, layout = _read(marker), WeightLayout(model.graph, marker, known)
         if layer.projected or layer.x.dtype == ir.DataType.DOUBLE:
             results: Sequence[ir.Value] = _by_steps(layer, layout)
-        else:
+        elif layer.kind == "RNN":
             results = _operator(layer, layout, len(marker.outputs))
+        else:
+            sizes = [needed(size, axes) for size in (layer.x.shape or ir.Shape([]))[:2]]
+            if None in sizes:
+                results = _padded(layer, layout, len(marker.outputs))
+            else:
+                results = _operator(layer, layout, len(marker.outputs))
+                bounded.update(*filter(None, sizes))
         for old, new in zip(marker.outputs, results, strict=True):
             new.name, new.type, new.shape = old.name, old.type, old.shape
         ir.convenience.replace_all_uses_with(marker.outputs, results, replace_graph_outputs=True)
         model.graph.remove(marker, safe=True)
+    return bounded
 
 
 def _check_unread(packed: ir.Node) -> None:
@@ -115,6 +126,17 @@ def _operator(layer: _Layer, layout: WeightLayout, outputs: int) -> Sequence[ir.
         activations=[layer.activation] * len(directions) if layer.kind == "RNN" else None,
     )
     return node.outputs
+
+
+def _padded(layer: _Layer, layout: WeightLayout, outputs: int) -> Sequence[ir.Value]:
+    padding = Padding(layout, layer.x)
+    whole = replace(
+        layer,
+        x=padding.padded(layer.x, "TN."),
+        lengths=None if layer.lengths is None else padding.padded(layer.lengths, "N", fill=1),
+        states=[None if state is None else padding.padded(state, ".N.") for state in layer.states],
+    )
+    return padding.cut(_operator(whole, layout, outputs))
 
 
 def _by_steps(layer: _Layer, layout: WeightLayout) -> Sequence[ir.Value]:
