@@ -55,8 +55,13 @@ def route_layers(
     Raises:
         PlanError: nothing matches, or a match is or holds what another match wraps, or, with ``args``, a skip of a
             match has nothing to return; the text says how to write ``skip``.
+        TypeError: the pattern is not a text.
         TypeError, ValueError: as for :class:`LayerChoice`.
     """
+    if not isinstance(pattern, str):
+        raise TypeError(
+            f"route_layers: pattern: expected a text such as 'layers.*', got {pattern!r}; call it for each pattern"
+        )
     parts = pattern.split(".")
     matches = [
         (name, layer) for name, layer in model.named_modules(remove_duplicate=False) if _fits(name.split("."), parts)

@@ -78,6 +78,11 @@ def test_no_match() -> None:
         rr.route_layers(layers(2), "encoder.*", keep=0.5)
 
 
+def test_bug_a_pattern_that_is_no_text() -> None:
+    with pytest.raises(TypeError, match=r"pattern: expected a text .* got \['0', '1'\]; call it for each"):
+        rr.route_layers(layers(2), ["0", "1"], keep=0.5)  # type: ignore[arg-type]
+
+
 def test_match_is_a_site_already() -> None:
     with pytest.raises(PlanError, match=r"expected '0' to be a layer, got a site"):
         rr.route_layers(layers(2), "*", keep=0.5)

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import onnx
 import onnx_ir as ir
 import onnxruntime
 from numpy.typing import NDArray
+
+from rr_export.passes.unique_names import name_uniquely
 
 LEVELS = {
     "disabled": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
@@ -62,22 +63,16 @@ def made_executable(source: str | bytes, level: int) -> Iterator[Executable]:
         # weights beside it: together they may be more than a protobuf can hold
         options.add_session_config_entry("session.optimized_model_external_initializers_file_name", "weights.bin")
         onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-        proto = onnx.load(saved, load_external_data=False)
+        model = ir.load(saved)
         origins: dict[str, str] = {}
-        for node in _nodes(proto.graph):
+        for node in ir.traversal.RecursiveGraphIterator(model.graph):
             name = f"{len(origins)}:{node.name or node.op_type}"
-            origins[name] = node.name
+            origins[name] = node.name or ""
             node.name = name
-        named.write_bytes(proto.SerializeToString())
-        yield Executable(named, ir.load(named), origins)
-
-
-def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            for body in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-                yield from _nodes(body)
+        # ONNX Runtime names what it makes anew for each graph, so that a branch may repeat a name from around it
+        name_uniquely(model)
+        ir.save(model, named)
+        yield Executable(named, model, origins)
 
 
 def _by_run(events: Sequence[dict[str, Any]]) -> list[set[str]]:
