@@ -80,7 +80,7 @@ def is_torch_layer(module: nn.Module) -> bool:
 
 
 def _evaluating_inside(module: nn.Module) -> Iterator[Any]:
-    """Hooks by which a layer of torch computes as in evaluation mode."""
+    """Hooks by which a layer of torch computes as in evaluation mode; the author's hooks of it run outside of them."""
 
     def before(module: nn.Module, args: Any) -> None:
         module.training = False
@@ -89,7 +89,7 @@ def _evaluating_inside(module: nn.Module) -> Iterator[Any]:
         module.training = True
 
     yield module.register_forward_pre_hook(before)
-    yield module.register_forward_hook(after, always_call=True)
+    yield module.register_forward_hook(after, always_call=True, prepend=True)
 
 
 _Flag = tuple[int, str, Any]  # of a function: position and name of the parameter, and its value in evaluation mode

@@ -74,6 +74,7 @@ class TrainingTrials:
         """
         for script in range(len(SCRIPTS)):
             self._draws(script, self._groups)  # an exception is told of where all is as in training
+        self._check_flags_are_all()
         for place in self._always_drawn():
             shows = (s for s in range(len(SCRIPTS)) if self._has_effect(place, s, self._groups))
             script = next(shows, -1)
@@ -94,6 +95,18 @@ class TrainingTrials:
         left = left or [group for group in self._needed if self._has_draw_of(group, file, line)]
         self._needed = [group for group in self._needed if group not in left]
         return _in_order(self._request.model, left)
+
+    def _check_flags_are_all(self) -> None:
+        """Raises where a ``train`` of the author's own switches on draws that no flag of a module does."""
+        if all(type(m).train is nn.Module.train for m in self._request.model.modules()):
+            return
+        for script in range(len(SCRIPTS)):
+            trained = _run(self._request, _scripted(script), [n for g in self._groups for n in g], trained=True)
+            for line, function, _ in trained.draws - self._draws(script, self._groups):
+                raise CaptureError(
+                    f"{line}: expected draws that depend on the training mode of modules, got one by {function} that "
+                    "only the model's own train() switches on; ask self.training of the module around it"
+                )
 
     def _has_draw_of(self, group: Group, file: str, line: int) -> bool:
         rest = [g for g in self._needed if g is not group]
@@ -142,11 +155,15 @@ class TrainingTrials:
     def _draws(self, script: int, groups: Sequence[Group]) -> Counter[Draw]:
         key = script, frozenset(groups)
         if key not in self._seen:
-            self._seen[key] = self._run(lambda key, line: SCRIPTS[script](key), groups).draws
+            self._seen[key] = self._run(_scripted(script), groups).draws
         return self._seen[key]
 
     def _run(self, script: Script, groups: Sequence[Group]) -> _Watch:
         return _run(self._request, script, [name for group in groups for name in group])
+
+
+def _scripted(script: int) -> Script:
+    return lambda key, line: SCRIPTS[script](key)
 
 
 def _groups(model: nn.Module) -> list[Group]:
@@ -163,8 +180,8 @@ def _in_order(model: nn.Module, groups: Collection[Group]) -> tuple[str, ...]:
     return tuple(name for name, _ in model.named_modules() if name in wanted)
 
 
-def _run(request: Request, script: Script, names: Sequence[str]) -> _Watch:
-    """Returns what a run shows with these modules in training mode.
+def _run(request: Request, script: Script, names: Sequence[str], trained: bool = False) -> _Watch:
+    """Returns what a run shows with these modules in training mode, and their ``train`` called before if so wanted.
 
     Raises:
         CaptureError: the model fails.
@@ -181,6 +198,8 @@ def _run(request: Request, script: Script, names: Sequence[str]) -> _Watch:
         torch.no_grad(),
     ):
         try:
+            if trained:
+                model.train()
             request.call()
         except (CaptureError, RunError):
             raise

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 import rr_export as rr
 from rr_export.capture.python.training_trials import TrainingTrials
 from rr_export.capture.request import bind
+from rr_export.errors import CaptureError
 from rr_runtime import Session
 from tests.capture.python.drop_functions import drop_path
 
@@ -196,3 +197,31 @@ def training_outputs(model: nn.Module, runs: int) -> set[tuple[float, ...]]:
 
 def rounded(values: NDArray[Any]) -> tuple[float, ...]:
     return tuple(np.round(values.reshape(-1).astype(float), 3).tolist())
+
+
+class OwnMode(Layer):
+    """Keeps the mode under a name of its own."""
+
+    mode = False
+
+    def train(self, mode: bool = True) -> OwnMode:
+        self.mode = mode
+        return super().train(mode)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x if self.mode and random.random() < 0.3 else self.go(x)
+
+
+def test_bug_a_mode_that_only_train_sets_was_overlooked() -> None:
+    model = nn.Sequential(OwnMode(), nn.Linear(4, 4)).eval()
+    with pytest.raises(CaptureError, match=r"test_training_trials.py:\d+: .* got one by random that only .* train\(\)"):
+        rr.export(model, (X,), keep_training_routes=True)
+    assert not any(m.training for m in model.modules())
+    assert not model[0].mode
+
+
+def test_bug_hooks_of_layers_of_torch_were_asked_in_evaluation_mode() -> None:
+    layer = nn.Linear(4, 4)
+    layer.register_forward_hook(lambda m, args, y: args[0] if m.training and random.random() < 0.3 else y)
+    with pytest.raises(CaptureError, match="depends on a decision"):
+        rr.export(nn.Sequential(layer).eval(), (X,), keep_training_routes=True)
