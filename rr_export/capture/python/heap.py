@@ -7,6 +7,7 @@ so that branches can be joined and undone. Of everything else enough is kept to 
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import functools
 import sys
 import types
@@ -28,9 +29,9 @@ MISSING = object()
 FLOW, RESULT = "<flow>", "<result>"  # how a function goes on, and what it returns: names that no code can have
 # libraries whose objects change in ways that do not matter: caches, locks, what the interpreter itself is made of
 _FOREIGN = frozenset(
-    {"torch", "numpy", "functools", "typing", "abc", "enum", "re", "rr_export", "onnx", "logging", "threading"}
+    {"torch", "numpy", "functools", "typing", "abc", "_abc", "enum", "re", "rr_export", "onnx", "logging", "threading"}
     | {"_thread", "weakref", "importlib", "inspect", "ast", "warnings", "pathlib", "io", "_io", "os", "sys"}
-    | {"contextlib", "contextvars", "unittest", "_pytest", "pytest", "IPython"}
+    | {"contextlib", "contextvars", "_contextvars", "unittest", "_pytest", "pytest", "IPython"}
 )
 
 
@@ -300,6 +301,7 @@ _LOOKS: dict[Any, _Look] = {
     ),
     # caches may grow; what they hold must stay
     functools._lru_cache_wrapper: _Look(inside=lambda name, value: ((name, v) for v in inside(value))),
+    contextvars.ContextVar: _Look(opaque=True),  # what it is set to now
     property: _Look(inside=lambda name, value: ((name, value.fget), (name, value.fset))),
     (staticmethod, classmethod): _Look(inside=lambda name, value: ((name, value.__func__),)),
     functools.partial: _Look(

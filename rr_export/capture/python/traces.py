@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import ctypes
 import gc
 import hashlib
@@ -46,6 +47,8 @@ def inside(value: Any) -> list[Any]:
     """Returns the objects that an object holds."""
     if isinstance(value, types.GeneratorType):
         return [] if value.gi_frame is None else list(value.gi_frame.f_locals.values())
+    if isinstance(value, contextvars.ContextVar):
+        return [value.get(None)]
     if isinstance(value, np.ndarray):
         return value.ravel().tolist() if value.dtype.hasobject else []
     return [v for v in gc.get_referents(value) if not isinstance(v, type | types.ModuleType | types.FrameType)]

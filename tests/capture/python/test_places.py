@@ -14,16 +14,49 @@ import rr_export as rr
 from rr_export.capture.python.source_code import is_library_file
 
 CODE = """
+import contextvars
+from collections.abc import MutableMapping
+
 import torch
 from torch import nn
 
+DEPTH = contextvars.ContextVar("depth", default=0)
+
+class Functions(MutableMapping):  # as transformers keeps its kinds of attention
+    known = {"double": lambda x: x * 2}
+
+    def __getitem__(self, name):
+        return self.known[name]
+
+    def __setitem__(self, name, function):
+        self.known[name] = function
+
+    def __delitem__(self, name):
+        del self.known[name]
+
+    def __iter__(self):
+        return iter(self.known)
+
+    def __len__(self):
+        return len(self.known)
+
+FUNCTIONS = Functions()
+
+def deeper(x):
+    before = DEPTH.set(DEPTH.get() + 1)
+    try:
+        return x + isinstance(type(x), Functions)  # grows the caches of the abstract class
+    finally:
+        DEPTH.reset(before)
+
 def choose(x):
-    return x if torch.rand(()) < 0.3 else x * 2
+    return deeper(x) if torch.rand(()) < 0.3 else FUNCTIONS["double"](x)
 
 class Net(nn.Module):
     def forward(self, x):
         return choose(x) + 1
 """
+LINE = next(number for number, line in enumerate(CODE.splitlines(), 1) if "torch.rand" in line)
 
 
 @pytest.mark.parametrize(
@@ -38,18 +71,24 @@ def test_code_of_the_author_is_no_library() -> None:
     assert not is_library_file("/opt/somebody/site/model.py")
 
 
-@pytest.mark.parametrize("folder", ["site-packages", "dist-packages", "checkout"])
+@pytest.mark.parametrize("folder", ["site-packages", "dist-packages", "checkout", "editable"])
 def test_the_same_decisions_are_found_in_every_place(
     folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """As installed, by ``PYTHONPATH``, and by a ``.pth`` file, as ``pip install -e`` writes it."""
     name = f"placed_{folder.replace('-', '_')}"
     (tmp_path / folder / name).mkdir(parents=True)
     (tmp_path / folder / name / "__init__.py").write_text(CODE, encoding="utf-8")
-    monkeypatch.syspath_prepend(tmp_path / folder)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    if folder == "editable":
+        (tmp_path / "placed.pth").write_text(f"{tmp_path / folder}\n", encoding="utf-8")
+        site.addsitedir(str(tmp_path))
+    else:
+        monkeypatch.syspath_prepend(tmp_path / folder)
     module = importlib.import_module(name)
     try:
         plan = rr.plan_of(module.Net().eval(), (torch.ones(2, 4),))
-        assert [site.name for site in plan.sites] == ["__init__.py:6"]
+        assert [site.name for site in plan.sites] == [f"__init__.py:{LINE}"]
         assert plan.path_count() == 2
     finally:
         del sys.modules[name]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import contextvars
 import ctypes
 import itertools
 from collections.abc import Callable
@@ -24,6 +25,7 @@ CHANGES: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     "shape": (lambda: np.zeros((2, 3)), lambda v: v.resize(3, 2)),
     "strided view": (lambda: np.zeros((4, 4))[::2, 1], lambda v: v.__setitem__(1, 1)),
     "objects of numpy": (lambda: np.array([None, None]), lambda v: v.__setitem__(1, "x")),
+    "context variable": (lambda: contextvars.ContextVar("x", default=0), lambda v: v.set(1)),
     "array": (lambda: array.array("d", [1, 2]), lambda v: v.append(3)),
     "bytearray": (lambda: bytearray(3), lambda v: v.__setitem__(0, 1)),
     "memory of C": (lambda: (ctypes.c_double * 2)(), lambda v: v.__setitem__(0, 1.0)),

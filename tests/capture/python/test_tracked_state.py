@@ -10,6 +10,7 @@ import sys
 import types
 from collections import ChainMap, Counter, OrderedDict, UserDict, defaultdict, deque
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -174,6 +175,7 @@ REFUSED: dict[str, Way] = {
     "memoryview": (lambda: memoryview(bytearray(b"\x19")), lambda h, v: put_first(h, 75), lambda h: h[0] / 100),
     "deque": (lambda: deque([0.25]), put_first, lambda h: h[0]),
     "set": (set, lambda h, v: h.add(v), lambda h: 0.75 if h else 0.25),
+    "context variable": (lambda: ContextVar("p", default=0.25), lambda h, v: h.set(v), lambda h: h.get()),
     "iterator": (lambda: iter(b"\x19\x4b"), lambda h, v: h.__next__(), lambda h: h.__next__() / 100),
     "tensor": (lambda: torch.tensor([0.25]), lambda h, v: h.fill_(v), lambda h: h[0]),
     "tensor, through .data": (lambda: torch.tensor([0.25]), lambda h, v: h.data.fill_(v), lambda h: h[0]),
