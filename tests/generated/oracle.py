@@ -76,6 +76,9 @@ def _stand_ins(script: Script) -> dict[tuple[Any, str], Callable[..., Any]]:
             del of[i]
         return found
 
+    def shuffle(values: list[Any]) -> None:
+        values[:] = without(values, len(values))
+
     def tensor(size: Any, draw: Callable[[], Any], dtype: Any = None) -> torch.Tensor:
         shape = size[0] if len(size) == 1 and not isinstance(size[0], int) else size
         return torch.tensor([draw() for _ in range(math.prod(shape))], dtype=dtype).reshape(tuple(shape))
@@ -116,6 +119,7 @@ def _stand_ins(script: Script) -> dict[tuple[Any, str], Callable[..., Any]]:
         (random, "choice"): one_of,
         (random, "choices"): lambda values, weights=None, k=1: [one_of(values, weights) for _ in range(k)],
         (random, "sample"): lambda values, k: without(values, k),
+        (random, "shuffle"): shuffle,
         (random, "gauss"): lambda mu=0.0, sigma=1.0: mu + sigma * normal(),
         (random, "normalvariate"): lambda mu=0.0, sigma=1.0: mu + sigma * normal(),
         (random, "expovariate"): lambda rate=1.0: -math.log(1 - uniform()) / rate,
@@ -136,6 +140,7 @@ def _stand_ins(script: Script) -> dict[tuple[Any, str], Callable[..., Any]]:
         (np.random, "randn"): lambda *size: array(size or None, normal),
         (np.random, "normal"): lambda loc=0.0, scale=1.0, size=None: array(size, lambda: loc + scale * normal()),
         (np.random, "choice"): choice,
+        (np.random, "shuffle"): shuffle,
         (np.random, "permutation"): lambda n: np.array(without(range(n) if isinstance(n, int) else n, len(range(n)))),
     }
 

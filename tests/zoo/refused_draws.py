@@ -74,19 +74,6 @@ class PermutedRows(Layered):
         return self.layer(x.flatten()[torch.randperm(x.numel())].view_as(x))
 
 
-class ShuffledLayers(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.layers = linears(3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        order = list(self.layers)
-        random.shuffle(order)
-        for layer in order:
-            x = layer(x)
-        return x
-
-
 class SortedByDraw(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -203,7 +190,6 @@ CASES = [
     case("refused_draws/mask_of_elements", MaskOfElements, 0, refuses=NUMBER),
     case("refused_draws/per_row", PerRow, 0, refuses=HERE + r"\b(number|row)"),
     case("refused_draws/permuted_rows", PermutedRows, 0, refuses=HERE + r"at most 128 outcomes"),
-    case("refused_draws/shuffled_layers", ShuffledLayers, 0, refuses=HERE + r"\b(number|permutation|shuffle|order)"),
     case("refused_draws/sorted_by_draw", SortedByDraw, 0, refuses=HERE + r"\b(number|order|sort|condition|converted)"),
     case("refused_draws/gumbel_softmax", GumbelSoftmax, 0, refuses=NUMBER),
     case("refused_draws/torch_generator", TorchGenerator, 0, refuses=GENERATOR, default=True),

@@ -21,6 +21,7 @@ from rr_export.capture.python.random_functions import (
     IN_PLACE,
     MOST_OUTCOMES,
     REGULARISING,
+    SHUFFLES,
     Asked,
     GeneratorGivenError,
     Law,
@@ -110,7 +111,7 @@ class Drawing:
         if first.like == "python" or (first.like == "numpy" and first.shape is None):
             return elements[0]
         if first.like == "list":
-            return elements
+            return self._shuffled(args[0], elements) if function in SHUFFLES else elements
         array = np.empty(len(elements), dtype=object)
         for i, element in enumerate(elements):
             array[i] = element
@@ -125,6 +126,13 @@ class Drawing:
         chosen = diagram_of(self._decide(dd.apply(lambda a: a.laws[0], asked)))
         assert first.shape is not None
         return [plain(dd.apply(lambda order, i=i: order[i], chosen)) for i in range(first.shape[0])]
+
+    def _shuffled(self, target: Any, elements: list[Any]) -> None:
+        if not isinstance(target, list):
+            self._whereabouts.refuse(
+                "a list that is the same one on every path", "a shuffle of one that a decision chose", "shuffle a copy"
+            )
+        target[:] = elements
 
     def _in_place(self, target: Drawn | torch.Tensor, result: Drawn) -> Drawn:
         if isinstance(target, Drawn):

@@ -26,7 +26,7 @@ from rr_export.capture.python.detect import modules_of
 from rr_export.capture.python.given_laws import watch_run
 from rr_export.capture.python.intercepting import called_in_place, intercepted, stand_ins
 from rr_export.capture.python.quantiles import QUANTILES
-from rr_export.capture.python.random_functions import IN_PLACE, Asked, Law, reading, regularises
+from rr_export.capture.python.random_functions import SHUFFLES, Asked, Law, handed_over, reading, regularises
 from rr_export.capture.python.read_numbers import ReadTruth, following, number_read
 from rr_export.capture.python.told_numbers import ToldNumber, drawn_values, is_told
 from rr_export.capture.python.training import routed_in_training
@@ -153,7 +153,8 @@ class _Walk:
         routes = [None if s is None else self.run.route_of(s) for s in sites]
         if all(r is None for r in routes) and not is_told():
             result = function(*args, **kwargs)
-            for number, law, value in zip(numbers, asked.laws, drawn_values(result, asked), strict=True):
+            drawn = args[0] if function in SHUFFLES else result
+            for number, law, value in zip(numbers, asked.laws, drawn_values(drawn, asked), strict=True):
                 self._place(number, law, value)
             return result
         values = []
@@ -162,7 +163,7 @@ class _Walk:
             self.positions[number], value = told.free(asked) if route is None else told.of_route(route, asked)
             values.append(self._watched(number, law, value, asked))
         result = asked.make(values)
-        result = args[0].copy_(result) if function in IN_PLACE else result
+        result = handed_over(function, args[0] if args else None, result)
         if isinstance(result, torch.Tensor) and result.numel() == 1 and asked.laws[0].probabilities is None:
             self.tensors.add(result, functools.partial(self._compared, numbers[0], asked.laws[0]), asked.laws[0])
         return result

@@ -256,6 +256,7 @@ TORCH: dict[Any, Callable[..., Asked | None]] = {
     torch.Tensor.multinomial: _multinomial,
 }
 IN_PLACE = (torch.Tensor.uniform_, torch.Tensor.bernoulli_)
+SHUFFLES = (random.shuffle, np.random.shuffle)
 for _noisy in (
     *(torch.randint_like, torch.poisson, torch.binomial),
     *(torch.Tensor.normal_, torch.Tensor.random_, torch.Tensor.exponential_, torch.Tensor.geometric_),
@@ -332,7 +333,14 @@ def _range(start: int, stop: int | None = None, step: int = 1) -> Asked:
     return _value(_outcomes([1.0] * len(values), values))
 
 
+def _shuffle(x: Any) -> Asked:
+    if type(x) is not list:
+        return _noise(f"a shuffle of a {type(x).__name__}; of a list it would choose")
+    return _ordered(list(x), len(x), "list")
+
+
 PYTHON: dict[str, Callable[..., Asked]] = {
+    "shuffle": _shuffle,
     "random": lambda: _value(Law()),
     "uniform": lambda a, b: _value(Law(scale=float(b) - float(a), offset=float(a))),
     "randint": lambda a, b: _range(a, b + 1),
@@ -348,7 +356,7 @@ PYTHON: dict[str, Callable[..., Asked]] = {
 PYTHON |= {
     name: (lambda n: lambda *args, **kwargs: _noise(f"random.{n}"))(name)
     for name in (
-        *("shuffle", "betavariate", "gammavariate", "triangular"),
+        *("betavariate", "gammavariate", "triangular"),
         *("getrandbits", "randbytes", "lognormvariate", "vonmisesvariate", "paretovariate", "weibullvariate"),
     )
 }
@@ -409,6 +417,7 @@ NUMPY: dict[str, Callable[..., Asked]] = {
     "choice": _np_choice,
     "binomial": _np_binomial,
     "permutation": _np_permutation,
+    "shuffle": _shuffle,
     "randn": lambda *shape: _np_normal(size=shape or None),
     "standard_normal": lambda size=None: _np_normal(size=size),
     "normal": _np_normal,
@@ -417,7 +426,7 @@ NUMPY: dict[str, Callable[..., Asked]] = {
 NUMPY |= {
     name: (lambda n: lambda *args, **kwargs: _noise(f"numpy.random.{n}"))(name)
     for name in (
-        *("shuffle", "bytes", "beta", "gamma", "poisson"),
+        *("bytes", "beta", "gamma", "poisson"),
         *("geometric", "multinomial", "dirichlet", "laplace", "logistic", "random_integers"),
     )
     if hasattr(np.random, name)
@@ -428,6 +437,22 @@ _ORIGINALS = {getattr(home, name): (table, name) for home, table in _HOMES for n
 _CALLABLES = frozenset(map(type, (*TORCH, *_ORIGINALS)))  # all of which can be hashed
 GENERATORS: tuple[Any, ...] = (random.Random, np.random.Generator, np.random.RandomState)
 GLOBAL_GENERATORS = (random._inst, np.random.mtrand._rand, torch.default_generator)
+
+
+def handed_over(function: Any, target: Any, result: Any) -> Any:
+    """Returns what a random function returns that is called with ``target`` first; some draw into it.
+
+    Args:
+        function: the function.
+        target: its first argument, of whatever kind; None where it has none.
+        result: the numbers, as :attr:`Asked.make` made them.
+    """
+    if function in IN_PLACE:
+        return target.copy_(result)
+    if function in SHUFFLES:
+        target[:] = result
+        return None
+    return result
 
 
 def _of(distribution: Distribution) -> Callable[..., Asked]:

@@ -33,7 +33,7 @@ _DRAWS = {
         "uniform",
         "choice",
     ),
-    *("choices", "randrange", "binomial", "sample"),
+    *("choices", "randrange", "binomial", "sample", "shuffle"),
 }
 _INSTALLED = frozenset({"site-packages", "dist-packages"})  # also of users, of the system, of other environments
 _SITE_PACKAGES = tuple(str(Path(sysconfig.get_paths()[k]).resolve()) for k in ("purelib", "platlib"))

@@ -27,7 +27,7 @@ from rr_export.capture.python.decisions import Line, is_between
 from rr_export.capture.python.detect import modules_of
 from rr_export.capture.python.frames import Stack
 from rr_export.capture.python.intercepting import COND, called_in_place, intercepted, reseeds
-from rr_export.capture.python.random_functions import IN_PLACE, GeneratorGivenError, Law, reading
+from rr_export.capture.python.random_functions import GeneratorGivenError, Law, handed_over, reading
 from rr_export.capture.python.training import routed_in_training
 from rr_export.capture.python.whereabouts import Whereabouts
 from rr_export.capture.recorder import DenseRecorder
@@ -267,7 +267,7 @@ class _Watch:
                 _seed(key)
                 return function(*args, **kwargs)
         result = asked.make([_number(law, self._script(f"{key} {i}", line)) for i, law in enumerate(asked.laws)])
-        return args[0].copy_(result) if function in IN_PLACE else result
+        return handed_over(function, args[0] if args else None, result)
 
 
 def _bytes(tensor: torch.Tensor) -> bytes:

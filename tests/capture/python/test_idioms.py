@@ -212,6 +212,19 @@ class SampledOrder(Layered):
         return x
 
 
+class Shuffled(Layered):
+    def forward(self, x: Tensor) -> Tensor:
+        order = list(self.layers)
+        random.shuffle(order)
+        for layer in order[:2]:
+            x = torch.tanh(layer(x))
+        if x.sum() > 0:
+            numbers = [0.25, 0.5]
+            np.random.shuffle(numbers)
+            x = x * numbers[0] + numbers[1]
+        return x
+
+
 class Permuted(Layered):
     def forward(self, x: Tensor) -> Tensor:
         order = torch.randperm(3)
@@ -246,7 +259,7 @@ class Thresholds(Layered):
 
 CASES: tuple[type[Layered], ...] = (
     *(AskedTwice, SumOfKept, ComparedWithTwo, BoolOrInt, AtLeastOne, LargerOfTwo),
-    *(ListOfDraws, OneHot, KeepOne, Sampled, Thresholds),
+    *(ListOfDraws, OneHot, KeepOne, Sampled, Shuffled, Thresholds),
 )
 SIBLINGS: tuple[type[Layered], ...] = (
     *(ComparedBefore, ComparedBeyond, ModuleOrNone, Clamped, Nested),

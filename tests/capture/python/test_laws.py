@@ -133,7 +133,7 @@ def test_sabotage_another_law_is_rejected(wrong: Law) -> None:
 NOISE: list[Callable[[], Any]] = [
     lambda: reading(torch.randn)(numbers, 1000),  # type: ignore[misc]
     lambda: reading(torch.multinomial)(numbers, torch.ones(2, 3), 2),  # type: ignore[misc]
-    lambda: reading(random.shuffle)(numbers, [1, 2]),  # type: ignore[misc]
+    lambda: reading(np.random.shuffle)(numbers, np.arange(2)),  # type: ignore[misc]
     lambda: reading(random.sample)(numbers, "ab", 1, counts=[1, 2]),  # type: ignore[misc]
     lambda: reading(torch.nn.functional.dropout)(numbers, torch.zeros(2), 0.5, True),  # type: ignore[misc]
     lambda: reading(torch.rand)(numbers, 1000),  # type: ignore[misc]
