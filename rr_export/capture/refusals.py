@@ -15,6 +15,7 @@ from types import TracebackType
 
 import torch
 
+from rr_export.capture.size_guards import Asked, line_of_multiple, line_that_fixes
 from rr_export.capture.user_lines import line_of_error, line_of_trace
 from rr_export.errors import CaptureError, RRExportError
 
@@ -23,6 +24,7 @@ _LOOP = (
     "write an index as a loop, `for i, layer in enumerate(layers): if k == i: x = layer(x)`, or index one tensor that "
     "holds all of them; write a size as one that x.shape gives"
 )
+_AXIS = "compute with x.shape instead of numbers, or leave the axis out of dynamic_shapes"
 # errors that torch does not raise with texts of its own
 _PYTHONS = (
     *(AttributeError, KeyError, IndexError, NameError, ImportError, ZeroDivisionError, RecursionError),
@@ -41,13 +43,16 @@ _KERNELS = {
 
 @contextmanager
 def in_our_words(
-    fixed: Mapping[tuple[str, int], str] | None = None, program: torch.export.ExportedProgram | None = None
+    fixed: Mapping[tuple[str, int], str] | None = None,
+    program: torch.export.ExportedProgram | None = None,
+    asked: Asked | None = None,
 ) -> Iterator[None]:
     """Inside, what is raised is one of our errors, or becomes a CaptureError.
 
     Args:
         fixed: where axes that are to stay dynamic were fixed, by input and axis; filled in while the block runs.
         program: what is translated to ONNX in the block.
+        asked: conditions on sizes that the block went by; filled in while it runs.
     """
     try:
         yield
@@ -55,11 +60,14 @@ def in_our_words(
         raise
     except Exception as error:
         own = next((cause for cause in _chain(error) if isinstance(cause, RRExportError)), None)
-        raise (own or _said(error, fixed or {}, program)) from error
+        raise (own or _said(error, fixed or {}, program, asked or [])) from error
 
 
 def _said(
-    error: BaseException, fixed: Mapping[tuple[str, int], str], program: torch.export.ExportedProgram | None
+    error: BaseException,
+    fixed: Mapping[tuple[str, int], str],
+    program: torch.export.ExportedProgram | None,
+    asked: Asked,
 ) -> CaptureError:
     where = line_of_error(error) or "capture"
     causes = list(_chain(error))
@@ -72,7 +80,10 @@ def _said(
     if names & {"GuardOnDataDependentSymNode", "DataDependentOutputException", "DynamicOutputShapeException"}:
         return _error(where, _CONDITION, "a number of the input that is used as one", _LOOP)
     if "onstraints violated" in texts or "specialized" in texts:
-        return _fixed_axis(where, texts, fixed)
+        return _fixed_axis(line_of_error(error) or line_that_fixes(asked) or where, texts, fixed)
+    if "Expected op to be '=='" in texts:  # torch bounds an axis by whole numbers, and asserts that it can
+        where = line_of_multiple(asked) or where
+        return _error(where, "conditions on sizes that bound an axis", "one that is not a whole number", _AXIS)
     if "not a known type" in texts or "unsupported output type" in texts.lower():
         return _error(where, "tensors as inputs and outputs", "objects of another type", "return and take tensors")
     return _error(
@@ -118,8 +129,7 @@ def _fixed_axis(where: str, texts: str, fixed: Mapping[tuple[str, int], str]) ->
     axis = f"the axis {found[1]!r}" if found else "the dynamic axes"
     got = f"code that fixes it to {found[2]}" if found else "code that ties them to a number, or to one another"
     places = "; ".join(f"{place} fixes axis {number} of {name!r}" for (name, number), place in fixed.items())
-    do = "compute with x.shape instead of numbers, or leave the axis out of dynamic_shapes"
-    return _error(where, f"{axis} to stay dynamic", f"{got}{f' ({places})' if places else ''}", do)
+    return _error(where, f"{axis} to stay dynamic", f"{got}{f' ({places})' if places else ''}", _AXIS)
 
 
 def _is_pythons(error: BaseException) -> bool:

@@ -37,6 +37,7 @@ from rr_export.capture.recorder import DenseRecorder
 from rr_export.capture.refusals import in_our_words, without_printed_graphs
 from rr_export.capture.request import Request
 from rr_export.capture.scopes import read_scopes, tag_scopes
+from rr_export.capture.size_guards import Asked, noting_guards
 from rr_export.capture.translations import TRANSLATIONS
 from rr_export.capture.uncompiled import refuse_scripted, uncompiled
 from rr_export.capture.versions import warn_of_untested_torch
@@ -237,9 +238,11 @@ def _export_program(recorder: DenseRecorder, tracing: Interpreter | None) -> tor
     request = recorder.request
     watch = request.model.register_forward_pre_hook(recorder.watch_inputs, with_kwargs=True, prepend=True)
     code = contextlib.nullcontext() if tracing is None else replaying(tracing)
+    asked: Asked = []
     try:
         with (
-            in_our_words(recorder.fixed_axes),
+            in_our_words(recorder.fixed_axes, asked=asked),
+            noting_guards(asked),
             without_printed_graphs(),
             only_errors(_CHATTY_TOO),
             uncompiled(),

@@ -33,6 +33,14 @@ def refuse(expected: str, got: str, do: str) -> NoReturn:
     raise CaptureError(f"{_best(_outwards(sys._getframe(1))) or 'capture'}: expected {expected}, got {got}; {do}")
 
 
+def line_that_runs() -> str:
+    """Returns the user's line that runs now, as ``file.py:line``; "" where there is none."""
+    interpreter = active_interpreter.get()
+    if interpreter is not None:
+        return interpreter.line()
+    return _best(_outwards(sys._getframe(1)))
+
+
 def line_of_error(error: BaseException) -> str:
     """Returns the innermost line of the user that an error came through, as ``file.py:line``; "" where there is none.
 

@@ -209,6 +209,10 @@ class Interpreter:
         """A draw is compared with a number that is the same on every path."""
         self._drawing.compares(draw)
 
+    def line(self) -> str:
+        """Returns the line that runs, as ``file.py:line``."""
+        return str(self._whereabouts.line())
+
     def refuse(self, expected: str, got: str, do: str) -> NoReturn:
         """Raises a CaptureError that names the line."""
         self._whereabouts.refuse(expected, got, do)

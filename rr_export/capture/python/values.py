@@ -64,6 +64,9 @@ class Tracer(Protocol):
     def compares(self, draw: UniformDraw) -> None:
         """A draw is compared with a number that is the same on every path."""
 
+    def line(self) -> str:
+        """Returns the line that runs, as ``file.py:line``."""
+
     def refuse(self, expected: str, got: str, do: str) -> NoReturn:
         """Raises a CaptureError that names the line."""
 
