@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+import torch
 import torch._export.utils
+import torch.export.exported_program as exported
 from onnxscript.function_libs.torch_lib import registration
+from torch.onnx._internal.exporter import _decomp, _fx_passes
 from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 from rr_export.capture.kept_tables import tables_kept
@@ -15,9 +18,20 @@ from rr_export.capture.kept_tables import tables_kept
 @pytest.fixture(autouse=True)
 def torch_as_it_was() -> Iterator[None]:
     """Whatever happens inside, torch has its own functions afterwards."""
-    before = vars(ONNXRegistry)["from_torchlib"], torch._export.utils._materialize_cpp_cia_ops
+
+    def now() -> tuple[object, ...]:
+        return (
+            vars(ONNXRegistry)["from_torchlib"],
+            torch._export.utils._materialize_cpp_cia_ops,
+            _fx_passes.decompose_with_registry,
+            exported.autograd_not_implemented,
+            exported._split_decomp_table_to_cia_and_python_decomp,
+            torch._ops.OperatorBase.py_impl,
+        )
+
+    before = now()
     yield
-    assert (vars(ONNXRegistry)["from_torchlib"], torch._export.utils._materialize_cpp_cia_ops) == before
+    assert now() == before
 
 
 def translations_of(table: ONNXRegistry) -> dict[object, list[int]]:
@@ -66,7 +80,10 @@ def test_composite_operators_are_looked_up_once(monkeypatch: pytest.MonkeyPatch)
     with tables_kept():
         utils._materialize_cpp_cia_ops()
         utils._materialize_cpp_cia_ops()
+    with tables_kept():
+        utils._materialize_cpp_cia_ops()
         assert len(looked) == 1
+    with tables_kept():
         names = torch._C._dispatch_get_registrations_for_dispatch_key("CompositeImplicitAutograd")
         monkeypatch.setattr(torch._C, "_dispatch_get_registrations_for_dispatch_key", lambda key: [*names, "rr::new"])
         utils._materialize_cpp_cia_ops()
@@ -77,3 +94,23 @@ def test_composite_operators_are_looked_up_once(monkeypatch: pytest.MonkeyPatch)
 def test_an_error_leaves_torch_as_it_was() -> None:
     with pytest.raises(RuntimeError, match="inside"), tables_kept():
         raise RuntimeError("inside")
+
+
+def test_a_table_of_decompositions_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    make = _decomp.create_onnx_friendly_decomposition_table
+    monkeypatch.setattr(_decomp, "create_onnx_friendly_decomposition_table", lambda ops: asked.append(0) or make(ops))
+    monkeypatch.setattr("rr_export.capture.kept_tables._decompositions", {})
+    for _ in range(2):
+        program = torch.export.export(_InPlace(), (torch.ones(2),), strict=False)
+        with tables_kept(), torch.no_grad():
+            before = program.graph_module
+            made = _fx_passes.decompose_with_registry(program, ONNXRegistry.from_torchlib(opset_version=20))
+            assert made.graph_module is not before  # changed in place: traced again
+            assert [n.target for n in made.graph.nodes][1:-1] == [torch.ops.aten.add.Tensor] * 2
+    assert len(asked) == 1
+
+
+class _InPlace(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (x + 1).add_(2)
