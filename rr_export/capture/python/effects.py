@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
@@ -63,14 +63,13 @@ class Effects:
                 "keep the value in a local name or an attribute of the model",
             )
 
-    def check_raise(self, error: Any) -> None:
-        """Raises a refusal if the code must not raise here."""
-        if self._ledger.depth:
-            self._whereabouts.refuse(
-                "branches that compute",
-                f"one that raises {getattr(error, '__name__', type(error).__name__)}: a side effect that would be lost",
-                "a graph cannot raise: remove it, or check before exporting",
-            )
+    def refuse_raise(self, error: Any) -> NoReturn:
+        """Raises a refusal: a branch raises what its own function does not catch."""
+        self._whereabouts.refuse(
+            "branches that compute",
+            f"one that raises {getattr(error, '__name__', type(error).__name__)}: a side effect that would be lost",
+            "a graph cannot raise: remove it, check before exporting, or catch it in the same function",
+        )
 
     def check_entry(self, owner: Any, key: Any) -> None:
         """Raises if an entry must not be set here."""

@@ -44,6 +44,7 @@ from rr_export.capture.python.syntax.loops import Loops
 from rr_export.capture.python.syntax.matching import Matching
 from rr_export.capture.python.syntax.short_circuits import ShortCircuits
 from rr_export.capture.python.syntax.statements import Statements
+from rr_export.capture.python.syntax.tries import Tries
 from rr_export.capture.python.syntax.watched_blocks import WatchedBlocks
 from rr_export.capture.python.training import TrainingRoutes
 from rr_export.capture.python.values import UniformDraw, Varying
@@ -95,7 +96,7 @@ class Interpreter:
         """The parts that know the syntax, each handed what it needs."""
         stack, ledger, memory, whereabouts = self._stack, self._ledger, self._memory, self._whereabouts
         branching, lifter, effects, natives = self._branching, self._lifter, self._effects, self._natives
-        operations = Operations(lifter, branching, memory, self.call)
+        operations, tries = Operations(lifter, branching, memory, self.call), Tries()
         sequences = Sequences(memory, whereabouts, self.call)
         closures = Closures(evaluate, stack, self._functions.run_source)
         assignments = Assignments(evaluate, stack, memory, operations, sequences, effects)
@@ -111,10 +112,10 @@ class Interpreter:
             evaluate.learn(expressions.expressions())
         for statements in (
             Statements(evaluate, stack, assignments, closures, self.call),
-            Failures(evaluate, branching, effects, whereabouts),
+            Failures(evaluate, branching, effects, stack, ledger, tries, whereabouts),
             Loops(evaluate, iterations, flow, stack, branching, ledger, whereabouts),
             Matching(evaluate, flow, stack, branching, operations),
-            WatchedBlocks(evaluate, assign, flow, stack),
+            WatchedBlocks(evaluate, assign, flow, stack, ledger, tries),
             *(flow, assignments),
         ):
             execute.learn(statements.statements())
