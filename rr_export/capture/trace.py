@@ -73,6 +73,7 @@ def capture(request: Request, *, opset: int = 20, training: Collection[str] | No
     """
     _check(request, opset)
     _check_real(request)
+    _check_large_enough(request)
     warn_of_untested_torch()
     with _one_at_a_time, left_inference_mode(request.model):
         program, recorder, tracing = _trace(request, training)
@@ -208,6 +209,16 @@ def _check_real(request: Request) -> None:
             raise CaptureError(
                 f"input {name!r}: expected real numbers, got {tensor.dtype}, which ONNX Runtime does not have; give "
                 "the model torch.view_as_real(...) of it, and begin its forward with torch.view_as_complex"
+            )
+
+
+def _check_large_enough(request: Request) -> None:
+    for name, tensor in request.tensors(request.args, request.kwargs):
+        small = next((i for i, size in enumerate(tensor.shape) if size < 2 and (name, i) in request.axes), None)
+        if small is not None:
+            raise CaptureError(
+                f"input {name!r}: expected an example of size 2 or more at axis {small}, which is to stay dynamic, got "
+                f"{tensor.shape[small]}, a size that torch.export fixes; give a larger example"
             )
 
 

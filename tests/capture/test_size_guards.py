@@ -40,6 +40,11 @@ class Halves(nn.Module):
         return x * 2 if torch.cat([x, x]).shape[0] > 11 else x  # here
 
 
+class Fits(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x * 2
+
+
 def line_of(kind: type[nn.Module]) -> int:
     """Of this file, the first that is marked from the class on."""
     with open(__file__) as file:
@@ -60,3 +65,10 @@ def test_torch_is_left_as_it_was() -> None:
     with pytest.raises(RuntimeError, match="inside"), noting_guards([]):
         raise RuntimeError("inside")
     assert ShapeEnv._log_guard is before
+
+
+@pytest.mark.parametrize("size", [0, 1])
+def test_bug_the_model_was_blamed_for_an_example_that_is_too_small(size: int) -> None:
+    text = rf"^input 'x': expected an example of size 2 or more at axis 0, .* got {size}, .*; give a larger example"
+    with pytest.raises(CaptureError, match=text):
+        rr.export(Fits().eval(), (torch.ones(size, 4),), dynamic_shapes={"x": {0: "n"}})
