@@ -116,17 +116,20 @@ def _train(eager: Eager, kept: Collection[str], left_out: Collection[str]) -> Ar
 
 @contextmanager
 def _in_training_mode(model: nn.Module, kept: Collection[str], left_out: Collection[str]) -> Iterator[None]:
-    """Inside the block every module but those that are known to be off is in training mode."""
+    """Inside the block every module but those that are known to be off is in training mode, as ``train()`` sets it."""
     before = [(module, module.training) for module in model.modules()]
     hooks = []
     try:
+        model.train()  # which may be the author's own, and do more
         for name, module in model.named_modules():
             normalises = isinstance(module, nn.modules.batchnorm._NormBase) and name not in kept
-            if not isinstance(module, Choice) and not normalises and name not in left_out:
+            if isinstance(module, Choice) or normalises or name in left_out:
+                module.training = False
+            else:
                 module.training = True
-                if type(module).__module__.partition(".")[0] == "torch":
+                if type(module).__module__.partition(".")[0] == "torch":  # the author's hooks run in training mode
                     hooks.append(module.register_forward_pre_hook(_off))
-                    hooks.append(module.register_forward_hook(_on, always_call=True))
+                    hooks.append(module.register_forward_hook(_on, always_call=True, prepend=True))
         yield
     finally:
         for hook in hooks:

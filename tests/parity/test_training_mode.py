@@ -44,6 +44,28 @@ class Scaled(Net):
         return x / 0.7 if self.fc.training else x
 
 
+class OwnMode(Net):
+    """Keeps the mode under a name of its own."""
+
+    mode = False
+
+    def train(self, mode: bool = True) -> OwnMode:
+        self.mode = mode
+        return super().train(mode)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x if self.mode and random.random() < 0.3 else self.fc(x)
+
+
+class Hooked(Net):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc.register_forward_hook(lambda m, args, y: args[0] if m.training and random.random() < 0.3 else y)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(x)  # type: ignore[no-any-return]
+
+
 class Fails(Net):
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
@@ -55,6 +77,15 @@ def test_lost_routes_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(TrainingTrials, "routers", lambda self: ())
     with pytest.warns(UserWarning, match="without any"), pytest.raises(CaptureError, match=LOST):
         rr.export(Net().eval(), (X,), keep_training_routes=True)
+
+
+@pytest.mark.parametrize("kind", [OwnMode, Hooked])
+def test_bug_training_mode_was_not_what_train_and_hooks_make_it(kind: type[Net]) -> None:
+    model = kind().eval()
+    with pytest.raises(CaptureError, match=LOST):
+        check_training_mode(Eager(bind(model, (X,))), kept=(), left_out=(), rtol=1e-4, atol=1e-5)
+    assert not any(m.training for m in model.modules())
+    assert not getattr(model, "mode", False)
 
 
 def test_draws_whose_effect_was_lost_are_found() -> None:
