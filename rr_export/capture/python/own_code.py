@@ -106,6 +106,7 @@ class _Walk:
         self.decisions = code.program.decisions
         self.positions: dict[int, float] = {}
         self.gated = any(decision.kind == "gate" for decision in self.decisions)
+        self.unseen = any(decision.unseen for decision in self.decisions)
         self.asked: dict[int, tuple[Any, int, bool]] = {}  # conditions by identity, first decision and outcome
         self.unasked: list[tuple[ReadTruth, str, int]] = []  # comparisons, and where they were made
         self.waiting: dict[int, tuple[Law, Any]] = {}  # draws whose outcome a later decision says
@@ -272,13 +273,16 @@ class _Walk:
 
     def told(self, function: Any, args: Any, kwargs: Any, result: Any) -> Any:
         """After a function of torch: returns its result, or how a condition on the input goes in this run."""
-        self.varied.told(function, args, kwargs, result)
-        self.drawn.told(function, args, kwargs, result)
         self.tensors.told(function, args)
+        if not self.gated:
+            return result
+        self.varied.told(function, args, kwargs, result)
+        if self.unseen:
+            self.drawn.told(function, args, kwargs, result)
         if function not in _READS:
             return result
         asked = args[0]
-        if not self.gated or (asked not in self.varied and not self._awaits_unseen(asked)):
+        if asked not in self.varied and not self._awaits_unseen(asked):
             return result
         return self.ask(asked, result) if function is torch.Tensor.__bool__ else number_read(result)
 
