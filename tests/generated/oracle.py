@@ -66,10 +66,10 @@ def _stand_ins(script: Script) -> dict[tuple[Any, str], Callable[..., Any]]:
         return (script.choose([1] * script.grid) + 0.5) / script.grid
 
     def one_of(values: Sequence[Any], weights: Sequence[float] | None = None) -> Any:
-        return values[script.choose(weights or [1] * len(values))]
+        return values[script.choose([1] * len(values) if weights is None else weights)]
 
     def without(values: Sequence[Any], count: int, weights: Sequence[float] | None = None) -> list[Any]:
-        left, of, found = list(values), list(weights or [1.0] * len(values)), []
+        left, of, found = list(values), list([1.0] * len(values) if weights is None else weights), []
         for _ in range(count):
             i = script.choose(of)
             found.append(left.pop(i))
