@@ -17,9 +17,13 @@ from torch import nn
 from torch.fx.experimental.symbolic_shapes import statically_known_true
 from torch.utils import _pytree as pytree
 
+from rr_export.capture.python import diagram as dd
+from rr_export.capture.python.shapes import is_apart
+from rr_export.capture.python.values import tracer, varies
 from rr_export.capture.request import Request, dotted
 from rr_export.eager.choice import Choice, identity, sites_of
 from rr_export.eager.module_tree import plan_with_calls
+from rr_export.eager.skip_results import same_shape
 from rr_export.errors import CaptureError, RunError
 from rr_export.laws.plan import Plan
 
@@ -35,23 +39,36 @@ class Call:
         enclosing: (call, branch) pairs around it, outermost first.
         firsts: the least route of every branch, ascending; (): branch k is route k.
         names: what to call it, and then its branches; (): as the site and its branches are called.
+        which: from the decisions of the model's own code to the position of the branch; None: it decides nothing.
     """
 
     site: int
     enclosing: tuple[tuple[int, int], ...]
     firsts: tuple[int, ...] = ()
     names: tuple[str, ...] = ()
+    which: dd.Diagram | None = None
 
 
 @dataclass
 class DenseRecorder:
-    """Runs every branch of every called site, and watches what the branches do."""
+    """Runs every branch of every called site, and watches what the branches do.
+
+    Attributes:
+        request: the model and its arguments.
+        markers: whether a graph is made.
+        calls: of sites, and decisions of the model's own code.
+        fixed_axes: which axes that are to stay dynamic were fixed, and where.
+        around: what a branch of a call runs in.
+        apart: from the number of a call and tensors of different shapes, one for each branch, to the value that stands
+            for them; None: they are refused.
+    """
 
     request: Request
     markers: bool
     calls: list[Call] = field(default_factory=list)
     fixed_axes: dict[tuple[str, int], str] = field(default_factory=dict)
     around: Callable[[int, int], AbstractContextManager[None]] = lambda call, branch: nullcontext()
+    apart: Callable[[int, Sequence[Any]], Any] | None = None
 
     def __post_init__(self) -> None:
         self.root = self.request.model
@@ -83,21 +100,27 @@ class DenseRecorder:
                 f"{type(site).__name__}: expected a site inside the exported module, got one that is not registered "
                 "there; make it an attribute of a module, or put it into an nn.ModuleList"
             )
+        if varies((args, kwargs)):  # by code that is not interpreted
+            return tracer().lift(site, args, kwargs)
         number = self.open_call(index)
         # from the last to the first: a skip (branch 0) hands on what the layer (branch 1) was seen to return
         order = reversed(range(site.policy.branches))
         outputs = [self._run_branch(site, index, number, k, args, kwargs) for k in order][::-1]
         leaves = [pytree.tree_leaves_with_path(output) for output in outputs]
         self._check_agreement(site, index, outputs, leaves)
-        tensors = [i for i, (_, leaf) in enumerate(leaves[0]) if isinstance(leaf, torch.Tensor)]
-        if not tensors:
-            return outputs[0]
-        operands = [[branch[i][1] for i in tensors] for branch in leaves]
-        given = [t for t in pytree.tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)]
-        joined = self.select(number, None, operands, self.names[index], given)
         flat = [leaf for _, leaf in leaves[0]]
-        for i, value in zip(tensors, joined, strict=True):
-            flat[i] = value
+        columns = [[branch[i][1] for branch in leaves] for i in range(len(flat))]
+        joined = [i for i, column in enumerate(columns) if _are_alike(column)]
+        if joined:
+            operands = [[branch[i][1] for i in joined] for branch in leaves]
+            given = [t for t in pytree.tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)]
+            results = self.select(number, None, operands, self.names[index], given)
+            for i, value in zip(joined, results, strict=True):
+                flat[i] = value
+        for i, column in enumerate(columns):
+            if _is_tensor(column[0]) and i not in joined:
+                assert self.apart is not None
+                flat[i] = self.apart(number, column)
         return pytree.tree_unflatten(flat, pytree.tree_structure(outputs[0]))
 
     def open_call(self, site: int) -> int:
@@ -206,8 +229,8 @@ class DenseRecorder:
                 )
             for (path, a), (_, b) in zip(leaves[0], leaves[k], strict=True):
                 at = f"{where}, output {dotted(path)!r}" if path else where
-                if not isinstance(a, torch.Tensor) or not isinstance(b, torch.Tensor):
-                    same = type(a) is type(b) and not isinstance(a, torch.Tensor) and statically_known_true(a == b)
+                if not _is_tensor(a) or not _is_tensor(b):
+                    same = type(a) is type(b) and not _is_tensor(a) and statically_known_true(a == b)
                     if not same:
                         raise CaptureError(
                             f"{at}: expected tensors, or equal constants, got {_shown(a)} and {_shown(b)}; "
@@ -216,9 +239,7 @@ class DenseRecorder:
                     continue
                 if a.dtype != b.dtype:
                     raise CaptureError(f"{at}: expected one dtype, got {a.dtype} and {b.dtype}; cast one of them")
-                if a.dim() != b.dim() or not all(
-                    statically_known_true(m == n) for m, n in zip(a.shape, b.shape, strict=True)
-                ):
+                if self.apart is None and not same_shape(a, b):
                     raise CaptureError(
                         f"{at}: expected one shape, got {list(a.shape)} and {list(b.shape)}; make the branches "
                         "return the same shape for every size of the dynamic axes"
@@ -250,6 +271,16 @@ class DenseRecorder:
                     "site, which eagerly also changes what a branch handed on; use the operation "
                     "that returns a new tensor"
                 )
+
+
+def _is_tensor(value: Any) -> bool:
+    """Whether a value is a tensor, or one of several."""
+    return isinstance(value, torch.Tensor) or is_apart(value)
+
+
+def _are_alike(column: Sequence[Any]) -> bool:
+    """Whether values are tensors of one shape."""
+    return all(isinstance(v, torch.Tensor) and same_shape(v, column[0]) for v in column)
 
 
 def _memory(tensor: torch.Tensor) -> int:

@@ -1,6 +1,7 @@
 """rr:: markers -> standard ONNX.
 
-The steps, in order: the flat graph's nodes are placed in the branches they were captured in (:mod:`placement`);
+The steps, in order: what branches of one decision hand to each other is computed where it is read (:mod:`gathering`);
+the flat graph's nodes are placed in the branches they were captured in (:mod:`placement`);
 what decides is computed once at the top (:mod:`prelude`: the draws by :mod:`generator`, the latent routes by
 :mod:`routes`, the path taken by :mod:`reach`); every marker becomes a tree of ``If`` whose bodies hold what was placed
 there (:mod:`sink`).
@@ -16,6 +17,7 @@ from rr_export.capture.captured_model import Captured
 from rr_export.capture.origins import origin_of
 from rr_export.errors import LoweringError
 from rr_export.lowering.builder import Builder
+from rr_export.lowering.gathering import gather
 from rr_export.lowering.placement import MARKERS, place
 from rr_export.lowering.prelude import DRAWS, INTERFACES, PATH, SEED, TAKEN, decide
 from rr_export.lowering.reach import LATENT
@@ -44,6 +46,7 @@ def lower(captured: Captured, *, interface: str = "explicit") -> ir.Model:
         if plan.sites:
             _check_names(model.graph)
         _check_deterministic(model.graph)
+        captured = gather(model.graph, captured)
         placement = place(model.graph, captured)
         builder = Builder(model.graph)
         decided = [call for call in placement.selects if captured.calls[call].site >= 0]

@@ -9,8 +9,9 @@ integer shape arithmetic, which moves out to where it is needed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import onnx_ir as ir
 
@@ -19,6 +20,14 @@ from rr_export.capture.recorder import SCOPE_KEY
 from rr_export.errors import LoweringError
 
 Scope = tuple[tuple[int, int], ...]
+
+
+class Usage(NamedTuple):
+    """Where a value is read: by which input of which node."""
+
+    node: ir.Node
+    idx: int
+
 
 SHAPE_OPS = {"Shape", "Size"}
 MARKERS = "rr"
@@ -39,37 +48,74 @@ class Placement:
     outputs: dict[int, list[int]] = field(default_factory=dict)
 
 
+class Uses:
+    """Who reads the values of a flat graph, and in which scope; known from its last node on.
+
+    Attributes:
+        scopes: scope of every live node so far.
+        outputs: positions of the live outputs of every live Select.
+    """
+
+    def __init__(self, graph: ir.Graph) -> None:
+        self.scopes: dict[ir.Node, Scope] = {}
+        self.outputs: dict[ir.Node, list[int]] = {}
+        self._owners = {inner: node for node in graph for inner in _inside(node)}
+        self._results = {id(v) for v in graph.outputs}
+
+    def of(self, node: ir.Node) -> list[tuple[Usage | None, Scope]]:
+        """Returns the live uses of a node's values, each with the scope that needs it; None: as an output."""
+        return [found for value in node.outputs for found in self._of_value(value)]
+
+    def put(self, node: ir.Node, scope: Scope) -> None:
+        """The node is live, and computed in this scope."""
+        self.scopes[node] = scope
+        self._owners |= dict.fromkeys(_inside(node), node)
+        if is_select(node):
+            self.outputs[node] = [i for i, v in enumerate(node.outputs) if any(True for _ in self._of_value(v))]
+
+    def _of_value(self, value: ir.Value) -> Iterator[tuple[Usage | None, Scope]]:
+        """Uses by dead nodes do not count."""
+        if id(value) in self._results:
+            yield None, ()
+        for usage in value.uses():
+            user = self._owners.get(usage.node, usage.node)
+            scope = self.scopes.get(user)
+            if scope is None:
+                continue
+            if not is_select(user) or usage.idx == 0:
+                yield Usage(*usage), scope
+                continue
+            branch, output = operand_branch(user, usage.idx)
+            if output in self.outputs[user]:
+                yield Usage(*usage), (*scope, (user.attributes["call"].as_int(), branch))
+
+
 def place(graph: ir.Graph, captured: Captured) -> Placement:
     """Returns the placement of all live nodes of the flat graph; dead ones have none.
 
     Raises:
         LoweringError: a value leaves its branch other than as the branch's result.
     """
-    owners = {inner: node for node in graph for inner in _inside(node)}
-    results = {id(v) for v in graph.outputs}
-    shapes = shape_arithmetic(graph)
-    placement = Placement()
+    uses, shapes = Uses(graph), shape_arithmetic(graph)
+    placement = Placement(uses.scopes)
     for node in reversed(graph):
-        consumers = [s for value in node.outputs for s in _consumers(value, owners, results, placement)]
-        if not consumers:
+        readers = [needed for _, needed in uses.of(node)]
+        if not readers:
             continue
-        needed = _common(consumers)
-        captured_in = _captured_scope(node)
+        needed = common(readers)
+        captured_in = captured_scope(node)
         if captured_in is None:
             scope = needed
-        elif _holds(captured_in, needed):
+        elif encloses(captured_in, needed):
             scope = captured_in
         elif node in shapes:
-            scope = _common([captured_in, needed])
+            scope = common([captured_in, needed])
         else:
             raise _leak(node, captured_in, needed, captured)
-        placement.scopes[node] = scope
-        if _is_select(node):
+        uses.put(node, scope)
+        if is_select(node):
             call = node.attributes["call"].as_int()
-            placement.selects[call] = node
-            placement.outputs[call] = [
-                i for i, v in enumerate(node.outputs) if any(True for _ in _consumers(v, owners, results, placement))
-            ]
+            placement.selects[call], placement.outputs[call] = node, uses.outputs[node]
     return placement
 
 
@@ -78,7 +124,8 @@ def operand_branch(select: ir.Node, position: int) -> tuple[int, int]:
     return divmod(position - 1, len(select.outputs))
 
 
-def _is_select(node: ir.Node) -> bool:
+def is_select(node: ir.Node) -> bool:
+    """Returns whether a node is the marker that joins branches."""
     return node.domain == MARKERS and node.op_type == "Select"
 
 
@@ -88,28 +135,8 @@ def _inside(node: ir.Node) -> Iterable[ir.Node]:
             yield from ir.traversal.RecursiveGraphIterator(attribute.as_graph())
 
 
-def _consumers(
-    value: ir.Value, owners: dict[ir.Node, ir.Node], results: set[int], placement: Placement
-) -> Iterable[Scope]:
-    """The scopes in which a value is needed; uses by dead nodes do not count."""
-    if id(value) in results:
-        yield ()
-    for usage in value.uses():
-        user = owners.get(usage.node, usage.node)
-        scope = placement.scopes.get(user)
-        if scope is None:
-            continue
-        if not _is_select(user) or usage.idx == 0:
-            yield scope
-            continue
-        branch, output = operand_branch(user, usage.idx)
-        call = user.attributes["call"].as_int()
-        if output in placement.outputs[call]:
-            yield (*scope, (call, branch))
-
-
-def _captured_scope(node: ir.Node) -> Scope | None:
-    """The scope written by capture; None for a node that may follow its consumers."""
+def captured_scope(node: ir.Node) -> Scope | None:
+    """Returns the scope written by capture; None for a node that may follow its consumers."""
     if node.op_type == "Constant":
         return None
     text = node.metadata_props.get(SCOPE_KEY)
@@ -142,18 +169,20 @@ def _small_integer(value: ir.Value) -> bool:
     return constant is not None and constant.dtype.is_integer() and constant.size <= 64
 
 
-def _common(scopes: Sequence[Scope]) -> Scope:
+def common(scopes: Sequence[Scope]) -> Scope:
+    """Returns the innermost scope that holds all of these."""
     first, last = min(scopes), max(scopes)
     length = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
     return first[:length]
 
 
-def _holds(outer: Scope, inner: Scope) -> bool:
+def encloses(outer: Scope, inner: Scope) -> bool:
+    """Returns whether a scope is another one, or around it."""
     return inner[: len(outer)] == outer
 
 
 def _leak(node: ir.Node, scope: Scope, needed: Scope, captured: Captured) -> LoweringError:
-    depth = len(_common([scope, needed]))
+    depth = len(common([scope, needed]))
     call, branch = scope[depth]
     name, *branches = captured.names(call)
     value = node.outputs[0]

@@ -26,6 +26,7 @@ from rr_export.capture.python.lifting import CALLEE, Lifter, Method
 from rr_export.capture.python.notes import NUMBER
 from rr_export.capture.python.plain_access import look
 from rr_export.capture.python.random_functions import reading, regularises, sample
+from rr_export.capture.python.shapes import form, is_apart, tells_form
 from rr_export.capture.python.values import Caller, Sifted, Varying, is_symbolic, varies
 
 CONSUMERS = (any, all, sum, list, tuple, set, max, min, sorted, dict)  # these use up an iterator
@@ -93,6 +94,8 @@ class NativeCalls:
 
     def call_method(self, owner: Varying, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Returns what a method of something that varies gives."""
+        if is_apart(owner) and not kwargs and tells_form(name, args):
+            return form(owner, lambda tensor: getattr(tensor, name)(*args))
         if name in ("sample", "rsample") and all(isinstance(v, Distribution) for v in dd.leaves(owner.diagram)):
             return self.draw(sample, (owner, *args), kwargs)
         return self._lifter.lift(Method(name), (owner, *args), kwargs)

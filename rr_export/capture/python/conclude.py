@@ -143,16 +143,19 @@ def decided_calls(tracing: Interpreter, program: Program) -> list[Call]:
     calls = []
     for number, call in enumerate(tracing.recorder.calls):
         deciding = tracing.deciding.get(number)
-        if deciding is None or deciding.which is None:
-            names = () if deciding is None else (f"{deciding.line}", *deciding.names)
-            calls.append(replace(call, names=names))
+        if deciding is None:
+            calls.append(replace(call, names=(), which=tracing.by_route(call.site)))
             continue
         which = deciding.which
+        if deciding.computed:
+            calls.append(replace(call, names=(f"{deciding.line}", *deciding.names), which=which))
+            continue
         assert isinstance(which, dd.Node)
         cuts = sorted(program.decisions[which.decision].cuts)
         firsts = (0, *(cuts.index(c) + 1 for c in which.cuts))
         site = program.sites[which.decision]
-        calls.append(replace(call, site=site, firsts=firsts, names=(program.plan.sites[site].name, *deciding.names)))
+        names = (program.plan.sites[site].name, *deciding.names)
+        calls.append(replace(call, site=site, firsts=firsts, names=names, which=which))
     return calls
 
 

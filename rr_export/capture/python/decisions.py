@@ -89,11 +89,13 @@ class Deciding:
     """What one call of the recorder chooses by.
 
     Attributes:
-        which: from decisions to the position of the branch; None: the tensor that the marker holds.
+        which: from decisions to the position of the branch.
         line: where.
         names: of the branches, by position.
+        computed: whether the graph computes which, from several decisions or a condition on the input.
     """
 
-    which: dd.Diagram | None
+    which: dd.Diagram
     line: Line
     names: tuple[str, ...] = ()
+    computed: bool = False

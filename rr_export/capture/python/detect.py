@@ -11,7 +11,7 @@ import functools
 import logging
 import random
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -48,8 +48,8 @@ class _Seen:
     """What a run showed.
 
     Attributes:
-        decided: a random function was called, a number was read out of a tensor, or code of the author's own asked
-            whether it is captured.
+        decided: a random function was called, a number was read out of a tensor, code of the author's own asked
+            whether it is captured, or a site returned tensors of different shapes.
         foreign: where something was drawn that cannot be followed, and what.
     """
 
@@ -63,6 +63,11 @@ class _Seen:
         quiet = function in REGULARISING and REGULARISING[function](_no_numbers, *args, **kwargs) is None
         self.decided |= not quiet
         return called_in_place(function, args, kwargs)
+
+    def part(self, call: int, results: Sequence[Any]) -> Any:
+        """A site returns tensors of different shapes: what follows is computed for each of them."""
+        self.decided = True
+        return results[0]
 
     def read(self, function: Any, args: Any, kwargs: Any, result: Any) -> Any:
         """Another function of torch was called."""
@@ -99,13 +104,14 @@ def _home(frame: FrameType) -> str:
 
 
 def decides(request: Request, *, training: Collection[str]) -> bool:
-    """Returns whether the model's own code draws, or has conditions on numbers in tensors.
+    """Returns whether the model's own code draws, or has conditions on numbers in tensors, or must go all ways.
 
     Raises:
         CaptureError: it draws where the draws cannot be followed.
     """
     model, recorder = request.model, DenseRecorder(request, markers=False)
     seen = _Seen(own=list(_own_generators(model)))
+    recorder.apart = seen.part
     before, own = _states(GLOBAL_GENERATORS), _states(seen.own)
     with (
         heap.restored(model),

@@ -12,7 +12,7 @@ import functools
 import sys
 import types
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -342,9 +342,11 @@ def changed(before: Snapshot, after: Snapshot) -> Iterator[tuple[int, Any]]:
                 yield number, key
 
 
-def changed_others(before: Snapshot) -> Iterator[str]:
-    """Yields what to call everything that is not tracked and was changed since."""
-    for value, trace, name in before.others.values():
+def changed_others(before: Snapshot, but: Collection[int] = ()) -> Iterator[str]:
+    """Yields what to call everything that is not tracked and was changed since, but what may change, by identity."""
+    for number, (value, trace, name) in before.others.items():
+        if number in but:
+            continue
         with torch._C.DisableTorchFunction():
             same = trace_of(value) == trace
         if not same:

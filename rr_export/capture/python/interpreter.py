@@ -47,7 +47,7 @@ from rr_export.capture.python.syntax.statements import Statements
 from rr_export.capture.python.syntax.tries import Tries
 from rr_export.capture.python.syntax.watched_blocks import WatchedBlocks
 from rr_export.capture.python.training import TrainingRoutes
-from rr_export.capture.python.values import UniformDraw, Varying
+from rr_export.capture.python.values import UniformDraw, Varying, diagram_of
 from rr_export.capture.python.varied import Varied
 from rr_export.capture.python.whereabouts import Whereabouts
 from rr_export.capture.recorder import DenseRecorder
@@ -96,7 +96,8 @@ class Interpreter:
         """The parts that know the syntax, each handed what it needs."""
         stack, ledger, memory, whereabouts = self._stack, self._ledger, self._memory, self._whereabouts
         branching, lifter, effects, natives = self._branching, self._lifter, self._effects, self._natives
-        operations, tries = Operations(lifter, branching, memory, self.call), Tries()
+        operations = self._operations = Operations(lifter, branching, memory, self.call)
+        tries = Tries()
         sequences = Sequences(memory, whereabouts, self.call)
         closures = Closures(evaluate, stack, self._functions.run_source)
         assignments = Assignments(evaluate, stack, memory, operations, sequences, effects)
@@ -134,6 +135,15 @@ class Interpreter:
     def deciding(self) -> Mapping[int, Deciding]:
         """What the recorder's calls choose by, where the model's own code decides, by the number of the call."""
         return self._splitter.deciding
+
+    def by_route(self, site: int) -> dd.Diagram:
+        """Returns the route of a site, by the decision that it is."""
+        return self._ledger.by_route(site)
+
+    def apart(self, call: int, results: Sequence[Any]) -> Any:
+        """Returns the value that stands for the tensors of different shapes that the branches of a site return."""
+        which = self._ledger.by_route(self.recorder.calls[call].site)
+        return self._splitter.one_of(dd.choose(which, list(map(diagram_of, results))))
 
     @property
     def inputs(self) -> list[torch.Tensor]:
@@ -197,6 +207,12 @@ class Interpreter:
     def lift(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Returns what ``function`` gives, called once for every combination of values that its arguments can have."""
         return self._lifter.lift(function, args, kwargs)
+
+    def tensor_attribute(self, value: Varying, name: str) -> Any:
+        """Returns an attribute of a value that is one of several tensors."""
+        if callable(getattr(torch.Tensor, name)):
+            return lambda *args, **kwargs: self._natives.call_method(value, name, args, kwargs)
+        return self._operations.attribute(value, name)
 
     def constant(self, tensor: torch.Tensor) -> NDArray[Any] | None:
         """Returns the numbers of a tensor that is the same in every run, None where it is not."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol
@@ -70,12 +70,18 @@ class Joiner:
         memory: which is as before the branches, and then as after them.
         varied: learns which tensors differ from run to run.
         parting: the decision.
+        one_of: makes one value of tensors that may have different shapes, from decisions to them.
     """
 
-    def __init__(self, calls: CallLog, memory: Memory, varied: Varied, parting: Parting) -> None:
+    def __init__(
+        self, calls: CallLog, memory: Memory, varied: Varied, parting: Parting, one_of: Callable[[dd.Diagram], Any]
+    ) -> None:
         self._calls, self._memory, self._varied, self._parting = calls, memory, varied, parting
         self._before, self._states = parting.before.reached, [moment.reached for moment in parting.after]
-        self._merger = Merger(parting.which, parting.line, lambda branch: calls.inside(parting.call, branch))
+        self._merger = Merger(
+            parting.which, parting.line, lambda branch: calls.inside(parting.call, branch), self._one_of
+        )
+        self._apart = one_of
 
     def join(self, results: Sequence[Any]) -> Any:
         """Returns the joined result of the branches, after which the code goes on with the joined state."""
@@ -96,6 +102,13 @@ class Joiner:
         made = result(joined)
         self._find_aliases()
         return made
+
+    def _one_of(self, chosen: dd.Diagram) -> Any:
+        """One of several tensors, of which some may be of one shape."""
+        value = self._apart(chosen)
+        if isinstance(value, Varying):
+            self._memory.note_made(dd.leaves(value.diagram), self._parting.before)
+        return value
 
     def _find_aliases(self) -> None:
         """Containers of which one may be another one, by what was decided, can be read but not changed from now on."""

@@ -87,6 +87,12 @@ class Ledger:
         with self._where(dd.node(number, cuts_, marks)):
             yield
 
+    def by_route(self, site: int) -> dd.Diagram:
+        """Returns the route of a site, whose branches were run, by the decision that it is."""
+        number = self.by_site[site]
+        cuts = sorted(self.decisions[number].cuts)
+        return dd.node(number, cuts, [dd.Leaf(k) for k in range(len(cuts) + 1)])
+
     @contextmanager
     def _where(self, condition: dd.Diagram) -> Iterator[None]:
         outer = self.guard

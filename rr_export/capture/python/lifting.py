@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import itertools
 import operator
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from rr_export.capture.python.known_numbers import KnownNumbers
 from rr_export.capture.python.ledger import Ledger
 from rr_export.capture.python.plain_access import look
 from rr_export.capture.python.random_functions import TORCH
+from rr_export.capture.python.shapes import MOST_COPIES, is_apart
 from rr_export.capture.python.splitting import Splitter
 from rr_export.capture.python.values import (
     MOST_WAYS,
@@ -107,6 +109,7 @@ class Lifter:
     ) -> None:
         self._ledger, self._splitter, self._numbers, self._whereabouts = ledger, splitter, numbers, whereabouts
         self._call = call
+        self._copies = 0
 
     def lift(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Returns what ``function`` gives, called once for every combination of values that its arguments can have."""
@@ -131,15 +134,33 @@ class Lifter:
         if len(ways) == 1:
             return call(ways[0])
         if len(ways) > MOST_WAYS:
-            self._whereabouts.refuse(
-                f"a choice among at most {MOST_WAYS} values",
-                f"{len(ways)} combinations of draws at once",
-                "draw one number for the whole batch (batch size 1, or mode='batch'), or make them an input",
-            )
+            self._refuse_ways(joint, len(ways))
         if self._computes(function, flat, ways):
             return plain(_flattened(dd.apply(compute, joint)))
+        if any(map(is_apart, flat)):
+            self._count_copies(len(ways))
         which = dd.apply(lambda v: next(k for k, w in enumerate(ways) if dd.same(w, v)), joint)
-        return self._splitter.split(which, len(ways), lambda k: call(ways[k]), names=self._way_names(flat, ways))
+        return self._splitter.split(which, len(ways), lambda k: call(ways[k]), self._way_names(flat, ways), _own(ways))
+
+    def _refuse_ways(self, joint: dd.Diagram, count: int) -> NoReturn:
+        expected = f"a choice among at most {MOST_WAYS} values"
+        if len(dd.decisions(joint)) == 1:
+            self._whereabouts.refuse(expected, f"one among {count}", "decide among fewer")
+        self._whereabouts.refuse(
+            expected,
+            f"{count} combinations of draws at once",
+            "draw one number for the whole batch (batch size 1, or mode='batch'), or make them an input",
+        )
+
+    def _count_copies(self, count: int) -> None:
+        """Raises where too much is computed once for every shape."""
+        self._copies += count
+        if self._copies > MOST_COPIES:
+            self._whereabouts.refuse(
+                f"shapes that agree again before {MOST_COPIES} steps are computed, counted once for every shape",
+                "more",
+                "let the shapes agree earlier, decide among fewer, or put what depends on them into one module",
+            )
 
     def each(self, value: Varying, act: Callable[[Any], None]) -> None:
         """Does something to each of the objects that a value may be, where it is that one."""
@@ -150,6 +171,8 @@ class Lifter:
 
     def _computes(self, function: Any, flat: Sequence[Any], ways: Sequence[Any]) -> bool:
         """Whether calls only compute what is the same in every run, so that they need no branch of the graph."""
+        if any(map(is_apart, flat)):
+            return False
         values = pytree.tree_leaves(list(itertools.chain(flat, *ways)), is_leaf=is_symbolic)
         tensors = any(isinstance(v, torch.Tensor | Later | _Numbers) for v in values)
         if tensors and not all(self._numbers.is_constant(v) for v in values if isinstance(v, torch.Tensor)):
@@ -169,8 +192,7 @@ class Lifter:
         names = []
         for k, way in enumerate(ways):
             values = [way[i] for i in varying]
-            shown = [str(v) if isinstance(v, bool | int | float | str) else str(k) for v in values]
-            names.append(",".join(shown))
+            names.append(",".join(_way_name(v) or str(k) for v in values))
         return tuple(names) if len(set(names)) == len(names) else tuple(map(str, range(len(ways))))
 
     def _array(self, drawn: Drawn) -> dd.Diagram:
@@ -209,6 +231,20 @@ class Lifter:
         if function in PURE and not kwargs and not any(isinstance(a, torch.Tensor | list | tuple | dict) for a in args):
             return call_plain(function, *args)
         return self.lift(function, args, kwargs)
+
+
+def _way_name(value: Any) -> str:
+    """What to call the branch in which something has this value: a tensor by its shape."""
+    if isinstance(value, torch.Tensor):
+        return "x".join(map(str, value.shape))
+    return str(value) if isinstance(value, bool | int | float | str) else ""
+
+
+def _own(ways: Sequence[Any]) -> list[torch.Tensor]:
+    """The tensors that are handed over in one of the ways alone."""
+    tensors = [v for way in ways for v in {id(v): v for v in way}.values() if isinstance(v, torch.Tensor)]
+    times = Counter(map(id, tensors))
+    return [v for v in tensors if times[id(v)] == 1]
 
 
 def _flattened(diagram: dd.Diagram) -> dd.Diagram:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.weak import WeakIdKeyDictionary
 
 from rr_export.capture.python import heap
 from rr_export.capture.python.decisions import Line
@@ -16,6 +17,7 @@ from rr_export.capture.python.fields import GlobalFields
 from rr_export.capture.python.frames import Frame, Stack
 from rr_export.capture.python.state import Key, State
 from rr_export.capture.python.values import Poison, Sifted, settled
+from rr_export.capture.python.varied import has_memory
 from rr_export.capture.python.whereabouts import Whereabouts
 from rr_export.errors import CaptureError
 
@@ -45,6 +47,7 @@ class Memory:
         lasting: containers that were there before the run.
         inputs: the tensors that the model was given.
         state: the attributes of modules that live on from run to run.
+        made: tensors that a branch made, and that are held only where decisions say which of several tensors it is.
     """
 
     def __init__(self, root: nn.Module, stack: Stack, whereabouts: Whereabouts) -> None:
@@ -57,6 +60,7 @@ class Memory:
         self._moments: list[Sequence[Moment]] = []  # of the branches that run
         self.inputs: list[torch.Tensor] = []
         self.state = State()
+        self.made = WeakIdKeyDictionary()
 
     def now(self) -> Moment:
         """Returns everything as it is now."""
@@ -134,15 +138,29 @@ class Memory:
                     "copy it where it gets the other name, or change it in every branch",
                 )
 
-    def check_untracked(self, before: Moment, line: Line) -> None:
-        """Raises if something was changed in place that cannot be undone and joined."""
+    def note_made(self, tensors: Iterable[Any], before: Moment) -> None:
+        """These tensors stand for each other from now on; those are made in branches whose memory is new since then."""
+        old = {t.untyped_storage()._cdata for t, _, _ in before.reached.tensors.values() if has_memory(t)}
+        for tensor in tensors:
+            if isinstance(tensor, torch.Tensor) and has_memory(tensor) and tensor.untyped_storage()._cdata not in old:
+                self.made[tensor] = True
+
+    def check_untracked(self, before: Moment, line: Line, own: Sequence[torch.Tensor] = ()) -> None:
+        """Raises if something was changed in place that cannot be undone and joined.
+
+        Args:
+            before: the moment before the branch.
+            line: of the decision.
+            own: tensors that there are in one branch alone, each: what a branch made may be changed in it.
+        """
+        changeable = {id(tensor) for tensor in own if tensor in self.made}
         for tensor, version, name in before.reached.tensors.values():
-            if tensor._version != version:
+            if tensor._version != version and id(tensor) not in changeable:
                 raise CaptureError(
                     f"{line}: expected branches that change nothing in place, got one that changes "
                     f"{name or 'a tensor'}; use the operation that returns a new tensor"
                 )
-        for what in heap.changed_others(before.reached):
+        for what in heap.changed_others(before.reached, changeable):
             raise CaptureError(
                 f"{line}: expected branches that leave the same things behind, got a side effect that would be lost: "
                 f"{what} is changed in one; make a new one in every branch, or keep the value in a local name"
@@ -204,6 +222,7 @@ class Memory:
 
     def _roots(self) -> Iterator[tuple[str, Any]]:
         """What the code can change."""
+        yield from (("an input", tensor) for tensor in self.inputs)
         yield "self", self._root
         yield from self._globals()
         for running in self._stack.frames:

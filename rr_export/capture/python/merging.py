@@ -20,7 +20,9 @@ from torch.utils import _pytree as pytree
 from rr_export.capture.python import diagram as dd
 from rr_export.capture.python.decisions import Line
 from rr_export.capture.python.plain_access import attributes_of, contents, new_like
-from rr_export.capture.python.values import Drawn, Poison, UniformDraw, Varying, plain, plain_kind
+from rr_export.capture.python.shapes import is_apart
+from rr_export.capture.python.values import Drawn, Poison, UniformDraw, Varying, at_hand, plain, plain_kind
+from rr_export.eager.skip_results import same_shape
 
 _MISSING = object()
 Build = Callable[[Sequence[torch.Tensor]], Any]  # from the results of the marker to the value
@@ -33,14 +35,21 @@ class Merger:
         which: from decisions to the position of the branch.
         line: of the decision.
         inside: around what is computed in the branch of a position.
+        one_of: makes one value of tensors that may have different shapes, from decisions to them.
 
     Attributes:
         tensors: the operands of the marker so far: for each of its results, the tensor of every branch.
         copies: the containers that were made to stand for several ones, with those, by what those are.
     """
 
-    def __init__(self, which: dd.Diagram, line: Line, inside: Callable[[int], AbstractContextManager[None]]) -> None:
-        self._which, self._line, self._inside = which, line, inside
+    def __init__(
+        self,
+        which: dd.Diagram,
+        line: Line,
+        inside: Callable[[int], AbstractContextManager[None]],
+        one_of: Callable[[dd.Diagram], Any],
+    ) -> None:
+        self._which, self._line, self._inside, self._one_of = which, line, inside, one_of
         self.tensors: list[tuple[torch.Tensor, ...]] = []
         self.copies: dict[tuple[int, ...], tuple[Any, Sequence[Any]]] = {}
 
@@ -56,6 +65,8 @@ class Merger:
             return lambda joined: bad
         if all(isinstance(v, torch.Tensor) for v in values):
             return self._merge_tensors(values, name)
+        if all(isinstance(v, torch.Tensor) or is_apart(v) for v in values):
+            return self._merge_apart(values, name)
         if all(_is_optional(v) for v in values):
             return self._merge_optional(values, name)
         if all(isinstance(v, Varying) or plain_kind(v) is not None for v in values):
@@ -78,15 +89,17 @@ class Merger:
 
     def _merge_tensors(self, values: Sequence[torch.Tensor], name: str) -> Build:
         first = values[0]
-        for other in values[1:]:
-            if other.dtype != first.dtype:
-                return self._poison(name, "one dtype", f"{first.dtype} and {other.dtype}", "cast one of them")
-            if other.dim() != first.dim() or not all(
-                statically_known_true(a == b) for a, b in zip(first.shape, other.shape, strict=True)
-            ):
-                got = f"{list(first.shape)} and {list(other.shape)}"
-                return self._poison(name, "one shape", got, "make the branches leave the same shape")
+        if not all(other.dtype == first.dtype and same_shape(first, other) for other in values[1:]):
+            return self._merge_apart(values, name)
         return self._operands(values)
+
+    def _merge_apart(self, values: Sequence[Any], name: str) -> Build:
+        """Tensors of different shapes: which of them it is varies."""
+        chosen = dd.choose(self._which, [v.diagram if isinstance(v, Varying) else dd.Leaf(v) for v in values])
+        kinds = list(dict.fromkeys(at_hand(leaf).dtype for leaf in dd.leaves(chosen)))
+        if len(kinds) > 1:
+            return self._poison(name, "one dtype", f"{kinds[0]} and {kinds[1]}", "cast one of them")
+        return lambda joined: self._one_of(chosen)
 
     def _merge_optional(self, values: Sequence[Any], name: str) -> Build:
         """A tensor, or None: which of them varies; where it is None the tensor is zeros, never read."""
@@ -100,9 +113,10 @@ class Merger:
 
         def build(joined: Sequence[torch.Tensor]) -> Any:
             made = tensor(joined)
-            return (
-                made if isinstance(made, Poison) else plain(dd.apply(lambda is_there: made if is_there else None, held))
-            )
+            if isinstance(made, Poison):
+                return made
+            tensors_ = made.diagram if isinstance(made, Varying) else dd.Leaf(made)
+            return plain(dd.apply(lambda is_there, one: one if is_there else None, held, tensors_))
 
         return build
 

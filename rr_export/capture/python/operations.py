@@ -14,6 +14,7 @@ from rr_export.capture.python.arithmetic import call_plain, operate, truth
 from rr_export.capture.python.branching import Branching
 from rr_export.capture.python.lifting import Lifter
 from rr_export.capture.python.memory import Memory
+from rr_export.capture.python.shapes import form, is_apart, tells_form
 from rr_export.capture.python.values import (
     Caller,
     Drawn,
@@ -56,6 +57,8 @@ class Operations:
     def attribute(self, owner: Any, name: str) -> Any:
         """Returns ``owner.name``."""
         self._memory.reads(owner, name)
+        if is_apart(owner) and tells_form(name):
+            return form(owner, lambda tensor: getattr(tensor, name))
         if isinstance(owner, Varying):
             return self._lifter.lift(getattr, (owner, name), {})
         descriptor = inspect.getattr_static(type(owner), name, None) if not isinstance(owner, type) else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch.utils import _pytree as pytree
@@ -10,6 +10,7 @@ from torch.utils import _pytree as pytree
 from rr_export.capture.python import diagram as dd
 from rr_export.capture.python.ledger import Ledger
 from rr_export.capture.python.lifting import Lifter
+from rr_export.capture.python.shapes import is_apart, shown_shapes
 from rr_export.capture.python.values import (
     Drawn,
     Later,
@@ -48,17 +49,30 @@ class Outputs:
             raise CaptureError(f"model: expected {value.expected}, got {value.got}; {value.do}")
         value = settled(value)
         if has_tensors(value) and all(isinstance(v, Later | torch.Tensor) for v in dd.leaves(value.diagram)):
-            return self._lifter.lift(lambda tensor: tensor.clone(), (value,), {})
+            value = self._lifter.lift(lambda tensor: tensor.clone(), (value,), {})
+            if is_apart(value):
+                self._refuse_shapes(value)
+            return value
         if not is_symbolic(value) and not isinstance(value, Sifted):
             return value
         got = "a number that is drawn"
         if isinstance(value, Varying):
             kinds = " and ".join(sorted({type(at_hand(v)).__name__ for v in dd.leaves(value.diagram)}))
             got = f"one of type {kinds} that depends on what is decided there"
-        lines = ", ".join(sorted({str(self._ledger.decisions[d].line) for d in _decisions_in(value)}))
         raise CaptureError(
-            f"{lines}: expected tensors as outputs of the model, got {got}; return what is computed from it"
+            f"{self._lines(value)}: expected tensors as outputs of the model, got {got}; return what is computed from "
+            "it"
         )
+
+    def _refuse_shapes(self, value: Varying) -> NoReturn:
+        raise CaptureError(
+            f"{self._lines(value)}: expected outputs of the model that have one shape whatever is decided there, got "
+            f"{shown_shapes(value)}; make the shapes agree before they are returned: pool, pad or resize"
+        )
+
+    def _lines(self, value: Any) -> str:
+        """Where what a value depends on is decided."""
+        return ", ".join(sorted({str(self._ledger.decisions[d].line) for d in _decisions_in(value)}))
 
 
 def _decisions_in(value: Any) -> set[int]:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
+
 from rr_export.capture.python import diagram as dd
 from rr_export.capture.python.decisions import Deciding, Decision, Line
 from rr_export.capture.python.joining import Joiner, Parting
 from rr_export.capture.python.ledger import Ledger
 from rr_export.capture.python.markers import Markers
 from rr_export.capture.python.memory import Memory, Moment
+from rr_export.capture.python.shapes import by_shape
+from rr_export.capture.python.values import at_hand, plain
 from rr_export.capture.python.varied import Varied
 from rr_export.capture.python.whereabouts import Whereabouts
 from rr_export.capture.recorder import DenseRecorder
@@ -46,7 +50,14 @@ class Splitter:
         self._memory, self._varied, self._whereabouts = memory, varied, whereabouts
         self.deciding: dict[int, Deciding] = {}
 
-    def split(self, which: dd.Diagram, count: int, arm: Callable[[int], Any], names: tuple[str, ...] = ()) -> Any:
+    def split(
+        self,
+        which: dd.Diagram,
+        count: int,
+        arm: Callable[[int], Any],
+        names: tuple[str, ...] = (),
+        own: Sequence[torch.Tensor] = (),
+    ) -> Any:
         """Returns the joined results of ``arm(k)``, each run in its branch, for every k that ``which`` may have.
 
         Args:
@@ -54,6 +65,7 @@ class Splitter:
             count: every k is below it.
             arm: what to run.
             names: what to call the branches, by k.
+            own: tensors that there are in one branch alone, each.
         """
         which = self._ledger.here(which)
         feasible = dd.leaves(which)
@@ -63,7 +75,7 @@ class Splitter:
         if len(feasible) > 2 and computed:
             half = feasible[: len(feasible) // 2]
             low = dd.apply(lambda k: 0 if k in half else 1, which)
-            return self.split(low, 2, lambda side: self.split(which, count, arm, names))
+            return self.split(low, 2, lambda side: self.split(which, count, arm, names, own))
         self._ledger.use(which)
         line = self._whereabouts.line()
         call = self._recorder.open_call(-1)
@@ -71,16 +83,36 @@ class Splitter:
         placed = dd.apply(lambda k: position[k], which)
         decided = self._markers.condition(dd.apply(lambda i: i == 1, placed)) if computed else None
         shown = tuple(names[k] if names else str(k) for k in feasible)
-        self.deciding[call] = Deciding(None if computed else placed, line, shown)
+        self.deciding[call] = Deciding(placed, line, shown, computed)
         before = self._memory.now()
-        results, after, gates = self._run_arms(call, arm, feasible, placed, before)
+        results, after, gates = self._run_arms(call, arm, own, feasible, placed, before)
         self._memory.agree_on_written(after)
         self._recorder.note_fixed_axes(str(line))
         parting = Parting(call, decided, placed, line, before, after, gates)
-        return Joiner(self._recorder, self._memory, self._varied, parting).join(results)
+        return Joiner(self._recorder, self._memory, self._varied, parting, self.one_of).join(results)
+
+    def one_of(self, chosen: dd.Diagram) -> Any:
+        """Returns one of several tensors as one value: those of one shape are joined, so that only shapes vary.
+
+        Args:
+            chosen: from decisions to the tensor.
+        """
+        chosen = self._ledger.here(chosen)
+        shapes, tensors = by_shape(chosen), dd.leaves(chosen)
+        count = len(dd.leaves(shapes))
+        if count == len(tensors):
+            return plain(chosen)
+        which = dd.apply(lambda tensor: next(k for k, one in enumerate(tensors) if one is tensor), chosen)
+        return self.split(shapes, count, lambda _: self.split(which, len(tensors), lambda k: at_hand(tensors[k])))
 
     def _run_arms(
-        self, call: int, arm: Callable[[int], Any], feasible: Sequence[int], placed: dd.Diagram, before: Moment
+        self,
+        call: int,
+        arm: Callable[[int], Any],
+        own: Sequence[torch.Tensor],
+        feasible: Sequence[int],
+        placed: dd.Diagram,
+        before: Moment,
     ) -> tuple[list[Any], list[Moment], list[tuple[Decision, int]]]:
         """The result of every branch, what it left behind, and the conditions on the input that were made in it."""
         deciding, results, gates = self.deciding[call], [], []
@@ -93,7 +125,7 @@ class Splitter:
                         results.append(_computed(arm, k, deciding.line, deciding.names[i]))
                     after.append(self._memory.now())
                 gates += [(d, i) for d in self._ledger.decisions[known:] if d.kind == "gate"]
-                self._memory.check_untracked(before, deciding.line)
+                self._memory.check_untracked(before, deciding.line, own)
                 self._memory.go_back(before)
         return results, after, gates
 

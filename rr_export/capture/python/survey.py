@@ -158,7 +158,7 @@ def _survey_once(
     for _, tensor in request.tensors(request.args, request.kwargs):
         tracing.varied.add(tensor)
         tracing.inputs.append(tensor)
-    recorder.around = tracing.entering
+    recorder.around, recorder.apart = tracing.entering, tracing.apart
     with heap.restored(model), interpreting(tracing), recording_with(recorder), torch.no_grad():
         run(request)
         left = list(tracing.left())
@@ -176,7 +176,7 @@ def _survey_once(
 @contextlib.contextmanager
 def replaying(tracing: Interpreter) -> Iterator[None]:
     """Around torch.export: the second run over all ways, whose notes are those of the first."""
-    tracing.recorder.around = tracing.entering
+    tracing.recorder.around, tracing.recorder.apart = tracing.entering, tracing.apart
     with heap.restored(tracing.root), interpreting(tracing):
         yield
 

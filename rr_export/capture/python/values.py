@@ -67,6 +67,9 @@ class Tracer(Protocol):
     def line(self) -> str:
         """Returns the line that runs, as ``file.py:line``."""
 
+    def tensor_attribute(self, value: Varying, name: str) -> Any:
+        """Returns an attribute of a value that is one of several tensors."""
+
     def refuse(self, expected: str, got: str, do: str) -> NoReturn:
         """Raises a CaptureError that names the line."""
 
@@ -149,6 +152,12 @@ class Varying(_Operators):
     def item(self) -> Any:
         """Returns itself, as a number does."""
         return tracer().lift(float, (self,), {}) if has_tensors(self) else self
+
+    def __getattr__(self, name: str) -> Any:
+        """Code that is not interpreted takes it for a tensor, where it is one of several."""
+        if not name.startswith("__") and hasattr(torch.Tensor, name) and has_tensors(self):
+            return tracer().tensor_attribute(self, name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
 
 @dataclass(eq=False)

@@ -27,14 +27,14 @@ class Varied:
         self.add(values)
 
     def __contains__(self, tensor: torch.Tensor) -> bool:
-        if not _has_memory(tensor):
+        if not has_memory(tensor):
             return tensor in self.alone
         return tensor.untyped_storage()._cdata in self.storages
 
     def add(self, values: Any) -> None:
         """All tensors in ``values`` depend on it."""
         for leaf in tensors_in(values):
-            if not _has_memory(leaf):
+            if not has_memory(leaf):
                 self.alone[leaf] = True
                 continue
             storage = leaf.untyped_storage()
@@ -79,5 +79,6 @@ def _collect(values: Any, found: list[torch.Tensor]) -> None:
         found += [t for t in pytree.tree_leaves(values) if isinstance(t, torch.Tensor)]
 
 
-def _has_memory(tensor: torch.Tensor) -> bool:
+def has_memory(tensor: torch.Tensor) -> bool:
+    """Returns whether a tensor has memory of its own, which views of it share."""
     return tensor.layout is torch.strided and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)

@@ -107,7 +107,7 @@ def test_calls_know_their_site_and_the_least_route_of_every_branch() -> None:
     route = draw(ledger, outcomes(0.25, 0.25, 0.5), 3, cuts=(1.0, 2.0))
     program, line = concluded(ledger), Line("model.py", 9)
     late = dd.apply(lambda k: int(k == 2), route)
-    deciding = {0: Deciding(late, line, ("no", "yes")), 1: Deciding(None, line, ("off", "on"))}
+    deciding = {0: Deciding(late, line, ("no", "yes")), 1: Deciding(late, line, ("off", "on"), computed=True)}
     run = SimpleNamespace(recorder=SimpleNamespace(calls=[Call(-1, ()), Call(-1, ())]), deciding=deciding)
     first, second = decided_calls(run, program)  # type: ignore[arg-type]
     assert (first.site, first.firsts, first.names) == (0, (0, 2), ("model.py:3", "no", "yes"))

@@ -8,7 +8,7 @@ import torch
 
 from rr_export.capture.python import diagram as dd
 from rr_export.capture.python.joining import Joiner, Parting
-from rr_export.capture.python.values import Poison, Varying
+from rr_export.capture.python.values import Poison, Varying, plain
 from rr_export.capture.python.varied import Varied
 from rr_export.errors import CaptureError
 from tests.capture.python.setting import LINE, FakeLog, Setting
@@ -23,7 +23,7 @@ def joined(setting: Setting, log: FakeLog, *arms: Callable[[], Any], varied: Var
         after.append(setting.memory.now())
         setting.memory.go_back(before)
     parting = Parting(5, None, which, LINE, before, after)
-    return Joiner(log, setting.memory, varied or Varied(), parting).join(results)
+    return Joiner(log, setting.memory, varied or Varied(), parting, plain).join(results)
 
 
 def test_tensors_become_results_of_one_marker() -> None:

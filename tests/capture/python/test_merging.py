@@ -8,7 +8,7 @@ import torch
 
 from rr_export.capture.python import diagram as dd
 from rr_export.capture.python.merging import Merger
-from rr_export.capture.python.values import Poison, Varying
+from rr_export.capture.python.values import Poison, Varying, plain
 from tests.capture.python.setting import LINE
 
 WHICH = dd.node(0, (0.5,), (dd.Leaf(0), dd.Leaf(1)))
@@ -16,7 +16,7 @@ WHICH = dd.node(0, (0.5,), (dd.Leaf(0), dd.Leaf(1)))
 
 def merged(*values: Any) -> tuple[Any, list[Any]]:
     """Returns the value of two branches, of which the first one wins, and the operands of the marker."""
-    merger = Merger(WHICH, LINE, lambda branch: nullcontext())
+    merger = Merger(WHICH, LINE, lambda branch: nullcontext(), plain)
     build = merger.merge(values, "'x'")
     return build([branches[0] for branches in merger.tensors]), merger.tensors
 
@@ -40,6 +40,14 @@ def test_tensor_or_none_varies_and_holds_zeros_meanwhile() -> None:
     assert (first is given, second.tolist()) == (True, [0, 0])
 
 
+def test_tensors_of_different_shapes_vary() -> None:
+    first, second = torch.ones(2), torch.ones(3)
+    for values in ((first, second), (Varying(dd.node(1, (0.5,), (dd.Leaf(first), dd.Leaf(second)))), second)):
+        value, tensors = merged(*values)
+        assert isinstance(value, Varying)
+        assert ({id(t) for t in dd.leaves(value.diagram)}, tensors) == ({id(first), id(second)}, [])
+
+
 def test_structures_are_merged_part_by_part() -> None:
     (left, right), (tensors,) = merged((torch.ones(1), {"k": 1}), (torch.zeros(1), {"k": 2}))
     assert left is tensors[0]
@@ -49,7 +57,6 @@ def test_structures_are_merged_part_by_part() -> None:
 @pytest.mark.parametrize(
     ("values", "expected", "got"),
     [
-        ((torch.ones(2), torch.ones(3)), "one shape of 'x'", "[2] and [3]"),
         ((torch.ones(2), torch.ones(2).double()), "one dtype of 'x'", "torch.float32 and torch.float64"),
         ((1, torch.ones(1)), "one type of 'x'", "a tensor float32 [1] and int 1"),
         (([1], [1, 2]), "one type and length of 'x'", "a list of 1 and a list of 2"),
@@ -62,7 +69,7 @@ def test_what_cannot_be_one_value_is_poison(values: tuple[Any, Any], expected: s
 
 
 def test_condition_of_one_branch_is_false_in_the_others() -> None:
-    merger = Merger(WHICH, LINE, lambda branch: nullcontext())
+    merger = Merger(WHICH, LINE, lambda branch: nullcontext(), plain)
     gate = torch.tensor(True)
     merger.merge_gate(gate, 1, 3)
     ((first, second, third),) = merger.tensors

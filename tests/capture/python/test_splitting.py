@@ -46,7 +46,7 @@ def test_two_decisions_at_once_are_computed_in_halves() -> None:
     assert dd.leaves(result.diagram) == [0, 1, 2]
     assert result.diagram == total
     assert log.calls > 1
-    assert splitter.deciding[0].which is None
+    assert splitter.deciding[0].computed
 
 
 def test_names_go_back_before_every_way() -> None:
