@@ -14,6 +14,7 @@ import onnx_ir as ir
 import onnx_ir.passes.common as ir_passes
 from onnxscript import optimizer
 
+from rr_export.passes.quick_rules import quick_rules
 from rr_export.passes.unique_names import name_uniquely
 from rr_export.quiet_loggers import only_errors
 
@@ -28,7 +29,7 @@ _CHATTY_TOO = "onnx_ir.passes.common.initializer_deduplication"
 def simplify(model: ir.Model) -> bool:
     """The model computes the same with fewer nodes; returns whether anything changed."""
     before = sum(1 for _ in ir.traversal.RecursiveGraphIterator(model.graph))
-    with warnings.catch_warnings(), only_errors(_CHATTY), only_errors(_CHATTY_TOO):
+    with warnings.catch_warnings(), only_errors(_CHATTY), only_errors(_CHATTY_TOO), quick_rules():
         # onnxscript 0.7 warns about its own deprecated calls
         warnings.simplefilter("ignore")
         optimizer.optimize_ir(model, should_fold=_should_fold)
