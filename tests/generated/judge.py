@@ -33,6 +33,9 @@ STREAMS = range(8)  # seeds with which the file itself draws
 EVERY = 5  # the last of so many seeds is of a site model, the others are of programs
 
 
+Row = dict[str, Any]  # the fields of a Judged, without the source
+
+
 @dataclass(frozen=True)
 class Judged:
     """What became of a model.

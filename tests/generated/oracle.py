@@ -182,7 +182,8 @@ def law_of_code(model: nn.Module, args: tuple[Any, ...], grid: int = GRID) -> La
 def numbers_of(outputs: Any) -> tuple[float, ...]:
     """Returns the numbers of a tensor, or of all of a tuple or list of them."""
     flat = outputs if isinstance(outputs, tuple | list) else [outputs]
-    values = [np.asarray(o, dtype=np.float64).reshape(-1) for o in flat]
+    plain = [o.detach() if isinstance(o, torch.Tensor) else o for o in flat]  # code may have switched gradients on
+    values = [np.asarray(o, dtype=np.float64).reshape(-1) for o in plain]
     return tuple(np.round(np.concatenate(values), 6).tolist())
 
 

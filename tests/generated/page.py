@@ -6,11 +6,9 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from statistics import mean, median
-from typing import Any
 
-from tests.generated.judge import CRASHED, INVALID, REFUSED, RIGHT, WRONG
+from tests.generated.judge import CRASHED, INVALID, REFUSED, RIGHT, WRONG, Row
 
-Row = dict[str, Any]  # the fields of a Judged, without the source
 MEANING = {
     RIGHT: "exported, and on three inputs the exact law of the file's outputs is the code's",
     REFUSED: "not exported: an error that names the line, and what to do",
@@ -22,7 +20,7 @@ KINDS = {"program": "programs", "sites": "models of sites"}
 
 
 def write_page(rows: Sequence[Row]) -> str:
-    """Returns the page."""
+    """Returns the page of rows whose reasons are kinds."""
     total = len(rows)
     counts = {kind: Counter(r["outcome"] for r in rows if r["kind"] == kind) for kind in KINDS}
     lines = [
@@ -33,7 +31,8 @@ def write_page(rows: Sequence[Row]) -> str:
         "decisions, with their exact probabilities (models of sites: a tree, run by rules of its own). The file's law",
         "is that of its bytes in ONNX Runtime, every path forced, by the thresholds of its manifest.",
         "",
-        "Made by `python -m tests.generated`; do not edit. A seed writes the same model on every machine.",
+        "Made by `python -m tests.generated`, in several goes whose numbers `generated.json` keeps; do not edit. A",
+        "seed writes the same model on every machine.",
         "",
         f"| outcome | {' | '.join(KINDS.values())} | the model is |",
         "|---|---|---|---|",
@@ -54,6 +53,8 @@ def write_page(rows: Sequence[Row]) -> str:
 
 def kind_of_reason(reason: str) -> str:
     """Returns what a message says, without the names and numbers of its model."""
+    if not reason:
+        return reason
     if reason.startswith("Traceback"):
         reason = reason.strip().splitlines()[-1]
     else:
@@ -68,7 +69,7 @@ def kind_of_reason(reason: str) -> str:
 def _reasons(title: str, rows: Iterable[Row]) -> list[str]:
     found: dict[str, list[int]] = {}
     for row in rows:
-        found.setdefault(kind_of_reason(row["reason"]), []).append(row["seed"])
+        found.setdefault(row["reason"], []).append(row["seed"])
     if not found:
         return []
     lines = ["", f"## {title}", "", "| models | reason | seeds |", "|---|---|---|"]

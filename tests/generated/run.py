@@ -13,12 +13,13 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from rr_export.bundle.atomic_write import write_atomically
-from tests.generated.judge import CRASHED, INVALID, WRONG, Judged
-from tests.generated.page import Row, write_page
+from tests.generated.judge import CRASHED, INVALID, WRONG, Judged, Row
+from tests.generated.numbers_kept import keep_numbers
+from tests.generated.page import write_page
 from tests.generated.workers import judge_all
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / "docs" / "generated.md"
+PAGE, NUMBERS = ROOT / "docs" / "generated.md", ROOT / "docs" / "generated.json"
 FAULTS = (WRONG, CRASHED, INVALID)
 
 
@@ -44,8 +45,22 @@ FAULTS = (WRONG, CRASHED, INVALID)
     help="Where the sources of wrong and crashed models go.",
 )
 @click.option("--page", default=PAGE, type=click.Path(dir_okay=False, path_type=Path), help="The page to write.")
+@click.option(
+    "--numbers",
+    default=NUMBERS,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="What the page is made of; what it has of other models stays.",
+)
 def main(
-    count: int, seed: int, only: tuple[int, ...], jobs: int, seconds: float, record: Path, faults: Path, page: Path
+    count: int,
+    seed: int,
+    only: tuple[int, ...],
+    jobs: int,
+    seconds: float,
+    record: Path,
+    faults: Path,
+    page: Path,
+    numbers: Path,
 ) -> None:
     """Export random programs and models of sites, and compare each with an oracle.
 
@@ -75,7 +90,7 @@ def main(
             told = ", ".join(f"{n} {outcome}" for outcome, n in counts.most_common())
             bar.update(task, advance=1, description=told)
     page.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(page, write_page([rows[s] for s in sorted(rows)]).encode())
+    write_atomically(page, write_page(keep_numbers(numbers, rows.values())).encode())
     bad = [row for row in rows.values() if row["outcome"] in FAULTS]
     for row in bad:
         click.echo(f"{row['seed']}: {row['outcome']} {row['reason'].strip().splitlines()[-1]}", err=True)

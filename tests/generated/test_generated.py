@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -18,14 +19,13 @@ import rr_export as rr
 from rr_export.errors import CaptureError, LoweringError
 from tests.generated.file_law import content_of
 from tests.generated.judge import CRASHED, INPUTS, INVALID, REFUSED, RIGHT, WRONG, Judged, compare, judge, load
+from tests.generated.numbers_kept import keep_numbers
 from tests.generated.oracle import Law, law_of, law_of_code
 from tests.generated.page import kind_of_reason, write_page
 from tests.generated.programs import write_program
 from tests.generated.run import FAULTS, keep_fault, read_record
 from tests.generated.site_models import law_of_tree, write_tree
 from tests.generated.workers import judge_all
-
-pytestmark = pytest.mark.slow
 
 PROGRAMS = {
     12: RIGHT,
@@ -55,6 +55,13 @@ PROGRAMS = {
     162: REFUSED,
 }
 TREES = (9, 14, 19, 24, 39, 44, 59, 64, 69, 29)
+
+
+def _few(seeds: Iterable[int], count: int) -> list[Any]:
+    """The seeds, of which all but the first few are marked slow."""
+    return [seed if i < count else pytest.param(seed, marks=pytest.mark.slow) for i, seed in enumerate(seeds)]
+
+
 FIRST, MANY, BLOCK = 100_000, 1000, 20  # of the larger slice, whose seeds the page does not have
 
 PROGRAM = """
@@ -78,13 +85,13 @@ PROGRAM = """
 """
 
 
-@pytest.mark.parametrize("seed", PROGRAMS)
+@pytest.mark.parametrize("seed", _few(PROGRAMS, 6))
 def test_program(seed: int, tmp_path: Path) -> None:
     found = judge(seed, tmp_path)
     assert (found.kind, found.outcome) == ("program", PROGRAMS[seed]), found.reason
 
 
-@pytest.mark.parametrize("seed", TREES)
+@pytest.mark.parametrize("seed", _few(TREES, 3))
 def test_model_of_sites(seed: int, tmp_path: Path) -> None:
     found = judge(seed, tmp_path)
     assert (found.kind, found.outcome) == ("sites", RIGHT), found.reason
@@ -228,11 +235,21 @@ def test_the_page_counts(tmp_path: Path) -> None:
         _judged(1, WRONG, "input 0: other"),
         *(_judged(i, REFUSED, refusals[i - 2]) for i in (2, 3)),
     ]
-    page = write_page([dataclasses.asdict(row) for row in rows])
+    numbers = tmp_path / "numbers.json"
+    keep_numbers(numbers, [dataclasses.asdict(row) for row in rows[:3]])
+    page = write_page(keep_numbers(numbers, [dataclasses.asdict(row) for row in rows[3:]]))
     assert "| right | 1 (25.0 %) | 0 |" in page
     assert "| wrong | 1 (25.0 %) | 0 |" in page
     assert "| 2 | expected a loop of N turns, got more | 2, 3 |" in page
+    again = keep_numbers(numbers, [dataclasses.asdict(_judged(1, RIGHT))])
+    assert [row["outcome"] for row in again] == [RIGHT, RIGHT, REFUSED, REFUSED]
     assert kind_of_reason("Traceback ...\n  File x\nKeyError: 'a'") == "KeyError: ..."
+
+
+def test_numbers_of_another_kind_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "numbers.json").write_text('{"format": "else"}')
+    with pytest.raises(ValueError, match=r"expected .*rr\.generated.*, got 'else'; give another file"):
+        keep_numbers(tmp_path / "numbers.json", [])
 
 
 def test_faults_are_kept(tmp_path: Path) -> None:
