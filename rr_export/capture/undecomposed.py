@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch._export.utils import _is_cia_op, _is_preservable_cia_op
+from torch._prims_common import is_contiguous_or_false
 from torch.fx import Node
 
 aten = torch.ops.aten
@@ -42,6 +43,8 @@ def _is_simple(node: Node) -> bool:
         return len(node.args) == 2 and not node.kwargs
     if node.target is aten.detach_.default:
         return isinstance(node.args[0], Node) and node.args[0].target is aten.lift_fresh_copy.default
+    if node.target is aten.reshape.default:  # others are copied first
+        return is_contiguous_or_false(node.args[0].meta["val"])  # type: ignore[union-attr]
     return node.target in _SIMPLE
 
 
@@ -98,7 +101,6 @@ def _leave_out(node: Node) -> None:
 
 _SIMPLE = {
     operator.getitem,
-    aten.reshape.default,
     aten.lift_fresh_copy.default,
     aten._assert_tensor_metadata.default,  # torch.onnx leaves it out
 }

@@ -74,6 +74,8 @@ def test_the_file_is_that_of_a_program_decomposed(make: Callable[[], nn.Module],
 @pytest.mark.parametrize(
     "function",
     [
+        lambda x: x.t().reshape(-1),
+        lambda x: x[:, 1:].reshape(-1),
         lambda x: (x + 1).add_(1),
         lambda x: x.to("cpu", torch.float64),
         lambda x: x.float(),
@@ -81,7 +83,16 @@ def test_the_file_is_that_of_a_program_decomposed(make: Callable[[], nn.Module],
         lambda x: x.view_as(x),
         lambda x: (x, x + 1),
     ],
-    ids=["in place", "to a device", "to the same", "without a translation", "composite alias", "an input handed on"],
+    ids=[
+        "transposed",
+        "cut",
+        "in place",
+        "to a device",
+        "to the same",
+        "without a translation",
+        "composite alias",
+        "an input handed on",
+    ],
 )
 def test_what_would_be_traced_otherwise_is_decomposed(function: Callable[[Tensor], Any], monkeypatch: Any) -> None:
     answers = []
