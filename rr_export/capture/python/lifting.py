@@ -39,6 +39,8 @@ from rr_export.capture.python.values import (
     varies,
 )
 from rr_export.capture.python.whereabouts import Whereabouts
+from rr_export.capture.refusals import described
+from rr_export.errors import CaptureError
 
 # builtins that only compute: called once for every value
 PURE: frozenset[Any] = frozenset(
@@ -137,10 +139,26 @@ class Lifter:
             self._refuse_ways(joint, len(ways))
         if self._computes(function, flat, ways):
             return plain(_flattened(dd.apply(compute, joint)))
+        which = dd.apply(lambda v: next(k for k, w in enumerate(ways) if dd.same(w, v)), joint)
+        arm = call
         if any(map(is_apart, flat)):
             self._count_copies(len(ways))
-        which = dd.apply(lambda v: next(k for k, w in enumerate(ways) if dd.same(w, v)), joint)
-        return self._splitter.split(which, len(ways), lambda k: call(ways[k]), self._way_names(flat, ways), _own(ways))
+            arm = functools.partial(self._with_shapes, call)
+        return self._splitter.split(which, len(ways), lambda k: arm(ways[k]), self._way_names(flat, ways), _own(ways))
+
+    def _with_shapes(self, call: Callable[[Any], Any], way: Any) -> Any:
+        """The result for one of the shapes that tensors may have."""
+        try:
+            return call(way)
+        except CaptureError:
+            raise
+        except Exception as error:
+            given = " and ".join(str(list(v.shape)) for v in way if isinstance(v, torch.Tensor))
+            raise CaptureError(
+                f"{self._whereabouts.line()}: expected what follows to take every shape that decisions leave, got "
+                f"{described(error)} for {given}; let one decision choose what belongs together, such as the layers of "
+                "one rr.OperationChoice"
+            ) from error
 
     def _refuse_ways(self, joint: dd.Diagram, count: int) -> NoReturn:
         expected = f"a choice among at most {MOST_WAYS} values"

@@ -20,7 +20,7 @@ from torch.utils import _pytree as pytree
 from rr_export.capture.python import diagram as dd
 from rr_export.capture.python.decisions import Line
 from rr_export.capture.python.plain_access import attributes_of, contents, new_like
-from rr_export.capture.python.shapes import is_apart
+from rr_export.capture.python.shapes import are_tensors, is_apart
 from rr_export.capture.python.values import Drawn, Poison, UniformDraw, Varying, at_hand, plain, plain_kind
 from rr_export.eager.skip_results import same_shape
 
@@ -65,7 +65,7 @@ class Merger:
             return lambda joined: bad
         if all(isinstance(v, torch.Tensor) for v in values):
             return self._merge_tensors(values, name)
-        if all(isinstance(v, torch.Tensor) or is_apart(v) for v in values):
+        if are_tensors(values) and any(isinstance(v, torch.Tensor) or is_apart(v) for v in values):
             return self._merge_apart(values, name)
         if all(_is_optional(v) for v in values):
             return self._merge_optional(values, name)

@@ -5,7 +5,7 @@ What follows is computed for each shape, in a branch of its own, until the shape
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -26,10 +26,17 @@ _ANSWERING = frozenset({"size", "dim", "ndimension", "numel", "nelement", "__len
 
 def is_apart(value: Any) -> bool:
     """Returns whether a value is one of several tensors, of which some were computed in branches."""
-    if not isinstance(value, Varying):
-        return False
-    leaves = dd.leaves(value.diagram)
-    return any(isinstance(v, torch.Tensor) for v in leaves) and all(isinstance(v, torch.Tensor | Later) for v in leaves)
+    return (
+        isinstance(value, Varying)
+        and are_tensors([value])
+        and any(isinstance(v, torch.Tensor) for v in dd.leaves(value.diagram))
+    )
+
+
+def are_tensors(values: Sequence[Any]) -> bool:
+    """Returns whether each of the values is a tensor, or one of several."""
+    leaves = [leaf for v in values for leaf in (dd.leaves(v.diagram) if isinstance(v, Varying) else [v])]
+    return all(isinstance(v, torch.Tensor | Later) for v in leaves)
 
 
 def by_shape(diagram: dd.Diagram) -> dd.Diagram:

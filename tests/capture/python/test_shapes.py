@@ -217,6 +217,24 @@ class OfSites(nn.Module):
         return F.linear(h, self.w[:, : h.shape[-1]])
 
 
+class Crops(nn.Module):
+    """The kernel is whole, cropped, or cropped and changed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.randn(4, 3, 5, 5) * 0.2)
+        self.change = nn.Parameter(torch.eye(9) + 0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        k = random.choice([1, 3, 5])
+        w = self.w
+        if k < 5:
+            w = w[:, :, 2 - k // 2 : 3 + k // 2, 2 - k // 2 : 3 + k // 2]
+            if k == 3:
+                w = (w.reshape(4, 3, 9) @ self.change).reshape(4, 3, 3, 3)
+        return F.conv2d(x, w, padding=k // 2).mean((2, 3))
+
+
 class Parameters(nn.Module):
     """Sets of parameters of different widths."""
 
@@ -253,6 +271,7 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], Callable[[], Tensor], int]] = {
     "again": (Again, images, 2),
     "in place": (InPlace, images, 2),
     "sites": (OfSites, lambda: torch.randn(2, 6), 6),
+    "crops": (Crops, images, 3),
     "parameters": (Parameters, lambda: torch.randn(2, 6), 2),
     "sequence": (in_sequence, images, 4),
 }
@@ -401,7 +420,7 @@ class OtherType(nn.Module):
         ),
         (InputChanged(), r"test_shapes.py:\d+: expected branches that change nothing in place, got one that changes x"),
         (OneBranchChanges(), r"test_shapes.py:\d+: expected branches that change nothing in place, got one that"),
-        (Fails(), r"test_shapes.py:\d+: expected every branch to compute, got .* where branch '2x6' is taken"),
+        (Fails(), r"test_shapes.py:\d+: expected what follows to take every shape .* for \[2, 6\]; let one decision"),
         (OtherType(), r"test_shapes.py:\d+: expected one dtype of 'x' after the branches of test_shapes.py:\d+"),
         (nn.Sequential(Returned()), r"test_shapes.py:\d+: expected outputs of the model that have one shape"),
     ],
