@@ -13,6 +13,7 @@ from torch import nn
 from rr_export.bundle.bundle import Bundle
 from rr_export.bundle.manifest import TensorRow, write_manifest
 from rr_export.capture.captured_model import Captured
+from rr_export.capture.refusals import model_runs
 from rr_export.capture.request import bind
 from rr_export.capture.trace import capture
 from rr_export.eager.code_sites import many_runs
@@ -83,7 +84,7 @@ def export(
         check_loads(lowered)
         bundle = Bundle(lowered, _manifest(captured, lowered, interface, opset, idle))
         eager = Eager(request)
-        with many_runs(model):
+        with many_runs(model), model_runs():
             bundle.manifest["tolerances"] = tolerances_of(eager, captured.plan)
             if captured.program is not None:
                 recheck(bundle, eager, gated)
@@ -92,11 +93,11 @@ def export(
                 check_training_mode(eager, kept=routes.kept, left_out=routes.left_out, **tolerances)
             bound_axes(bundle, eager)
             golden = golden_cases(eager, captured.plan)
-            if sizes:
-                check_sizes(bundle.manifest, sizes)
-                axes = {row["name"]: row["shape"] for row in bundle.manifest["inputs"]}
-                golden += golden_cases_at(eager, captured.plan, sizes, axes)
-            bundle.golden = golden
+        if sizes:
+            check_sizes(bundle.manifest, sizes)
+            axes = {row["name"]: row["shape"] for row in bundle.manifest["inputs"]}
+            golden += golden_cases_at(eager, captured.plan, sizes, axes)
+        bundle.golden = golden
     for name in targets:
         bundle = package(bundle, name, sizes=sizes)
     return bundle

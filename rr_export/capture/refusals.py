@@ -34,6 +34,7 @@ _PYTHONS = (
 _PYTHONS_TEXTS = re.compile(
     r"unsupported operand|object is not \w|not supported between|(takes|missing) .*argument|unexpected keyword argument"
 )
+_WANTED = {"GuardOnDataDependentSymNode", "DataDependentOutputException", "DynamicOutputShapeException"}
 _KERNELS = {
     "grouped_mm": 'load the model with experts_implementation="batched_mm"',
     "flash_attn": 'load the model with attn_implementation="sdpa"',
@@ -77,7 +78,7 @@ def _said(
         return _error(where, "tensors as outputs", "a cache", "pass use_cache=False")
     if "No ONNX function found" in texts or "ConversionError" in names:
         return _untranslated(texts, program)
-    if names & {"GuardOnDataDependentSymNode", "DataDependentOutputException", "DynamicOutputShapeException"}:
+    if reads_the_input(error):
         return _error(where, _CONDITION, "a number of the input that is used as one", _LOOP)
     if "onstraints violated" in texts or "specialized" in texts:
         return _fixed_axis(line_of_error(error) or line_that_fixes(asked) or where, texts, fixed)
@@ -89,6 +90,25 @@ def _said(
     return _error(
         where, "code that torch.export can follow", described(error), "write that part with functions of torch"
     )
+
+
+def reads_the_input(error: BaseException) -> bool:
+    """Returns whether torch found that a number of the input is wanted, as a size, an index or a condition."""
+    return any(type(cause).__name__ in _WANTED for cause in _chain(error))
+
+
+@contextmanager
+def model_runs() -> Iterator[None]:
+    """Inside, where the captured model runs by itself, what is raised is one of our errors, or becomes one."""
+    try:
+        yield
+    except RRExportError:
+        raise
+    except Exception as error:
+        where = line_of_error(error) or "export"
+        raise _error(
+            where, "a model that runs by itself as it was captured", described(error), "mend what it does there"
+        ) from error
 
 
 def described(error: BaseException) -> str:

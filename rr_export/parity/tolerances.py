@@ -43,6 +43,8 @@ def tolerances_of(eager: Eager, plan: Plan) -> dict[str, float]:
 class _Types(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """The coarsest type of real numbers among all tensors that are computed in the block."""
 
+    supports_higher_order_operators = True  # such as torch.while_loop
+
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.coarsest = 0.0

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 import rr_export as rr
-from rr_export.capture.refusals import in_our_words
-from rr_export.errors import CaptureError
+from rr_export.capture.refusals import in_our_words, model_runs
+from rr_export.errors import CaptureError, RunError
 
 pytestmark = pytest.mark.filterwarnings("ignore:export. expected a model with sites", "ignore::DeprecationWarning")
 
@@ -188,3 +188,15 @@ def test_caches_and_kernels_of_experts_say_what_to_pass() -> None:
     experts = MixtralForCausalLM(MixtralConfig(**sizes, num_local_experts=2, use_cache=False)).eval()
     with pytest.raises(CaptureError, match='experts_implementation="batched_mm"'):
         rr.export(experts, (ids,))
+
+
+def test_what_a_model_raises_after_its_capture_is_an_error_of_ours() -> None:
+    text = r"^test_refusals.py:\d+: expected a model that runs by itself.*from torch"
+    with pytest.raises(CaptureError, match=text), model_runs():
+        wrong_sizes(torch.ones(2))
+    with pytest.raises(RunError, match=r"^ours$"), model_runs():
+        raise RunError("ours")
+
+
+def wrong_sizes(x: Tensor) -> Tensor:
+    return x @ torch.ones(3)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch.distributions import Distribution
 
 from rr_export.capture.python import diagram as dd
+from rr_export.capture.python.bounds import MOST_TURNS
 from rr_export.capture.python.branching import Branching
 from rr_export.capture.python.cursors import Cursor, cursor_over, finite, take_next
 from rr_export.capture.python.drawing import Drawing
@@ -17,8 +19,10 @@ from rr_export.capture.python.frames import Stack
 from rr_export.capture.python.intercepting import (
     ASKS_FOR_CAPTURE,
     COND,
+    LOOP,
     builtin_of,
     cond_arguments,
+    loop_arguments,
     original_of,
 )
 from rr_export.capture.python.known_numbers import KnownNumbers
@@ -27,10 +31,10 @@ from rr_export.capture.python.notes import NUMBER
 from rr_export.capture.python.plain_access import look
 from rr_export.capture.python.random_functions import reading, regularises, sample
 from rr_export.capture.python.shapes import form, is_apart, tells_form
-from rr_export.capture.python.values import Caller, Sifted, Varying, is_symbolic, varies
+from rr_export.capture.python.values import Caller, Sifted, Varying, is_symbolic, settled, varies
 
 CONSUMERS = (any, all, sum, list, tuple, set, max, min, sorted, dict)  # these use up an iterator
-_EXTREMES: dict[Any, Any] = {max: torch.maximum, min: torch.minimum}  # torch.export replaces max and min
+_EXTREMES: dict[Any, Any] = {max: torch.gt, min: torch.lt}  # torch.export replaces max and min
 
 
 class NativeCalls:
@@ -65,7 +69,7 @@ class NativeCalls:
             return args[0].length()
         args = tuple(a.whole() if isinstance(a, Sifted) else a for a in args)
         builtin = builtin_of(function)
-        if builtin in CONSUMERS:
+        if _is_one_of(builtin, CONSUMERS):
             args = tuple(list(a) if isinstance(a, Cursor) else a for a in args)
         if is_symbolic(function):
             return self._lifter.lift(CALLEE, (function, *args), kwargs)
@@ -74,18 +78,22 @@ class NativeCalls:
             return self.draw(original, args, kwargs)
         if function is iter and len(args) == 1 and (cursor := cursor_over(args[0])) is not None:
             return cursor
+        if _is_one_of(builtin, (any, all)) and len(args) == 1 and _has_tensors(args[0]):
+            return self._some(list(args[0]), builtin is any)
+        if function is functools.partial and args and not is_symbolic(args[0]):
+            return functools.partial(args[0], *args[1:], **kwargs)  # it may hold what varies
         if function is next and args and isinstance(args[0], Cursor):
             return take_next(args[0], args[1:], self._lifter.lift)
         self._effects.check_call(function)
-        if function in ASKS_FOR_CAPTURE:
+        if _is_one_of(function, ASKS_FOR_CAPTURE):
             return False
-        if function in (globals, locals):
+        if _is_one_of(function, (globals, locals)):
             return self._stack.names(function is globals)
         if self._numbers.replaying and isinstance(function, type) and issubclass(function, Distribution):
             kwargs = {**kwargs, "validate_args": False}  # the first run did
         if varies((args, kwargs)):
             return self._lifter.call_varied(builtin, args, kwargs)
-        if builtin in _EXTREMES and not kwargs and self._depends(args):
+        if _is_one_of(builtin, _EXTREMES) and not kwargs and self._depends(args):
             return self._extreme(builtin, list(args if len(args) > 1 else args[0]))
         number = self._number_of(function, args, kwargs)
         if number is not None:
@@ -108,11 +116,47 @@ class NativeCalls:
                 self._branching.as_condition(condition),
                 lambda outcome: self._call(on_true if outcome else on_false, operands, {}),
             )
+        if function is LOOP:
+            return self._loop(*loop_arguments(*args, **kwargs))
         if not self._drawing.is_off(function, args, kwargs):
             return self._drawing.draw(function, args, kwargs)
         if varies((args, kwargs)):
             return self._lifter.call_varied(function, args, kwargs)
         return self._numbers.told(function, args, kwargs, function(*args, **kwargs))
+
+    def _loop(
+        self, holds: Any, turn: Any, carried: tuple[Any, ...], others: tuple[Any, ...], turns: int = 0
+    ) -> tuple[Any, ...]:
+        """``torch.while_loop``, turn by turn."""
+        if turns > MOST_TURNS:
+            self._numbers.refuse_number(
+                f"torch.while_loop of more than {MOST_TURNS} turns, next to a draw or a condition,", "give it fewer"
+            )
+        condition = self._branching.as_condition(self._call(holds, (*carried, *others), {}))
+        if isinstance(condition, torch.Tensor):
+            self._numbers.refuse_number(
+                "a condition of torch.while_loop", "write `for _ in range(most): if not condition: break`"
+            )
+
+        def arm(outcome: bool) -> tuple[Any, ...]:
+            if not outcome:
+                return carried
+            turned = tuple(self._call(turn, (*carried, *others), {}))
+            return self._loop(holds, turn, turned, others, turns + 1)
+
+        found: tuple[Any, ...] = self._branching.branch(condition, arm)
+        return found
+
+    def _some(self, items: list[Any], wanted: bool) -> Any:
+        """``any`` (wanted) or ``all`` of conditions: the next is asked only where those before it do not tell."""
+        if not items:
+            return not wanted
+        return settled(
+            self._branching.branch(
+                self._branching.as_condition(items[0]),
+                lambda outcome: outcome if outcome is wanted else self._some(items[1:], wanted),
+            )
+        )
 
     def _bound(self, value: Any) -> Any:
         """A bound of a range."""
@@ -134,7 +178,8 @@ class NativeCalls:
     def _extreme(self, function: Any, items: list[Any]) -> Any:
         """The largest, or least, of numbers that were read out of tensors."""
         numbers = [torch.as_tensor(v, dtype=torch.float64 if isinstance(v, float) else None) for v in items]
-        return functools.reduce(_EXTREMES[function], numbers)
+        beats = _EXTREMES[function]
+        return functools.reduce(lambda best, one: torch.where(beats(one, best), one, best), numbers)
 
     def _number_of(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The number in a tensor: itself where it is the same in every run, else a tensor that stands for it."""
@@ -148,7 +193,12 @@ class NativeCalls:
             if name == "item":
                 return owner.reshape(()).double() if owner.is_floating_point() else owner.reshape(())
             self._numbers.refuse_number(f".{name}()", "write .item(), or use the tensor itself as the condition")
-        if len(args) == 1 and not kwargs and isinstance(args[0], torch.Tensor) and function in (float, int, bool):
+        if (
+            len(args) == 1
+            and not kwargs
+            and isinstance(args[0], torch.Tensor)
+            and _is_one_of(function, (float, int, bool))
+        ):
             numbers = self._numbers.constant(args[0], NUMBER)
             if numbers is not None:
                 return function(numbers.reshape(()))
@@ -167,6 +217,16 @@ class NativeCalls:
                 self._numbers.refuse_number(f"{function.__name__}()", f"write torch.{function.__name__}()")
             return torch.round(args[0]).to(torch.int64)
         return None
+
+
+def _is_one_of(function: Any, functions: Iterable[Any]) -> bool:
+    """Whether a function is one of these; what the model calls may be an object with an ``__eq__`` of its own."""
+    return any(function is one for one in functions)
+
+
+def _has_tensors(items: Any) -> bool:
+    """Whether items are those of a list or tuple, and some are tensors."""
+    return isinstance(items, list | tuple) and any(isinstance(item, torch.Tensor) for item in items)
 
 
 def _is_of_math(function: Any) -> bool:

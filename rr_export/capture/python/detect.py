@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from rr_export.capture.python import heap
-from rr_export.capture.python.intercepting import ASKS_FOR_CAPTURE, called_in_place, intercepted
+from rr_export.capture.python.intercepting import ASKS_FOR_CAPTURE, LOOP, called_in_place, intercepted
 from rr_export.capture.python.plain_access import attributes_of
 from rr_export.capture.python.random_functions import GENERATORS, GLOBAL_GENERATORS, REGULARISING
 from rr_export.capture.python.source_code import is_library_code, is_library_file
@@ -61,7 +61,7 @@ class _Seen:
         """A random function is called."""
         # dropout that is off draws nothing
         quiet = function in REGULARISING and REGULARISING[function](_no_numbers, *args, **kwargs) is None
-        self.decided |= not quiet
+        self.decided |= not quiet and function is not LOOP  # a loop by itself is torch.export's
         return called_in_place(function, args, kwargs)
 
     def part(self, call: int, results: Sequence[Any]) -> Any:

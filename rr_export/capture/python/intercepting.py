@@ -28,7 +28,7 @@ _RESEEDS = {
     random: ("seed", "setstate"),
     np.random: ("seed", "set_state", "default_rng"),
 }
-COND = torch.cond
+COND, LOOP = torch.cond, torch.while_loop
 # functions by which code asks whether it is captured; it is to do what it does when it is not
 ASKS_FOR_CAPTURE = (
     torch.compiler.is_compiling,
@@ -123,7 +123,7 @@ def _replaced(spaces: Sequence[dict[str, Any]]) -> Iterator[None]:
     """Random functions in these globals are stand-ins inside the block; they do as ever where no handler is set."""
     mine: list[tuple[int, str]] = []
     with _lock:
-        functions = {*_ORIGINALS, COND, *_reseeding()}
+        functions = {*_ORIGINALS, COND, LOOP, *_reseeding()}
         kinds = {types.FunctionType, *map(type, functions)}  # no other value's own code is run to see what it is
         for space in {id(space): space for space in spaces}.values():
             for name, value in list(space.items()):
@@ -165,7 +165,15 @@ def reseeds(function: Any) -> bool:
 
 
 def called_in_place(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Returns what an intercepted function gives by itself; ``torch.cond`` calls the side that its condition says."""
+    """Returns what an intercepted function gives by itself; ``torch.cond`` calls the side that its condition says.
+
+    ``torch.while_loop`` calls its body as long as its condition holds.
+    """
+    if function is LOOP:
+        holds, turn, carried, others = loop_arguments(*args, **kwargs)
+        while holds(*carried, *others):
+            carried = tuple(turn(*carried, *others))
+        return carried
     if function is not COND:
         return function(*args, **kwargs)
     condition, on_true, on_false, operands = cond_arguments(*args, **kwargs)
@@ -175,6 +183,13 @@ def called_in_place(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 def cond_arguments(pred: Any, true_fn: Any, false_fn: Any, operands: Any = ()) -> tuple[Any, Any, Any, tuple[Any, ...]]:
     """Returns the arguments of ``torch.cond`` in order."""
     return pred, true_fn, false_fn, tuple(operands)
+
+
+def loop_arguments(
+    cond_fn: Any, body_fn: Any, carried_inputs: Any, additional_inputs: Any = ()
+) -> tuple[Any, Any, tuple[Any, ...], tuple[Any, ...]]:
+    """Returns the arguments of ``torch.while_loop`` in order."""
+    return cond_fn, body_fn, tuple(carried_inputs), tuple(additional_inputs or ())
 
 
 def builtin_of(function: Any) -> Any:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
+import types
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -175,6 +177,10 @@ class Merger:
                 return made
 
             return self._copying(values, build)
+        if isinstance(first, functools.partial) and all(_is_alike(first, v) for v in values[1:]):
+            given = self.merge([v.args for v in values], f"the arguments of {name}")
+            named = self.merge([v.keywords for v in values], f"the arguments of {name}")
+            return lambda joined: functools.partial(first.func, *given(joined), **named(joined))
         if isinstance(first, UniformDraw):
             return self._poison(name, "one draw", "different draws", "draw before the branches")
         got = " and ".join(_shown(v) for v in values[:2])
@@ -226,6 +232,15 @@ def _is_optional(value: Any) -> bool:
     leaves = dd.leaves(value.diagram) if isinstance(value, Varying) else [value]
     tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
     return len(tensors) <= 1 and all(leaf is None or isinstance(leaf, torch.Tensor) for leaf in leaves)
+
+
+def _is_alike(one: functools.partial[Any], other: functools.partial[Any]) -> bool:
+    """Whether two partial calls are of one function, with as many arguments, and the same keywords."""
+    if len(one.args) != len(other.args) or list(one.keywords) != list(other.keywords):
+        return False
+    if isinstance(one.func, types.MethodType) and isinstance(other.func, types.MethodType):
+        return one.func.__func__ is other.func.__func__ and one.func.__self__ is other.func.__self__
+    return one.func is other.func
 
 
 def _like(first: Any, items: list[Any], attributes: dict[str, Any]) -> Any:

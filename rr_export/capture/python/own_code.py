@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,10 +27,10 @@ from rr_export.capture.python.given_laws import watch_run
 from rr_export.capture.python.intercepting import called_in_place, intercepted, stand_ins
 from rr_export.capture.python.quantiles import QUANTILES
 from rr_export.capture.python.random_functions import SHUFFLES, Asked, Law, handed_over, reading, regularises
-from rr_export.capture.python.read_numbers import ReadTruth, following, number_read
+from rr_export.capture.python.read_numbers import ReadTruth, extremes_read, following, number_read
 from rr_export.capture.python.told_numbers import ToldNumber, drawn_values, is_told
 from rr_export.capture.python.training import routed_in_training
-from rr_export.capture.python.varied import Varied
+from rr_export.capture.python.varied import Varied, tensors_in
 from rr_export.capture.python.watched_numbers import WatchedFloat, WatchedTensors
 from rr_export.eager.code_sites import CodeRun, CodeSite
 from rr_export.errors import RunError
@@ -89,6 +89,7 @@ class OwnCode:
         with (
             intercepted(walk.draw, modules_of(root), walk.told),
             routed_in_training(root, self.program.training.kept),
+            extremes_read() if walk.gated else nullcontext(),
         ):
             try:
                 yield
@@ -108,7 +109,8 @@ class _Walk:
         self.gated = any(decision.kind == "gate" for decision in self.decisions)
         self.unseen = any(decision.unseen for decision in self.decisions)
         self.asked: dict[int, tuple[Any, int, bool]] = {}  # conditions by identity, first decision and outcome
-        self.unasked: list[tuple[ReadTruth, str, int]] = []  # comparisons, and where they were made
+        # conditions and their outcomes, and where they were made
+        self.unasked: list[tuple[ReadTruth | torch.Tensor, bool, str, int]] = []
         self.waiting: dict[int, tuple[Law, Any]] = {}  # draws whose outcome a later decision says
         self.tensors = WatchedTensors()
         self.drawn = Varied()  # what is made of draws
@@ -233,8 +235,11 @@ class _Walk:
 
     def compared(self, truth: ReadTruth) -> None:
         """Two numbers that were read are compared; the outcome may be asked here, later, or never."""
+        self._made(truth, int(truth) == 1)
+
+    def _made(self, condition: ReadTruth | torch.Tensor, outcome: bool) -> None:
         frame = _author()
-        self.unasked.append((truth, frame.f_code.co_filename, frame.f_lineno))
+        self.unasked.append((condition, outcome, frame.f_code.co_filename, frame.f_lineno))
 
     def _is_asked(self, number: int, first: int | None, frame: FrameType) -> bool:
         """Whether a decision is the condition that is asked now, which was the decision ``first`` before."""
@@ -266,10 +271,10 @@ class _Walk:
             gate = self.decisions[number]
             if frame is not None and self._is_asked(number, first, frame):
                 return
-            made = next((w for w in self.unasked if id(w[0]) not in self.asked and gate.is_at(*w[1:])), None)
+            made = next((w for w in self.unasked if id(w[0]) not in self.asked and gate.is_at(*w[2:])), None)
             if made is None or self._first(gate) is not None:
                 return
-            self._take(number, made[0], int(made[0]) == 1)
+            self._take(number, *made[:2])
 
     def told(self, function: Any, args: Any, kwargs: Any, result: Any) -> Any:
         """After a function of torch: returns its result, or how a condition on the input goes in this run."""
@@ -280,11 +285,21 @@ class _Walk:
         if self.unseen:
             self.drawn.told(function, args, kwargs, result)
         if function not in _READS:
+            if self.gated:
+                self._compared_tensors(args, result)
             return result
         asked = args[0]
         if asked not in self.varied and not self._awaits_unseen(asked):
             return result
         return self.ask(asked, result) if function is torch.Tensor.__bool__ else number_read(result)
+
+    def _compared_tensors(self, args: Any, result: Any) -> None:
+        """A condition that is a tensor is made, and may be asked later; what it is made of is none by itself."""
+        used = tensors_in(args)
+        self.unasked = [w for w in self.unasked if not any(w[0] is one for one in used)]
+        single = isinstance(result, torch.Tensor) and result.dtype == torch.bool and result.numel() == 1
+        if single and result in self.varied:
+            self._made(result, bool(result))
 
     def _awaits_unseen(self, asked: torch.Tensor) -> bool:
         """Whether the next decision is a condition whose tensor need not be seen to depend on the input."""

@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch.distributions import Bernoulli, Categorical, Distribution
 
+from rr_export.capture.python.equal_outcomes import key_of, merged
 from rr_export.capture.python.plain_access import look
 
 MOST_NUMBERS = 256  # one call may draw so many numbers that choose; more is noise
@@ -92,7 +93,8 @@ def _outcomes(weights: Sequence[float] | NDArray[Any], values: Sequence[Any] | N
     numbers = np.asarray(weights, dtype=np.float64)
     if not numbers.size or not np.isfinite(numbers).all() or (numbers < 0).any() or numbers.sum() <= 0:
         raise ValueError(f"probabilities {numbers.tolist()} are none")
-    return Law(tuple((numbers / numbers.sum()).tolist()), tuple(range(len(numbers)) if values is None else values))
+    shares = (numbers / numbers.sum()).tolist()
+    return Law(*merged(shares, range(len(numbers)) if values is None else values))
 
 
 def _coin(p: float) -> Law:
@@ -112,15 +114,13 @@ def _ordered(values: Sequence[Any], count: int, like: str, weights: Any = None) 
         share, left = 1.0, float(given.sum())
         for i in order:
             share, left = (share * given[i] / left if left > 0 else 0.0), left - given[i]
-        key = tuple(id(values[i]) for i in order)
+        key = tuple(key_of(values[i]) for i in order)
         chosen.setdefault(key, tuple(values[i] for i in order))
         shares[key] = shares.get(key, 0.0) + share
     law = _outcomes(list(shares.values()), list(chosen.values()))
     make: dict[str, Callable[[Any], Any]] = {"torch": torch.tensor, "numpy": np.array, "list": list}
-    return Asked((law,), (count,), lambda numbers: make[like](numbers[0]), like, joint=True, dtype=_INDICES.get(like))
-
-
-_INDICES = {"torch": torch.int64}
+    dtype = torch.int64 if like == "torch" else None
+    return Asked((law,), (count,), lambda numbers: make[like](numbers[0]), like, joint=True, dtype=dtype)
 
 
 def _noise(why: str) -> Asked:

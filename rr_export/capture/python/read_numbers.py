@@ -6,8 +6,11 @@ What a comparison gives is no bool yet: who asks it may be told another outcome 
 
 from __future__ import annotations
 
+import builtins
 import operator
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Protocol
 
@@ -97,3 +100,41 @@ for _class in (ReadFloat, ReadInt, ReadTruth):
             setattr(_class, f"__r{_name}__", _wrapped(_function, flipped=True))
     for _name, _method in (("__round__", _wrapped(round)), ("__bool__", _truth)):
         setattr(_class, _name, _method)
+
+
+_EXTREMES = {"max": max, "min": min}
+_lock, _blocks = threading.Lock(), [0]
+
+
+def _extreme(name: str) -> Callable[..., Any]:
+    function: Callable[..., Any] = _EXTREMES[name]
+
+    def among(*values: Any, **options: Any) -> Any:
+        items = values[0] if len(values) == 1 and isinstance(values[0], list | tuple) else values
+        numbers = all(isinstance(v, bool | int | float) for v in items)
+        if following.get() is None or options or not numbers or not any(isinstance(v, ReadNumber) for v in items):
+            return function(*values, **options)
+        return number_read(function([_plain(v) for v in items]))
+
+    return among
+
+
+@contextmanager
+def extremes_read() -> Iterator[None]:
+    """Inside, ``max`` and ``min`` of numbers that were read are such numbers: their own comparisons ask nothing.
+
+    Where no run is followed they do as ever.
+    """
+    with _lock:
+        _blocks[0] += 1
+        if _blocks[0] == 1:
+            for name in _EXTREMES:
+                setattr(builtins, name, _extreme(name))
+    try:
+        yield
+    finally:
+        with _lock:
+            _blocks[0] -= 1
+            if not _blocks[0]:
+                for name, function in _EXTREMES.items():
+                    setattr(builtins, name, function)

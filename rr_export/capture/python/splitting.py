@@ -18,7 +18,7 @@ from rr_export.capture.python.values import at_hand, plain
 from rr_export.capture.python.varied import Varied
 from rr_export.capture.python.whereabouts import Whereabouts
 from rr_export.capture.recorder import DenseRecorder
-from rr_export.capture.refusals import described
+from rr_export.capture.refusals import described, reads_the_input
 from rr_export.errors import CaptureError
 
 
@@ -136,6 +136,8 @@ def _computed(arm: Callable[[int], Any], k: int, line: Line, name: str) -> Any:
     except CaptureError:
         raise
     except Exception as error:
+        if reads_the_input(error):
+            raise  # said in our words further out
         raise CaptureError(
             f"{line}: expected every branch to compute, got {described(error)} where "
             f"branch {name!r} is taken; a branch cannot raise in a graph: remove it"

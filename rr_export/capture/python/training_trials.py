@@ -26,7 +26,7 @@ from rr_export.capture.python import heap
 from rr_export.capture.python.decisions import Line, is_between
 from rr_export.capture.python.detect import modules_of
 from rr_export.capture.python.frames import Stack
-from rr_export.capture.python.intercepting import COND, called_in_place, intercepted, reseeds
+from rr_export.capture.python.intercepting import COND, LOOP, called_in_place, intercepted, reseeds
 from rr_export.capture.python.random_functions import GeneratorGivenError, Law, handed_over, reading
 from rr_export.capture.python.training import routed_in_training
 from rr_export.capture.python.whereabouts import Whereabouts
@@ -248,7 +248,7 @@ class _Watch:
 
     def call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A random function is called."""
-        read = None if function is COND or reseeds(function) else reading(function)
+        read = None if function in (COND, LOOP) or reseeds(function) else reading(function)
         if read is None:
             return called_in_place(function, args, kwargs)
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -257,9 +258,31 @@ class Thresholds(Layered):
         return x
 
 
+class PartialCalls(Layered):
+    """Calls with arguments that are drawn, made before they are called."""
+
+    def scaled(self, x: Tensor, by: float) -> Tensor:
+        return self.a(x) * by
+
+    def forward(self, x: Tensor) -> Tensor:
+        call = partial(self.scaled, by=2.0) if random.random() < 0.4 else partial(self.scaled, by=3.0)
+        x = call(x)
+        return partial(torch.mul, other=random.choice([2, 5]))(x)
+
+
+class Repeated(Layered):
+    """Outcomes that nobody can tell apart."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.layers[random.choices([0, 1, 0], [0.2, 0.3, 0.5])[0]](x)
+        for k in random.sample([1.5, 2.5, float("1.5")], 2):
+            x = x * k
+        return random.choice([self.a, self.a, self.b])(x) if np.random.choice([2, 1, 2]) > 1 else x
+
+
 CASES: tuple[type[Layered], ...] = (
     *(AskedTwice, SumOfKept, ComparedWithTwo, BoolOrInt, AtLeastOne, LargerOfTwo),
-    *(ListOfDraws, OneHot, KeepOne, Sampled, Shuffled, Thresholds),
+    *(ListOfDraws, OneHot, KeepOne, Sampled, Shuffled, Thresholds, PartialCalls, Repeated),
 )
 SIBLINGS: tuple[type[Layered], ...] = (
     *(ComparedBefore, ComparedBeyond, ModuleOrNone, Clamped, Nested),
@@ -290,3 +313,17 @@ def test_sabotage_another_law_is_found() -> None:
     assert differences(law, {first: law[second], second: law[first]}) != []
     assert differences(law, {first: 1.0}) != []
     assert differences(law, {**law, (0.0,): 0.1}) != []
+
+
+def test_free_runs_take_the_one_of_equal_outcomes() -> None:
+    model = Repeated().eval()
+    plan = rr.plan_of(model, (X,))
+    assert [len(site.branches) for site in plan.sites] == [2, 3, 2, 2]
+    np.testing.assert_allclose(plan.sites[0].policy.table, [[0.7, 0.3]])
+    random.seed(0)
+    taken = set()
+    for _ in range(30):
+        with rr.recorded(model) as record:
+            model(X)
+        taken |= {record.path[0]}
+    assert taken == {0, 1}

@@ -13,7 +13,14 @@ import torch
 from torch import Tensor, nn
 
 import rr_export as rr
-from rr_export.capture.python.read_numbers import ReadFloat, ReadInt, ReadTruth, following, number_read
+from rr_export.capture.python.read_numbers import (
+    ReadFloat,
+    ReadInt,
+    ReadTruth,
+    extremes_read,
+    following,
+    number_read,
+)
 from tests.capture.python.test_idioms import Layered
 from tests.generated.file_law import law_of_file
 from tests.generated.oracle import differences, law_of_code
@@ -77,8 +84,54 @@ class Whole(Layered):
         return x + 1 if not positive else x
 
 
+def between(value: float, low: float, high: float) -> float:
+    return max(low, min(value, high))
+
+
+class Bounded(Layered):
+    """The larger and the smaller of numbers, asked on another line, in a helper, of a list."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean, total = x.mean().item(), x.sum().item()
+        if max(mean, 0.3) > 0.4:
+            x = self.a(x)
+        kept = between(total, 0, 2)
+        if random.random() < 0.4:
+            x = self.b(x)
+        return x + 1 if kept < 1 or max([mean, 0.0]) > 0.1 else x
+
+
+class KeptTensor(Layered):
+    """Conditions that are tensors, joined and kept in names, and asked later, or again."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        either = (x.mean() > 0.35) or ((x[0, 0] > 0.3) & (x[0, 1] < 0))
+        both = (x.mean() > -0.5) and (x[0, 2] > 0.1)
+        if random.random() < 0.4:
+            x = self.a(x)
+        if either:
+            x = self.b(x)
+        if both and either:
+            x = x + 1
+        return x
+
+
+class SomeOf(Layered):
+    def forward(self, x: Tensor) -> Tensor:
+        drawn = random.random() < 0.4
+        if any([drawn, x.mean() > 0.2, x[0, 0].item() < 0]):
+            x = self.a(x)
+        if all((x.sum() > 1, drawn)):
+            x = self.b(x)
+        return x
+
+
 @pytest.mark.parametrize(
-    "case", [Elsewhere, AskedInTwoBranches, *(pytest.param(c, marks=pytest.mark.zoo) for c in (Chained, Whole))]
+    "case",
+    [
+        *(Elsewhere, AskedInTwoBranches, Bounded, KeptTensor),
+        *(pytest.param(c, marks=pytest.mark.zoo) for c in (Chained, Whole, SomeOf)),
+    ],
 )
 def test_file_is_the_code_on_other_inputs(case: type[nn.Module]) -> None:
     bundle, model = rr.export(case().eval(), (X,)), case().eval()
@@ -126,6 +179,21 @@ def test_truth_is_what_the_run_says_wherever_it_is_asked() -> None:
     assert [type(v) for v in run.asked] == [ReadTruth, ReadFloat]
     assert len(run.made) == 3
     assert not both
+
+
+def test_extremes_of_numbers_ask_nothing() -> None:
+    run, number = Run(), number_read(0.5)
+    token = following.set(run)
+    try:
+        with extremes_read(), extremes_read():
+            found: list[Any] = [max(number, 0.3), min([2, number_read(3)]), max(number_read(1), 1.0)]
+            assert (max("ab"), max([], default=3), min(2, 1, key=lambda v: -v)) == ("b", 3, 2)
+        assert [type(v) for v in found] == [ReadFloat, ReadInt, ReadInt]
+        assert not run.asked
+        max(number, 0.3)
+        assert len(run.asked) == 1  # sabotaged: Python's own asks
+    finally:
+        following.reset(token)
 
 
 def test_bug_the_same_source_under_two_names(tmp_path: Path) -> None:
