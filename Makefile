@@ -15,7 +15,7 @@ PAIR_TESTS := tests/test_export.py tests/test_models.py tests/capture tests/eage
 PROVIDERS := openvino qnn webgpu xnnpack ggml aarch64 xnnpack-aarch64
 SETUPS := $(PROVIDERS:%=setup-%) setup-cuda
 
-.PHONY: help install demo test test-slow test-zoo test-lowest test-survival survival test-generated generated test-providers conformance bench bench-cuda
+.PHONY: help install demo test test-slow test-zoo test-packages packages test-lowest test-survival survival test-generated generated test-providers conformance bench bench-cuda
 .PHONY: $(PAIRS:%=test-%) setup $(SETUPS) lint clean
 
 help:
@@ -23,6 +23,8 @@ help:
 	@echo "make test       install, then run the tests"
 	@echo "make test-slow  the tests marked slow"
 	@echo "make test-zoo   every model whose routing is ordinary Python, exported and proven, or refused"
+	@echo "make test-packages  models of timm, transformers, diffusers and others, in $(VENV)-packages (about 2 GB)"
+	@echo "make packages   make docs/packages.md again, from these models; goes on where it was stopped"
 	@echo "make test-lowest  rr-runtime with the oldest versions that it promises"
 	@echo "make test-PAIR  the tests that depend on the versions of Python and torch, in .venv-PAIR; PAIR is one of"
 	@echo "                $(wordlist 1,3,$(PAIRS))"
@@ -59,6 +61,22 @@ test-slow: $(STAMP)
 
 test-zoo: $(STAMP)
 	$(VENV)/bin/python -m pytest -m zoo $(PARALLEL)
+
+# Models of third-party packages, in an environment of its own: the other versions are those of constraints.txt.
+PACKAGES := $(VENV)-packages
+
+test-packages: $(PACKAGES)/.installed
+	$(PACKAGES)/bin/python -m pytest -m packages $(PARALLEL) tests/packages
+
+packages: $(PACKAGES)/.installed
+	$(PACKAGES)/bin/python -m tests.packages
+
+$(PACKAGES)/.installed: $(PROJECTS) constraints.txt tests/packages/requirements.txt | $(VENV)/bin/pip
+	rm -rf $(PACKAGES) && $(VENV)/bin/python -m venv $(PACKAGES)
+	PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 \
+	    $(PACKAGES)/bin/python -m pip install -e ./runtimes/python -e . pytest pytest-xdist \
+	    -r tests/packages/requirements.txt
+	@touch $@
 
 # rr-runtime alone, with the oldest versions that it promises, in an environment of its own.
 test-lowest: $(VENV)/bin/pip
@@ -146,7 +164,7 @@ $(VENV)/bin/pip:
 	rm -rf $(VENV) && "$$python" -m venv $(VENV)
 
 clean:
-	rm -rf $(VENV) $(VENV)-lowest $(PAIRS:%=$(VENV)-%) build dist out demo-out runtimes/python/build runtimes/python/dist
+	rm -rf $(VENV) $(PACKAGES) $(VENV)-lowest $(PAIRS:%=$(VENV)-%) build dist out demo-out runtimes/python/build runtimes/python/dist
 	rm -rf .providers .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name '*.egg-info' -prune -exec rm -rf {} +
 	find . -name __pycache__ -prune -exec rm -rf {} +

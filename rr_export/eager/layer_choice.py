@@ -234,7 +234,7 @@ class LayerChoice(Choice):
             return Arguments(self.layer, args[:1], {}).named()[0]
         raise RunError(
             f"{called(self.layer)}: expected a positional argument to return when skipping, "
-            f"got keywords {sorted(kwargs)}; name one of them with hidden="
+            f"got keywords {sorted(kwargs)}; name one of them with hidden=, or with skip= what a skip returns"
         )
 
     @outside_compiled_code

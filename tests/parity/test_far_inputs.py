@@ -97,6 +97,27 @@ def test_rounding_is_no_difference() -> None:
     assert not found.failures
 
 
+class Saturated(nn.Module):
+    """Takes rows by numbers that are equal on large inputs: which of them come first torch leaves open."""
+
+    def __init__(self, largest: bool = True) -> None:
+        super().__init__()
+        self.largest = largest
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[x.sum(-1).clamp(-1, 1).topk(2, largest=self.largest).indices]
+
+
+def test_bug_the_order_of_equal_numbers_is_no_difference() -> None:
+    x = torch.randn(8, 4, generator=torch.Generator().manual_seed(0))
+    models = [nn.Sequential(rr.LayerChoice(nn.Identity(), 0.5), Saturated(largest)).eval() for largest in (True, False)]
+    bundle = rr.export(models[0], (x,))
+    found = check(bundle, models[0], (x,))
+    assert found.figures["rounded"] > 0
+    assert not found.failures
+    assert check(bundle, models[1], (x,)).failures  # sabotage: rows that are no choice between equal numbers
+
+
 def test_changed_inputs_are_the_same_every_time() -> None:
     model = Gated().eval()
     once, again = (dict(far_inputs(Eager(bind(model, ARGS)))) for _ in range(2))

@@ -57,7 +57,7 @@ class Functions:
 
     def call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Returns what a call gives, interpreted where the function's source is at hand."""
-        function = mark_of(function, "_torchdynamo_orig_callable") or function  # what torch.compile was given
+        function = _as_written(function)
         if mark_of(function, "__rr_forward__") is not None:
             return function(*args, **kwargs)
         if isinstance(function, types.MethodType):
@@ -119,6 +119,14 @@ class Functions:
                 sifted = any(there is not True for there, _ in frame.yielded)
                 return Sifted(frame.yielded) if sifted else Cursor([value for _, value in frame.yielded])
             return self._memory.read(scope.variables[RESULT])
+
+
+def _as_written(function: Any) -> Any:
+    """What ``torch.compile`` was given, or ``torch.fx.wrap`` names: traces put a function of their own around it."""
+    function = mark_of(function, "_torchdynamo_orig_callable") or function
+    if isinstance(function, types.FunctionType) and function.__globals__.get("__name__") == "torch.fx._symbolic_trace":
+        return mark_of(function, "__wrapped__", function)
+    return function
 
 
 def _is_author(function: types.FunctionType) -> bool:

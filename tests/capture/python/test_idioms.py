@@ -197,6 +197,18 @@ class DrawnSet(Layered):
         return table["a"](x) if "a" in table else x
 
 
+def dropped(x: Tensor, p: float) -> Tensor:
+    return x * torch.empty(1).bernoulli_(1 - p)
+
+
+torch.fx.wrap("dropped")  # as torchvision's stochastic depth: every trace puts a function of its own in its place
+
+
+class WrappedForTraces(Layered):
+    def forward(self, x: Tensor) -> Tensor:
+        return x + dropped(self.a(x), 0.3)
+
+
 class Sampled(Layered):
     def forward(self, x: Tensor) -> Tensor:
         chosen = random.sample(range(3), 2)
@@ -281,6 +293,7 @@ class Repeated(Layered):
 
 
 CASES: tuple[type[Layered], ...] = (
+    WrappedForTraces,
     *(AskedTwice, SumOfKept, ComparedWithTwo, BoolOrInt, AtLeastOne, LargerOfTwo),
     *(ListOfDraws, OneHot, KeepOne, Sampled, Shuffled, Thresholds, PartialCalls, Repeated),
 )
