@@ -198,7 +198,7 @@ class DrawnSet(Layered):
 
 
 def dropped(x: Tensor, p: float) -> Tensor:
-    return x * torch.empty(1).bernoulli_(1 - p)
+    return x * torch.bernoulli(torch.tensor(1 - p))
 
 
 torch.fx.wrap("dropped")  # as torchvision's stochastic depth: every trace puts a function of its own in its place
