@@ -55,7 +55,7 @@ class Policy:
                 f"route: expected a previous route 0..{len(self.thresholds) - 1}, got {previous}; give the route of "
                 "the step before, or 0 where there is none"
             )
-        return int((self.thresholds[previous] <= drawn).sum())
+        return int(np.count_nonzero(self.thresholds[previous] <= drawn))
 
 
 class Categorical(Policy):

@@ -71,10 +71,10 @@ class RoutingSlice:
     def open(self) -> Iterator[Decide]:
         """Yields what the slice decides."""
         onnxruntime.set_seed(secrets.randbits(31))
-        session = open_slice(self.content)
+        session, outputs = open_slice(self.content), list(self.outputs)
 
         def decide(seed: int | None, path: Path_ | None = None) -> NDArray[np.int64]:
-            return np.stack(session.run(list(self.outputs), self.feeds(seed, path)))
+            return np.array(session.run(outputs, self.feeds(seed, path)))
 
         yield decide
 
