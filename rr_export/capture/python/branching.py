@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch.utils.weak import WeakIdKeyDictionary
@@ -73,6 +73,10 @@ class Branching:
                 "compare it: for i, layer in enumerate(layers): if k == i: x = layer(x)",
             )
         return numbers.reshape(()).item()
+
+    def refuse_identity(self) -> NoReturn:
+        """Raises: a condition on the input, which is a tensor here, is compared with True or False by ``is``."""
+        self._whereabouts.refuse("a condition", "`is True` or `is False` of one on the input", "leave `is ...` out")
 
     def _of_tensor(self, tensor: torch.Tensor) -> bool | torch.Tensor:
         if tensor.numel() != 1:

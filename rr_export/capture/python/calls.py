@@ -36,6 +36,8 @@ from rr_export.capture.python.values import Caller, Sifted, Varying, is_symbolic
 CONSUMERS = (any, all, sum, list, tuple, set, max, min, sorted, dict)  # these use up an iterator
 _EXTREMES: dict[Any, Any] = {max: torch.gt, min: torch.lt}  # torch.export replaces max and min
 
+_READ = (torch.float64, torch.int64, torch.bool)  # types of the tensors that stand for numbers that were read
+
 
 class NativeCalls:
     """Calls functions that are not interpreted: random ones, those of libraries, builtins.
@@ -95,6 +97,8 @@ class NativeCalls:
             return self._lifter.call_varied(builtin, args, kwargs)
         if _is_one_of(builtin, _EXTREMES) and not kwargs and self._depends(args):
             return self._extreme(builtin, list(args if len(args) > 1 else args[0]))
+        if args and (function is type or (function is isinstance and _tells_numbers(args[1]))):
+            self._check_kind(args[0], function.__name__)
         number = self._number_of(function, args, kwargs)
         if number is not None:
             return number
@@ -157,6 +161,12 @@ class NativeCalls:
                 lambda outcome: outcome if outcome is wanted else self._some(items[1:], wanted),
             )
         )
+
+    def _check_kind(self, value: Any, name: str) -> None:
+        """Raises if a number that was read out of the input is asked of what type it is: here it is a tensor."""
+        read = isinstance(value, torch.Tensor) and value.dim() == 0 and value.dtype in _READ
+        if read and not self._numbers.is_constant(value):
+            self._numbers.refuse_number(f"{name}() of a number", "leave the question out: its type is known")
 
     def _bound(self, value: Any) -> Any:
         """A bound of a range."""
@@ -227,6 +237,12 @@ def _is_one_of(function: Any, functions: Iterable[Any]) -> bool:
 def _has_tensors(items: Any) -> bool:
     """Whether items are those of a list or tuple, and some are tensors."""
     return isinstance(items, list | tuple) and any(isinstance(item, torch.Tensor) for item in items)
+
+
+def _tells_numbers(kinds: Any) -> bool:
+    """Whether types, as isinstance takes them, tell numbers from others."""
+    flat = kinds if isinstance(kinds, tuple) else (kinds,)
+    return any(kind is one for kind in flat for one in (bool, int, float))
 
 
 def _is_of_math(function: Any) -> bool:

@@ -126,8 +126,9 @@ def decides(request: Request, *, training: Collection[str]) -> bool:
             request.call()
         except (CaptureError, RunError):
             raise
-        except Exception:
+        except Exception:  # what it would have decided is not known: the survey looks, and says what is raised
             logger.debug("the model's code raised where all branches of its sites ran", exc_info=True)
+            seen.decided = True
         drawn = _states(GLOBAL_GENERATORS) != before or _states(seen.own) != own
     if seen.foreign is not None:
         where, what = seen.foreign

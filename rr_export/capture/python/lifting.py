@@ -213,6 +213,17 @@ class Lifter:
             names.append(",".join(_way_name(v) or str(k) for v in values))
         return tuple(names) if len(set(names)) == len(names) else tuple(map(str, range(len(ways))))
 
+    def number(self, tensor: torch.Tensor, use: str) -> Any:
+        """Returns the number in a tensor that is the same in every run.
+
+        Raises:
+            CaptureError: it depends on the input; the text says what for it is wanted.
+        """
+        found = self._numbers.constant(tensor)
+        if found is None:
+            self._numbers.refuse_number(use, "leave it out of what is computed")
+        return found.item()
+
     def _array(self, drawn: Drawn) -> dd.Diagram:
         """The values of an array of draws as tensors or numpy arrays."""
         elements = [diagram_here(v) for v in drawn.values.reshape(-1)]

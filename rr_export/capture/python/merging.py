@@ -82,7 +82,7 @@ class Merger:
         kinds = {type(v) for v in values}
         if len(kinds) > 1:
             got = " and ".join(sorted({_shown(v) for v in values}))
-            return self._poison(name, "one type", got, "leave a value of the same type in every branch")
+            return self._poison(name, "one type", got, _way_out(values))
         return self._merge_structure(values, name)
 
     def _poison(self, name: str, expected: str, got: str, do: str) -> Build:
@@ -227,6 +227,16 @@ class Merger:
         return lambda joined: joined[position]
 
 
+def _way_out(values: Sequence[Any]) -> str:
+    """What to do where the values are of several types."""
+    if any(isinstance(v, torch.Tensor) and v.dim() == 0 for v in values):
+        return (
+            "leave a value of the same type in every branch; a number of the input is no index: compare it, `for i, e "
+            "in enumerate(experts): if k == i: x = e(x)`, in the branch that has it"
+        )
+    return "leave a value of the same type in every branch"
+
+
 def _is_optional(value: Any) -> bool:
     """Whether a value is one tensor, None, or the one or the other."""
     leaves = dd.leaves(value.diagram) if isinstance(value, Varying) else [value]
@@ -258,6 +268,8 @@ def _shown(value: Any) -> str:
         return f"a tensor {str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
     if isinstance(value, tuple | list | dict):
         return f"a {type(value).__name__} of {len(contents(value))}"
+    if isinstance(value, Varying):
+        return "a value that depends on a decision"
     if isinstance(value, bool | int | float | str) or value is None:
         return f"{type(value).__name__} {value!r}"
     return f"a {type(value).__name__}"

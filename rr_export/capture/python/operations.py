@@ -30,6 +30,8 @@ from rr_export.capture.python.values import (
     varies,
 )
 
+_BOOLS = (True, False)
+
 
 def is_in(item: Any, container: Any) -> bool:
     """Returns ``item in container``."""
@@ -151,6 +153,10 @@ class Operations:
         if function in (operator.is_, operator.is_not):
             if any(isinstance(v, Varying) for v in (left, right)):
                 return call_plain(function, left, right)
+            if any(isinstance(v, torch.Tensor) for v in (left, right)) and any(
+                v is b for v in (left, right) for b in _BOOLS
+            ):
+                self._branching.refuse_identity()
             return function(left, right)
         if function in (is_in, is_not_in) and isinstance(right, list | tuple) and varies((left, right)):
             found = self._lifter.call_varied(any, ([self.binary(operator.eq, left, item) for item in right],), {})

@@ -232,6 +232,22 @@ def test_bug_the_same_source_under_two_names(tmp_path: Path) -> None:
     [
         ("math.sqrt(x.mean().item()) > 1", r"got sqrt\(\) of a tensor that depends on the input; write torch.sqrt"),
         ("round(x.mean().item(), 1) > 1", r"got round\(\) of a tensor that depends on the input; write torch.round"),
+        (
+            "isinstance(x.mean().item(), float)",
+            r"got isinstance\(\) of a number .*; leave the question out",
+        ),
+        (
+            "isinstance(x.sum().item(), (str, int))",
+            r"got isinstance\(\) of a number .*; leave the question out",
+        ),
+        ("type(x.mean().item()) is float", r"got type\(\) of a number of a tensor .*; leave the question out"),
+        ("(x.mean().item() > 0) is True", r"expected a condition, got `is True` .* on the input; leave `is ...` out"),
+        ("(x.mean().item() > 0) is not False", r"expected a condition, got `is True` .* on the input; leave `is"),
+        ("f'{x.mean().item():.2f}'", r"got a text of a tensor that depends on the input; leave it out"),
+        (
+            "[1, 2, 3][x[0].argmax().item() if random.random() < 0.5 else random.randrange(3)]",
+            r"got a tensor int64 \[\] and a value that depends on a decision; .* compare it, `for i, e in",
+        ),
         ("divmod(x.mean().item(), 2)", r"bad.py:9: expected code that runs .*, got a TypeError: .*divmod"),
     ],
 )

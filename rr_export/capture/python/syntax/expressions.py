@@ -7,6 +7,8 @@ import builtins
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
+
 from rr_export.capture.python.arithmetic import call_plain, operate
 from rr_export.capture.python.frames import Stack
 from rr_export.capture.python.heap import MISSING
@@ -108,6 +110,8 @@ class Expressions:
         convert = converters.get(node.conversion, lambda v: v)
         if isinstance(value, Varying):
             return self._lifter.lift(lambda v: format(convert(v), spec), (value,), {})
+        if isinstance(value, torch.Tensor) and spec:
+            value = self._lifter.number(value, "a text")
         return format(convert(value), spec)
 
     def _unary(self, node: ast.UnaryOp) -> Any:
