@@ -27,7 +27,7 @@ from rr_export.lint.rules.contract import check_contract
 from rr_export.lowering import DRAWS, PATH, SEED, TAKEN
 from rr_export.lowering.deciding_slice import Path_, RoutingSlice, cut_at_path, cut_routing
 from rr_export.parity.compare import Arrays
-from rr_export.parity.executed import LEVELS, kernels, profiling_options
+from rr_export.parity.executed import LEVELS, kernels, proving_options
 from rr_export.parity.law import check_law
 from rr_export.parity.laziness import paths_taking_everything
 from rr_export.parity.nearest import check_nearest
@@ -204,7 +204,7 @@ class Rewritten:
 
 
 def _open(file: str | bytes) -> onnxruntime.InferenceSession:
-    return onnxruntime.InferenceSession(file, profiling_options(LEVELS["all"]), providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(file, proving_options(LEVELS["all"]), providers=["CPUExecutionProvider"])
 
 
 def _check_contract(subject: Subject, bundle: Bundle) -> Check:
@@ -274,7 +274,7 @@ def _check_laziness(original: Original, file: Rewritten) -> Check:
 def _kernels_on(file: Candidate, inputs: Arrays, path: Path_) -> Counter[str]:
     """How many nodes of each kind ran on a path."""
     with tempfile.TemporaryDirectory() as scratch:
-        options = profiling_options(LEVELS["disabled"])
+        options = proving_options(LEVELS["disabled"])
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(scratch) / "profile")
         session = onnxruntime.InferenceSession(file.forcible, options, providers=["CPUExecutionProvider"])

@@ -9,7 +9,7 @@ import onnxruntime
 
 from rr_export.capture.origins import origin_of
 from rr_export.errors import CaptureError
-from rr_export.parity.executed import LEVELS, profiling_options
+from rr_export.parity.executed import LEVELS, proving_options
 
 LARGE = 1024  # elements; larger weights are left out, as nothing but their type matters here
 _WHERE = re.compile(r"\[ONNXRuntimeError\][^:]*:[^:]*:[^:]*:\s*|Load model from.*?failed:\s*")
@@ -23,7 +23,7 @@ def check_loads(model: ir.Model) -> None:
     """
     content = ir.to_proto(_without_weights(model)).SerializeToString()
     try:
-        onnxruntime.InferenceSession(content, profiling_options(LEVELS["disabled"]), providers=["CPUExecutionProvider"])
+        onnxruntime.InferenceSession(content, proving_options(LEVELS["disabled"]), providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own exceptions have no common base
         reason = _WHERE.sub("", str(error)).strip().splitlines()[0]
         node = _named_last(model, reason)

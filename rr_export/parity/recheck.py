@@ -25,6 +25,7 @@ from rr_export.lowering.deciding_slice import cut_at_path
 from rr_export.lowering.sink import GATE_KEY
 from rr_export.parity.code_laws import CodeLaws
 from rr_export.parity.compare import Comparison
+from rr_export.parity.executed import proving_options
 from rr_export.parity.far_inputs import FarRuns
 from rr_export.parity.paths import paths_to_compare
 from rr_export.parity.subject import Eager, File, forcing_feeds
@@ -110,7 +111,7 @@ def _turn_gates(comparison: Comparison, eager: Eager, bundle: Bundle, lowered: i
         content = cut_at_path(model, len(plan.sites))
     else:
         content = ir.serde.serialize_model(model).SerializeToString()
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(content, proving_options(), providers=["CPUExecutionProvider"])
     outputs = [row["name"] for row in bundle.manifest["outputs"]]
     for path in paths_to_compare(plan, GATED_PATHS)[0][:GATED_PATHS]:
         for turned in _turns(list(names)):

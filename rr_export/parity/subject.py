@@ -24,6 +24,7 @@ from rr_export.laws.plan import Plan
 from rr_export.lowering import DRAWS, PATH, SEED, TAKEN
 from rr_export.lowering.deciding_slice import Path_, cut_at_path
 from rr_export.parity.compare import Arrays
+from rr_export.parity.executed import proving_options
 from rr_runtime import Session
 from rr_runtime.draws import draws
 from rr_runtime.target import DEFAULT
@@ -143,13 +144,6 @@ class Eager:
         return Eager(self.request.changed(resize))
 
 
-def _quiet() -> onnxruntime.SessionOptions:
-    """Options of sessions that print nothing: what fails is raised, and sizes that fail are tried on purpose."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    return options
-
-
 class File:
     """The exported file; forced through its inputs, or, standalone, through a copy cut at the path taken.
 
@@ -165,13 +159,15 @@ class File:
         self.interface = bundle.manifest["interface"]
         self.source = folder / MODEL if folder.is_dir() else folder
         self.plan: Plan = bundle.plan
-        self.session = Session(folder, target=DEFAULT, session_options=_quiet())
+        self.session = Session(folder, target=DEFAULT, session_options=proving_options())
         self.forcible: str | bytes = str(self.source)
         self._outputs = [row["name"] for row in bundle.manifest["outputs"]]
         self._cut = None
         if self.interface == "standalone":
             self.forcible = cut_at_path(ir.load(self.source), len(self.plan.sites))
-            self._cut = onnxruntime.InferenceSession(self.forcible, _quiet(), providers=["CPUExecutionProvider"])
+            self._cut = onnxruntime.InferenceSession(
+                self.forcible, proving_options(), providers=["CPUExecutionProvider"]
+            )
 
     def feeds(self, inputs: Arrays, path: Path_) -> dict[str, NDArray[Any]]:
         """Returns what to feed to ``forcible`` so that it takes ``path``."""
@@ -196,7 +192,7 @@ class File:
 
     def on_random_node(self, inputs: Arrays) -> Answer:
         """Returns what an explicit file gives when its random node decides: no runtime feeds it so."""
-        session = onnxruntime.InferenceSession(str(self.source), _quiet(), providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(str(self.source), proving_options(), providers=["CPUExecutionProvider"])
         names = [*self._outputs, TAKEN]
         values = session.run(names, {**inputs, SEED: np.array(-1), PATH: np.full(len(self.plan.sites), -1)})
         return Answer(dict(zip(self._outputs, values, strict=False)), values[-1])

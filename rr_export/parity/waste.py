@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from rr_export.lowering.deciding_slice import CUT, Path_
 from rr_export.lowering.placement import shape_arithmetic
 from rr_export.parity.eager_work import Work, memory
-from rr_export.parity.executed import LEVELS, Executable, profiling_options
+from rr_export.parity.executed import LEVELS, Executable, proving_options
 from rr_export.parity.subject import Eager, File
 from rr_export.parity.terms import Terms
 
@@ -140,7 +140,7 @@ def _values_on(
     copy.graph.outputs.extend(value for value in led.values() if not value.is_graph_output())
     opened = executable.path.with_name("values.onnx")  # beside the weights
     ir.save(copy, opened)
-    options = profiling_options(LEVELS["disabled"])
+    options = proving_options(LEVELS["disabled"])
     session = onnxruntime.InferenceSession(str(opened), options, providers=["CPUExecutionProvider"])
     arrays = session.run([value.name for value in led.values()], feeds)
     return dict(zip(led, map(np.asarray, arrays), strict=True))

@@ -33,7 +33,7 @@ PROGRAMS = {
     28: REFUSED,
     33: RIGHT,
     36: RIGHT,
-    38: REFUSED,
+    38: RIGHT,
     43: RIGHT,
     52: REFUSED,
     55: REFUSED,
