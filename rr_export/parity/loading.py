@@ -43,7 +43,7 @@ def _without_weights(model: ir.Model) -> ir.Model:
     for graph in list(copy.graphs()):
         for name, value in list(graph.initializers.items()):
             tensor = value.const_value
-            if tensor is None or tensor.size < LARGE:
+            if tensor is None or tensor.size < LARGE or value.is_graph_output():
                 continue
             del graph.initializers[name]
             value.const_value, value.type, value.shape = (

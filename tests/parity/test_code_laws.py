@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import io
 import itertools
 import random
-from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,12 @@ pytestmark = pytest.mark.slow
 
 X = torch.ones(2, 3)
 exporting = importlib.import_module("rr_export.export")  # the name in the package is the function
-hidden: ContextVar[float] = ContextVar("hidden", default=0.2)  # state that no reading of the code shows
+hidden = io.BytesIO(b"0.2")  # state that no reading of the code shows
+
+
+def hide(number: float) -> None:
+    hidden.seek(0)
+    hidden.write(str(number).encode())
 
 
 class Layers(nn.Module):
@@ -39,36 +44,36 @@ class Layers(nn.Module):
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
-        hidden.set(0.2)
+        hide(0.2)
         if random.random() < 0.5:
-            hidden.set(0.3)
+            hide(0.3)
             x = self.a(x)
         return self.b(x) if self.coin() else x
 
 
 class Bernoulli(Layers):
     def coin(self) -> bool:
-        return bool(torch.bernoulli(torch.tensor(hidden.get(), dtype=torch.float64)))
+        return bool(torch.bernoulli(torch.tensor(float(hidden.getvalue()), dtype=torch.float64)))
 
 
 class Uniform(Layers):
     def coin(self) -> bool:
-        return random.random() < hidden.get()
+        return random.random() < float(hidden.getvalue())
 
 
 class UniformOfTorch(Layers):
     def coin(self) -> bool:
-        return bool(2 * torch.rand((), dtype=torch.float64) < 2 * hidden.get())
+        return bool(2 * torch.rand((), dtype=torch.float64) < 2 * float(hidden.getvalue()))
 
 
 class Affine(Layers):
     def coin(self) -> bool:
-        return 1 - 2 * random.random() > 1 - 2 * hidden.get()
+        return 1 - 2 * random.random() > 1 - 2 * float(hidden.getvalue())
 
 
 class Rounded(Layers):
     def coin(self) -> bool:
-        return not int(random.random() + 1 - hidden.get())
+        return not int(random.random() + 1 - float(hidden.getvalue()))
 
 
 class Falling(Layers):

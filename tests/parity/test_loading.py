@@ -46,6 +46,27 @@ def test_bug_squeezed_axes_of_other_sizes_than_1(dynamic: bool, tmp_path: Path) 
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
 
 
+class Table(nn.Module):
+    """Returns a table, which does not depend on the input."""
+
+    def __init__(self, start: float) -> None:
+        super().__init__()
+        self.register_buffer("table", torch.arange(start, start + 1600).reshape(40, 40))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.table
+
+
+def test_bug_a_branch_whose_result_is_a_large_weight(tmp_path: Path) -> None:
+    model = nn.Sequential(rr.OperationChoice([Table(0.0), Table(1.0)], rr.Categorical([0.5, 0.5]))).eval()
+    x = torch.randn(2, 40)
+    bundle = rr.export(model, (x,))
+    bundle.save(tmp_path / "bundle")
+    session = Session(tmp_path / "bundle")
+    for k, first in enumerate((0.0, 1.0)):
+        assert session.run({"input": x.numpy()}, path=[k]).outputs["output"][0, 0] == first
+
+
 class Autocast(nn.Module):
     def __init__(self) -> None:
         super().__init__()

@@ -81,13 +81,12 @@ class ToldNumber:
         """Returns a position and a number where no route is told: nothing depends on the draw."""
         place = _place.get()
         if self._law.probabilities is None:
-            drawn = float(torch.rand((), dtype=torch.float64))
-            position = drawn if place == "middle" else self._inside(0.0, 1.0, self._resolution(asked))
+            position = _uniform() if place == "middle" else self._inside(0.0, 1.0, self._resolution(asked))
             return position, self._number(position)
         position = self._outcome(0, len(self._law.probabilities))
         if place == "middle":
             edges = np.cumsum(self._law.probabilities)[:-1]
-            position = float(np.searchsorted(edges, float(torch.rand((), dtype=torch.float64)), "right"))
+            position = float(np.searchsorted(edges, _uniform(), "right"))
         return position, self._law.values[int(position)]
 
     def position_of(self, value: Any) -> float | None:
@@ -156,6 +155,12 @@ def _is_equal(known: Any, value: Any) -> bool:
     if isinstance(known, tuple) and isinstance(value, tuple):
         return len(known) == len(value) and all(a is b or bool(a == b) for a, b in zip(known, value, strict=True))
     return bool(known == value)
+
+
+def _uniform() -> float:
+    """A number of ours, which is no draw of the code that runs."""
+    with torch._C.DisableTorchFunction():
+        return float(torch.rand((), dtype=torch.float64))
 
 
 def drawn_values(result: Any, asked: Asked) -> Sequence[Any]:
