@@ -78,6 +78,21 @@ def test_an_empty_batch_of_a_recurrent_layer_ends_the_process(tmp_path: Path) ->
     assert [subprocess.run([*command, size], capture_output=True).returncode == 0 for size in "10"] == [True, False]
 
 
+def test_another_number_of_outputs_than_a_split_has_ends_the_process(tmp_path: Path) -> None:
+    """So a byte of ``num_outputs`` is the one whose damage a runtime cannot tell of."""
+    parsed = model("g (int64[2] x) => (int64[1] a, int64[1] b) { a, b = Split <axis = 0, num_outputs = 2> (x) }")
+    sizes = []
+    for count in (2, 1):
+        next(a for a in parsed.graph.node[0].attribute if a.name == "num_outputs").i = count
+        (tmp_path / "split.onnx").write_bytes(parsed.SerializeToString())
+        code = "import sys, onnxruntime as rt; rt.InferenceSession(sys.argv[1])"
+        sizes.append(
+            subprocess.run([sys.executable, "-c", code, tmp_path / "split.onnx"], capture_output=True).returncode
+        )
+    assert sizes[0] == 0
+    assert sizes[1] < 0  # by a signal
+
+
 def test_unsigned_arithmetic_wraps() -> None:
     text = "g (uint64[1] a, uint64[1] b) => (uint64[1] y) { m = Mul (a, b)  y = Add (m, b) }"
     a, b = np.array([2**63 + 5], np.uint64), np.array([2**62 + 3], np.uint64)
