@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import onnx
 import onnx_ir as ir
@@ -17,6 +18,12 @@ import rr_export as rr
 from tests import nets
 
 DYNAMIC = {"x": {0: "batch"}}
+
+
+def rest_slow(rows: Iterable[Any], quick: int = 1) -> list[Any]:
+    """Returns the parameters of a test, of which all but the first few are marked slow."""
+    found = [row if isinstance(row, tuple) else (row,) for row in rows]
+    return [pytest.param(*row, marks=[pytest.mark.slow] if i >= quick else []) for i, row in enumerate(found)]
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 import rr_export as rr
 from rr_export.capture.inference_mode import left_inference_mode, outside_inference_mode
-
-pytestmark = pytest.mark.slow
+from tests.conftest import rest_slow
 
 X = torch.tensor([[0.3, -0.2, 0.9, 0.1], [0.5, 0.4, -0.7, 0.8]])
 
@@ -64,16 +63,18 @@ def proven(model: nn.Module, x: Tensor = X) -> bool:
     return len(bundle.plan.sites) == 1 and rr.verify(bundle, model, (x,)).passed
 
 
-@pytest.mark.parametrize("kind", [Forward, Block, Left, Weights])
+@pytest.mark.parametrize("kind", rest_slow([Forward, Block, Left, Weights]))
 def test_code_in_inference_mode_is_proven(kind: type[Net]) -> None:
     assert proven(kind())
 
 
+@pytest.mark.slow
 def test_export_and_arguments_in_inference_mode() -> None:
     with torch.inference_mode():
         assert proven(Net(), X.clone())
 
 
+@pytest.mark.slow
 def test_sites_whose_layers_use_inference_mode() -> None:
     model = nn.Sequential(Block())
     model[0].forward = torch.inference_mode()(lambda x: model[0].first(x))  # type: ignore[method-assign]

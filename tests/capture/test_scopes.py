@@ -13,8 +13,7 @@ from torch.utils.checkpoint import checkpoint
 import rr_export as rr
 from rr_export.capture.request import bind
 from rr_export.parity.verify import verify_points
-
-pytestmark = pytest.mark.slow
+from tests.conftest import rest_slow
 
 Forward = Callable[["Layer", torch.Tensor], torch.Tensor]
 
@@ -131,7 +130,9 @@ def check_proof(bundle: rr.Bundle, model: nn.Module, x: torch.Tensor) -> None:
 
 # torch 2.13: what reentrant checkpoints say of tensors without gradients
 @pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad=True")
-@pytest.mark.parametrize(("forwards", "dynamic"), [(FORWARDS, False), ([no_autocast, linear_attention], True)])
+@pytest.mark.parametrize(
+    ("forwards", "dynamic"), rest_slow([([no_autocast, linear_attention], True), (FORWARDS, False)])
+)
 def test_bug_layers_in_regions_were_always_computed(forwards: list[Forward], dynamic: bool) -> None:
     torch.manual_seed(0)
     model = nn.Sequential(*map(Layer, forwards)).eval()

@@ -12,8 +12,6 @@ from torch import Tensor, nn
 import rr_export as rr
 from tests.nets import WIDTH, example
 
-pytestmark = pytest.mark.slow
-
 # what functions on the way from a call to its layer call their parameters; `self` and `mod` are torch's for any module
 NAMES = [
     *("index", "route", "site", "args", "kwargs", "number", "branch", "layer", "hidden", "skip", "policy", "keep"),

@@ -15,8 +15,6 @@ from rr_export.errors import CaptureError, PlanError, RunError
 from tests.eager.skipped_layers import Attending, Attention, Cells, Joint, JointBlock, Recurrent, Unet
 from tests.nets import WIDTH
 
-pytestmark = pytest.mark.slow
-
 X = torch.randn(2, 3, WIDTH)
 
 
@@ -308,6 +306,7 @@ def test_cells_are_exported() -> None:
     assert len(rr.export(model, (X[0],)).plan.sites) == 2
 
 
+@pytest.mark.slow
 def test_down_blocks_are_proven() -> None:
     model = _routed(Unet(), "down_blocks.*", hidden="hidden_states")
     given = (torch.randn(2, 4, 3, 3), torch.randn(2, 5))
@@ -322,6 +321,7 @@ def test_two_streams_that_come_back_the_other_way_round() -> None:
     assert len(rr.export(_routed(Joint(), "blocks.*", hidden="hidden_states"), (x, context, temb)).plan.sites) == 2
 
 
+@pytest.mark.slow
 def test_attention_that_returns_its_weights_is_proven() -> None:
     with pytest.raises(CaptureError, match=r"site 'layers.0'.*\[2, 3, 3\] as result 1 and no argument.*skip=\('x'"):
         rr.export(Attending().eval(), (X,))

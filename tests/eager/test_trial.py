@@ -19,8 +19,6 @@ from rr_export.eager.trial import try_layer
 from rr_export.errors import RunError
 from tests import nets
 
-pytestmark = pytest.mark.slow
-
 
 class Conditional(nn.Module):
     def forward(self, x: Tensor) -> Tensor:

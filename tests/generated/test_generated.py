@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -17,6 +16,7 @@ from onnx import numpy_helper
 
 import rr_export as rr
 from rr_export.errors import CaptureError, LoweringError
+from tests.conftest import rest_slow
 from tests.generated.file_law import content_of
 from tests.generated.judge import CRASHED, INPUTS, INVALID, REFUSED, RIGHT, WRONG, Judged, compare, judge, load
 from tests.generated.numbers_kept import keep_numbers
@@ -57,11 +57,6 @@ PROGRAMS = {
 TREES = (9, 14, 19, 24, 39, 44, 59, 64, 69, 29)
 
 
-def _few(seeds: Iterable[int], count: int) -> list[Any]:
-    """The seeds, of which all but the first few are marked slow."""
-    return [seed if i < count else pytest.param(seed, marks=pytest.mark.slow) for i, seed in enumerate(seeds)]
-
-
 FIRST, MANY, BLOCK = 100_000, 1000, 20  # of the larger slice, whose seeds the page does not have
 
 PROGRAM = """
@@ -85,13 +80,13 @@ PROGRAM = """
 """
 
 
-@pytest.mark.parametrize("seed", _few(PROGRAMS, 6))
+@pytest.mark.parametrize("seed", rest_slow(PROGRAMS, 6))
 def test_program(seed: int, tmp_path: Path) -> None:
     found = judge(seed, tmp_path)
     assert (found.kind, found.outcome) == ("program", PROGRAMS[seed]), found.reason
 
 
-@pytest.mark.parametrize("seed", _few(TREES, 3))
+@pytest.mark.parametrize("seed", rest_slow(TREES, 3))
 def test_model_of_sites(seed: int, tmp_path: Path) -> None:
     found = judge(seed, tmp_path)
     assert (found.kind, found.outcome) == ("sites", RIGHT), found.reason

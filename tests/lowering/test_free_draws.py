@@ -17,8 +17,6 @@ from rr_export.parity.verify import verify_points
 from tests import nets
 from tests.conftest import nodes_named
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(scope="module")
 def model() -> nn.Module:

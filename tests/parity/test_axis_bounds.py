@@ -20,8 +20,6 @@ from rr_export.parity.subject import Eager
 from rr_export.parity.verify import verify_points
 from rr_runtime import Session
 
-pytestmark = pytest.mark.slow
-
 X = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
 
 

@@ -22,8 +22,6 @@ from rr_export.parity.code_laws import code_law_failures, paths_of_laws
 from rr_export.parity.compare import Comparison
 from rr_export.parity.subject import Eager, File
 
-pytestmark = pytest.mark.slow
-
 X = torch.ones(2, 3)
 exporting = importlib.import_module("rr_export.export")  # the name in the package is the function
 hidden = io.BytesIO(b"0.2")  # state that no reading of the code shows
@@ -115,6 +113,7 @@ def test_bug_law_of_state_that_is_not_tracked(model: type[Layers], got: str) -> 
         rr.export(model().eval(), (X,))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", [Falling, DecidedLater, Half])
 def test_draws_at_the_ends_of_their_intervals_decide_alike(model: type[Layers]) -> None:
     made = model().eval()

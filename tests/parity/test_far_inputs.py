@@ -15,8 +15,6 @@ from rr_export.parity.report import Check
 from rr_export.parity.subject import Eager
 from rr_export.parity.verify import verify_points
 
-pytestmark = pytest.mark.slow
-
 X = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
 
 

@@ -15,8 +15,6 @@ from rr_export.capture.request import bind
 from rr_export.parity.verify import verify_points
 from tests.conftest import nodes_named
 
-pytestmark = pytest.mark.slow
-
 WIDTH = 8
 
 

@@ -15,8 +15,6 @@ from rr_export.errors import CaptureError
 from rr_export.parity.subject import Eager
 from rr_export.parity.training_mode import check_training_mode
 
-pytestmark = pytest.mark.slow
-
 X = torch.ones(1, 4)
 LOST = r"test_training_mode\.py:\d+: expected draws that depend on the training mode of modules"
 

@@ -14,8 +14,6 @@ from torch import Tensor, nn
 import rr_export as rr
 from rr_runtime import RuntimeFailure, Session
 
-pytestmark = pytest.mark.slow
-
 
 class Net(nn.Module):
     def __init__(self) -> None:

@@ -13,8 +13,6 @@ from rr_export.errors import LoweringError
 from rr_export.parity import verify_targets
 from rr_runtime import Session
 
-pytestmark = pytest.mark.slow
-
 
 class Among(nn.Module):
     """Sites of one branch beside, around and inside of others."""

@@ -15,8 +15,6 @@ from rr_export.errors import PackageError
 from rr_export.parity import verify_targets
 from rr_runtime import Session
 
-pytestmark = pytest.mark.slow
-
 
 class Layers(nn.Module):
     def __init__(self) -> None:
@@ -111,6 +109,7 @@ def test_bug_a_site_inside_a_condition_on_the_input_is_refused(model: type[nn.Mo
         rr.package(exported(model()), "qnn")
 
 
+@pytest.mark.slow
 def test_bug_a_draw_inside_a_condition_is_refused_with_forms_that_hold(tmp_path: Path) -> None:
     bundle = exported(DrawInCondition())
     with pytest.raises(PackageError, match=r"got one inside If .* use form='routed' .* or frozen=N"):

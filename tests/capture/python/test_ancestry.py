@@ -9,8 +9,6 @@ from torch.export import Dim
 
 from rr_export.capture.python.ancestry import INPUT, SIZE, Ancestry
 
-pytestmark = pytest.mark.slow
-
 
 class Asks(nn.Module):
     """Asks of a tensor that it computes what it was computed from, while it is exported."""

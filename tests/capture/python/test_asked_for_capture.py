@@ -12,8 +12,7 @@ from torch.compiler import is_compiling
 
 import rr_export as rr
 from rr_export.capture.python.intercepting import ASKS_FOR_CAPTURE
-
-pytestmark = pytest.mark.slow
+from tests.conftest import rest_slow
 
 X = torch.tensor([[0.3, -0.2, 0.9, 0.1], [0.5, 0.4, -0.7, 0.8]])
 
@@ -47,7 +46,7 @@ class Imported(Asking):
         return self.first(x) if is_compiling() else self.site(x)
 
 
-@pytest.mark.parametrize(("kind", "sites"), [(Draws, 2), (Routes, 1), (Plain, 1), (Imported, 1)])
+@pytest.mark.parametrize(("kind", "sites"), rest_slow([(Plain, 1), (Draws, 2), (Routes, 1), (Imported, 1)]))
 def test_file_is_the_model_that_runs(kind: type[Asking], sites: int) -> None:
     model = kind(torch.compiler.is_compiling).eval()
     bundle = rr.export(model, (X,))

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 import rr_export as rr
 from rr_export.capture.python.cursors import Cursor, cursor_over, finite
 from rr_export.errors import CaptureError
-
-pytestmark = pytest.mark.slow
+from tests.conftest import rest_slow
 
 X = torch.tensor([[0.3, -0.2, 0.9, 0.1], [0.5, 0.4, -0.7, 0.8]])
 
@@ -75,7 +74,9 @@ class Weights(Net):
         return x
 
 
-@pytest.mark.parametrize(("kind", "sites"), [(Layers, 3), (EmptyCache, 3), (Keys, 2), (Zipped, 3), (Weights, 1)])
+@pytest.mark.parametrize(
+    ("kind", "sites"), rest_slow([(Weights, 1), (Layers, 3), (EmptyCache, 3), (Keys, 2), (Zipped, 3)])
+)
 def test_position_is_state(kind: type[Net], sites: int) -> None:
     model = kind().eval()
     bundle = rr.export(model, (X,))

@@ -17,8 +17,6 @@ from rr_export.passes.unique_names import shared_names
 from tests.generated.file_law import law_of_file
 from tests.generated.oracle import Law, differences, law_of_code
 
-pytestmark = pytest.mark.slow
-
 X = torch.tensor([[0.5, -1.0, 2.0, 0.25], [1.5, 0.5, -0.5, 1.0]])
 
 

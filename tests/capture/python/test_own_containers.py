@@ -16,8 +16,6 @@ import rr_export as rr
 from rr_export.capture.request import bind
 from rr_export.parity.subject import Eager, File
 
-pytestmark = pytest.mark.slow
-
 X = torch.ones(2, 4)
 
 

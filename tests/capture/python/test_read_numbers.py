@@ -25,8 +25,6 @@ from tests.capture.python.test_idioms import Layered
 from tests.generated.file_law import law_of_file
 from tests.generated.oracle import differences, law_of_code
 
-pytestmark = pytest.mark.slow
-
 X = torch.tensor([[0.5, -1.0, 2.0, 0.25], [1.5, 0.5, -0.5, 1.0]])
 INPUTS = (X, -X, X * 0.1, X * 0 + 0.3, X * 4 - 1)
 

@@ -17,8 +17,6 @@ from rr_export.errors import CaptureError
 from rr_export.parity.subject import File
 from rr_export.parity.verify import verify_points
 
-pytestmark = pytest.mark.slow
-
 
 class Net(nn.Module):
     def __init__(self) -> None:

@@ -27,8 +27,6 @@ from rr_export.parity.code_laws import CodeLaws, paths_of_laws
 from rr_export.parity.compare import Comparison
 from rr_export.parity.subject import Eager
 
-pytestmark = pytest.mark.slow
-
 X = torch.ones(2, 3)
 LINE = r"^test_tracked_state.py:\d+: "
 FOLLOWS = [[0.25, 0.75], [0.75, 0.25]]  # after the branch that changes the probability, and after the other one

@@ -20,8 +20,6 @@ from rr_export.errors import CaptureError
 from rr_runtime import Session
 from tests.capture.python.drop_functions import drop_path
 
-pytestmark = pytest.mark.slow
-
 X = torch.ones(1, 4)
 
 

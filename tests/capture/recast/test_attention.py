@@ -14,8 +14,6 @@ from torch import Tensor, nn
 import rr_export as rr
 from rr_runtime import Session
 
-pytestmark = pytest.mark.slow
-
 
 class Attends(nn.Module):
     """Attention on 2 to 5 axes, with masks of every form that broadcasts."""

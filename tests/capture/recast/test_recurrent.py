@@ -18,8 +18,6 @@ from torch.nn.utils.parametrizations import weight_norm
 import rr_export as rr
 from rr_runtime import Session
 
-pytestmark = pytest.mark.slow
-
 IN, HIDDEN, PROJECTED = 3, 5, 2
 KINDS: dict[str, tuple[Any, dict[str, Any]]] = {
     "lstm": (nn.LSTM, {}),
@@ -169,6 +167,7 @@ def test_cells_are_what_they_are_made_of(tmp_path: Path) -> None:
         compare(Session(tmp_path / "cells"), model, (torch.randn(batch, IN),), "x", 2e-6)
 
 
+@pytest.mark.slow
 def test_a_routed_layer_is_lazy_and_its_weights_are_laid_out_once() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(
@@ -221,6 +220,7 @@ class Shared(nn.Module):
         return twice, x.flip(0)
 
 
+@pytest.mark.slow
 def test_shared_and_computed_weights_and_zeros_that_are_written() -> None:
     torch.manual_seed(0)
     model, args = Shared().eval(), (torch.randn(4, 2, HIDDEN),)

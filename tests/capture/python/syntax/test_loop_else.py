@@ -11,8 +11,6 @@ from torch import Tensor, nn
 import rr_export as rr
 from tests.capture.python.test_tracked_state import Layers, X, last_law
 
-pytestmark = pytest.mark.slow
-
 
 class BreakInElse(Layers):
     def forward(self, x: Tensor) -> Tensor:
@@ -81,6 +79,7 @@ def test_bug_loop_else_that_ends_the_loop_around(model: type[Layers], law: Any) 
     assert last_law(model()) == law
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", [DrawnInElse, ReturnInElse])
 def test_file_of_a_loop_with_an_else_is_the_model(model: type[Layers]) -> None:
     made = model().eval()
