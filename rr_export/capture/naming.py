@@ -98,6 +98,8 @@ def _output_names(program: torch.export.ExportedProgram, inputs: list[str]) -> t
                 f"capture: expected tensors as outputs of the model, got {type(value).__name__} {value!r} at "
                 f"output {name!r}; return tensors only"
             )
+    if not names:
+        raise CaptureError("capture: expected tensors as outputs of the model, got none; return what it computes")
     twice = sorted({n for n in (*inputs, *names) if [*inputs, *names].count(n) > 1})
     if twice:
         raise CaptureError(

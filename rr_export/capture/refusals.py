@@ -136,11 +136,17 @@ def _untranslated(texts: str, program: torch.export.ExportedProgram | None) -> C
     """An operator that has no form in ONNX."""
     found = re.search(r"target=torch\.ops\.([\w.]+)|op='([\w.:]+)'", texts)
     operator = next((name for name in found.groups() if name), "") if found else ""
-    nodes = [n for n in program.graph.nodes if operator and str(n.target).startswith(operator)] if program else []
+    nodes = [n for n in program.graph.nodes if operator and _is_made_of(str(n.target), operator)] if program else []
     where = next(filter(None, (line_of_trace(n.meta.get("stack_trace") or "") for n in nodes)), "capture")
     way = next((do for kernel, do in _KERNELS.items() if kernel in operator), "write it with other operators of torch")
     got = f"{operator.removesuffix('.default')}, which has none" if operator else "one that has none"
     return _error(where, "operators that have a form in ONNX", got, way)
+
+
+def _is_made_of(target: str, operator: str) -> bool:
+    """Whether what a program calls becomes an operator: ``aten.linalg_svd.default`` and ``aten._linalg_svd``."""
+    one, other = (name.split(".")[1].lstrip("_") if "." in name else name for name in (target, operator))
+    return one.startswith(other) or other.startswith(one)
 
 
 def _fixed_axis(where: str, texts: str, fixed: Mapping[tuple[str, int], str]) -> CaptureError:
