@@ -40,6 +40,7 @@ from rr_export.capture.scopes import read_scopes, tag_scopes
 from rr_export.capture.size_guards import Asked, noting_guards
 from rr_export.capture.translations import TRANSLATIONS
 from rr_export.capture.uncompiled import refuse_scripted, uncompiled
+from rr_export.capture.user_lines import interpreted_lines
 from rr_export.capture.versions import warn_of_untested_torch
 from rr_export.eager.choice import Choice
 from rr_export.eager.code_sites import Code, code_of, remember_code
@@ -254,6 +255,7 @@ def _export_program(recorder: DenseRecorder, tracing: Interpreter | None) -> tor
         with (
             in_our_words(recorder.fixed_axes, asked=asked),
             noting_guards(asked),
+            interpreted_lines(),
             without_printed_graphs(),
             only_errors(_CHATTY_TOO),
             uncompiled(),

@@ -7,11 +7,14 @@ import re
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from traceback import FrameSummary, StackSummary
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import onnx_ir as ir
+from torch.fx.proxy import TracerBase
 
 from rr_export.capture.python.decisions import Line
 from rr_export.capture.python.frames import line_noted
@@ -35,10 +38,33 @@ def refuse(expected: str, got: str, do: str) -> NoReturn:
 
 def line_that_runs() -> str:
     """Returns the user's line that runs now, as ``file.py:line``; "" where there is none."""
+    line = _interpreted_line()
+    return _best(_outwards(sys._getframe(1))) if line is None else str(line)
+
+
+def _interpreted_line() -> Line | None:
     interpreter = active_interpreter.get()
-    if interpreter is not None:
-        return interpreter.line()
-    return _best(_outwards(sys._getframe(1)))
+    return None if interpreter is None else interpreter.line()
+
+
+@contextmanager
+def interpreted_lines() -> Iterator[None]:
+    """Inside, torch notes the lines of interpreted code for what it traces: no frame of Python has them."""
+    space: Any = TracerBase
+    chosen = space._filter_traceback_frames
+
+    def with_interpreted(self: TracerBase, summary: StackSummary) -> StackSummary:
+        frames: StackSummary = chosen(self, summary)
+        line = _interpreted_line()
+        if line is None:
+            return frames
+        return StackSummary.from_list([*frames, FrameSummary(line.file, line.number, "forward")])
+
+    space._filter_traceback_frames = with_interpreted
+    try:
+        yield
+    finally:
+        space._filter_traceback_frames = chosen
 
 
 def line_of_error(error: BaseException) -> str:

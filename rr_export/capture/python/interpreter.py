@@ -16,7 +16,7 @@ from rr_export.capture.python import diagram as dd
 from rr_export.capture.python.ancestry import Ancestry
 from rr_export.capture.python.branching import Branching
 from rr_export.capture.python.calls import NativeCalls
-from rr_export.capture.python.decisions import Deciding, Decision
+from rr_export.capture.python.decisions import Deciding, Decision, Line
 from rr_export.capture.python.drawing import Drawing
 from rr_export.capture.python.effects import Effects
 from rr_export.capture.python.frames import Stack
@@ -226,9 +226,12 @@ class Interpreter:
         """A draw is compared with a number that is the same on every path."""
         self._drawing.compares(draw)
 
-    def line(self) -> str:
-        """Returns the line that runs, as ``file.py:line``."""
-        return str(self._whereabouts.line())
+    def line(self) -> Line | None:
+        """Returns the line of interpreted code that runs; None: there is none."""
+        if not self._stack.frames:
+            return None
+        top = self._stack.top
+        return Line(top.source.file, top.node.lineno)  # type: ignore[attr-defined]
 
     def refuse(self, expected: str, got: str, do: str) -> NoReturn:
         """Raises a CaptureError that names the line."""

@@ -23,6 +23,7 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from rr_export.capture.python import diagram as dd
+from rr_export.capture.python.decisions import Line
 from rr_export.capture.python.quantiles import QUANTILES
 
 # what is expected where a draw is used otherwise than to choose
@@ -64,8 +65,8 @@ class Tracer(Protocol):
     def compares(self, draw: UniformDraw) -> None:
         """A draw is compared with a number that is the same on every path."""
 
-    def line(self) -> str:
-        """Returns the line that runs, as ``file.py:line``."""
+    def line(self) -> Line | None:
+        """Returns the line of interpreted code that runs; None: there is none."""
 
     def tensor_attribute(self, value: Varying, name: str) -> Any:
         """Returns an attribute of a value that is one of several tensors."""
