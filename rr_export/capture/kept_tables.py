@@ -24,7 +24,7 @@ from rr_export.capture.undecomposed import is_decomposed, tidy
 
 exported: Any = torch.export.exported_program
 
-_translations: dict[tuple[Any, int], ONNXRegistry] = {}  # by opset, and by how many are registered
+_translations: dict[tuple[Any, int, int], ONNXRegistry] = {}  # by opset, and by how much is registered
 _looked_up: list[str] = []  # the composite operators that torch has looked up last
 _decompositions: dict[Any, dict[Any, Any]] = {}  # by what they were made of
 _splits: dict[Any, tuple[dict[Any, Any], ...]] = {}  # the same, as torch parts them
@@ -52,10 +52,10 @@ def tables_kept() -> Iterator[None]:
 
     def translations(*args: Any, **kwargs: Any) -> ONNXRegistry:
         opset = kwargs.get("opset_version", args[0] if args else None)
-        known = _translations.get((opset, _registered()))
+        known = _translations.get((opset, *_registered()))
         if known is None:
             known = make.__func__(registry, *args, **kwargs)
-            _translations[opset, _registered()] = known  # the first table registers torch's own translations
+            _translations[opset, *_registered()] = known  # the first table registers torch's own translations
         return _copy_of(known)
 
     def look_up_once() -> None:
@@ -125,6 +125,7 @@ def _copy_of(table: ONNXRegistry) -> ONNXRegistry:
     return own
 
 
-def _registered() -> int:
-    """How many translations are registered."""
-    return sum(len(f.overloads) + len(f.complex) for f in registration.default_registry.values())
+def _registered() -> tuple[int, int]:
+    """How many translations are registered, and how many operators: a table has no operator that torch lacks yet."""
+    translations = sum(len(f.overloads) + len(f.complex) for f in registration.default_registry.values())
+    return translations, len(torch._C._dispatch_get_all_op_names())

@@ -71,6 +71,21 @@ def test_a_translation_that_is_registered_later_is_found(monkeypatch: pytest.Mon
         assert translations_of(ONNXRegistry.from_torchlib(opset_version=20)) != first
 
 
+def test_an_operator_that_torch_gets_later_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As those of ``quantized_decomposed`` are, which torch registers once something imports them."""
+    translation = next(iter(registration.default_registry.values())).overloads[0]
+    added = registration.Registry()
+    added._registry = {**registration.default_registry._registry}
+    added.register(translation, "rr_export_tests::comes_later")
+    monkeypatch.setattr(registration, "default_registry", added)
+    with tables_kept():
+        assert not any("comes_later" in str(name) for name in ONNXRegistry.from_torchlib(opset_version=20).functions)
+    with torch.library._scoped_library("rr_export_tests", "DEF") as library:
+        library.define("comes_later(Tensor x) -> Tensor")
+        with tables_kept():
+            assert any("comes_later" in str(name) for name in ONNXRegistry.from_torchlib(opset_version=20).functions)
+
+
 def test_composite_operators_are_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
     looked: list[bool] = []
     utils = torch._export.utils
