@@ -9,6 +9,7 @@ of 1 / grid only.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -18,11 +19,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import maximum_flow
 from torch import nn
 
 GRID = 10
 RTOL, ATOL = 1e-3, 1e-4  # outputs that are nearer than this are the same
 LOST = 2e-6  # of a probability, by the thresholds of a file, which are float32
+UNITS = 10**9  # that a probability of 1 has
 Law = dict[tuple[float, ...], float]  # of the numbers of all outputs
 
 
@@ -188,29 +192,35 @@ def numbers_of(outputs: Any) -> tuple[float, ...]:
 
 
 def differences(expected: Law, got: Law) -> list[str]:
-    """Returns where two laws differ; outputs that differ by rounding are one."""
-    kinds: list[tuple[float, ...]] = []
-    laws: list[list[float]] = []
-    for side, law in enumerate((expected, got)):
-        for key, probability in law.items():
-            found = _nearest(kinds, key)
-            if found is None:
-                found = len(kinds)
-                kinds.append(key)
-                laws.append([0.0, 0.0])
-            laws[found][side] += probability
-    return [
-        f"{key[:4]}: expected probability {left:.7g}, got {right:.7g}"
-        for key, (left, right) in zip(kinds, laws, strict=True)
-        if abs(left - right) > LOST
-    ]
+    """Returns where two laws differ, where all probability may go to outputs that differ by rounding only.
+
+    Two laws are the same within a distance if and only if one can be carried to the other within it (V. Strassen, The
+    existence of probability measures with given marginals, 1965), which a maximum flow finds: no order of the outputs
+    matters, as it does where each goes to the nearest one.
+    """
+    carried = _carried(expected, got)
+    found = [(key, p, float(to)) for (key, p), to in zip(expected.items(), carried.sum(axis=1), strict=True)]
+    found += [(key, float(by), p) for (key, p), by in zip(got.items(), carried.sum(axis=0), strict=True)]
+    return [f"{key[:4]}: expected probability {p:.7g}, got {q:.7g}" for key, p, q in found if abs(p - q) > LOST]
 
 
-def _nearest(kinds: Sequence[tuple[float, ...]], key: tuple[float, ...]) -> int | None:
-    """Returns the index of the outputs that a key is, None where it is none of them."""
-    alike = [i for i, kind in enumerate(kinds) if len(kind) == len(key)]
-    if not alike:
-        return None
-    far = np.abs(np.array([kinds[i] for i in alike]) - key).max(axis=1)
-    nearest = alike[int(far.argmin())]
-    return nearest if np.allclose(kinds[nearest], key, rtol=RTOL, atol=ATOL, equal_nan=True) else None
+def _carried(expected: Law, got: Law) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Returns how much of each expected output's probability goes to each output that there is: as much as possible."""
+    n, m = len(expected), len(got)
+    capacity = np.zeros((n + m + 2, n + m + 2), np.int32)
+    capacity[-2, :n] = [round(p * UNITS) for p in expected.values()]
+    capacity[n : n + m, -1] = [round(p * UNITS) for p in got.values()]
+    capacity[:n, n : n + m] = UNITS * _alike(list(expected), list(got))
+    flow = maximum_flow(csr_array(capacity), n + m, n + m + 1).flow.toarray()
+    carried: np.ndarray[Any, np.dtype[np.float64]] = flow[:n, n : n + m] / UNITS
+    return carried
+
+
+def _alike(
+    ones: Sequence[tuple[float, ...]], others: Sequence[tuple[float, ...]]
+) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Returns which outputs differ by rounding only, a row for each of the first; those of other lengths do not."""
+    numbers = np.array(list(itertools.zip_longest(*ones, *others, fillvalue=np.inf))).T
+    left, right = numbers[: len(ones), None], numbers[None, len(ones) :]
+    alike: np.ndarray[Any, np.dtype[np.bool_]] = np.isclose(left, right, RTOL, ATOL, equal_nan=True).all(axis=-1)
+    return alike

@@ -20,7 +20,7 @@ from tests.conftest import rest_slow
 from tests.generated.file_law import content_of
 from tests.generated.judge import CRASHED, INPUTS, INVALID, REFUSED, RIGHT, WRONG, Judged, compare, judge, load
 from tests.generated.numbers_kept import keep_numbers
-from tests.generated.oracle import Law, law_of, law_of_code
+from tests.generated.oracle import Law, differences, law_of, law_of_code
 from tests.generated.page import kind_of_reason, write_page
 from tests.generated.programs import write_program
 from tests.generated.run import FAULTS, keep_fault, read_record
@@ -130,6 +130,17 @@ def test_oracle_goes_through_all_sequences() -> None:
         return torch.tensor(float(script.choose([1, 3]) + 1 if first else 0))  # type: ignore[attr-defined]
 
     assert law_of(run) == {(0.0,): 0.5, (1.0,): 0.125, (2.0,): 0.375}
+
+
+def test_no_order_of_outputs_makes_a_difference() -> None:
+    """Three outputs of which the first and the last are apart: the middle one goes to either side, as it must."""
+    near, middle, far = (1.0,), (1.0008,), (1.0016,)
+    expected = {near: 0.25, middle: 0.25, far: 0.5}
+    assert differences(expected, {far: 0.5, middle: 0.25, near: 0.25}) == []
+    assert differences(expected, {(1.0002,): 0.5, (1.0014,): 0.5}) == []
+    assert len(differences(expected, {near: 0.51, far: 0.49})) == 2
+    assert differences(expected, {near: 0.25, middle: 0.25, (1.0016, 0.0): 0.5}) != []
+    assert differences(expected, {near: 0.25, middle: 0.25}) != []
 
 
 def test_oracle_of_trees_gives_a_site_one_route() -> None:
