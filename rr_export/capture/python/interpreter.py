@@ -102,7 +102,7 @@ class Interpreter:
         closures = Closures(evaluate, stack, self._functions.run_source)
         assignments = Assignments(evaluate, stack, memory, operations, sequences, effects)
         assign = assignments.assign
-        comprehensions = Comprehensions(evaluate, assign, stack, ledger, branching, operations, sequences)
+        comprehensions = Comprehensions(evaluate, assign, stack, ledger, branching, memory, operations, sequences)
         iterations = Iterations(assign, stack, memory, operations, sequences)
         for expressions in (
             Expressions(evaluate, stack, memory, operations, lifter),

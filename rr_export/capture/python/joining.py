@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, NoReturn, Protocol
 
 import torch
@@ -17,7 +18,8 @@ from rr_export.capture.python.heap import MISSING, RESULT
 from rr_export.capture.python.memory import Memory, Moment
 from rr_export.capture.python.merging import Build, Merger
 from rr_export.capture.python.plain_access import contents, put, refill, same_objects
-from rr_export.capture.python.values import Poison, Varying, diagram_of, is_plain, plain
+from rr_export.capture.python.ragged import is_readable
+from rr_export.capture.python.values import Poison, Varying
 from rr_export.capture.python.varied import Varied
 from rr_export.errors import CaptureError
 
@@ -79,7 +81,12 @@ class Joiner:
         self._calls, self._memory, self._varied, self._parting = calls, memory, varied, parting
         self._before, self._states = parting.before.reached, [moment.reached for moment in parting.after]
         self._merger = Merger(
-            parting.which, parting.line, lambda branch: calls.inside(parting.call, branch), self._one_of
+            parting.which,
+            parting.line,
+            lambda branch: calls.inside(parting.call, branch),
+            self._one_of,
+            parting.after,
+            memory.hold,
         )
         self._apart = one_of
 
@@ -124,57 +131,52 @@ class Joiner:
 
     def _entries(self) -> list[tuple[heap.Place, Any, Build]]:
         keys = dict.fromkeys(found for state in self._states for found in heap.changed(self._before, state))
-        joined: set[int] = set()
-        entries = []
+        entries, ragged = [], self._ragged({number for number, _ in keys})
+        for number in ragged:
+            self._join_ragged(self._before.places[number], number)
         for number, key in keys:
             place = self._before.places[number]
-            if number in joined:
+            if number in ragged:
                 continue
             if key is None:
                 self._agree(place, number)
-                continue
-            lengths = {len(s.contents.get(number, self._before.contents[number])) for s in self._states}
-            if isinstance(place.store, list) and (len(lengths) > 1 or number in self._memory.ragged):
-                self._join_ragged(place, number)
-                joined.add(number)
                 continue
             values = [
                 (s if number in s.contents else self._before).entries(number).get(key, MISSING) for s in self._states
             ]
             if isinstance(place.store, list):
                 held = contents(place.store)
+                if all(v is MISSING for v in values):
+                    refill(place.store, held[:key])
+                    continue
                 refill(place.store, held + [None] * (key + 1 - len(held)))
             entries.append((place, key, self._entry(place, key, values)))
         return entries
 
-    def _join_ragged(self, place: heap.Place, number: int) -> None:
-        """A list to which the branches appended different numbers of values; only plain ones can be read after it."""
-        before = self._before.contents[number]
-        items, (_, there) = list(before), self._memory.ragged.get(number, (None, [True] * len(before)))
-        for branch, state in enumerate(self._states):
-            after = state.contents.get(number, before)
-            _, of_branch = self._parting.after[branch].ragged.get(number, (None, [True] * len(after)))
-            same = len(after) >= len(before) and all(a is b for a, b in zip(after, before, strict=False))
-            added = after[len(before) :]
-            if not same or number in self._memory.lasting:
-                self._lost(f"a list ({place.name}) that is longer after one branch than after another")
-            if not all(isinstance(v, Varying) or is_plain(v) for v in added):
-                items, there = [None], [self._of_values(place)]
-                break
-            here = dd.apply(lambda v, b=branch: v == b, self._parting.which)
-            for value, kept in zip(added, of_branch[len(before) :], strict=True):
-                items.append(value)
-                there.append(plain(dd.both(here, diagram_of(kept))))
-        refill(place.store, items)
-        self._memory.ragged[number] = (place.store, there)
+    def _ragged(self, changed: Iterable[int]) -> list[int]:
+        """The lists that a branch changed, of which an element need not be there on every path."""
+        moments, before = self._parting.after, self._parting.before
+        told = {n for moment in moments for n in moment.ragged if n in self._before.places}
+        found = []
+        for number in dict.fromkeys([*changed, *told]):
+            store = self._before.places[number].store
+            if not isinstance(store, list):
+                continue
+            lists = [moment.elements(store) for moment in moments]
+            same = all(same_objects(list(chain(*one)), list(chain(*before.elements(store)))) for one in lists)
+            if not same and (number in told or len(set(map(len, lists))) > 1):
+                found.append(number)
+        return found
 
-    def _of_values(self, place: heap.Place) -> Poison:
-        """Why nobody may read a list that grew in some branches only by what is computed there."""
-        return Poison(
-            f"a list ({place.name}) of the same values on every path",
-            f"one to which only some branches of {self._parting.line} append what they compute",
-            "append in every branch, or add up what it is for as the branches run",
-        )
+    def _join_ragged(self, place: heap.Place, number: int) -> None:
+        """A list that does not have the same elements after every branch; only plain ones can be read after it."""
+        before = self._before.contents[number]
+        lists = [moment.elements(place.store) for moment in self._parting.after]
+        grown = all(same_objects([v for _, v in one[: len(before)]], before) for one in lists)
+        elements = self._merger.align(lists, place.name)
+        if number in self._memory.lasting or not (is_readable(elements) or grown):
+            self._lost(f"a list ({place.name}) that is longer after one branch than after another")
+        self._memory.hold(elements, place.store)
 
     def _entry(self, place: heap.Place, key: Any, values: list[Any]) -> Build:
         if not any(v is MISSING for v in values):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import nn
@@ -15,6 +15,8 @@ from rr_export.capture.python import heap
 from rr_export.capture.python.decisions import Line
 from rr_export.capture.python.fields import GlobalFields
 from rr_export.capture.python.frames import Frame, Stack
+from rr_export.capture.python.plain_access import contents, refill
+from rr_export.capture.python.ragged import Element, changed, is_readable
 from rr_export.capture.python.state import Key, State
 from rr_export.capture.python.values import Poison, Sifted, settled
 from rr_export.capture.python.varied import has_memory
@@ -37,6 +39,18 @@ class Moment:
     reached: heap.Snapshot
     ragged: Ragged
     written: frozenset[Key]
+
+    def held(self, store: Any) -> Any:
+        """Returns what a container, or the attributes of an object, held then; a new one holds that still."""
+        found = self.reached.contents.get(id(store))
+        return contents(store) if found is None else found
+
+    def elements(self, store: list[Any]) -> list[Element]:
+        """Returns the elements that a list had then, each with whether it was there."""
+        held = self.held(store)
+        return list(
+            zip(self.ragged[id(store)][1] if id(store) in self.ragged else [True] * len(held), held, strict=True)
+        )
 
 
 class Memory:
@@ -171,10 +185,48 @@ class Memory:
         if isinstance(value, Poison):
             self._whereabouts.refuse(value.expected, value.got, value.do)
         if type(value) is list and id(value) in self.ragged:
-            _, there = self.ragged[id(value)]
-            unreadable = next((t for t in there if isinstance(t, Poison)), None)
-            return Sifted(list(zip(there, value, strict=True)), (value, there), unreadable)
+            return self._view(value)
         return settled(value)
+
+    def hold(self, elements: Sequence[Element], store: list[Any] | None = None) -> list[Any]:
+        """Returns a list, or this one, that has these elements on some paths only."""
+        made: list[Any] = [] if store is None else store
+        refill(made, [value for _, value in elements])
+        self.ragged[id(made)] = made, [held for held, _ in elements]
+        return made
+
+    def change(self, view: Sifted, name: str, change: Callable[..., Any], args: Sequence[Any]) -> Any:
+        """Changes a list whose length varies, in each of its forms; returns what the change returns.
+
+        Args:
+            view: of the list.
+            name: what the code calls the change.
+            change: of a list and ``args``.
+            args: its arguments, of which some may vary.
+        """
+        if view.origin is None or not is_readable(view.items) or not is_readable([(False, arg) for arg in args]):
+            self.refuse_varying_length(name)
+        try:
+            elements, result = changed(view.forms(), change, args)
+        except (IndexError, ValueError) as error:
+            self._whereabouts.refuse(
+                "a list that has the element on every path",
+                f"one whose length varies, where {name} raises {type(error).__name__}: {error}",
+                "ask its length first",
+            )
+        self.hold(elements, view.origin)
+        return result
+
+    def refuse_varying_length(self, use: str) -> NoReturn:
+        """Raises: something is done to a list whose length varies that cannot be done to every form of it."""
+        self._whereabouts.refuse(
+            "a list whose length is the same on every path",
+            f"one whose length varies, used by {use}",
+            "append to it, loop over it, or ask its length or an element",
+        )
+
+    def _view(self, store: list[Any]) -> Sifted:
+        return Sifted(origin=store, there=lambda: self.ragged[id(store)][1])
 
     def reads(self, owner: Any, name: str) -> None:
         """An attribute, or a global, is read."""

@@ -21,9 +21,11 @@ from torch.utils import _pytree as pytree
 
 from rr_export.capture.python import diagram as dd
 from rr_export.capture.python.decisions import Line
+from rr_export.capture.python.memory import Moment
 from rr_export.capture.python.plain_access import attributes_of, contents, new_like
+from rr_export.capture.python.ragged import Element, aligned, is_readable
 from rr_export.capture.python.shapes import are_tensors, is_apart
-from rr_export.capture.python.values import Drawn, Poison, UniformDraw, Varying, at_hand, plain, plain_kind
+from rr_export.capture.python.values import Drawn, Poison, Sifted, UniformDraw, Varying, at_hand, plain, plain_kind
 from rr_export.eager.skip_results import same_shape
 
 _MISSING = object()
@@ -38,6 +40,8 @@ class Merger:
         line: of the decision.
         inside: around what is computed in the branch of a position.
         one_of: makes one value of tensors that may have different shapes, from decisions to them.
+        after: what there was after each branch.
+        hold: makes a list of elements that are there on some paths only.
 
     Attributes:
         tensors: the operands of the marker so far: for each of its results, the tensor of every branch.
@@ -50,8 +54,11 @@ class Merger:
         line: Line,
         inside: Callable[[int], AbstractContextManager[None]],
         one_of: Callable[[dd.Diagram], Any],
+        after: Sequence[Moment],
+        hold: Callable[[Sequence[Element]], list[Any]],
     ) -> None:
         self._which, self._line, self._inside, self._one_of = which, line, inside, one_of
+        self._after, self._hold = after, hold
         self.tensors: list[tuple[torch.Tensor, ...]] = []
         self.copies: dict[tuple[int, ...], tuple[Any, Sequence[Any]]] = {}
 
@@ -59,6 +66,7 @@ class Merger:
         """Returns how to make the one value that stands for those of the branches."""
         if any(isinstance(v, Drawn) for v in values) and not all(isinstance(v, Drawn) for v in values):
             values = [v.item() if isinstance(v, Drawn) and v.values.size == 1 else v for v in values]
+        values = [v.origin if isinstance(v, Sifted) and v.origin is not None else v for v in values]
         first = values[0]
         if all(v is first for v in values):
             return lambda joined: first
@@ -79,6 +87,10 @@ class Merger:
             return self._poison(name, "one size", "different sizes", "make the branches keep the shapes")
         if all(isinstance(v, Drawn) and v.values.shape == first.values.shape for v in values):
             return self._merge_drawn(values, name)
+        if all(type(v) is list for v in values):
+            lists = [moment.elements(v) for moment, v in zip(self._after, values, strict=True)]
+            if len(set(map(len, lists))) > 1 or any(held is not True for one in lists for held, _ in one):
+                return self._merge_ragged(values, lists, name)
         kinds = {type(v) for v in values}
         if len(kinds) > 1:
             got = " and ".join(sorted({_shown(v) for v in values}))
@@ -151,7 +163,7 @@ class Merger:
 
     def _merge_structure(self, values: Sequence[Any], name: str) -> Build:
         first = values[0]
-        held = [contents(v) for v in values] if isinstance(first, tuple | list | dict) else []
+        held = self._held(values) if isinstance(first, tuple | list | dict) else []
         if isinstance(first, tuple | list) and all(len(one) == len(held[0]) for one in held):
             columns = enumerate(zip(*held, strict=True))
             items = [self.merge(column, f"element {i} of {name}") for i, column in columns]
@@ -186,6 +198,32 @@ class Merger:
         got = " and ".join(_shown(v) for v in values[:2])
         return self._poison(name, "one type and length", got, "leave values of one structure")
 
+    def _held(self, values: Sequence[Any]) -> list[Any]:
+        """What containers, or the attributes of objects, held after their branches."""
+        return [moment.held(v) for moment, v in zip(self._after, values, strict=True)]
+
+    def _merge_ragged(self, values: Sequence[Any], lists: Sequence[Sequence[Element]], name: str) -> Build:
+        """Lists that do not have as many elements."""
+        elements = self.align(lists, name)
+        if is_readable(elements):
+            return self._copying(values, lambda joined: self._hold(elements))
+        got = " and ".join(f"a list of {len(one)}" for one in lists[:2])
+        return self._poison(name, "one type and length", got, "leave values of one structure")
+
+    def align(self, lists: Sequence[Sequence[Element]], name: str) -> list[Element]:
+        """Returns the elements of one list for those of all branches; one that is not readable where one is not."""
+        bad = next((held for one in lists for held, _ in one if isinstance(held, Poison)), None)
+        here = [dd.apply(lambda v, b=branch: v == b, self._which) for branch in range(len(lists))]
+        elements = [] if bad is not None else aligned(list(zip(here, lists, strict=True)))
+        if bad is None and is_readable(elements):
+            return elements
+        poison = Poison(
+            f"a list ({name}) of the same values on every path",
+            f"one to which only some branches of {self._line} append what they compute",
+            "append in every branch, or add up what it is for as the branches run",
+        )
+        return [(bad or poison, None)]
+
     def _copying(self, values: Sequence[Any], build: Build) -> Build:
         """A new container in the place of several ones; the same wherever these are the same."""
         key = tuple(map(id, values))
@@ -201,7 +239,7 @@ class Merger:
         self, values: Sequence[Any], known: Mapping[Any, tuple[Sequence[Any], Build]], name: str
     ) -> dict[str, Build]:
         """The attributes of containers; those that are entries too are not merged twice."""
-        owns = [{} if (own := attributes_of(v)) is None or own is v else own for v in values]
+        owns = self._held([{} if (own := attributes_of(v)) is None or own is v else own for v in values])
         found: dict[str, Build] = {}
         for key in {k: None for own in owns for k in own}:
             column = [own.get(key, _MISSING) for own in owns]

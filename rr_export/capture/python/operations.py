@@ -59,6 +59,8 @@ class Operations:
     def attribute(self, owner: Any, name: str) -> Any:
         """Returns ``owner.name``."""
         self._memory.reads(owner, name)
+        if isinstance(owner, Sifted):
+            self._memory.refuse_varying_length(f".{name}")
         if is_apart(owner) and tells_form(name):
             return form(owner, lambda tensor: getattr(tensor, name))
         if isinstance(owner, Varying):
@@ -85,6 +87,9 @@ class Operations:
         if isinstance(owner, Varying):
             self._lifter.each(owner, lambda one: self.set_item(one, key, value))
             return
+        if isinstance(owner, Sifted):
+            self._memory.change(owner, "an assignment", list.__setitem__, (key, value))
+            return
         owner[key] = value
 
     def delete_attribute(self, owner: Any, name: str) -> None:
@@ -99,6 +104,9 @@ class Operations:
         """Deletes ``owner[key]``; where the owner varies, that of each object that it may be."""
         if isinstance(owner, Varying):
             self._lifter.each(owner, lambda one: self.delete_item(one, key))
+            return
+        if isinstance(owner, Sifted):
+            self._memory.change(owner, "del", list.__delitem__, (key,))
             return
         del owner[key]
 

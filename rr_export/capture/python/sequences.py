@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from rr_export.capture.python.arithmetic import call_plain
 from rr_export.capture.python.memory import Memory
 from rr_export.capture.python.source_code import wants_interpreter
 from rr_export.capture.python.values import Caller, Sifted, UniformDraw, Varying, is_plain, settled
 from rr_export.capture.python.whereabouts import Whereabouts
+
+_READ = ("index", "count")
+_ADD = ("append", "extend")  # methods of lists that take elements of any kind
+_CHANGE = ("pop", "insert", "remove", "reverse", "sort", "clear")  # others, which change a list
 
 
 class Sequences:
@@ -43,16 +48,19 @@ class Sequences:
         else:
             yield from ((True, self._memory.read(item)) for item in value)
 
-    def call_method(self, owner: Sifted, name: str, args: list[Any]) -> None:
-        """What a method of a sequence does whose length varies: it may append and extend."""
-        if owner.origin is None or name not in ("append", "extend"):
-            self._whereabouts.refuse(
-                "a list whose length is the same on every path",
-                f"one whose length varies, used by .{name}()",
-                "append to it, loop over it, or ask its length or an element",
-            )
-        for value in args if name == "append" else args[0]:
-            owner.append(value)
+    def call_method(self, owner: Sifted, name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        """Returns what a method of a sequence gives whose length varies."""
+        if name == "copy":
+            return self._memory.hold(owner.items)
+        if name in _READ:
+            return call_plain(getattr(list, name), owner.whole(), *args)
+        if owner.origin is None or name not in (*_ADD, *_CHANGE) or kwargs:
+            self._memory.refuse_varying_length(f".{name}()")
+        if name in _CHANGE:
+            return self._memory.change(owner, f".{name}()", getattr(list, name), args)
+        added = [(True, args[0])] if name == "append" else list(self.elements(args[0]))
+        self._memory.hold([*owner.elements, *added], owner.origin)
+        return None
 
     def check_element(self, there: Any, value: Any) -> None:
         """Raises if an element is there on some paths only, and is computed."""

@@ -13,7 +13,7 @@ import operator
 import types
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NoReturn, Protocol
 
 import numpy as np
@@ -288,27 +288,48 @@ class Later:
 
 @dataclass(eq=False)
 class Sifted:
-    """A sequence in which an element is there only on some paths.
+    """A sequence in which an element is there only on some paths: one of its own, or a view of a list.
 
     Attributes:
-        elements: every element that may be there, with whether it is: a bool, or what varies.
-        origin: the list that it is a view of, and its ``there`` of every element; or None.
-        unreadable: why the elements are not known; None: they are.
+        own: every element that may be there, with whether it is: a bool, or what varies.
+        origin: the list that it is a view of; None: it is none.
+        there: gives, for every element of that list as it is now, whether it is there.
     """
 
-    elements: list[tuple[Any, Any]]
-    origin: tuple[list[Any], list[Any]] | None = None
-    unreadable: Poison | None = None
+    own: list[tuple[Any, Any]] = field(default_factory=list)
+    origin: list[Any] | None = None
+    there: Callable[[], list[Any]] | None = None
+
+    def __rr_holds__(self) -> list[Any]:
+        """Returns what it is a view of, or its elements."""
+        return [value for _, value in self.own] if self.origin is None else [self.origin]
+
+    @property
+    def elements(self) -> list[tuple[Any, Any]]:
+        """All elements, of which some may not be read."""
+        if self.origin is None or self.there is None:
+            return self.own
+        return list(zip(self.there(), self.origin, strict=True))
+
+    @property
+    def unreadable(self) -> Poison | None:
+        """Why the elements are not known; None: they are."""
+        return next((held for held, _ in self.elements if isinstance(held, Poison)), None)
 
     @property
     def items(self) -> list[tuple[Any, Any]]:
         """The elements, which are read."""
-        if self.unreadable is not None:
-            tracer().refuse(self.unreadable.expected, self.unreadable.got, self.unreadable.do)
+        reason = self.unreadable
+        if reason is not None:
+            tracer().refuse(reason.expected, reason.got, reason.do)
         return self.elements
 
     def whole(self) -> Any:
         """Returns it as a list that varies."""
+        return plain(dd.apply(list, self.forms()))
+
+    def forms(self) -> dd.Diagram:
+        """Returns which elements are there, as a tuple."""
         guard, form = tracer().guard, plain_diagram(())
         for there, value in self.items:
             added = dd.apply(lambda held, v: (v,) if held else (), diagram_of(there), diagram_of(value))
@@ -319,7 +340,7 @@ class Sifted:
                     f"one of which {len(self.items)} elements may be missing",
                     "loop over it",
                 )
-        return plain(dd.apply(list, form))
+        return form
 
     def length(self) -> Any:
         """Returns how many elements are there."""
@@ -336,12 +357,6 @@ class Sifted:
 
     def __len__(self) -> int:
         refuse_one(self, "as a sequence")
-
-    def append(self, value: Any) -> None:
-        """The list has one more element."""
-        assert self.origin is not None
-        self.origin[0].append(value)
-        self.origin[1].append(True)
 
 
 @dataclass(frozen=True)

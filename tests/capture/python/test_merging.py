@@ -7,16 +7,25 @@ import pytest
 import torch
 
 from rr_export.capture.python import diagram as dd
+from rr_export.capture.python.heap import Snapshot
+from rr_export.capture.python.memory import Moment
 from rr_export.capture.python.merging import Merger
 from rr_export.capture.python.values import Poison, Varying, plain
 from tests.capture.python.setting import LINE
 
 WHICH = dd.node(0, (0.5,), (dd.Leaf(0), dd.Leaf(1)))
+FIRST, SECOND = torch.ones(1), torch.zeros(1)
+
+
+def merger_of(branches: int) -> Merger:
+    """Returns what merges the values of branches that changed nothing."""
+    after = [Moment(Snapshot(), {}, frozenset()) for _ in range(branches)]
+    return Merger(WHICH, LINE, lambda branch: nullcontext(), plain, after, list)
 
 
 def merged(*values: Any) -> tuple[Any, list[Any]]:
     """Returns the value of two branches, of which the first one wins, and the operands of the marker."""
-    merger = Merger(WHICH, LINE, lambda branch: nullcontext(), plain)
+    merger = merger_of(2)
     build = merger.merge(values, "'x'")
     return build([branches[0] for branches in merger.tensors]), merger.tensors
 
@@ -54,12 +63,18 @@ def test_structures_are_merged_part_by_part() -> None:
     assert dd.leaves(right["k"].diagram) == [1, 2]
 
 
+def test_lists_of_other_lengths_have_elements_on_some_paths_only() -> None:
+    value, tensors = merged([1, 2], [0, 2, 3])
+    there = [(dd.leaves(held.diagram) if isinstance(held, Varying) else held, one) for held, one in value]
+    assert (there, tensors) == ([([False, True], 0), ([True, False], 1), (True, 2), ([False, True], 3)], [])
+
+
 @pytest.mark.parametrize(
     ("values", "expected", "got"),
     [
         ((torch.ones(2), torch.ones(2).double()), "one dtype of 'x'", "torch.float32 and torch.float64"),
         ((1, torch.ones(1)), "one type of 'x'", "a tensor float32 [1] and int 1"),
-        (([1], [1, 2]), "one type and length of 'x'", "a list of 1 and a list of 2"),
+        (([FIRST], [FIRST, SECOND]), "one type and length of 'x'", "a list of 1 and a list of 2"),
     ],
 )
 def test_what_cannot_be_one_value_is_poison(values: tuple[Any, Any], expected: str, got: str) -> None:
@@ -69,7 +84,7 @@ def test_what_cannot_be_one_value_is_poison(values: tuple[Any, Any], expected: s
 
 
 def test_condition_of_one_branch_is_false_in_the_others() -> None:
-    merger = Merger(WHICH, LINE, lambda branch: nullcontext(), plain)
+    merger = merger_of(3)
     gate = torch.tensor(True)
     merger.merge_gate(gate, 1, 3)
     ((first, second, third),) = merger.tensors

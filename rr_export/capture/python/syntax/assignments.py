@@ -125,7 +125,7 @@ class Assignments:
         left, right = self._evaluate(load), self._evaluate(node.value)
         kind = type(node.op)
         if isinstance(left, Sifted):
-            self._sequences.call_method(left, "extend", [right])
+            self._sequences.call_method(left, "extend", [right], {})
             return
         if varies((left, right)):
             self.assign(node.target, self._operations.binary(BINARY[kind], left, right))

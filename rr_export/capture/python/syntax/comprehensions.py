@@ -14,13 +14,13 @@ from rr_export.capture.python.cursors import Cursor
 from rr_export.capture.python.frames import Frame, Stack
 from rr_export.capture.python.heap import Scope
 from rr_export.capture.python.ledger import Ledger
+from rr_export.capture.python.memory import Memory
 from rr_export.capture.python.operations import Operations
+from rr_export.capture.python.ragged import Element, is_readable
 from rr_export.capture.python.sequences import Sequences
 from rr_export.capture.python.source_code import Source
 from rr_export.capture.python.syntax.dispatch import Dispatch, Forms
 from rr_export.capture.python.values import Sifted, plain, settled
-
-Element = tuple[Any, Any]  # whether it is there, and what it is
 
 
 class Comprehensions:
@@ -32,6 +32,7 @@ class Comprehensions:
         stack: the functions that run.
         ledger: says on which paths something is yielded.
         branching: evaluates an element only where it is there.
+        memory: has the lists whose length varies.
         operations: joins conditions.
         sequences: what is looped over.
     """
@@ -43,11 +44,12 @@ class Comprehensions:
         stack: Stack,
         ledger: Ledger,
         branching: Branching,
+        memory: Memory,
         operations: Operations,
         sequences: Sequences,
     ) -> None:
         self._evaluate, self._assign, self._stack, self._ledger = evaluate, assign, stack, ledger
-        self._branching, self._operations, self._sequences = branching, operations, sequences
+        self._branching, self._memory, self._operations, self._sequences = branching, memory, operations, sequences
 
     def expressions(self) -> Forms:
         """Returns the expressions that are known here."""
@@ -91,6 +93,8 @@ class Comprehensions:
             self._generate(node.generators, element, found, True)
         if all(there is True for there, _ in found):
             return make([value for _, value in found])
+        if make is list and is_readable(found):
+            return self._memory.read(self._memory.hold(found))
         if make is list or make is Cursor:
             return Sifted(found)
         return call_plain(make, Sifted(found).whole())

@@ -62,12 +62,10 @@ class Invocations:
         return self._memory.read(self._call(function, *self._arguments(node)))
 
     def _invoke_method(self, node: ast.Call, owner: Any, name: str) -> Any:
+        if isinstance(owner, Sifted):
+            return self._memory.read(self._sequences.call_method(owner, name, *self._arguments(node)))
         if isinstance(owner, Varying):
             return self._memory.read(self._natives.call_method(owner, name, *self._arguments(node)))
-        if isinstance(owner, Sifted):
-            args, _ = self._arguments(node)
-            self._sequences.call_method(owner, name, list(args))
-            return None
         function = self._operations.attribute(owner, name)
         return self._memory.read(self._call(function, *self._arguments(node)))
 
