@@ -84,7 +84,8 @@ def _found_elsewhere(
 def unread_values(graph: ir.Graph, ran: Iterable[ir.Node]) -> list[ir.Value]:
     """Returns the values that were computed for nodes that did not run, or for none.
 
-    Whole numbers that are computed from sizes alone are left out: they may be shared by branches.
+    Whole numbers that are computed from sizes alone are left out: they may be shared by branches. What an ``If`` or
+    ``Identity`` hands on stands where it is computed.
 
     Args:
         graph: the main graph.
@@ -93,14 +94,25 @@ def unread_values(graph: ir.Graph, ran: Iterable[ir.Node]) -> list[ir.Value]:
     executed = dict.fromkeys(ran)
     needed = _needed(graph, executed)
     free = shape_arithmetic(graph.all_nodes())
-    return [
-        value
+    idle = [
+        _handed_on(value)
         for node in executed
-        if node not in needed and node not in free
+        if node not in needed
         for value in node.outputs
         if value.name != CUT
         if any(usage.node not in executed for usage in value.uses()) or not any(v.uses() for v in node.outputs)
     ]
+    computed = [(v, node) for v in dict.fromkeys(idle) if (node := v.producer()) is not None and node not in free]
+    return [value for value, node in computed if node.op_type != "If"]  # in whose bodies it is computed
+
+
+def _handed_on(value: ir.Value) -> ir.Value:
+    """The value that ``Identity`` nodes hand on as this one."""
+    node = value.producer()
+    while node is not None and node.op_type == "Identity" and node.inputs[0] is not None:
+        value = node.inputs[0]
+        node = value.producer()
+    return value
 
 
 def _needed(graph: ir.Graph, executed: dict[ir.Node, None]) -> set[ir.Node]:

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch.fx.experimental.symbolic_shapes import statically_known_true
-from torch.utils import _pytree as pytree
 
 from rr_export.capture.python import diagram as dd
 from rr_export.capture.python.decisions import Line
@@ -77,7 +76,7 @@ class Merger:
             return self._merge_tensors(values, name)
         if are_tensors(values) and any(isinstance(v, torch.Tensor) or is_apart(v) for v in values):
             return self._merge_apart(values, name)
-        if all(_is_optional(v) for v in values):
+        if _are_optional(values):
             return self._merge_optional(values, name)
         if all(isinstance(v, Varying) or plain_kind(v) is not None for v in values):
             return self._merge_plain(values, name)
@@ -116,28 +115,28 @@ class Merger:
         return lambda joined: self._one_of(chosen)
 
     def _merge_optional(self, values: Sequence[Any], name: str) -> Build:
-        """A tensor, or None: which of them varies; where it is None the tensor is zeros, never read."""
+        """Something with tensors, or None: which of them varies; where it is None the tensors are zeros, never read."""
         leaves = [dd.leaves(v.diagram) if isinstance(v, Varying) else [v] for v in values]
-        tensors = [next((leaf for leaf in few if leaf is not None), None) for few in leaves]
-        given = next(t for t in tensors if t is not None)
-        filled = [self.zeros(given, branch) if t is None else t for branch, t in enumerate(tensors)]
-        tensor = self._merge_tensors(filled, name)
+        found = [next((leaf for leaf in few if leaf is not None), None) for few in leaves]
+        given = next(one for one in found if one is not None)
+        filled = [self.zeros(given, branch) if one is None else one for branch, one in enumerate(found)]
+        merged = self.merge(filled, name)
         there = [dd.apply(lambda v: v is not None, v.diagram if isinstance(v, Varying) else dd.Leaf(v)) for v in values]
         held = dd.choose(self._which, there)
 
         def build(joined: Sequence[torch.Tensor]) -> Any:
-            made = tensor(joined)
+            made = merged(joined)
             if isinstance(made, Poison):
                 return made
-            tensors_ = made.diagram if isinstance(made, Varying) else dd.Leaf(made)
-            return plain(dd.apply(lambda is_there, one: one if is_there else None, held, tensors_))
+            made_ = made.diagram if isinstance(made, Varying) else dd.Leaf(made)
+            return plain(dd.apply(lambda is_there, one: one if is_there else None, held, made_))
 
         return build
 
     def zeros(self, given: Any, branch: int) -> Any:
         """Returns zeros in the place of tensors that a branch does not have."""
         with self._inside(branch):
-            return pytree.tree_map_only(torch.Tensor, lambda t: torch.zeros(t.shape, dtype=t.dtype), given)
+            return _zeros_like(given)
 
     def _merge_plain(self, values: Sequence[Any], name: str) -> Build:
         leaves = [leaf for v in values for leaf in (dd.leaves(v.diagram) if isinstance(v, Varying) else [v])]
@@ -182,13 +181,7 @@ class Merger:
                 for f in dataclasses.fields(first)
             }
 
-            def build(joined: Sequence[torch.Tensor]) -> Any:
-                made = copy.copy(first)
-                for key, part in fields.items():
-                    object.__setattr__(made, key, part(joined))
-                return made
-
-            return self._copying(values, build)
+            return self._copying(values, lambda joined: _with_fields(first, _built(fields, joined)))
         if isinstance(first, functools.partial) and all(_is_alike(first, v) for v in values[1:]):
             given = self.merge([v.args for v in values], f"the arguments of {name}")
             named = self.merge([v.keywords for v in values], f"the arguments of {name}")
@@ -275,11 +268,40 @@ def _way_out(values: Sequence[Any]) -> str:
     return "leave a value of the same type in every branch"
 
 
-def _is_optional(value: Any) -> bool:
-    """Whether a value is one tensor, None, or the one or the other."""
-    leaves = dd.leaves(value.diagram) if isinstance(value, Varying) else [value]
-    tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
-    return len(tensors) <= 1 and all(leaf is None or isinstance(leaf, torch.Tensor) for leaf in leaves)
+def _are_optional(values: Sequence[Any]) -> bool:
+    """Whether each is something with tensors, None, or the one or the other, and what is something is of one kind."""
+    leaves = [dd.leaves(v.diagram) if isinstance(v, Varying) else [v] for v in values]
+    given = [leaf for few in leaves for leaf in few if leaf is not None]
+    kinds = {torch.Tensor if isinstance(leaf, torch.Tensor) else type(leaf) for leaf in given}
+    single = all(sum(leaf is not None for leaf in few) <= 1 for few in leaves)
+    return single and 0 < len(given) < sum(map(len, leaves)) and len(kinds) == 1 and _has_parts(given[0])
+
+
+def _has_parts(value: Any) -> bool:
+    """Whether a value is a tensor, or is merged part by part."""
+    fielded = dataclasses.is_dataclass(value) and not isinstance(value, type)
+    return fielded or isinstance(value, torch.Tensor | tuple | list | dict)
+
+
+def _zeros_like(value: Any) -> Any:
+    """A copy of a value with zeros in the place of all tensors."""
+    if isinstance(value, torch.Tensor):
+        return torch.zeros(value.shape, dtype=value.dtype)
+    if isinstance(value, tuple | list):
+        return _like(value, [_zeros_like(item) for item in contents(value)], {})
+    if isinstance(value, dict):
+        return new_like(value, {key: _zeros_like(item) for key, item in contents(value).items()}, {})
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _with_fields(value, {f.name: _zeros_like(getattr(value, f.name)) for f in dataclasses.fields(value)})
+    return value
+
+
+def _with_fields(value: Any, fields: Mapping[str, Any]) -> Any:
+    """A copy of an object with other values in these fields, which may be those of a frozen one."""
+    made = copy.copy(value)
+    for key, held in fields.items():
+        object.__setattr__(made, key, held)
+    return made
 
 
 def _is_alike(one: functools.partial[Any], other: functools.partial[Any]) -> bool:
