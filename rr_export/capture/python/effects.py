@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import sys
 import types
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import torch
 
+from rr_export.capture.python import diagram as dd
+from rr_export.capture.python import heap
 from rr_export.capture.python.ledger import Ledger
 from rr_export.capture.python.memory import Memory
+from rr_export.capture.python.plain_access import look
 from rr_export.capture.python.random_functions import own_generator
-from rr_export.capture.python.values import varies
+from rr_export.capture.python.values import Varying, varies
 from rr_export.capture.python.whereabouts import Whereabouts
 
 EFFECTS: frozenset[Any] = frozenset({print, input, open, breakpoint, next})
+_SETTING = ("update", "setdefault", "pop", "popitem", "clear", "__setitem__", "__delitem__")  # methods that set globals
 
 
 class Effects:
@@ -38,6 +44,8 @@ class Effects:
             )
         if any(function is one for one in (eval, exec)):
             self._whereabouts.refuse("code whose source is available", f"{function.__name__}()", "write it out")
+        if self._ledger.depth and is_globals(look(function, "__self__")) and function.__name__ in _SETTING:
+            self.check_global(f"{function.__name__}() of globals")
         if self._ledger.depth and any(function is one for one in EFFECTS):
             self._whereabouts.refuse(
                 "branches that only compute",
@@ -56,12 +64,26 @@ class Effects:
 
     def check_attribute(self, owner: Any, name: str) -> None:
         """Raises if an attribute must not be set or deleted here."""
-        if self._ledger.depth and isinstance(owner, type | types.ModuleType) and not self._memory.is_tracked(owner):
-            self._whereabouts.refuse(
-                "branches that only compute",
-                f"a side effect that would be lost: {name!r} of {owner.__name__} is set, which is no code of the model",
-                "keep the value in a local name or an attribute of the model",
-            )
+        for one in self._owners(owner):
+            if isinstance(one, type | types.ModuleType):
+                kept, what = self._memory.is_tracked(one), f"{name!r} of {one.__name__}"
+            else:
+                kept, what = heap.keeps_attributes(one), f"{name!r} of a {type(one).__name__}"
+            if not kept or (name.startswith("__") and name.endswith("__")):
+                self._refuse_set(what)
+
+    def _owners(self, owner: Any) -> Sequence[Any]:
+        """The objects that one may be that is changed in a branch."""
+        if not self._ledger.depth:
+            return ()
+        return dd.leaves(owner.diagram) if isinstance(owner, Varying) else [owner]
+
+    def _refuse_set(self, what: str) -> NoReturn:
+        self._whereabouts.refuse(
+            "branches that only compute",
+            f"a side effect that would be lost: {what} is set, of which no track is kept",
+            "keep the value in a local name or an attribute of the model",
+        )
 
     def refuse_raise(self, error: Any) -> NoReturn:
         """Raises a refusal: a branch raises what its own function does not catch."""
@@ -77,6 +99,11 @@ class Effects:
             self._whereabouts.refuse(
                 "branches that change nothing in place", "an assignment into a tensor", "use torch.where"
             )
+        for one in self._owners(owner):
+            if is_globals(one):
+                self.check_global(str(key))
+            if not heap.keeps_entries(one):
+                self._refuse_set(f"an entry of a {type(one).__name__}")
         if varies(key):
             self._whereabouts.refuse("an entry that is the same on every path", "one that varies", "assign in branches")
 
@@ -90,3 +117,9 @@ class Effects:
             return False
         self._memory.check_own(tensor)
         return True
+
+
+def is_globals(owner: Any) -> bool:
+    """Returns whether a dictionary is that of the globals of a module."""
+    name = owner.get("__name__") if type(owner) is dict else None
+    return isinstance(name, str) and vars(sys.modules.get(name, types)) is owner

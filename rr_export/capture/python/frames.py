@@ -187,5 +187,5 @@ class Stack:
     def names(self, outer: bool) -> dict[str, Any]:
         """Returns what ``globals()`` or ``locals()`` gives in the function that runs."""
         if outer:
-            return dict(self.top.space)
+            return self.top.space
         return {k: v for k, v in self.top.scope.variables.items() if not k.startswith("<")}

@@ -9,8 +9,12 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import functools
+import io
+import logging
 import sys
+import threading
 import types
+import weakref
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -26,6 +30,7 @@ from rr_export.capture.python.traces import inside, trace_of
 from rr_export.capture.python.values import Drawn
 
 MISSING = object()
+Version = tuple[int, bool]
 FLOW, RESULT = "<flow>", "<result>"  # how a function goes on, and what it returns: names that no code can have
 # libraries whose objects change in ways that do not matter: caches, locks, what the interpreter itself is made of
 _FOREIGN = frozenset(
@@ -82,7 +87,7 @@ class Snapshot:
 
     places: dict[int, Place] = field(default_factory=dict)
     contents: dict[int, Any] = field(default_factory=dict)
-    tensors: dict[int, tuple[torch.Tensor, int, str]] = field(default_factory=dict)
+    tensors: dict[int, tuple[torch.Tensor, Version, str]] = field(default_factory=dict)
     others: dict[int, tuple[Any, Any, str]] = field(default_factory=dict)
     seen: dict[int, Any] = field(default_factory=dict)
 
@@ -117,13 +122,18 @@ class Snapshot:
                 todo.extend(look.inside(name, value))
 
     def _add_tensor(self, name: str, tensor: torch.Tensor) -> None:
-        self.tensors[id(tensor)] = (tensor, tensor._version, name)
+        self.tensors[id(tensor)] = (tensor, version_of(tensor), name)
         if type(tensor) is not torch.Tensor:
             return
         with torch._C.DisableTorchFunction():
             numbers = trace_of(tensor)
         if numbers is not None:
             self.others[id(tensor)] = (tensor, numbers, name)
+
+
+def version_of(tensor: torch.Tensor) -> Version:
+    """Returns what is another value after an operation in place."""
+    return tensor._version, tensor.requires_grad
 
 
 def snapshot(roots: Iterable[tuple[str, Any]]) -> Snapshot:
@@ -183,6 +193,8 @@ def _look(kind: Any) -> _Look | None:
         return _Look(_attributes, _inside_module)
     if home in _FOREIGN and not hasattr(kind, "__rr_tracked__"):
         return _Look(opaque=True) if _is_array(kind) else None
+    if any(k.__module__ == "_ctypes" for k in kind.__mro__):
+        return _Look(opaque=True)
     slots = any(vars(k).get("__slots__") for k in kind.__mro__)
     has_dict = any("__dict__" in vars(k) for k in kind.__mro__)
     if not slots and not has_dict:
@@ -305,9 +317,29 @@ _LOOKS: dict[Any, _Look] = {
     property: _Look(inside=lambda name, value: ((name, value.fget), (name, value.fset))),
     (staticmethod, classmethod): _Look(inside=lambda name, value: ((name, value.__func__),)),
     functools.partial: _Look(
-        inside=lambda name, value: ((name, v) for v in (value.func, *value.args, *value.keywords.values()))
+        _attributes, lambda name, value: ((name, v) for v in (value.func, *value.args, value.keywords))
+    ),
+    (io.StringIO, io.BytesIO): _Look(opaque=True),
+    # of the standard library, objects that hold what somebody sets; their locks and caches do not matter
+    (threading.local, threading.Event, logging.Logger): _Look(_attributes),
+    (weakref.WeakKeyDictionary, weakref.WeakValueDictionary, weakref.WeakSet): _Look(
+        _attributes, lambda name, value: ((name, value.data),)
     ),
 }
+
+
+def keeps_attributes(value: Any) -> bool:
+    """Returns whether the attributes of an object are looked at."""
+    kind: Any = type(value)
+    look = None if isinstance(value, torch.Tensor) else _look(kind)
+    return look is not None and any(place.owner is value for place in look.places("", value))
+
+
+def keeps_entries(value: Any) -> bool:
+    """Returns whether what a container holds is looked at."""
+    kind: Any = type(value)
+    look = None if isinstance(value, torch.Tensor) else _look(kind)
+    return look is not None and (look.opaque or any(True for _ in look.places("", value)))
 
 
 def is_authors(kind: type | types.ModuleType) -> bool:

@@ -71,7 +71,7 @@ class Interpreter:
         self.root, self.recorder, self.notes, self.training = root, recorder, notes, training
         self.varied = Varied()
         self._stack, self._ledger = Stack(), Ledger()
-        self._whereabouts = Whereabouts(root, self._stack, training)
+        self._whereabouts = Whereabouts(root, self._stack, notes, training)
         self._memory = Memory(root, self._stack, self._whereabouts)
         ancestry = Ancestry(lambda: [tensor for _, tensor in recorder.inputs])
         self._numbers = KnownNumbers(notes, self.varied, ancestry, self._whereabouts)

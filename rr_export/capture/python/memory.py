@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import torch
 from torch import nn
 from torch.utils.weak import WeakIdKeyDictionary
 
-from rr_export.capture.python import heap
+from rr_export.capture.python import heap, world
 from rr_export.capture.python.decisions import Line
 from rr_export.capture.python.fields import GlobalFields
 from rr_export.capture.python.frames import Frame, Stack
 from rr_export.capture.python.plain_access import contents, refill
-from rr_export.capture.python.ragged import Element, changed, is_readable
+from rr_export.capture.python.ragged import Element, changed_in_all, is_readable
 from rr_export.capture.python.state import Key, State
 from rr_export.capture.python.values import Poison, Sifted, settled
 from rr_export.capture.python.varied import has_memory
@@ -34,11 +34,13 @@ class Moment:
         reached: all containers and tensors that could be reached.
         ragged: the lists that are longer on some paths.
         written: the attributes of modules that the run had set.
+        world: the settings of the process.
     """
 
     reached: heap.Snapshot
     ragged: Ragged
     written: frozenset[Key]
+    world: world.World = field(default_factory=dict)
 
     def held(self, store: Any) -> Any:
         """Returns what a container, or the attributes of an object, held then; a new one holds that still."""
@@ -78,7 +80,7 @@ class Memory:
 
     def now(self) -> Moment:
         """Returns everything as it is now."""
-        return Moment(heap.snapshot(self._roots()), _copied(self.ragged), frozenset(self.state.written))
+        return Moment(heap.snapshot(self._roots()), _copied(self.ragged), frozenset(self.state.written), world.now())
 
     def go_back(self, moment: Moment) -> None:
         """Everything but tensors is again as it was."""
@@ -169,12 +171,12 @@ class Memory:
         """
         changeable = {id(tensor) for tensor in own if tensor in self.made}
         for tensor, version, name in before.reached.tensors.values():
-            if tensor._version != version and id(tensor) not in changeable:
+            if heap.version_of(tensor) != version and id(tensor) not in changeable:
                 raise CaptureError(
                     f"{line}: expected branches that change nothing in place, got one that changes "
                     f"{name or 'a tensor'}; use the operation that returns a new tensor"
                 )
-        for what in heap.changed_others(before.reached, changeable):
+        for what in (*heap.changed_others(before.reached, changeable), *world.changed(before.world)):
             raise CaptureError(
                 f"{line}: expected branches that leave the same things behind, got a side effect that would be lost: "
                 f"{what} is changed in one; make a new one in every branch, or keep the value in a local name"
@@ -207,7 +209,7 @@ class Memory:
         if view.origin is None or not is_readable(view.items) or not is_readable([(False, arg) for arg in args]):
             self.refuse_varying_length(name)
         try:
-            elements, result = changed(view.forms(), change, args)
+            elements, result = changed_in_all(view.forms(), change, args)
         except (IndexError, ValueError) as error:
             self._whereabouts.refuse(
                 "a list that has the element on every path",

@@ -6,6 +6,7 @@ raises or imports, a ``__setitem__`` that checks.
 
 from __future__ import annotations
 
+import threading
 import types
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Iterable, MutableMapping
@@ -86,7 +87,8 @@ def new_like(first: Any, content: Iterable[Any] | dict[Any, Any], attributes: di
 def attributes_of(value: Any) -> dict[str, Any] | None:
     """Returns the dictionary in which an object keeps its attributes; None where it has none."""
     try:
-        found = object.__getattribute__(value, "__dict__")
+        kind = threading.local if isinstance(value, threading.local) else object
+        found = kind.__getattribute__(value, "__dict__")
     except Exception:  # of whatever a class makes of this name
         return None
     return found if isinstance(found, dict) else None

@@ -35,7 +35,7 @@ def is_readable(elements: Sequence[Element]) -> bool:
     return known and all(held is True or isinstance(value, Varying) or is_plain(value) for held, value in elements)
 
 
-def changed(forms: dd.Diagram, change: Callable[..., Any], args: Sequence[Any]) -> tuple[list[Element], Any]:
+def changed_in_all(forms: dd.Diagram, change: Callable[..., Any], args: Sequence[Any]) -> tuple[list[Element], Any]:
     """Returns the elements of a list after a change, and what that returns.
 
     Args:

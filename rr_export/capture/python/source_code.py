@@ -36,6 +36,7 @@ _DRAWS = {
     *("choices", "randrange", "binomial", "sample", "shuffle"),
 }
 _INSTALLED = frozenset({"site-packages", "dist-packages"})  # also of users, of the system, of other environments
+_deciding: set[types.CodeType] = set()  # code of packages that was seen to decide
 _SITE_PACKAGES = tuple(str(Path(sysconfig.get_paths()[k]).resolve()) for k in ("purelib", "platlib"))
 
 
@@ -187,10 +188,21 @@ def is_library_file(path: str) -> bool:
 
 
 def wants_interpreter(function: types.FunctionType) -> bool:
-    """Returns whether a function may decide: any of the author's own, and those of packages that draw."""
+    """Returns whether a function may decide: any of the author's own, and those of packages that draw or decide."""
     if (function.__module__ or "").partition(".")[0] in _NATIVE or source_of(function) is None:
         return False
-    return not is_library_code(function.__code__) or draws(function)
+    return not is_library_code(function.__code__) or function.__code__ in _deciding or draws(function)
+
+
+def saw_deciding(frame: types.FrameType) -> bool:
+    """What a package runs here decides: it is interpreted from now on; returns whether it was not before."""
+    code, module = frame.f_code, str(frame.f_globals.get("__name__", ""))
+    if code in _deciding or module.partition(".")[0] in _NATIVE or not is_library_code(code):
+        return False
+    if _source_of(code, code.co_filename) is None:
+        return False
+    _deciding.add(code)
+    return True
 
 
 def draws(function: types.FunctionType, methods: Mapping[str, types.FunctionType] | None = None) -> bool:

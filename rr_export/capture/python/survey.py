@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import sys
 import types
 import warnings
@@ -19,6 +20,7 @@ import torch
 from rr_export.capture.python import heap
 from rr_export.capture.python.detect import decides, modules_of
 from rr_export.capture.python.drawing import ComparedAgainError
+from rr_export.capture.python.hooks import interpreted_hooks
 from rr_export.capture.python.intercepting import intercepted
 from rr_export.capture.python.interpreter import Interpreter
 from rr_export.capture.python.notes import CONDITION, Notes, Question
@@ -27,6 +29,7 @@ from rr_export.capture.python.source_code import wants_interpreter
 from rr_export.capture.python.training import EVALUATING, TrainingNoiseError, TrainingRoutes, routed_in_training
 from rr_export.capture.python.training_trials import TrainingTrials
 from rr_export.capture.python.values import active_interpreter
+from rr_export.capture.python.whereabouts import DecidesInPackageError
 from rr_export.capture.recorder import DenseRecorder
 from rr_export.capture.refusals import described
 from rr_export.capture.request import Request
@@ -34,6 +37,8 @@ from rr_export.capture.user_lines import line_of_error
 from rr_export.eager.choice import Choice
 from rr_export.eager.tracers import calling_with, recording_with
 from rr_export.errors import CaptureError
+
+logger = logging.getLogger(__name__)
 
 DEEP = 24_000  # Python frames that an unrolled loop may need
 
@@ -48,6 +53,7 @@ def interpreting(tracing: Interpreter) -> Iterator[None]:
     try:
         with (
             _forwards(tracing),
+            interpreted_hooks(tracing),
             calling_with(tracing.call),
             intercepted(tracing.drawn, modules_of(tracing.root), tracing.told),
             routed_in_training(tracing.root, tracing.training.kept),
@@ -130,7 +136,7 @@ def survey(
             return _survey(request, TrainingRoutes(kept, left_out), varying)
         except TrainingNoiseError as error:
             noisy = trials.leave_out(error.file, error.line, error.module)
-            if not set(noisy) < set(kept):
+            if not noisy or not set(noisy) < set(kept):
                 raise
             left_out += noisy
             kept = tuple(name for name in kept if name not in noisy)
@@ -148,6 +154,8 @@ def _survey(request: Request, training: TrainingRoutes, varying: Collection[Ques
             return _survey_once(request, training, varying, divided)
         except ComparedAgainError as again:
             divided.add(again.decision)
+        except DecidesInPackageError:
+            logger.debug("code of a package decides: it is interpreted, too")
 
 
 def _survey_once(

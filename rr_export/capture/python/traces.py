@@ -6,6 +6,7 @@ import contextvars
 import ctypes
 import gc
 import hashlib
+import io
 import itertools
 import types
 import warnings
@@ -68,7 +69,9 @@ def _memory(value: Any) -> Any:
 
 
 def _progress(value: Any) -> Any:
-    """How far something is that is used up."""
+    """How far something is that is used up, or written."""
+    if isinstance(value, io.StringIO | io.BytesIO):
+        return None if value.closed else (value.tell(), value.getvalue())
     if isinstance(value, types.GeneratorType):
         return None if value.gi_frame is None else value.gi_frame.f_lasti
     if isinstance(value, itertools.count | itertools.repeat):

@@ -27,6 +27,7 @@ from rr_export.capture.python.decisions import Line, is_between
 from rr_export.capture.python.detect import modules_of
 from rr_export.capture.python.frames import Stack
 from rr_export.capture.python.intercepting import COND, LOOP, called_in_place, intercepted, reseeds
+from rr_export.capture.python.notes import Notes
 from rr_export.capture.python.random_functions import GeneratorGivenError, Law, handed_over, reading
 from rr_export.capture.python.training import routed_in_training
 from rr_export.capture.python.whereabouts import Whereabouts
@@ -187,7 +188,7 @@ def _run(request: Request, script: Script, names: Sequence[str], trained: bool =
         CaptureError: the model fails.
     """
     model = request.model
-    watch = _Watch(script, Whereabouts(model, Stack()))
+    watch = _Watch(script, Whereabouts(model, Stack(), Notes()))
     with (
         watch.results_of(model),
         heap.restored(model),

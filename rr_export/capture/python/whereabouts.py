@@ -5,17 +5,27 @@ from __future__ import annotations
 import ast
 import sys
 import types
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from torch import nn
 
 from rr_export.capture.python.decisions import Line, is_between
 from rr_export.capture.python.frames import Block, Stack
+from rr_export.capture.python.notes import Notes
+from rr_export.capture.python.source_code import saw_deciding
 from rr_export.capture.python.training import EVALUATING, TrainingNoiseError, TrainingRoutes
 from rr_export.capture.python.values import CHOOSES, DEFINITE
 from rr_export.errors import CaptureError
 
 _OURS = __name__.rpartition(".")[0]  # the package of the interpreter
+
+
+class DecidesInPackageError(BaseException):
+    """Code of a package that is not interpreted decides: the model is to be run again, with that code interpreted.
+
+    No code of the model's own may catch it.
+    """
 
 
 class Whereabouts:
@@ -24,25 +34,23 @@ class Whereabouts:
     Args:
         root: the model.
         stack: the functions that are interpreted.
+        notes: of the first run, which is made again where more is to be interpreted.
         training: modules whose training routes are kept.
     """
 
-    def __init__(self, root: nn.Module, stack: Stack, training: TrainingRoutes = EVALUATING) -> None:
+    def __init__(self, root: nn.Module, stack: Stack, notes: Notes, training: TrainingRoutes = EVALUATING) -> None:
         self._paths = {id(vars(m)): n for n, m in root.named_modules()}
-        self._stack, self._training = stack, training
+        self._stack, self._notes, self._training = stack, notes, training
 
     def line(self) -> Line:
         """Returns the innermost line that is neither ours nor of a numeric library."""
-        frame: types.FrameType | None = sys._getframe()
-        while frame is not None:
-            if _is_ours(frame):
-                if self._stack.frames:
-                    top = self._stack.top
-                    return Line(top.source.file, top.node.lineno, self._interpreted_module())  # type: ignore[attr-defined]
-            elif not is_between(frame):
+        for frame in self.native_frames():
+            if not is_between(frame):
                 return Line(frame.f_code.co_filename, frame.f_lineno, self._module_around(frame))
-            frame = frame.f_back
-        return Line("model", 0)
+        if not self._stack.frames:
+            return Line("model", 0)
+        top = self._stack.top
+        return Line(top.source.file, top.node.lineno, self._interpreted_module())  # type: ignore[attr-defined]
 
     def lines(self) -> tuple[int, int]:
         """Returns the first and last line of the part of a statement in which the code is."""
@@ -56,6 +64,17 @@ class Whereabouts:
                     return first, last
             top = top.parent
         return line.number, line.number
+
+    def native_frames(self) -> Iterator[types.FrameType]:
+        """Yields the frames of what is not interpreted, from the innermost to the one that interpreted code called."""
+        frame: types.FrameType | None = sys._getframe(1)
+        while frame is not None and _is_ours(frame):
+            if _is_ours(frame, ".syntax."):
+                return  # interpreted code itself got here
+            frame = frame.f_back
+        while frame is not None and not _is_ours(frame):
+            yield frame
+            frame = frame.f_back
 
     def _module_around(self, frame: types.FrameType | None) -> str:
         """The path of the innermost module whose code runs, from a frame outwards."""
@@ -74,7 +93,13 @@ class Whereabouts:
         return self._paths.get(id(vars(owner))) if isinstance(owner, nn.Module) else None
 
     def refuse(self, expected: str, got: str, do: str) -> NoReturn:
-        """Raises a CaptureError that names the line."""
+        """Raises a CaptureError that names the line.
+
+        Raises:
+            DecidesInPackageError: code of a package got here that is interpreted from now on.
+        """
+        if not self._notes.replaying and any([saw_deciding(frame) for frame in self.native_frames()]):
+            raise DecidesInPackageError
         line = self.line()
         text = f"{line}: expected {expected}, got {got}; {do}"
         if expected in (CHOOSES, DEFINITE) and self._training.kept:
@@ -94,5 +119,5 @@ def header(statement: ast.stmt) -> tuple[int, int]:
     return statement.lineno, getattr(part, "end_lineno", None) or statement.lineno
 
 
-def _is_ours(frame: types.FrameType) -> bool:
-    return str(frame.f_globals.get("__name__", "")).startswith(_OURS)
+def _is_ours(frame: types.FrameType, part: str = "") -> bool:
+    return str(frame.f_globals.get("__name__", "")).startswith(_OURS + part)

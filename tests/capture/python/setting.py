@@ -45,7 +45,7 @@ class Setting:
         assert isinstance(node, ast.FunctionDef)
         self.model, self.body = nn.Linear(2, 2), node.body
         self.stack, self.ledger = Stack(), Ledger()
-        self.whereabouts = Whereabouts(self.model, self.stack)
+        self.whereabouts = Whereabouts(self.model, self.stack, Notes())
         self.memory = Memory(self.model, self.stack, self.whereabouts)
         self.varied = Varied()
         self.numbers = KnownNumbers(Notes(), self.varied, Ancestry(list), self.whereabouts)

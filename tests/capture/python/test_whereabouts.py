@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from rr_export.capture.python.notes import Notes
 from rr_export.capture.python.training import TrainingNoiseError, TrainingRoutes
 from rr_export.capture.python.values import CHOOSES
 from rr_export.capture.python.whereabouts import Whereabouts
@@ -33,7 +34,7 @@ def test_refusal_names_the_line() -> None:
 
 def test_noise_of_a_module_in_training_is_told_from_other_refusals() -> None:
     setting = Setting()
-    kept = Whereabouts(setting.model, setting.stack, TrainingRoutes(("",)))
+    kept = Whereabouts(setting.model, setting.stack, Notes(), TrainingRoutes(("",)))
     with pytest.raises(TrainingNoiseError):
         kept.refuse(CHOOSES, "b", "do c")
     with pytest.raises(CaptureError) as other:
