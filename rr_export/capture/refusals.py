@@ -21,8 +21,8 @@ from rr_export.errors import CaptureError, RRExportError
 
 _CONDITION = "code whose sizes, indices and conditions on tensors can be captured"
 _LOOP = (
-    "write an index as a loop, `for i, layer in enumerate(layers): if k == i: x = layer(x)`, or index one tensor that "
-    "holds all of them; write a size as one that x.shape gives"
+    "write a condition as one tensor, such as (a == b).all(), an index as a loop, `for i, layer in enumerate(layers): "
+    "if k == i: x = layer(x)`, and a size as one that x.shape gives"
 )
 _AXIS = "compute with x.shape instead of numbers, or leave the axis out of dynamic_shapes"
 # errors that torch does not raise with texts of its own

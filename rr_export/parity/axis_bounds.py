@@ -13,8 +13,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from rr_export.bundle.bundle import Bundle
 from rr_export.errors import CaptureError
 from rr_export.lowering.deciding_slice import Path_
+from rr_export.parity.named_numbers import numbers_named
 from rr_export.parity.other_sizes import Bounds, named_sizes, size_thresholds, telling_sizes
 from rr_export.parity.paths import evenly_apart, paths_to_compare
+from rr_export.parity.rounding import rounding
 from rr_export.parity.subject import Eager, File
 from rr_export.parity.terms import Terms
 
@@ -34,7 +36,7 @@ def bound_axes(bundle: Bundle, eager: Eager) -> None:
     if not sizes:
         return
     given: Bounds = bundle.manifest["axes"]
-    thresholds = size_thresholds(bundle, eager.inputs)
+    thresholds, named = size_thresholds(bundle, eager.inputs), numbers_named(eager.model)
     with bundle.folder() as folder:
         trial = _Trial(bundle, eager, File(folder, bundle))
         least = {
@@ -47,7 +49,7 @@ def bound_axes(bundle: Bundle, eager: Eager) -> None:
             least[label] = chosen[label] + 1
         for label, size in sizes.items():
             most = given.get(label, (None, None))[1]
-            for other in telling_sizes(size, (max(2, least[label]), most), thresholds.get(label, ())):
+            for other in telling_sizes(size, (max(2, least[label]), most), (*thresholds.get(label, ()), *named)):
                 trial.check({label: other})
             if least[label] or most is not None:
                 bundle.manifest["axes"][label] = [least[label] or None, most]
@@ -101,7 +103,8 @@ class _Trial:
                 got = self._file.on_path(other.inputs, path)
             except Exception as error:  # onnxruntime's own exceptions have no common base
                 return f"path {list(path)}: the file fails with {type(error).__name__}"
-            if not comparison.add(f"path {list(path)}", expected.outputs, got.outputs):
+            unless = rounding(other, expected, got, path)
+            if not comparison.add(f"path {list(path)}", expected.outputs, got.outputs, unless=unless):
                 return comparison.failures[0]
         return None
 

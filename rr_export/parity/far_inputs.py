@@ -9,18 +9,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.overrides import TorchFunctionMode
 
 from rr_export.errors import RunError
 from rr_export.parity.compare import Arrays, Comparison
 from rr_export.parity.report import Check
+from rr_export.parity.rounding import rounding
 from rr_export.parity.subject import Answer, Eager, File
 from rr_export.parity.terms import Terms
 
 RUNS = 2  # free runs on each of the inputs
-NOISE = 8.0  # steps of its type by which a number is moved, to see how much of a difference is rounding
-ROUNDING = 4.0  # a difference of at most so many times what that changes says nothing
 
 _TOPK = (torch.topk, torch.Tensor.topk)
 
@@ -74,13 +72,10 @@ class FarRuns:
     Attributes:
         comparison: of those that could be compared.
         compared: how many these were.
-        rounded: how many tell nothing: the model itself changes as much where its input changes by rounding, or by
-            which of equal numbers come first, which torch leaves open.
     """
 
     comparison: Comparison
     compared: int = 0
-    rounded: int = 0
 
     def compare(self, eager: Eager, file: File) -> None:
         """Compares free runs of the model on all changed inputs with the file on their paths."""
@@ -98,16 +93,17 @@ class FarRuns:
 
     def _compare(self, where: str, expected: Answer, eager: Eager, file: File) -> None:
         path = expected.path.tolist()
-        before = len(self.comparison.failures)
         try:
             got = file.on_path(eager.inputs, path)
         except Exception as error:  # a file that fails where the model does not is another model
             self.comparison.failures.append(f"{where}: expected outputs, got {type(error).__name__}: {error}")
             return
-        same = self.comparison.add(where, expected.outputs, got.outputs)
-        if not same and (_is_rounding(expected, got, eager, path) or self._is_by_ties(got, eager, path)):
-            del self.comparison.failures[before:]
-            self.rounded += 1
+        told_nothing = self.comparison.rounded
+        is_rounding = rounding(eager, expected, got, path)
+        self.comparison.add(
+            where, expected.outputs, got.outputs, unless=lambda: is_rounding() or self._is_by_ties(got, eager, path)
+        )
+        if self.comparison.rounded > told_nothing:
             return
         self.compared += 1
         if not np.array_equal(expected.path, got.path):
@@ -152,14 +148,15 @@ def check_far_inputs(eager: Eager, file: File, terms: Terms) -> Check:
         runs.compare(eager, file)
     except RunError as error:
         runs.comparison.failures.append(f"expected code that decides as it was traced, got {error}")
-    rounded = f"; {runs.rounded} more differ by rounding, or the order of equal numbers, alone" if runs.rounded else ""
+    count = runs.comparison.rounded
+    rounded = f"; {count} more differ by rounding, or the order of equal numbers, alone" if count else ""
     return Check(
         "inputs",
         not runs.comparison.failures if runs.compared or runs.comparison.failures else None,
         f"{runs.compared} free runs on inputs far from the example (scaled, moved, of other signs, shuffled, random)"
         f"{rounded}; largest difference {runs.comparison.worst:.2g}",
         tuple(runs.comparison.failures),
-        {"runs": runs.compared, "rounded": runs.rounded, "largest_difference": runs.comparison.worst},
+        {"runs": runs.compared, "rounded": count, "largest_difference": runs.comparison.worst},
     )
 
 
@@ -184,29 +181,3 @@ def _changed(
 
 def _is_finite(outputs: Arrays) -> list[bool]:
     return [bool(np.isfinite(array).all()) for array in outputs.values() if array.dtype.kind == "f"]
-
-
-def _is_rounding(expected: Answer, got: Answer, eager: Eager, path: list[int]) -> bool:
-    """Whether the model's own outputs change as much when its inputs change by a few steps of their type."""
-    if list(expected.outputs) != list(got.outputs):
-        return False
-    moved = Eager(eager.request.changed(_moved_by_rounding)).on_path(path).outputs
-    for name, array in expected.outputs.items():
-        found, other = got.outputs[name], moved[name]
-        if array.shape != found.shape or array.shape != other.shape or array.dtype != found.dtype:
-            return False
-        if _distance(array, found) > ROUNDING * _distance(array, other):
-            return False
-    return True
-
-
-def _moved_by_rounding(name: str, tensor: torch.Tensor) -> torch.Tensor:
-    if not tensor.is_floating_point():
-        return tensor
-    signs = torch.randint(0, 2, tensor.shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    return tensor * (1 + NOISE * torch.finfo(tensor.dtype).eps * signs).to(tensor.dtype)
-
-
-def _distance(one: NDArray[Any], other: NDArray[Any]) -> float:
-    difference = np.abs(one.astype(np.float64) - other.astype(np.float64))
-    return float(difference.max()) if difference.size else 0.0

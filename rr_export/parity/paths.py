@@ -11,6 +11,7 @@ from rr_export.laws.plan import Plan
 from rr_export.parity.compare import Comparison
 from rr_export.parity.other_sizes import Axes, Bounds, named_sizes, near_sizes, telling_sizes
 from rr_export.parity.report import Check
+from rr_export.parity.rounding import rounding
 from rr_export.parity.subject import Forced, Reference
 from rr_export.parity.terms import Terms
 from rr_runtime.draws import draws
@@ -42,6 +43,7 @@ def check_paths(
     axes: Axes,
     bounds: Bounds,
     thresholds: Mapping[str, Sequence[int]] | None = None,
+    named: Sequence[int] = (),
     paths: Sequence[tuple[int, ...]] | None = None,
 ) -> Check:
     """Compares names, shapes, dtypes and values path by path, also at other sizes of dynamic axes.
@@ -53,6 +55,7 @@ def check_paths(
         axes: sizes of every input, symbolic ones by name.
         bounds: least and largest size by name.
         thresholds: sizes at which the graph changes, by name; None: two sizes near that of the example are enough.
+        named: sizes at which the model's own code may decide.
         paths: all that the file has, where it has not all of the plan's.
     """
     total, every = (len(paths), True) if paths is not None else (0, False)
@@ -61,13 +64,13 @@ def check_paths(
     comparison = terms.comparison()
     for number, path in enumerate(paths):
         terms.progress("paths", number, len(paths))
-        _compare(comparison, eager, file, path, "")
-    sizes, untried = _other_sizes(eager, axes, bounds, thresholds, paths[0])
+        _compare(comparison, eager, file, path, "", terms.rounds)
+    sizes, untried = _other_sizes(eager, axes, bounds, thresholds, named, paths[0])
     few = evenly_apart(paths, RESIZED_PATHS)
     for number, (chosen, other, near) in enumerate(sizes):
         terms.progress("other sizes", number, len(sizes))
         for path in few if near else evenly_apart(few, FEWER_PATHS):
-            _compare(comparison, other, file, path, f" at {chosen}")
+            _compare(comparison, other, file, path, f" at {chosen}", terms.rounds)
     comparison.failures += [
         f"axis {axis!r}: expected a second size that the model accepts, got none" for axis in untried
     ]
@@ -83,7 +86,8 @@ def check_paths(
         + (f", {len(few)} of them also at {tried}" if tried else "")
         + (f", {min(len(few), FEWER_PATHS)} at {len(others)} more sizes" if others else "")
         + f"; {comparison.compared} outputs, largest difference {comparison.worst:.2g} "
-        f"({f'{terms.share:.0%} of the deviation' if terms.share else f'rtol {terms.rtol:g}, atol {terms.atol:g}'})",
+        f"({f'{terms.share:.0%} of the deviation' if terms.share else f'rtol {terms.rtol:g}, atol {terms.atol:g}'})"
+        + told_nothing(comparison),
         tuple(comparison.failures),
         {
             "paths": len(paths),
@@ -91,19 +95,33 @@ def check_paths(
             "exhaustive": every,
             "outputs": comparison.compared,
             "largest_difference": comparison.worst,
+            "rounded": comparison.rounded,
             "other_sizes": [chosen for chosen, _, _ in sizes],
         },
     )
 
 
-def _compare(comparison: Comparison, eager: Reference, file: Forced, path: Sequence[int], where: str) -> None:
+def told_nothing(comparison: Comparison) -> str:
+    """Returns how many outputs differ by more than the tolerances, but by rounding alone."""
+    count = comparison.rounded
+    return f"; {count} of them by rounding alone, as the model itself where its input is rounded" if count else ""
+
+
+def _compare(
+    comparison: Comparison, eager: Reference, file: Forced, path: Sequence[int], where: str, rounds: bool
+) -> None:
     expected = eager.on_path(path)
     try:
         got = file.on_path(eager.inputs, path)
     except Exception as error:  # a file that fails where the model does not is another model
         comparison.failures.append(f"path {list(path)}{where}: expected outputs, got {type(error).__name__}: {error}")
         return
-    comparison.add(f"path {list(path)}{where}", expected.outputs, got.outputs)
+    comparison.add(
+        f"path {list(path)}{where}",
+        expected.outputs,
+        got.outputs,
+        unless=rounding(eager, expected, got, path) if rounds else None,
+    )
     if not np.array_equal(expected.path, got.path):
         comparison.failures.append(
             f"path {list(path)}{where}: expected path taken {expected.path.tolist()}, got {got.path.tolist()}"
@@ -115,6 +133,7 @@ def _other_sizes(
     axes: Axes,
     bounds: Bounds,
     thresholds: Mapping[str, Sequence[int]] | None,
+    named: Sequence[int],
     path: Sequence[int],
 ) -> tuple[list[tuple[str, Reference, bool]], list[str]]:
     """Other sizes of every named axis that the eager model accepts, and whether they are near the example's.
@@ -131,7 +150,8 @@ def _other_sizes(
         if not near:
             untried.append(label)
         known = {size, *(s for s, _ in near)}
-        wanted = telling_sizes(size, limits, thresholds.get(label, ())) if thresholds is not None else []
+        telling = None if thresholds is None else (*thresholds.get(label, ()), *named)
+        wanted = [] if telling is None else telling_sizes(size, limits, telling)
         others = [(s, eager.resized({label: s}, axes)) for s in wanted if s not in known]
         found += [(f"{label}={s}", other, False) for s, other in others if _accepts(other, path)]
     return found, untried

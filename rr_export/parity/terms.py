@@ -26,6 +26,7 @@ class Terms:
             its standard deviation.
         max_paths: up to so many paths are all compared.
         open: which of ``rtol`` and ``atol`` were not asked for, and follow from the model's type of numbers.
+        rounds: whether differences that are rounding tell nothing: where nobody asked for tolerances.
         progress: called with (stage, done, total).
 
     Raises:
@@ -38,6 +39,7 @@ class Terms:
     max_paths: int = 256
     progress: Progress = silent
     open: tuple[str, ...] = ()
+    rounds: bool = False
 
     def __post_init__(self) -> None:
         if self.max_paths < 1:
@@ -59,7 +61,7 @@ class Terms:
     def with_default(self, tolerances: Mapping[str, float]) -> Terms:
         """Returns terms with these tolerances where they are still open."""
         chosen: dict[str, Any] = {name: tolerances[name] for name in self.open}
-        return replace(self, **chosen, open=())
+        return replace(self, **chosen, open=(), rounds=len(self.open) == len(tolerances))
 
     def comparison(self) -> Comparison:
         """Returns a comparison on these terms."""

@@ -23,6 +23,7 @@ from rr_export.lowering.deciding_slice import routing_slice
 from rr_export.parity.far_inputs import check_far_inputs
 from rr_export.parity.law import check_law
 from rr_export.parity.laziness import check_laziness
+from rr_export.parity.named_numbers import numbers_named
 from rr_export.parity.other_sizes import size_thresholds
 from rr_export.parity.paths import check_paths
 from rr_export.parity.random_node import first_random_runs
@@ -106,7 +107,13 @@ def verify_points(
     checks: dict[str, Callable[[], Check]] = {
         "sites": lambda: sites,
         "paths": lambda: check_paths(
-            eager, file, terms, axes=axes, bounds=bounds, thresholds=size_thresholds(bundle, eager.inputs)
+            eager,
+            file,
+            terms,
+            axes=axes,
+            bounds=bounds,
+            thresholds=size_thresholds(bundle, eager.inputs),
+            named=numbers_named(eager.model),
         ),
         "inputs": lambda: check_far_inputs(eager, file, terms),
     }

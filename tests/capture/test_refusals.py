@@ -109,9 +109,9 @@ REFUSED: list[tuple[Callable[..., Any], str]] = [
     (of_another_set, "expected operators that have a form in ONNX, got prims.lgamma, which has none; write it"),
     (returns_nothing, "expected tensors as outputs of the model, got none; return what"),
     (to_numpy, "got a RuntimeError from torch; write that part with functions of torch"),
-    (wrong_sizes, "got a RuntimeError from torch; "),
+    (wrong_sizes, r"a model that runs on these arguments, got a RuntimeError from torch where it is called as model"),
     (wrong_sizes_in_a_branch, "got a RuntimeError from torch where branch .* is taken; "),
-    (own_error, "got a ValueError: four axes are one too many; "),
+    (own_error, "got a ValueError: four axes are one too many where it is called as"),
     (returns_an_object, "expected tensors as (inputs and )?outputs.*got .*object"),
 ]
 OF_FORWARD = (without_onnx, decomposed, decomposed_to_a_part, sparse, of_another_set)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import importlib
-import io
 import itertools
 import random
+import threading
 from typing import Any
 
 import numpy as np
@@ -24,12 +24,16 @@ from rr_export.parity.subject import Eager, File
 
 X = torch.ones(2, 3)
 exporting = importlib.import_module("rr_export.export")  # the name in the package is the function
-hidden = io.BytesIO(b"0.2")  # state that no reading of the code shows
+hidden = threading.Lock()  # state that no reading of the code shows
 
 
-def hide(number: float) -> None:
-    hidden.seek(0)
-    hidden.write(str(number).encode())
+def hide(locked: bool) -> None:
+    if hidden.locked() is not locked:
+        (hidden.acquire if locked else hidden.release)()
+
+
+def shown() -> float:
+    return 0.3 if hidden.locked() else 0.2
 
 
 class Layers(nn.Module):
@@ -42,36 +46,36 @@ class Layers(nn.Module):
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
-        hide(0.2)
+        hide(False)
         if random.random() < 0.5:
-            hide(0.3)
+            hide(True)
             x = self.a(x)
         return self.b(x) if self.coin() else x
 
 
 class Bernoulli(Layers):
     def coin(self) -> bool:
-        return bool(torch.bernoulli(torch.tensor(float(hidden.getvalue()), dtype=torch.float64)))
+        return bool(torch.bernoulli(torch.tensor(shown(), dtype=torch.float64)))
 
 
 class Uniform(Layers):
     def coin(self) -> bool:
-        return random.random() < float(hidden.getvalue())
+        return random.random() < shown()
 
 
 class UniformOfTorch(Layers):
     def coin(self) -> bool:
-        return bool(2 * torch.rand((), dtype=torch.float64) < 2 * float(hidden.getvalue()))
+        return bool(2 * torch.rand((), dtype=torch.float64) < 2 * shown())
 
 
 class Affine(Layers):
     def coin(self) -> bool:
-        return 1 - 2 * random.random() > 1 - 2 * float(hidden.getvalue())
+        return 1 - 2 * random.random() > 1 - 2 * shown()
 
 
 class Rounded(Layers):
     def coin(self) -> bool:
-        return not int(random.random() + 1 - float(hidden.getvalue()))
+        return not int(random.random() + 1 - shown())
 
 
 class Falling(Layers):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import io
+import threading
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -101,7 +101,7 @@ def test_sabotage_behind_a_condition_that_the_example_does_not_take(monkeypatch:
         rr.export(ByKind().eval(), args)
 
 
-log = io.BytesIO()
+taken = threading.Semaphore(10_000)
 
 
 class Remembers(Skips):
@@ -110,8 +110,8 @@ class Remembers(Skips):
     def forward(self, x: Tensor) -> Tensor:
         if torch.rand(()) < 0.5:
             x = self.layers[0](x)
-        log.write(b".")
-        return x + log.tell()
+        taken.acquire()
+        return x + taken._value
 
 
 def test_code_that_changes_from_run_to_run_is_refused() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -35,7 +35,12 @@ from rr_export.capture.python.values import Caller, Sifted, Varying, is_symbolic
 
 CONSUMERS = (any, all, sum, list, tuple, set, max, min, sorted, dict)  # these use up an iterator
 _EXTREMES: dict[Any, Any] = {max: torch.gt, min: torch.lt}  # torch.export replaces max and min
-
+# functions that read a number out of tensors, by what gives the same as a tensor
+_READING: dict[str, Callable[..., Any]] = {
+    "allclose": lambda a, b, *args, **kwargs: torch.isclose(a, b, *args, **kwargs).all(),
+    "equal": lambda a, b: (a == b).all() if a.shape == b.shape else False,
+    "is_nonzero": lambda a: (a != 0).reshape(()),
+}
 _READ = (torch.float64, torch.int64, torch.bool)  # types of the tensors that stand for numbers that were read
 
 
@@ -86,7 +91,7 @@ class NativeCalls:
             return functools.partial(args[0], *args[1:], **kwargs)  # it may hold what varies
         if function is next and args and isinstance(args[0], Cursor):
             return take_next(args[0], args[1:], self._lifter.lift)
-        self._effects.check_call(function)
+        self._effects.check_call(function, args)
         if _is_one_of(function, ASKS_FOR_CAPTURE):
             return False
         if _is_one_of(function, (globals, locals)):
@@ -99,6 +104,11 @@ class NativeCalls:
             return self._extreme(builtin, list(args if len(args) > 1 else args[0]))
         if args and (function is type or (function is isinstance and _tells_numbers(args[1]))):
             self._check_kind(args[0], function.__name__)
+        if args and _is_one_of(function, (torch.tensor, torch.as_tensor)) and self._has_read(args[0]):
+            return self._stacked(args[0]).to(**kwargs)
+        as_tensor = self._as_tensor(function, args, kwargs)
+        if as_tensor is not None:
+            return as_tensor()
         number = self._number_of(function, args, kwargs)
         if number is not None:
             return number
@@ -161,6 +171,31 @@ class NativeCalls:
                 lambda outcome: outcome if outcome is wanted else self._some(items[1:], wanted),
             )
         )
+
+    def _as_tensor(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[], Any] | None:
+        """What gives as a tensor what a function reads out of tensors; None: it reads nothing, or what never varies."""
+        owner, name = look(function, "__self__"), look(function, "__name__", "")
+        if name not in _READING or not (isinstance(owner, torch.Tensor) or function is getattr(torch, name)):
+            return None
+        given = (owner, *args) if isinstance(owner, torch.Tensor) else args
+        if all(self._numbers.is_constant(value) for value in given if isinstance(value, torch.Tensor)):
+            return None
+        return functools.partial(_READING[name], *given, **kwargs)
+
+    def _has_read(self, items: Any) -> bool:
+        """Whether numbers that were read out of the input are in a list, or in lists in it."""
+        if isinstance(items, list | tuple):
+            return any(map(self._has_read, items))
+        return isinstance(items, torch.Tensor) and not items.dim() and not self._numbers.is_constant(items)
+
+    def _stacked(self, items: Any) -> torch.Tensor:
+        """What ``torch.tensor`` makes of numbers of which some were read out of the input."""
+        if isinstance(items, list | tuple):
+            made = list(map(self._stacked, items))
+            kind = functools.reduce(torch.promote_types, (one.dtype for one in made))
+            return torch.stack([one.to(kind) for one in made])
+        made_ = torch.as_tensor(items)
+        return made_.to(torch.get_default_dtype()) if made_.is_floating_point() else made_
 
     def _check_kind(self, value: Any, name: str) -> None:
         """Raises if a number that was read out of the input is asked of what type it is: here it is a tensor."""

@@ -16,7 +16,8 @@ _BETWEEN = ("torch", "numpy", "random", "rr_export", "contextlib", "functools") 
 
 def is_between(frame: FrameType) -> bool:
     """Returns whether a frame is of the code between the author's line and what it calls."""
-    return str(frame.f_globals.get("__name__", "")).partition(".")[0] in _BETWEEN
+    home = str(frame.f_globals.get("__name__") or "").partition(".")[0]
+    return not home or home in _BETWEEN  # torch runs code of its own that no module has
 
 
 @dataclass(frozen=True)

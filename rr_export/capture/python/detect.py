@@ -21,14 +21,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from rr_export.capture.python import heap
+from rr_export.capture.python import heap, world
 from rr_export.capture.python.intercepting import ASKS_FOR_CAPTURE, LOOP, called_in_place, intercepted
 from rr_export.capture.python.plain_access import attributes_of
 from rr_export.capture.python.random_functions import GENERATORS, GLOBAL_GENERATORS, REGULARISING
 from rr_export.capture.python.source_code import is_library_code, is_library_file
 from rr_export.capture.python.training import routed_in_training
 from rr_export.capture.recorder import DenseRecorder
+from rr_export.capture.refusals import described
 from rr_export.capture.request import Request
+from rr_export.capture.user_lines import line_of_error
 from rr_export.eager.kept_streams import streams_kept
 from rr_export.eager.tracers import recording_with
 from rr_export.errors import CaptureError, RunError
@@ -37,8 +39,11 @@ logger = logging.getLogger(__name__)
 
 _READS = (
     *(torch.Tensor.__bool__, torch.Tensor.item),
-    *(torch.Tensor.__float__, torch.Tensor.__int__, torch.Tensor.__index__),
+    *(torch.Tensor.__float__, torch.Tensor.__int__, torch.Tensor.__index__, torch.Tensor.tolist),
+    *(torch.equal, torch.allclose, torch.is_nonzero),
+    *(torch.Tensor.equal, torch.Tensor.allclose, torch.Tensor.is_nonzero),
 )
+RUNS = 8  # that all must fail before a model is said to fail by itself, not on some of its ways
 _ASKING = {function.__code__ for function in ASKS_FOR_CAPTURE}
 _PASSED_ON = frozenset({"random", "secrets", "uuid", "os", "numpy"})  # their callers are who drew
 
@@ -110,11 +115,12 @@ def decides(request: Request, *, training: Collection[str]) -> bool:
         CaptureError: it draws where the draws cannot be followed.
     """
     model, recorder = request.model, DenseRecorder(request, markers=False)
-    seen = _Seen(own=list(_own_generators(model)))
+    seen, raised = _Seen(own=list(_own_generators(model))), False
     recorder.apart = seen.part
     before, own = _states(GLOBAL_GENERATORS), _states(seen.own)
     with (
         heap.restored(model),
+        world.kept(),
         streams_kept(),
         recording_with(recorder),
         intercepted(seen.call, modules_of(model), seen.read),
@@ -128,12 +134,32 @@ def decides(request: Request, *, training: Collection[str]) -> bool:
             raise
         except Exception:  # what it would have decided is not known: the survey looks, and says what is raised
             logger.debug("the model's code raised where all branches of its sites ran", exc_info=True)
-            seen.decided = True
+            seen.decided = raised = True
         drawn = _states(GLOBAL_GENERATORS) != before or _states(seen.own) != own
+    if raised and not training:
+        _check_runs(request)
     if seen.foreign is not None:
         where, what = seen.foreign
         raise CaptureError(f"{where}: expected {what}; use torch.rand, random.random or numpy.random.rand")
     return seen.decided or drawn
+
+
+def _check_runs(request: Request) -> None:
+    """Raises where the model by itself fails on these arguments, whatever it draws."""
+    with heap.restored(request.model), world.kept(), streams_kept(), torch.no_grad():
+        for _ in range(RUNS):
+            try:
+                request.call()
+            except (CaptureError, RunError):
+                raise
+            except Exception as error:
+                raised = error
+            else:
+                return
+    raise CaptureError(
+        f"{line_of_error(raised) or 'model'}: expected a model that runs on these arguments, got "
+        f"{described(raised)} where it is called as model(*args); mend the arguments, or the model"
+    ) from raised
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ from rr_export.capture.python.whereabouts import Whereabouts
 
 EFFECTS: frozenset[Any] = frozenset({print, input, open, breakpoint, next})
 _SETTING = ("update", "setdefault", "pop", "popitem", "clear", "__setitem__", "__delitem__")  # methods that set globals
+_SETTING_ATTRIBUTES = ("setattr", "delattr", "__setattr__", "__delattr__")
 
 
 class Effects:
@@ -34,8 +35,14 @@ class Effects:
     def __init__(self, ledger: Ledger, memory: Memory, whereabouts: Whereabouts) -> None:
         self._ledger, self._memory, self._whereabouts = ledger, memory, whereabouts
 
-    def check_call(self, function: Any) -> None:
+    def check_call(self, function: Any, args: Sequence[Any] = ()) -> None:
         """Raises if a function must not be called here."""
+        if self._ledger.depth and look(function, "__name__", "") in _SETTING_ATTRIBUTES:
+            owner = look(function, "__self__")
+            bound = owner is not None and not isinstance(owner, types.ModuleType)
+            set_ = (owner, *args) if bound else args
+            if len(set_) > 1 and isinstance(set_[1], str):
+                self.check_attribute(set_[0], set_[1])
         if own_generator(function):
             self._whereabouts.refuse(
                 "draws from the global generators",
@@ -64,6 +71,10 @@ class Effects:
 
     def check_attribute(self, owner: Any, name: str) -> None:
         """Raises if an attribute must not be set or deleted here."""
+        if isinstance(owner, torch.Tensor) and name == "data":
+            self._whereabouts.refuse(
+                "tensors that functions of torch make", "one whose `.data` is set", "give the new tensor a name"
+            )
         for one in self._owners(owner):
             if isinstance(one, type | types.ModuleType):
                 kept, what = self._memory.is_tracked(one), f"{name!r} of {one.__name__}"

@@ -332,6 +332,8 @@ def keeps_attributes(value: Any) -> bool:
     """Returns whether the attributes of an object are looked at."""
     kind: Any = type(value)
     look = None if isinstance(value, torch.Tensor) else _look(kind)
+    if isinstance(value, dict | list | set | tuple | deque):
+        return attributes_of(value) is not None
     return look is not None and any(place.owner is value for place in look.places("", value))
 
 
@@ -339,7 +341,7 @@ def keeps_entries(value: Any) -> bool:
     """Returns whether what a container holds is looked at."""
     kind: Any = type(value)
     look = None if isinstance(value, torch.Tensor) else _look(kind)
-    return look is not None and (look.opaque or any(True for _ in look.places("", value)))
+    return look is not None and (look.opaque or hasattr(kind, "__rr_holds__") or any(look.places("", value)))
 
 
 def is_authors(kind: type | types.ModuleType) -> bool:

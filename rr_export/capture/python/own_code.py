@@ -288,7 +288,7 @@ class _Walk:
             if self.gated:
                 self._compared_tensors(args, result)
             return result
-        asked = args[0]
+        asked = next((t for t in tensors_in(args) if t in self.varied), args[0])
         if asked not in self.varied and not self._awaits_unseen(asked):
             return result
         return self.ask(asked, result) if function is torch.Tensor.__bool__ else number_read(result)
@@ -326,4 +326,7 @@ def _author() -> FrameType:
     return frame
 
 
-_READS = (torch.Tensor.__bool__, torch.Tensor.item)
+_READS = (
+    *(torch.Tensor.__bool__, torch.Tensor.item, torch.equal, torch.allclose, torch.is_nonzero),
+    *(torch.Tensor.equal, torch.Tensor.allclose, torch.Tensor.is_nonzero),
+)

@@ -87,7 +87,7 @@ def new_like(first: Any, content: Iterable[Any] | dict[Any, Any], attributes: di
 def attributes_of(value: Any) -> dict[str, Any] | None:
     """Returns the dictionary in which an object keeps its attributes; None where it has none."""
     try:
-        kind = threading.local if isinstance(value, threading.local) else object
+        kind = threading.local if issubclass(type(value), threading.local) else object
         found = kind.__getattribute__(value, "__dict__")
     except Exception:  # of whatever a class makes of this name
         return None

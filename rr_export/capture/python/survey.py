@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from rr_export.capture.python import heap
+from rr_export.capture.python import heap, world
 from rr_export.capture.python.detect import decides, modules_of
 from rr_export.capture.python.drawing import ComparedAgainError
 from rr_export.capture.python.hooks import interpreted_hooks
@@ -167,7 +167,7 @@ def _survey_once(
         tracing.varied.add(tensor)
         tracing.inputs.append(tensor)
     recorder.around, recorder.apart = tracing.entering, tracing.apart
-    with heap.restored(model), interpreting(tracing), recording_with(recorder), torch.no_grad():
+    with heap.restored(model), world.kept(), interpreting(tracing), recording_with(recorder), torch.no_grad():
         run(request)
         left = list(tracing.left())
     for decision in tracing.decisions:

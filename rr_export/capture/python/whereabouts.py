@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import sys
 import types
-from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from torch import nn
@@ -65,16 +64,20 @@ class Whereabouts:
             top = top.parent
         return line.number, line.number
 
-    def native_frames(self) -> Iterator[types.FrameType]:
-        """Yields the frames of what is not interpreted, from the innermost to the one that interpreted code called."""
+    def native_frames(self) -> list[types.FrameType]:
+        """Returns the frames of what is not interpreted, from the innermost to the one that interpreted code called."""
         frame: types.FrameType | None = sys._getframe(1)
         while frame is not None and _is_ours(frame):
             if _is_ours(frame, ".syntax."):
-                return  # interpreted code itself got here
+                return []  # interpreted code itself got here
             frame = frame.f_back
-        while frame is not None and not _is_ours(frame):
-            yield frame
+        found = []
+        while frame is not None and not str(frame.f_globals.get("__name__")).startswith("rr_export."):
+            found.append(frame)
             frame = frame.f_back
+        while frame is not None and not _is_ours(frame, ".syntax."):
+            frame = frame.f_back
+        return found if frame is not None or not self._stack.frames else []
 
     def _module_around(self, frame: types.FrameType | None) -> str:
         """The path of the innermost module whose code runs, from a frame outwards."""

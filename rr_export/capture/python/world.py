@@ -6,7 +6,8 @@ import decimal
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -33,3 +34,36 @@ def changed(before: World) -> Iterator[str]:
     """Yields what to call the settings that are others now."""
     after = now()
     return (name for name, value in before.items() if after[name] != value)
+
+
+@contextmanager
+def kept() -> Iterator[None]:
+    """After the block the settings are those of before, whatever the model's code did to them."""
+    before = now()
+    filters = warnings.filters[:]
+    context = decimal.getcontext().copy()
+    try:
+        yield
+    finally:
+        for name in changed(before):
+            _SET[name](before[name])
+        warnings.filters[:] = filters  # type: ignore[index]
+        decimal.setcontext(context)
+
+
+def _set_environment(before: Mapping[str, str]) -> None:
+    for name in os.environ.keys() - before.keys():
+        del os.environ[name]
+    os.environ.update(before)
+
+
+_SET: Mapping[str, Callable[[Any], Any]] = {
+    "whether gradients are computed": torch.set_grad_enabled,
+    "torch's default dtype": torch.set_default_dtype,
+    "what numpy does with errors": lambda items: np.seterr(**dict(items)),
+    "the environment": _set_environment,
+    "the working folder": os.chdir,
+    "the limit of recursion": sys.setrecursionlimit,
+    "the context of decimal numbers": lambda text: None,  # set as a whole, as the filters are
+    "the filters of warnings": lambda filters: None,
+}

@@ -54,7 +54,7 @@ def test_bug_a_list_that_nobody_reads_was_refused() -> None:
         lambda kept, x: kept,
         lambda kept, x: kept.pop(),
         lambda kept, x: (kept + kept)[0],
-        lambda kept, x: x if x in kept else -x,
+        lambda kept, x: x if len(kept) > 2 else -x,
         lambda kept, x: {"kept": tuple(kept)}["kept"][0],
     ],
 )

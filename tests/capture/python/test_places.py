@@ -56,6 +56,74 @@ class Net(nn.Module):
     def forward(self, x):
         return choose(x) + 1
 """
+# Decisions that no name in the deciding function tells of.
+ELSEWHERE = """
+import functools
+import random
+
+import torch
+from torch import nn
+
+def decorated(function):
+    @functools.wraps(function)
+    def call(*args):
+        return function(*args)
+    return call
+
+class Parts(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.rng, self.p = random, 0.3
+    def forward(self, x):
+        return x * 2 if self.keeps() else x
+
+class Method(Parts):
+    def keeps(self):
+        return torch.rand(()) < 0.3
+
+class Held(Parts):
+    def keeps(self):
+        return self.rng.random() < self.p
+
+class Wrapped(Parts):
+    @decorated
+    def keeps(self):
+        return torch.rand(()) < 0.3
+
+class Coin:
+    def __call__(self):
+        return random.random() < 0.3
+
+class Object(Parts):
+    def __init__(self):
+        super().__init__()
+        self.keeps = Coin()
+
+class Property(Parts):
+    @property
+    def drawn(self):
+        return random.random()
+    def keeps(self):
+        return self.drawn < 0.3
+
+class Part(nn.Module):
+    def forward(self):
+        return torch.rand(1).item() < 0.4
+
+class Module(Parts):
+    def __init__(self):
+        super().__init__()
+        self.keeps = Part()
+
+class Outer(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.parts = nn.ModuleList([Method(), Wrapped()])
+    def forward(self, x):
+        for part in self.parts:
+            x = part(x)
+        return x
+"""
 LINE = next(number for number, line in enumerate(CODE.splitlines(), 1) if "torch.rand" in line)
 
 
@@ -92,3 +160,19 @@ def test_the_same_decisions_are_found_in_every_place(
         assert plan.path_count() == 2
     finally:
         del sys.modules[name]
+
+
+@pytest.mark.parametrize("name", ["Method", "Held", "Wrapped", "Object", "Property", "Module", "Outer"])
+def test_bug_decisions_of_installed_code_that_no_name_tells_of(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = f"placed_elsewhere_{name.lower()}"
+    (tmp_path / "site-packages" / package).mkdir(parents=True)
+    (tmp_path / "site-packages" / package / "__init__.py").write_text(ELSEWHERE, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path / "site-packages")
+    module = importlib.import_module(package)
+    try:
+        model, x = getattr(module, name)().eval(), torch.ones(2, 4)
+        assert rr.plan_of(model, (x,)).path_count() == (4 if name == "Outer" else 2)
+    finally:
+        del sys.modules[package]

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import array
-import functools
 import importlib
+import os
 import random
 import sys
 import types
-from collections import ChainMap, Counter, OrderedDict, UserDict, defaultdict, deque
-from collections.abc import Callable
-from contextvars import ContextVar
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,9 +22,11 @@ from rr_export.errors import CaptureError
 from rr_export.parity.code_laws import CodeLaws, paths_of_laws
 from rr_export.parity.compare import Comparison
 from rr_export.parity.subject import Eager
+from tests.capture.python import holders
+from tests.capture.python.holders import FOLLOWED, REFUSED, Slots, Way, put_first, remembered
 
 X = torch.ones(2, 3)
-LINE = r"^test_tracked_state.py:\d+: "
+LINE = r"^(test_tracked_state|holders).py:\d+: "
 FOLLOWS = [[0.25, 0.75], [0.75, 0.25]]  # after the branch that changes the probability, and after the other one
 
 
@@ -60,128 +58,6 @@ class Same:
         return self.eager.on_path(path)
 
 
-@dataclass(slots=True)
-class Slots:
-    p: float = 0.25
-
-
-@dataclass(slots=True, frozen=True)
-class Frozen:
-    p: float = 0.25
-
-
-class Private:
-    __slots__ = ("__p",)
-
-    def __init__(self) -> None:
-        self.__p = 0.25
-
-    def put(self, p: float) -> None:
-        self.__p = p
-
-    def get(self) -> float:
-        return self.__p
-
-
-def cell() -> tuple[Callable[[], float], Callable[[float], None]]:
-    p = 0.25
-
-    def get() -> float:
-        return p
-
-    def put(value: float) -> None:
-        nonlocal p
-        p = value
-
-    return get, put
-
-
-def made_inside() -> Any:
-    def inside() -> None:
-        pass
-
-    inside.p = 0.25  # type: ignore[attr-defined]
-    return inside
-
-
-def with_default() -> Any:
-    def inside(value: float | None = None, held: list[float] = [0.25]) -> float:  # noqa: B006 (what is tried)
-        if value is not None:
-            held[0] = value
-        return held[0]
-
-    return inside
-
-
-@functools.lru_cache
-def remembered() -> list[float]:
-    return [0.25]
-
-
-class Held:
-    def __init__(self) -> None:
-        self._p = 0.25
-
-    @property
-    def p(self) -> float:
-        return self._p
-
-    @p.setter
-    def p(self, value: float) -> None:
-        self._p = value
-
-
-def put(holder: Any, value: float) -> None:
-    holder.p = value
-
-
-def put_entry(holder: Any, value: float) -> None:
-    holder["p"] = value
-
-
-def put_first(holder: Any, value: float) -> None:
-    holder[0] = value
-
-
-# how the holder of a probability is made, changed in a branch, and read
-Way = tuple[Callable[[], Any], Callable[[Any, float], None], Callable[[Any], Any]]
-FOLLOWED: dict[str, Way] = {
-    "slots": (Slots, put, lambda h: h.p),
-    "frozen slots": (Frozen, lambda h, v: object.__setattr__(h, "p", v), lambda h: h.p),
-    "private slot": (Private, lambda h, v: h.put(v), lambda h: h.get()),
-    "property": (Held, put, lambda h: h.p),
-    "__dict__": (lambda: types.SimpleNamespace(p=0.25), lambda h, v: h.__dict__.update(p=v), lambda h: h.p),
-    "setattr": (Held, lambda h, v: setattr(h, "p", v), lambda h: h.p),
-    "dict": (lambda: {"p": 0.25}, put_entry, lambda h: h["p"]),
-    "ordered dict": (lambda: OrderedDict(p=0.25), put_entry, lambda h: h["p"]),
-    "default dict": (lambda: defaultdict(float, p=0.25), put_entry, lambda h: h["p"]),
-    "counter": (lambda: Counter(p=0.25), put_entry, lambda h: h["p"]),  # type: ignore[arg-type]
-    "user dict": (lambda: UserDict(p=0.25), put_entry, lambda h: h["p"]),
-    "chain map": (lambda: ChainMap({"p": 0.25}), put_entry, lambda h: h["p"]),
-    "list in a tuple": (lambda: ([0.25],), lambda h, v: put_first(h[0], v), lambda h: h[0][0]),
-    "attribute of a closure": (lambda: made_inside(), put, lambda h: h.p),
-    "default of a closure": (lambda: with_default(), lambda h, v: h(v), lambda h: h()),
-    "variable of a closure": (cell, lambda h, v: h[1](v), lambda h: h[0]()),
-}
-REFUSED: dict[str, Way] = {
-    "numpy": (lambda: np.array([0.25]), put_first, lambda h: h[0]),
-    "numpy, by a function": (lambda: np.array([0.25]), lambda h, v: np.copyto(h, v), lambda h: h[0]),
-    "numpy of objects": (lambda: np.array([0.25], dtype=object), put_first, lambda h: h[0]),
-    "a view": (lambda: np.full((2, 2), 0.25), lambda h, v: put_first(h[1], v), lambda h: h[1, 0]),
-    "array": (lambda: array.array("d", [0.25]), put_first, lambda h: h[0]),
-    "bytearray": (lambda: bytearray(b"\x19"), lambda h, v: put_first(h, int(v * 100)), lambda h: h[0] / 100),
-    "memoryview": (lambda: memoryview(bytearray(b"\x19")), lambda h, v: put_first(h, 75), lambda h: h[0] / 100),
-    "deque": (lambda: deque([0.25]), put_first, lambda h: h[0]),
-    "set": (set, lambda h, v: h.add(v), lambda h: 0.75 if h else 0.25),
-    "context variable": (lambda: ContextVar("p", default=0.25), lambda h, v: h.set(v), lambda h: h.get()),
-    "iterator": (lambda: iter(b"\x19\x4b"), lambda h, v: h.__next__(), lambda h: h.__next__() / 100),
-    "tensor": (lambda: torch.tensor([0.25]), lambda h, v: h.fill_(v), lambda h: h[0]),
-    "tensor, through .data": (lambda: torch.tensor([0.25]), lambda h, v: h.data.fill_(v), lambda h: h[0]),
-    "tensor, an entry": (lambda: torch.tensor([0.25]), put_first, lambda h: h[0]),
-    "deleted": (lambda: {"p": 1}, lambda h, v: h.clear(), lambda h: 0.25 if h else 0.75),
-}
-
-
 class Branch(Layers):
     def __init__(self, way: Way) -> None:
         super().__init__()
@@ -200,6 +76,18 @@ def test_bug_law_follows_what_a_branch_changes(name: str) -> None:
     assert last_law(Branch(FOLLOWED[name])) == FOLLOWS
 
 
+@pytest.fixture
+def settings_as_they_were() -> Iterator[None]:
+    """What belongs to the process is afterwards what it was."""
+    before = torch.get_default_dtype(), dict(os.environ)
+    yield
+    torch.set_default_dtype(before[0])
+    os.environ.clear()
+    os.environ.update(before[1])
+    vars(holders).pop("tried_global", None)
+
+
+@pytest.mark.usefixtures("settings_as_they_were")
 @pytest.mark.parametrize("name", REFUSED)
 def test_bug_what_is_not_tracked_is_refused_where_a_branch_changes_it(name: str) -> None:
     with pytest.raises(CaptureError, match=LINE + r".*(side effect|in place)"):
