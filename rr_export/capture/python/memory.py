@@ -176,7 +176,7 @@ class Memory:
                     f"{line}: expected branches that change nothing in place, got one that changes "
                     f"{name or 'a tensor'}; use the operation that returns a new tensor"
                 )
-        for what in (*heap.changed_others(before.reached, changeable), *world.changed(before.world)):
+        for what in (*heap.changed_others(before.reached, changeable), *world.settings_changed(before.world)):
             raise CaptureError(
                 f"{line}: expected branches that leave the same things behind, got a side effect that would be lost: "
                 f"{what} is changed in one; make a new one in every branch, or keep the value in a local name"

@@ -30,7 +30,7 @@ def now() -> World:
     }
 
 
-def changed(before: World) -> Iterator[str]:
+def settings_changed(before: World) -> Iterator[str]:
     """Yields what to call the settings that are others now."""
     after = now()
     return (name for name, value in before.items() if after[name] != value)
@@ -45,7 +45,7 @@ def kept() -> Iterator[None]:
     try:
         yield
     finally:
-        for name in changed(before):
+        for name in settings_changed(before):
             _SET[name](before[name])
         warnings.filters[:] = filters  # type: ignore[index]
         decimal.setcontext(context)
