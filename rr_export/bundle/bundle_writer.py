@@ -110,11 +110,15 @@ def _foreign_files(folder: Path) -> list[str]:
 
 def _write_models(folder: Path, models: Mapping[str, ir.Model | bytes], inside: Collection[str]) -> None:
     """The models are in the folder, those of ``inside`` with their weights in them, the others' in one file."""
+    outside: dict[str, ir.Model] = {}
     with WeightFile(folder / WEIGHTS) as weights:
         for name, model in models.items():
-            if isinstance(model, ir.Model):
-                model = serialized(inlined(model) if name in inside else weights.externalized(model))
-            (folder / name).write_bytes(model)
+            if isinstance(model, ir.Model) and name not in inside:
+                outside[name] = weights.externalized(model)
+            else:
+                (folder / name).write_bytes(model if isinstance(model, bytes) else serialized(inlined(model)))
+    for name, model in outside.items():
+        (folder / name).write_bytes(weights.serialized(model))
 
 
 def _write_golden(file: Path, golden: Sequence[GoldenCase]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
+import onnx
 import onnx_ir as ir
 
 from rr_export.passes import copy_shared_weights
@@ -27,6 +28,7 @@ class WeightFile:
         self._file, self._out = file, file.open("wb")
         self._places: dict[int, tuple[int, ir.TensorProtocol]] = {}  # by identity; the tensors stay alive
         self._contents: dict[bytes, int] = {}
+        self._sha1 = ""
 
     def __enter__(self) -> Self:
         return self
@@ -36,6 +38,9 @@ class WeightFile:
         self._out.close()
         if not self._contents:
             self._file.unlink()
+            return
+        with self._file.open("rb") as stream:
+            self._sha1 = hashlib.file_digest(stream, lambda: hashlib.sha1(usedforsecurity=False)).hexdigest()
 
     def externalized(self, model: ir.Model) -> ir.Model:
         """Returns a copy of the model whose large tensors are in the file; the model keeps its own."""
@@ -55,6 +60,14 @@ class WeightFile:
             )
         return model
 
+    def serialized(self, model: ir.Model) -> bytes:
+        """Returns the bytes of a model that was externalized, after the block: its tensors tell the file's SHA-1."""
+        made = ir.to_proto(model)
+        for tensor in _stored(made.graph):
+            if tensor.data_location == onnx.TensorProto.EXTERNAL:
+                tensor.external_data.add(key="checksum", value=self._sha1)
+        return bytes(made.SerializeToString())
+
     def _offset(self, tensor: ir.TensorProtocol) -> int:
         known = self._places.get(id(tensor))
         if known is None:
@@ -66,6 +79,15 @@ class WeightFile:
                 self._out.write(content)
             known = self._places[id(tensor)] = self._contents[digest], tensor
         return known[0]
+
+
+def _stored(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """Yields the initializers of a graph and of every body in it."""
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            for body in (attribute.g, *attribute.graphs) if attribute.HasField("g") else attribute.graphs:
+                yield from _stored(body)
 
 
 def inlined(model: ir.Model) -> ir.Model:

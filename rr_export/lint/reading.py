@@ -21,6 +21,7 @@ from rr_export.laws.plan import Plan
 from rr_export.lint.finding import RULES, Finding
 from rr_export.lint.ort_format import ORT_SUFFIX, load_ort
 from rr_runtime import BundleError as ManifestError
+from rr_runtime.bundle import check_known_hashes
 from rr_runtime.manifest import Manifest
 
 ALIAS = "ai.onnx"
@@ -79,6 +80,7 @@ def read(path: str | os.PathLike[str]) -> Subject:
     _prepare(subject)
     _read_manifest(subject)
     _remark_missing_data(subject)
+    _compare_hashes(subject)
     return subject
 
 
@@ -141,6 +143,13 @@ def _read_manifest(subject: Subject) -> None:
     except (ManifestError, ValueError) as error:
         subject.manifest = None
         subject.remarks.append(subject.finding("RR303", f"expected a manifest that can be read, got {error}"))
+
+
+def _compare_hashes(subject: Subject) -> None:
+    try:
+        check_known_hashes(subject.path)
+    except ManifestError as error:
+        subject.remarks.append(subject.finding("RR303", str(error)))
 
 
 def _remark_missing_data(subject: Subject) -> None:

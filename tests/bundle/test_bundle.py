@@ -169,6 +169,57 @@ def test_external_data_gives_the_same_outputs(tmp_path: Path) -> None:
     assert reloaded.save(tmp_path / "one.onnx").stat().st_size >= 4 * 256 * 256 * 4
 
 
+@pytest.fixture(scope="module")
+def outside(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    model, x = big()
+    return rr.export(model, (x,)).save(tmp_path_factory.mktemp("saved") / "outside", external_data=True)
+
+
+def flipped(outside: Path, to: Path, *names: str) -> Path:
+    """A copy of some files of a bundle in which one bit of a weight is another."""
+    to.mkdir()
+    for name in names:
+        shutil.copy(outside / name, to)
+    content = bytearray((outside / "model.onnx.data").read_bytes())
+    content[100] ^= 64
+    (to / "model.onnx.data").write_bytes(content)
+    return to / "model.onnx"
+
+
+def test_bug_weights_outside_were_not_hashed_where_the_model_file_is_opened(outside: Path, tmp_path: Path) -> None:
+    everything = [file.name for file in outside.iterdir()]
+    bundled = flipped(outside, tmp_path / "bundled", *everything)
+    for opened in (rr.load, Session):
+        with pytest.raises(Exception, match=r"model\.onnx\.data: expected SHA-256 \w+, got"):
+            opened(bundled)
+    for given in (bundled, bundled.parent):
+        (found,) = [f for f in rr.lint(given) if f.code == "RR303"]
+        assert "model.onnx.data: expected SHA-256" in found.message
+
+
+def test_a_model_file_away_from_its_manifest_tells_the_hash_of_its_weights(outside: Path, tmp_path: Path) -> None:
+    alone = flipped(outside, tmp_path / "alone", "model.onnx")
+    message = (
+        r"model\.onnx\.data: expected the SHA-1 \w+ that model\.onnx tells of its weights, got \w+; copy both again"
+    )
+    for opened in (rr.load, Session):
+        with pytest.raises(Exception, match=message):
+            opened(alone)
+    assert [f.code for f in rr.lint(alone)] == ["RR303"]
+    shutil.copy(outside / "model.onnx.data", alone.parent)
+    (alone.parent / "manifest.json").write_text('{"name": "of a page"}')  # says nothing of these files
+    Session(alone).run({"input": np.zeros((2, 256), np.float32)}, seed=1)
+    assert rr.lint(alone) == []
+
+
+def test_what_another_tool_writes_has_no_hash_and_opens(outside: Path, tmp_path: Path) -> None:
+    onnx.save_model(
+        onnx.load(outside / "model.onnx"), tmp_path / "model.onnx", save_as_external_data=True,
+        location="model.onnx.data", size_threshold=0,
+    )  # fmt: skip
+    Session(tmp_path / "model.onnx").run({"input": np.zeros((2, 256), np.float32)}, seed=1)
+
+
 def test_saving_externally_leaves_the_bundle_in_memory_alone(tmp_path: Path) -> None:
     model, x = big()
     bundle = rr.export(model, (x,))

@@ -1,10 +1,15 @@
-"""Opens what is shipped: a bundle folder, every file checked against its recorded hash, or a single model file."""
+"""Opens what is shipped: a bundle folder, every file checked against its recorded hash, or a single model file.
+
+A single file is checked too, and so are its weights in other files, where a hash of them is known.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -12,7 +17,7 @@ from typing import Any
 import onnxruntime
 
 from rr_runtime.errors import BundleError
-from rr_runtime.manifest import Manifest, RecordedFile, refuse_long_manifest
+from rr_runtime.manifest import FORMAT, Manifest, RecordedFile, refuse_long_manifest
 from rr_runtime.onnx_fields import external_files, largest_metadata
 from rr_runtime.swap import move_back
 
@@ -43,7 +48,7 @@ def open_bundle(path: str | os.PathLike[str]) -> Bundle:
     """Returns the bundle in a folder, or in a single model file, which is loaded once to read its manifest.
 
     In a folder, the size and SHA-256 of every recorded file are right afterwards, external weights included. Symbolic
-    links are followed. A single file carries no hash.
+    links are followed. A single file, and what it has in other files, is what ``check_known_hashes`` can tell.
 
     Raises:
         BundleError: there is none, it is damaged, or it was not made by rr_export.
@@ -67,6 +72,61 @@ def embedded_manifest(session: onnxruntime.InferenceSession, where: str) -> Mani
     return None if text is None else Manifest.parse(text, where=f"{where}: metadata {METADATA_KEY}")
 
 
+def check_known_hashes(file: Path) -> None:
+    """A model file and its external data are what is known of them.
+
+    That is what a bundle's ``manifest.json`` beside the file records, and for external data that it does not record the
+    SHA-1 that the model's tensors carry (``checksum``). Of other files nothing is known.
+
+    Raises:
+        BundleError: one of them is another file, or that manifest is damaged.
+    """
+    try:
+        found = external_files(file)
+    except (ValueError, OSError):  # no protobuf: its weights are inside, or nobody can read them
+        found = {}
+    recorded = _recorded_beside(file)
+    for name in (file.name, *sorted(found)):
+        place = file.parent / name
+        if name in recorded:
+            _check_file(place, recorded[name])
+        elif place.is_file():  # what is missing is the engine's to tell
+            for told in sorted(found.get(name, ())):
+                _check_checksum(place, told, file)
+
+
+def _recorded_beside(file: Path) -> Mapping[str, RecordedFile]:
+    """What a bundle's manifest beside a file records; nothing where there is none, or one of something else."""
+    beside = file.parent / MANIFEST
+    if not beside.is_file():
+        return {}
+    content = _read_manifest(beside)
+    try:
+        told = json.loads(content)
+    except (ValueError, RecursionError):
+        return {}
+    if not isinstance(told, dict) or told.get("format") != FORMAT:
+        return {}
+    return Manifest.parse(content, where=str(beside)).files
+
+
+def _check_checksum(place: Path, told: str, file: Path) -> None:
+    found = _digest(place, "sha1")
+    if found != told.lower():
+        raise BundleError(
+            f"{place}: expected the SHA-1 {told} that {file.name} tells of its weights, got {found}; copy both again, "
+            "or export the model again"
+        )
+
+
+def _digest(place: Path, algorithm: str) -> str:
+    try:
+        with place.open("rb") as stream:
+            return hashlib.file_digest(stream, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
+    except OSError as error:
+        raise BundleError(f"{place}: expected a readable file, got {error}; check its permissions") from error
+
+
 def _open_folder(folder: Path) -> Bundle:
     file = folder / MANIFEST
     if not file.is_file():
@@ -88,6 +148,7 @@ def _open_folder(folder: Path) -> Bundle:
 def _open_file(file: Path) -> Bundle:
     with contextlib.suppress(ValueError):  # no protobuf: onnxruntime's own format, or nothing that it loads
         refuse_long_manifest(largest_metadata(file), str(file))
+    check_known_hashes(file)
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = 1
@@ -106,8 +167,7 @@ def _open_file(file: Path) -> Bundle:
             f"{file}: expected a model with metadata {METADATA_KEY}, got one without; "
             "export it with rr_export, or run it with onnxruntime itself"
         )
-    with file.open("rb") as stream:
-        return Bundle(file, file, manifest, hashlib.file_digest(stream, "sha256").hexdigest())
+    return Bundle(file, file, manifest, _digest(file, "sha256"))
 
 
 def unreadable(file: Path, error: Exception) -> BundleError:
@@ -135,10 +195,9 @@ def _check_file(file: Path, record: RecordedFile) -> None:
         size = file.stat().st_size
         if size != record.bytes:
             raise BundleError(f"{file}: expected {record.bytes} bytes, got {size}; copy the bundle again")
-        with file.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise BundleError(f"{file}: expected a readable file, got {error}; check its permissions") from error
+    digest = _digest(file, "sha256")
     if digest != record.sha256:
         raise BundleError(f"{file}: expected SHA-256 {record.sha256}, got {digest}; copy or export the bundle again")
 

@@ -28,17 +28,23 @@ _KEY, _VALUE = 1, 2  # of an entry
 _METADATA = 14  # of a model
 
 
-def external_files(file: Path) -> set[str]:
+def external_files(file: Path) -> dict[str, set[str]]:
     """Returns the names of the files that the tensors of an ONNX model lie in, as the model says them.
+
+    For each, what its tensors say of its SHA-1 (``checksum``, hexadecimal digits): nothing, or one text, where a model
+    is whole.
 
     Raises:
         ValueError: it is no protobuf.
     """
+    found: dict[str, set[str]] = {}
     with file.open("rb") as stream:
         if file.stat().st_size == 0:
-            return set()
+            return found
         with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return set(_locations(data)) if data.find(b"location") >= 0 else set()
+            for entry in _external_data(data) if data.find(b"location") >= 0 else ():
+                found.setdefault(entry["location"], set()).update({entry["checksum"]} if "checksum" in entry else ())
+    return found
 
 
 def largest_metadata(file: Path) -> int:
@@ -55,25 +61,29 @@ def largest_metadata(file: Path) -> int:
             return max((end - start for number, start, end in found if number == _METADATA), default=0)
 
 
-def _locations(data: Bytes) -> Iterator[str]:
+def _external_data(data: Bytes) -> Iterator[dict[str, str]]:
     todo = [("model", 0, len(data))]
     while todo:
         message, start, end = todo.pop()
         if message == "tensor":
-            yield from _of_tensor(data, start, end)
+            entry = _of_tensor(data, start, end)
+            if "location" in entry:
+                yield entry
             continue
         below = _BELOW[message]
         todo += [(below[number], at, to) for number, at, to in _fields(data, start, end) if number in below]
 
 
-def _of_tensor(data: Bytes, start: int, end: int) -> Iterator[str]:
+def _of_tensor(data: Bytes, start: int, end: int) -> dict[str, str]:
+    """What a tensor says of the file that it lies in; nothing where it lies in the model."""
     fields = list(_fields(data, start, end))
     if not any(number == _DATA_LOCATION and at == _EXTERNAL for number, at, _ in fields):
-        return
+        return {}
+    told: dict[str, str] = {}
     for _, at, to in (field for field in fields if field[0] == _EXTERNAL_DATA):
-        entry = {number: data[a:b] for number, a, b in _fields(data, at, to)}
-        if entry.get(_KEY) == b"location":
-            yield entry.get(_VALUE, b"").decode(errors="backslashreplace")
+        entry = {number: data[a:b].decode(errors="backslashreplace") for number, a, b in _fields(data, at, to)}
+        told[entry.get(_KEY, "")] = entry.get(_VALUE, "")
+    return told
 
 
 def _fields(data: Bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:
