@@ -49,6 +49,27 @@ def scratch_folder(place: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def writable(place: Path) -> Iterator[None]:
+    """What the system raises while something is written to ``place`` is said of that place.
+
+    Raises:
+        BundleError: the system does not let it be written; what is there stays.
+    """
+    try:
+        if "\0" in str(place):
+            raise OSError(errno.EINVAL, "a name with a zero byte")
+        yield
+    except OSError as error:
+        in_the_way = next((p for p in place.parents if os.path.lexists(p) and not p.is_dir()), None)
+        if in_the_way is not None:
+            reason = f"{str(in_the_way)!r}, which is no folder, on the way there"
+        else:
+            reason = repr(error.strerror or str(error))
+        do = "make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "name another place"
+        raise BundleError(f"{place}: expected a place that can be written to, got {reason}; {do}") from error
+
+
+@contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
     """No other writer looks for a free place in the folder, or takes one, until the block ends.
 
@@ -112,16 +133,18 @@ def write_atomically(place: Path, content: bytes) -> None:
     """The file holds ``content``; whoever reads meanwhile sees the old content or the new one.
 
     A link is followed, and what is no regular file (a pipe, a device) is written to and stays what it is.
+
+    Raises:
+        BundleError: the system does not let it be written.
     """
     place = place.resolve() if place.is_symlink() else place
-    if not place.parent.is_dir():
-        raise FileNotFoundError(f"{place}: expected a folder to write into, got none; make {place.parent}")
-    if place.exists() and not place.is_file():
-        with place.open("wb") as out:
-            out.write(content)
-        return
-    with alone_in(place.parent):
-        put_file(place, content)
+    with writable(place):
+        if place.exists() and not place.is_file():
+            with place.open("wb") as out:
+                out.write(content)
+            return
+        with alone_in(place.parent):
+            put_file(place, content)
 
 
 def put_file(place: Path, content: bytes) -> None:

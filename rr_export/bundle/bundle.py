@@ -13,7 +13,14 @@ from typing import Any
 
 import onnx_ir as ir
 
-from rr_export.bundle.atomic_write import alone_in, move_into_place, put_file, scratch_folder, write_atomically
+from rr_export.bundle.atomic_write import (
+    alone_in,
+    move_into_place,
+    put_file,
+    scratch_folder,
+    writable,
+    write_atomically,
+)
 from rr_export.bundle.bundle_writer import FileRows, check_replaceable, holds, serialized, write_folder
 from rr_export.bundle.contents import GoldenCase, TargetFiles
 from rr_export.bundle.file_names import PARITY
@@ -70,21 +77,20 @@ class Bundle:
 
         Raises:
             ValueError: ``only`` names a target that the bundle has not.
-            BundleError: something else is there, or one file cannot hold the weights.
+            BundleError: something else is there, nothing can be written there, or one file cannot hold the weights.
         """
+        if not os.fspath(path):
+            raise BundleError("save: expected the name of a folder or of an .onnx file, got an empty text; name one")
         for name in set(only) - set(self.targets):
             known = ", ".join(self.targets) or "none"
             raise ValueError(f"only: expected targets of the bundle ({known}), got {name!r}; package it first")
-        place = Path(path) if Path(path).name and not Path(path).is_symlink() else Path(path).resolve()
+        place = Path(path) if Path(path).name and not os.path.islink(path) else Path(os.path.realpath(path))
         external = self._external() if external_data is None else external_data
-        if place.suffix == ".onnx":
-            return self._save_file(place, external, overwrite)
-        with scratch_folder(place) as scratch:
-            files = self._write(scratch, external, only)
-            with alone_in(place.parent):
-                if not holds(place, files, like=scratch):
-                    check_replaceable(place, overwrite=overwrite)
-                    move_into_place(scratch, place)
+        with writable(place):
+            if place.suffix == ".onnx":
+                self._save_file(place, external, overwrite)
+            else:
+                self._save_folder(place, external, only, overwrite)
         return place if only else self._settle(place)
 
     @contextmanager
@@ -110,7 +116,19 @@ class Bundle:
     def _external(self) -> bool:
         return bool(self.targets) or weight_bytes(self.model) > EXTERNAL_ABOVE
 
-    def _save_file(self, place: Path, external: bool, overwrite: bool) -> Path:
+    def _save_folder(self, place: Path, external: bool, only: Collection[str], overwrite: bool) -> None:
+        with scratch_folder(place) as scratch:
+            files = self._write(scratch, external, only)
+            with alone_in(place.parent):
+                if not holds(place, files, like=scratch):
+                    check_replaceable(place, overwrite=overwrite)
+                    move_into_place(scratch, place)
+
+    def _save_file(self, place: Path, external: bool, overwrite: bool) -> None:
+        if place.is_dir():
+            raise BundleError(
+                f"{place}: expected a place for one file, as its name ends in .onnx, got a folder; save to another name"
+            )
         if self.targets:
             raise BundleError(
                 f"{place}: expected a folder for a bundle with targets ({', '.join(self.targets)}), got the name of "
@@ -129,7 +147,6 @@ class Bundle:
                     "overwrite=True (--overwrite)"
                 )
             put_file(place, content)
-        return self._settle(place)
 
     def _stamped(self) -> ir.Model:
         self.model.metadata_props[METADATA_KEY] = manifest_text(self.manifest)

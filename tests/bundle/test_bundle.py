@@ -121,9 +121,42 @@ def test_a_failed_save_leaves_nothing(bundle: rr.Bundle, tmp_path: Path, monkeyp
         raise OSError("disk full")
 
     monkeypatch.setattr(np, "savez", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(
+        BundleError, match=r"out: expected a place that can be written to, got 'disk full'; name another"
+    ):
         bundle.save(tmp_path / "out")
     assert entries(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("folder.onnx", r"folder\.onnx: expected a place for one file, as its name ends in \.onnx, got a folder; save"),
+        ("a\0b", r"got 'a name with a zero byte'; name another place$"),
+        ("a" * 300, r"aaa: expected a place that can be written to, got 'File name too long'; name another place$"),
+        ("a" * 300 + ".onnx", r"a\.onnx: expected a place that can be written to, got 'File name too long'; name"),
+        ("file/out", r"out: expected a place that can be written to, got '.*/file', which is no folder, on the way"),
+        ("file/out/model.onnx", r"model\.onnx: expected a place that can be .*/file', which is no folder, on the way"),
+        ("/proc/nowhere/out", r"^/proc/nowhere/out: expected a place that can be written to, got 'No such file or dir"),
+        ("/proc/model.onnx", r"^/proc/model\.onnx: expected a place that can be written to, got 'No such file or dir"),
+    ],
+)  # fmt: skip
+def test_bug_awkward_places_raised_what_the_system_says(
+    bundle: rr.Bundle, tmp_path: Path, name: str, message: str
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder.onnx").mkdir()
+    with pytest.raises(BundleError, match=message) as caught:
+        bundle.save(tmp_path / name, overwrite=True)
+    assert "rr-new" not in str(caught.value)
+    assert entries(tmp_path) == ["file", "folder.onnx"]
+
+
+def test_an_empty_name_is_no_place(bundle: rr.Bundle) -> None:
+    with pytest.raises(
+        BundleError, match=r"^save: expected the name of a folder or of an \.onnx file, got an empty text"
+    ):
+        bundle.save("")
 
 
 def test_a_single_file_explains_itself(bundle: rr.Bundle, tmp_path: Path) -> None:
@@ -195,6 +228,8 @@ def test_bug_weights_outside_were_not_hashed_where_the_model_file_is_opened(outs
     for given in (bundled, bundled.parent):
         (found,) = [f for f in rr.lint(given) if f.code == "RR303"]
         assert "model.onnx.data: expected SHA-256" in found.message
+    (bundled.parent / "model.onnx.data").unlink()
+    assert [f.code for f in rr.lint(bundled)] == ["RR001"]
 
 
 def test_a_model_file_away_from_its_manifest_tells_the_hash_of_its_weights(outside: Path, tmp_path: Path) -> None:
