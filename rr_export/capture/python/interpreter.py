@@ -98,7 +98,7 @@ class Interpreter:
         branching, lifter, effects, natives = self._branching, self._lifter, self._effects, self._natives
         operations = self._operations = Operations(lifter, branching, memory, self.call)
         tries = Tries()
-        sequences = Sequences(memory, whereabouts, self.call)
+        sequences = Sequences(memory, whereabouts, branching, self.call)
         closures = Closures(evaluate, stack, self._functions.run_source)
         assignments = Assignments(evaluate, stack, memory, operations, sequences, effects)
         assign = assignments.assign

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from rr_export.capture.python.arithmetic import call_plain
+from rr_export.capture.python.branching import Branching
 from rr_export.capture.python.memory import Memory
 from rr_export.capture.python.source_code import wants_interpreter
 from rr_export.capture.python.values import Caller, Sifted, UniformDraw, Varying, is_plain, settled
@@ -23,11 +25,12 @@ class Sequences:
     Args:
         memory: what is read.
         whereabouts: where the code is.
-        call: how an object's own ``__iter__`` is called.
+        branching: asks whether an element is there.
+        call: how an object's own ``__iter__``, and a layer, is called.
     """
 
-    def __init__(self, memory: Memory, whereabouts: Whereabouts, call: Caller) -> None:
-        self._memory, self._whereabouts, self._call = memory, whereabouts, call
+    def __init__(self, memory: Memory, whereabouts: Whereabouts, branching: Branching, call: Caller) -> None:
+        self._memory, self._whereabouts, self._branching, self._call = memory, whereabouts, branching, call
 
     def iterated(self, iterable: Any) -> Any:
         """Returns what an object's own ``__iter__`` gives, where that may decide."""
@@ -61,6 +64,20 @@ class Sequences:
         added = [(True, args[0])] if name == "append" else list(self.elements(args[0]))
         self._memory.hold([*owner.elements, *added], owner.origin)
         return None
+
+    def chained(self, layers: Sifted) -> Callable[[Any], Any]:
+        """Returns what ``nn.Sequential(*layers)`` is where some of them are there on some paths only."""
+
+        def after(x: Any, layer: Any, held: bool) -> Any:
+            return self._call(layer, (x,), {}) if held else x
+
+        def forward(x: Any) -> Any:
+            for there, layer in layers.items:
+                condition = self._branching.as_condition(there)
+                x = self._branching.branch(condition, functools.partial(after, x, layer))
+            return x
+
+        return forward
 
     def check_element(self, there: Any, value: Any) -> None:
         """Raises if an element is there on some paths only, and is computed."""

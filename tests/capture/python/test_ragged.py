@@ -218,9 +218,20 @@ class Nested(Lists):
         return x + sum(held) + held[0] * 10
 
 
+class Chain(Lists):
+    """As g-mlp-pytorch drops layers in training."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        dropped = torch.zeros(3).uniform_(0.0, 1.0) > 0.7
+        if all(dropped):
+            dropped[random.randrange(3)] = False
+        layers = [layer for layer, drop in zip([self.a, nn.Tanh(), self.a], dropped, strict=True) if not drop]
+        return nn.Sequential(*layers)(x)  # type: ignore[no-any-return]
+
+
 CASES = (
     *(MadeInOneBranch, MadeInBoth, Returned, Memories, TakenFromTheFront, TakenFromTheEnd, OneEitherWay, Queue),
-    *(EveryChange, OtherNames, OfAFunction, ChangedAndRenamed, Attribute, Filtered, Nested),
+    *(EveryChange, OtherNames, OfAFunction, ChangedAndRenamed, Attribute, Filtered, Nested, Chain),
 )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 from typing import Any
 
+from torch import nn
+
 from rr_export.capture.python.calls import NativeCalls
 from rr_export.capture.python.frames import Frame, Stack
 from rr_export.capture.python.memory import Memory
@@ -59,6 +61,8 @@ class Invocations:
         if isinstance(node.func, ast.Attribute):
             return self._invoke_method(node, self._evaluate(node.func.value), node.func.attr)
         function = self._evaluate(node.func)
+        if function is nn.Sequential and self._is_starred(node):
+            return self._sequential(node)
         return self._memory.read(self._call(function, *self._arguments(node)))
 
     def _invoke_method(self, node: ast.Call, owner: Any, name: str) -> Any:
@@ -67,7 +71,19 @@ class Invocations:
         if isinstance(owner, Varying):
             return self._memory.read(self._natives.call_method(owner, name, *self._arguments(node)))
         function = self._operations.attribute(owner, name)
+        if function is nn.Sequential and self._is_starred(node):
+            return self._sequential(node)
         return self._memory.read(self._call(function, *self._arguments(node)))
+
+    def _is_starred(self, node: ast.Call) -> bool:
+        return len(node.args) == 1 and isinstance(node.args[0], ast.Starred)
+
+    def _sequential(self, node: ast.Call) -> Any:
+        """``nn.Sequential(*layers)``."""
+        starred = node.args[0]
+        assert isinstance(starred, ast.Starred)
+        layers = self._evaluate(starred.value)
+        return self._sequences.chained(layers) if isinstance(layers, Sifted) else nn.Sequential(*layers)
 
     def _arguments(self, node: ast.Call) -> tuple[tuple[Any, ...], dict[str, Any]]:
         args = evaluated(self._evaluate, node.args)
