@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-import os
-import sys
-from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,35 +10,19 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
+from rr_export.cli.users_code import load_function
 from rr_export.lint import RULES
 from rr_runtime.bundle import open_bundle
 from rr_runtime.golden import golden_inputs
 
 
-def load_function(name: str) -> Callable[..., Any]:
-    """Returns the function that ``module:function`` names; the working folder is on the path."""
-    module, _, function = name.partition(":")
-    if not module or not function:
-        raise click.UsageError(f"model: expected MODULE:FUNCTION, got {name!r}; for instance my_models:encoder")
-    sys.path.insert(0, os.getcwd())
-    try:
-        made = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise click.UsageError(
-            f"model: expected an importable {name!r}, got {error}; run where the module lies"
-        ) from error
-    finally:
-        sys.path.pop(0)
-    if not callable(made):
-        raise click.UsageError(f"model: expected {name!r} to be a function, got {type(made).__name__}; name a function")
-    return made  # type: ignore[no-any-return]
-
-
 def load_case(name: str) -> dict[str, Any]:
-    """Calls ``module:function`` and returns export's arguments."""
-    make = load_function(name)
-    with redirect_stdout(sys.stderr):  # what the function prints is no part of the command's output
-        made = make()
+    """Calls ``module:function`` and returns export's arguments.
+
+    Raises:
+        click.ClickException: there is no such function, it fails, or it returns something else.
+    """
+    made = load_function(name)()
     if isinstance(made, dict):
         unknown = sorted(set(made) - {"model", "args", "kwargs", "dynamic_shapes"})
         if unknown or "model" not in made:

@@ -15,7 +15,8 @@ from rich.table import Table
 from rr_export.bundle.bundle import Bundle
 from rr_export.bundle.bundle_reader import load
 from rr_export.cli.console import out, progress
-from rr_export.cli.options import load_function, read_path, read_sizes
+from rr_export.cli.options import read_path, read_sizes
+from rr_export.cli.users_code import load_function
 from rr_export.targets import TARGETS, find_target
 from rr_export.targets import freeze as run_freeze
 from rr_export.targets import package as run_package
@@ -69,7 +70,7 @@ def package(
         raise click.UsageError("--form: expected no --frozen beside it, got one; frozen paths are a form of their own")
     if name is not None and len(targets) > 1:
         raise click.UsageError("--name: expected one --target, got several; package them one after the other")
-    metric: Callable[[tuple[int, ...]], float] | None = load_function(best) if best is not None else None
+    metric: Callable[[tuple[int, ...]], float] | None = load_function(best, arguments=1) if best is not None else None
     made = load(bundle)
     with progress("packaging") as tell:
         for number, target in enumerate(targets):

@@ -67,6 +67,8 @@ def read(path: str | os.PathLike[str]) -> Subject:
     source = given / MODEL if given.is_dir() else given
     if given.is_dir() and not source.exists():
         raise LintError(f"{given}: expected an ONNX model or a bundle, got a folder without {MODEL}; name a file in it")
+    if not source.exists():
+        raise LintError(f"{source}: expected an ONNX model, got nothing there; check the path")
     try:
         with _quiet("onnx_ir"):
             model = load_ort(source) if source.suffix == ORT_SUFFIX else ir.load(source)
@@ -74,7 +76,8 @@ def read(path: str | os.PathLike[str]) -> Subject:
         raise
     except Exception as error:  # protobuf, onnx_ir and the file system each have their own
         reason = error.__cause__ or error
-        raise LintError(f"{source}: expected an ONNX model, got {type(reason).__name__}: {reason}; name one") from error
+        told = f"{type(reason).__name__}: {reason}"
+        raise LintError(f"{source}: expected an ONNX model, got a file that is none ({told}); name another") from error
     if not len(model.graph) and not model.graph.inputs and not model.graph.outputs:
         raise LintError(f"{source}: expected an ONNX model, got a file without a graph; name another")
     subject = Subject(str(path), source, model)

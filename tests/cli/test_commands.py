@@ -119,7 +119,10 @@ def test_verify_against_exits_with_1_on_a_mismatch(place: Path) -> None:
         (("verify", "out", "--against", "absent"), "got nothing there"),
         (("verify", "nowhere", "my_models:small"), "got nothing there"),
         (("verify", "out", "my_models"), "expected MODULE:FUNCTION"),
-        (("verify", "out", "my_models:absent"), "expected an importable 'my_models:absent'"),
+        (
+            ("verify", "out", "my_models:absent"),
+            "expected a function of my_models, got no 'absent' in it; name one of: small, other,",
+        ),
         (("verify", "out", "my_models:nothing"), "to return (model, args)"),
         (("verify", "out", "my_models:small", "--max-paths", "0"), "--max-paths"),
         (("export", "my_models:training", "elsewhere"), "expected a model in evaluation mode"),
@@ -136,7 +139,10 @@ def test_verify_against_exits_with_1_on_a_mismatch(place: Path) -> None:
         (("run", "out", "--golden", "0", "--input", "input=x.npy"), "expected no --input beside it"),
         (("run", "out", "--input", "input=x.npy", "--input", "input=x.npy"), "got 'input' twice"),
         (("run", "out", "--golden", "0", "--output", "absent/y.npz"), "FileNotFoundError"),
-        (("export", "my_models:raising", "elsewhere"), "RuntimeError: no weights"),
+        (
+            ("export", "my_models:raising", "elsewhere"),
+            "my_models.py:24: expected my_models:raising to return, got RuntimeError: no weights; mend it there",
+        ),
         (("export", "my_models:keys", "elsewhere"), "expected the keys model, args, kwargs, dynamic_shapes"),
         (("verify", "out", "my_models:unfit"), "RuntimeError"),
         (("inspect", "out", "--size", "batch=0"), "AXIS=N"),

@@ -1,0 +1,129 @@
+"""The user's functions, by MODULE:FUNCTION: found and called; what they raise is told with its type and line."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import sys
+import sysconfig
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from difflib import get_close_matches
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import click
+
+
+def load_function(name: str, *, arguments: int = 0) -> Callable[..., Any]:
+    """Returns the function that ``module:function`` names; the working folder is on the path.
+
+    Its own calls raise a ``click.ClickException`` that names the function, the line and what was raised there. What it
+    prints goes to standard error, as it is no part of a command's output.
+
+    Args:
+        name: ``module:function``.
+        arguments: how many it is called with.
+
+    Raises:
+        click.ClickException: there is none, it takes another number of arguments, or its module fails.
+    """
+    module, _, attribute = name.partition(":")
+    if not module or not attribute:
+        raise click.UsageError(f"model: expected MODULE:FUNCTION, got {name!r}; for instance my_models:encoder")
+    if module.endswith(".py") or os.sep in module:
+        meant = ".".join(Path(module).with_suffix("").parts).lstrip("./")
+        raise click.UsageError(f"model: expected MODULE:FUNCTION, got a file in {name!r}; write {meant}:{attribute}")
+    function = _attribute(_module(module), attribute)
+    if not callable(function):
+        raise click.UsageError(f"model: expected {name!r} to be a function, got {type(function).__name__}; name one")
+    _check_signature(name, function, arguments)
+
+    def call(*given: Any) -> Any:
+        with _told(f"{name} to return"), redirect_stdout(sys.stderr):
+            return function(*given)
+
+    return call
+
+
+def _module(name: str) -> ModuleType:
+    sys.path.insert(0, os.getcwd())
+    try:
+        with _told(f"{name!r} to be imported"), redirect_stdout(sys.stderr):
+            return importlib.import_module(name)
+    except click.ClickException as error:
+        missing = error.__cause__
+        if isinstance(missing, ModuleNotFoundError) and f"{name}.".startswith(f"{missing.name}."):
+            near = get_close_matches(name, [file.stem for file in Path().glob("*.py")])
+            raise click.UsageError(
+                f"model: expected an importable module, got no {missing.name!r} from {os.getcwd()} on; "
+                + (f"did you mean {near[0]!r}?" if near else "run where the module lies")
+            ) from missing
+        raise
+    finally:
+        sys.path.pop(0)
+
+
+def _attribute(module: ModuleType, name: str) -> Any:
+    try:
+        return getattr(module, name)
+    except AttributeError as error:
+        own = [k for k, v in vars(module).items() if getattr(v, "__module__", "") == module.__name__ and callable(v)]
+        raise click.UsageError(
+            f"model: expected a function of {module.__name__}, got no {name!r} in it; name one of: "
+            + (", ".join(own) or "none are there")
+        ) from error
+
+
+def _check_signature(name: str, function: Callable[..., Any], arguments: int) -> None:
+    try:
+        signature = inspect.signature(function)
+    except (ValueError, TypeError):  # it has none that Python can tell
+        return
+    try:
+        signature.bind(*range(arguments))
+    except TypeError as error:
+        takes = {0: "no arguments", 1: "one argument"}.get(arguments, f"{arguments} arguments")
+        raise click.UsageError(
+            f"model: expected {name} to be called with {takes}, got {name.partition(':')[2]}{signature}; give the "
+            "others defaults"
+        ) from error
+
+
+@contextmanager
+def _told(expected: str) -> Iterator[None]:
+    try:
+        yield
+    except click.ClickException:
+        raise
+    except (Exception, SystemExit) as error:
+        text = " ".join(str(error).split())
+        raise click.ClickException(
+            f"{_line(error)}: expected {expected}, got {type(error).__name__}{': ' * bool(text)}{text}; mend it there"
+        ) from error
+
+
+def _line(error: BaseException) -> str:
+    """The innermost line of the user's own files that an error came through, else the innermost of any."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{_shown(error.filename)}:{error.lineno}"
+    found, trace = [], error.__traceback__
+    while trace is not None:
+        found.append((trace.tb_frame.f_code.co_filename, trace.tb_lineno))
+        trace = trace.tb_next
+    own = [place for place in found if not _is_library(place[0])]
+    file, line = (own or found)[-1]
+    return f"{_shown(file)}:{line}"
+
+
+def _is_library(file: str) -> bool:
+    installed = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    homes = [Path(__file__).parents[1], *map(Path, installed)]
+    return file.startswith("<") or any(home in Path(file).parents for home in homes)
+
+
+def _shown(file: str) -> str:
+    path = Path(file)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else file
