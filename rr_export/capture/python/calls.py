@@ -12,6 +12,7 @@ from torch.distributions import Distribution
 from rr_export.capture.python import diagram as dd
 from rr_export.capture.python.bounds import MOST_TURNS
 from rr_export.capture.python.branching import Branching
+from rr_export.capture.python.coins import Coins
 from rr_export.capture.python.cursors import Cursor, cursor_over, finite, take_next
 from rr_export.capture.python.drawing import Drawing
 from rr_export.capture.python.effects import Effects
@@ -55,6 +56,7 @@ class NativeCalls:
         numbers: those that are the same in every run.
         effects: refuses what must not be called.
         call: how a function is called that may be one to interpret.
+        coins: numbers of clocks and addresses.
     """
 
     def __init__(
@@ -66,12 +68,17 @@ class NativeCalls:
         numbers: KnownNumbers,
         effects: Effects,
         call: Caller,
+        coins: Coins,
     ) -> None:
+        self._coins = coins
         self._stack, self._branching, self._lifter, self._drawing = stack, branching, lifter, drawing
         self._numbers, self._effects, self._call = numbers, effects, call
 
     def call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Returns what a call of something that is not interpreted gives."""
+        return self._coins.call(self._call_native, function, args, kwargs)
+
+    def _call_native(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if function is len and isinstance(args[0], Sifted):
             return args[0].length()
         args = tuple(a.whole() if isinstance(a, Sifted) else a for a in args)
@@ -124,6 +131,7 @@ class NativeCalls:
 
     def draw(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Returns what a random function gives, or ``torch.cond``: the numbers that it draws are decisions."""
+        self._coins.check_tensors(args, kwargs)
         if function is COND:
             condition, on_true, on_false, operands = cond_arguments(*args, **kwargs)
             return self._branching.branch(

@@ -22,6 +22,7 @@ import torch
 from torch import nn
 
 from rr_export.capture.python import heap, world
+from rr_export.capture.python.coins import may_be_source
 from rr_export.capture.python.intercepting import ASKS_FOR_CAPTURE, LOOP, called_in_place, intercepted
 from rr_export.capture.python.plain_access import attributes_of
 from rr_export.capture.python.random_functions import GENERATORS, GLOBAL_GENERATORS, REGULARISING
@@ -82,9 +83,11 @@ class _Seen:
         return result
 
     def profile(self, frame: FrameType, event: str, called: Any) -> None:
-        """Does a call ask whether it is captured? Is one of C a source of randomness that cannot be followed?"""
+        """Does a call ask whether it is captured, or a clock? Is one a source of randomness that cannot be followed?"""
         if event == "call" and frame.f_code in _ASKING and frame.f_back is not None:
             self.decided |= not is_library_code(frame.f_back.f_code) and _home(frame.f_back) != "rr_export"
+        if event == "c_call" and not self.decided and may_be_source(called):
+            self.decided = not is_library_code(frame.f_code) and _is_others(frame)
         if event != "c_call" or self.foreign is not None:
             return
         owner, name = getattr(called, "__self__", None), getattr(called, "__name__", "")
@@ -96,7 +99,7 @@ class _Seen:
     def _draws(self, frame: FrameType | None, what: str) -> None:
         while frame is not None and _home(frame) in _PASSED_ON:
             frame = frame.f_back
-        if frame is not None and _home(frame) not in (*sys.stdlib_module_names, "torch", "rr_export", "rr_runtime"):
+        if frame is not None and _is_others(frame):
             self.foreign = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}", what
 
 
@@ -106,6 +109,10 @@ def _no_numbers(tensor: torch.Tensor) -> Any:
 
 def _home(frame: FrameType) -> str:
     return str(frame.f_globals.get("__name__", "")).partition(".")[0]
+
+
+def _is_others(frame: FrameType) -> bool:
+    return _home(frame) not in (*sys.stdlib_module_names, "torch", "rr_export", "rr_runtime")
 
 
 def decides(request: Request, *, training: Collection[str]) -> bool:

@@ -16,6 +16,7 @@ from rr_export.capture.python import diagram as dd
 from rr_export.capture.python.ancestry import Ancestry
 from rr_export.capture.python.branching import Branching
 from rr_export.capture.python.calls import NativeCalls
+from rr_export.capture.python.coins import Coins
 from rr_export.capture.python.decisions import Deciding, Decision, Line
 from rr_export.capture.python.drawing import Drawing
 from rr_export.capture.python.effects import Effects
@@ -75,6 +76,7 @@ class Interpreter:
         self._memory = Memory(root, self._stack, self._whereabouts)
         ancestry = Ancestry(lambda: [tensor for _, tensor in recorder.inputs])
         self._numbers = KnownNumbers(notes, self.varied, ancestry, self._whereabouts)
+        self._coins = Coins()
         self._effects = Effects(self._ledger, self._memory, self._whereabouts)
         markers = Markers(self._ledger, self.varied, wanted=recorder.markers)
         self._splitter = Splitter(recorder, self._ledger, markers, self._memory, self.varied, self._whereabouts)
@@ -82,7 +84,8 @@ class Interpreter:
         self._lifter = Lifter(self._ledger, self._splitter, self._numbers, self._whereabouts, self.call)
         self._drawing = Drawing(self._ledger, self._numbers, self._memory, self._whereabouts, notes.divided)
         self._natives = NativeCalls(
-            self._stack, self._branching, self._lifter, self._drawing, self._numbers, self._effects, self.call
+            *(self._stack, self._branching, self._lifter, self._drawing, self._numbers, self._effects),
+            *(self.call, self._coins),
         )
         self._outputs = Outputs(self._ledger, self._lifter)
         evaluate, execute = Dispatch(self._stack), Dispatch(self._stack)
@@ -96,7 +99,7 @@ class Interpreter:
         """The parts that know the syntax, each handed what it needs."""
         stack, ledger, memory, whereabouts = self._stack, self._ledger, self._memory, self._whereabouts
         branching, lifter, effects, natives = self._branching, self._lifter, self._effects, self._natives
-        operations = self._operations = Operations(lifter, branching, memory, self.call)
+        operations = self._operations = Operations(lifter, branching, memory, self._coins, self.call)
         tries = Tries()
         sequences = Sequences(memory, whereabouts, branching, self.call)
         closures = Closures(evaluate, stack, self._functions.run_source)
@@ -188,6 +191,7 @@ class Interpreter:
 
     def told(self, function: Any, args: Any, kwargs: Any, result: Any) -> Any:
         """After a function of torch: what is made of something that varies, varies."""
+        self._coins.check_tensors(args, kwargs)
         return self._numbers.told(function, args, kwargs, result)
 
     def outputs(self, result: Any) -> Any:

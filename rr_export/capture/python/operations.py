@@ -12,6 +12,7 @@ import torch
 from rr_export.capture.python import diagram as dd
 from rr_export.capture.python.arithmetic import call_plain, operate, truth
 from rr_export.capture.python.branching import Branching
+from rr_export.capture.python.coins import Coins, CoinText
 from rr_export.capture.python.lifting import Lifter
 from rr_export.capture.python.memory import Memory
 from rr_export.capture.python.shapes import form, is_apart, tells_form
@@ -50,11 +51,13 @@ class Operations:
         lifter: for what needs one value after the other.
         branching: for what is a condition on the input.
         memory: what is read.
+        coins: numbers of clocks and addresses.
         call: how the getter of a property is called.
     """
 
-    def __init__(self, lifter: Lifter, branching: Branching, memory: Memory, call: Caller) -> None:
+    def __init__(self, lifter: Lifter, branching: Branching, memory: Memory, coins: Coins, call: Caller) -> None:
         self._lifter, self._branching, self._memory, self._call = lifter, branching, memory, call
+        self._coins = coins
 
     def attribute(self, owner: Any, name: str) -> Any:
         """Returns ``owner.name``."""
@@ -68,7 +71,7 @@ class Operations:
         descriptor = inspect.getattr_static(type(owner), name, None) if not isinstance(owner, type) else None
         if isinstance(descriptor, property) and descriptor.fget is not None:
             return self._memory.read(self._call(descriptor.fget, (owner,), {}))
-        return self._memory.read(getattr(owner, name))
+        return self._coins.made_of(owner, self._memory.read(getattr(owner, name)))
 
     def set_attribute(self, owner: Any, name: str, value: Any) -> None:
         """Sets ``owner.name``; where the owner varies, that of each object that it may be."""
@@ -113,6 +116,7 @@ class Operations:
     def item(self, owner: Any, key: Any) -> Any:
         """Returns ``owner[key]``."""
         owner = owner.whole() if isinstance(owner, Sifted) else owner
+        self._coins.check_key(key)
         if isinstance(key, Drawn) and not (isinstance(owner, torch.Tensor) and _is_array(key)):
             key = key.item()
         key = _sliced(key)
@@ -124,7 +128,7 @@ class Operations:
             return self._entry(owner, key)
         if varies((owner, key)):
             return self._lifter.lift(operator.getitem, (owner, key), {})
-        return owner[key]
+        return self._coins.made_of(owner, owner[key])
 
     def _entry(self, owner: Any, key: Any) -> Any:
         """Returns an entry of a plain container of which some vary: the others are not looked at."""
@@ -154,7 +158,16 @@ class Operations:
     def binary(self, function: Callable[[Any, Any], Any], left: Any, right: Any) -> Any:
         """Returns what an operator gives."""
         left, right = (v.whole() if isinstance(v, Sifted) else v for v in (left, right))
-        return operate(function, left, right) if varies((left, right)) else function(left, right)
+        if varies((left, right)):
+            if any(isinstance(v, UniformDraw | Drawn) for v in (left, right)):
+                self._coins.check_tensors((left, right), {})
+            return operate(function, left, right)
+        found = function(left, right)
+        return self._coins.made_of(left, self._coins.made_of(right, found))
+
+    def shown(self, values: list[Any], text: str) -> str:
+        """Returns a text in which values are shown."""
+        return CoinText(text) if self._coins.is_one(values) else text
 
     def compare(self, function: Callable[[Any, Any], Any], left: Any, right: Any) -> Any:
         """Returns what a comparison gives."""
@@ -169,6 +182,8 @@ class Operations:
         if function in (is_in, is_not_in) and isinstance(right, list | tuple) and varies((left, right)):
             found = self._lifter.call_varied(any, ([self.binary(operator.eq, left, item) for item in right],), {})
             return found if function is is_in else self.negated(found)
+        if function in (is_in, is_not_in):
+            self._coins.check_key(left)
         return self.binary(function, left, right)
 
     def logical_and(self, left: Any, right: Any) -> Any:

@@ -101,7 +101,7 @@ class Expressions:
         parts = [self._evaluate(part) for part in node.values]
         if any(isinstance(p, Varying) for p in parts):
             return self._lifter.lift(lambda *values: "".join(map(str, values)), tuple(parts), {})
-        return "".join(parts)
+        return self._operations.shown(parts, "".join(parts))
 
     def _formatted(self, node: ast.FormattedValue) -> Any:
         value = self._evaluate(node.value)
@@ -112,7 +112,7 @@ class Expressions:
             return self._lifter.lift(lambda v: format(convert(v), spec), (value,), {})
         if isinstance(value, torch.Tensor) and spec:
             value = self._lifter.number(value, "a text")
-        return format(convert(value), spec)
+        return self._operations.shown([value], format(convert(value), spec))
 
     def _unary(self, node: ast.UnaryOp) -> Any:
         value = self._evaluate(node.operand)
