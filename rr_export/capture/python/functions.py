@@ -23,7 +23,7 @@ from rr_export.capture.python.source_code import Source, draws, source_of, wants
 from rr_export.capture.python.syntax.closures import Closure
 from rr_export.capture.python.syntax.dispatch import Dispatch
 from rr_export.capture.python.syntax.flow import Flow
-from rr_export.capture.python.values import Sifted, varies
+from rr_export.capture.python.values import Poison, Sifted, varies
 from rr_export.capture.python.whereabouts import Whereabouts
 
 _KNOWN = ("torch", "numpy")
@@ -77,7 +77,8 @@ class Functions:
                 return self.run_function(method, (function, *args), kwargs)
         if isinstance(function, Closure) and not varies((args, kwargs)):
             return function(*args, **kwargs)
-        return self._natives.call(function, args, kwargs)
+        found = self._natives.call(function, args, kwargs)
+        return self._memory.read(found) if isinstance(found, Poison) else found
 
     def _without_source(self, function: types.FunctionType) -> None:
         if draws(function):

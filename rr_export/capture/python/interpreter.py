@@ -32,6 +32,7 @@ from rr_export.capture.python.operations import Operations
 from rr_export.capture.python.outputs import Outputs
 from rr_export.capture.python.sequences import Sequences
 from rr_export.capture.python.splitting import Splitter
+from rr_export.capture.python.state import Entry, Left
 from rr_export.capture.python.syntax.assignments import Assignments
 from rr_export.capture.python.syntax.closures import Closures
 from rr_export.capture.python.syntax.comprehensions import Comprehensions
@@ -162,9 +163,9 @@ class Interpreter:
         finally:
             self._memory.forget()
 
-    def left(self) -> Iterator[tuple[str, Any]]:
-        """Yields what the next run would find changed, with the line that reads it, where that is known."""
-        yield from self._memory.left()
+    def left(self, unread: Sequence[Entry]) -> Iterator[Left]:
+        """Yields what the next run would find changed; not the entries that were kept from being read."""
+        yield from self._memory.left(unread)
 
     @contextmanager
     def entering(self, call: int, branch: int) -> Iterator[None]:

@@ -17,7 +17,7 @@ from rr_export.capture.python.fields import GlobalFields
 from rr_export.capture.python.frames import Frame, Stack
 from rr_export.capture.python.plain_access import contents, refill
 from rr_export.capture.python.ragged import Element, changed_in_all, is_readable
-from rr_export.capture.python.state import Key, State
+from rr_export.capture.python.state import Entry, Key, Left, State
 from rr_export.capture.python.values import Poison, Sifted, settled
 from rr_export.capture.python.varied import has_memory
 from rr_export.capture.python.whereabouts import Whereabouts
@@ -127,9 +127,13 @@ class Memory:
         """Returns whether the attributes of a class or a module of Python are looked at."""
         return heap.is_authors(owner)
 
-    def left(self) -> Iterator[tuple[str, Any]]:
-        """Yields what the next run would find changed, with the line that reads it, where that is known."""
-        yield from self.state.left(self.start, heap.snapshot([("self", self._root), *self._globals()]))
+    def left(self, unread: Sequence[Entry]) -> Iterator[Left]:
+        """Yields what the next run would find changed; not the entries that were kept from being read."""
+        now = heap.snapshot([("self", self._root), *self._globals()])
+        parts = {id(part) for m in self._root.modules() for part in (m._parameters, m._buffers, m._modules)}
+        for one in self.state.left(self.start, now, unread):
+            of_torch = one.entry is not None and id(one.entry.place.store) in parts
+            yield Left(one.what, one.line) if of_torch else one
 
     def begin(self) -> None:
         """A run begins."""

@@ -12,7 +12,7 @@ import logging
 import sys
 import types
 import warnings
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -26,6 +26,7 @@ from rr_export.capture.python.interpreter import Interpreter
 from rr_export.capture.python.notes import CONDITION, Notes, Question
 from rr_export.capture.python.plain_access import mark_of
 from rr_export.capture.python.source_code import wants_interpreter
+from rr_export.capture.python.state import ALIKE, ANEW, Entry, kept_from_reading
 from rr_export.capture.python.training import EVALUATING, TrainingNoiseError, TrainingRoutes, routed_in_training
 from rr_export.capture.python.training_trials import TrainingTrials
 from rr_export.capture.python.values import active_interpreter
@@ -149,9 +150,14 @@ def _survey(request: Request, training: TrainingRoutes, varying: Collection[Ques
     if not decides(request, training=training.kept):
         return None
     divided: set[int] = set()
+    unread: list[Entry] = []
     while True:
         try:
-            return _survey_once(request, training, varying, divided)
+            with kept_from_reading(unread):
+                tracing, left = _survey_once(request, training, varying, divided, unread)
+            if not left:
+                return tracing
+            unread += left
         except ComparedAgainError as again:
             divided.add(again.decision)
         except DecidesInPackageError:
@@ -159,8 +165,13 @@ def _survey(request: Request, training: TrainingRoutes, varying: Collection[Ques
 
 
 def _survey_once(
-    request: Request, training: TrainingRoutes, varying: Collection[Question], divided: Collection[int]
-) -> Interpreter:
+    request: Request,
+    training: TrainingRoutes,
+    varying: Collection[Question],
+    divided: Collection[int],
+    unread: Sequence[Entry],
+) -> tuple[Interpreter, list[Entry]]:
+    """The run, and the entries that it changes: whether it sets them before it reads them, another run shows."""
     model, recorder = request.model, DenseRecorder(request, markers=False)
     tracing = Interpreter(model, recorder, Notes(varying, divided), training)
     for _, tensor in request.tensors(request.args, request.kwargs):
@@ -169,16 +180,17 @@ def _survey_once(
     recorder.around, recorder.apart = tracing.entering, tracing.apart
     with heap.restored(model), world.kept(), interpreting(tracing), recording_with(recorder), torch.no_grad():
         run(request)
-        left = list(tracing.left())
+        left = list(tracing.left(unread))
     for decision in tracing.decisions:
         same = tracing.notes.is_same_in_every_run((str(decision.line), CONDITION))
         decision.unseen = decision.kind == "gate" and not same
-    for what, line in left:
-        raise CaptureError(
-            f"{line}: expected runs that start alike, got a side effect that would be lost: {what} is changed by a "
-            "run, and lives on to the next; make it anew first in every run, or make it an input and an output"
-        )
-    return tracing
+    for one in left:
+        if one.entry is None:
+            raise CaptureError(
+                f"{one.line}: expected {ALIKE}, got a side effect that would be lost: {one.what} is changed by a run, "
+                f"and lives on to the next; {ANEW}"
+            )
+    return tracing, [one.entry for one in left if one.entry is not None]
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from torch.distributions import Bernoulli
 from rr_export.capture.python import diagram as dd
 from rr_export.capture.python.branching import Branching
 from rr_export.capture.python.calls import NativeCalls
+from rr_export.capture.python.coins import Coins
 from rr_export.capture.python.drawing import Drawing
 from rr_export.capture.python.effects import Effects
 from rr_export.capture.python.intercepting import stand_ins
@@ -37,7 +38,8 @@ def natives_of(setting: Setting) -> NativeCalls:
     )
     drawing = Drawing(setting.ledger, setting.numbers, setting.memory, setting.whereabouts)
     effects = Effects(setting.ledger, setting.memory, setting.whereabouts)
-    return NativeCalls(setting.stack, branching, LIFTED, drawing, setting.numbers, effects, call)  # type: ignore[arg-type]
+    parts: Any = (setting.stack, branching, LIFTED, drawing, setting.numbers, effects, call, Coins())
+    return NativeCalls(*parts)
 
 
 def test_what_does_not_vary_is_called() -> None:

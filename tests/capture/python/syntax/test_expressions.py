@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from rr_export.capture.python.coins import Coins
 from rr_export.capture.python.operations import Operations
 from rr_export.capture.python.syntax.dispatch import Dispatch
 from rr_export.capture.python.syntax.expressions import Expressions, evaluated
@@ -14,7 +15,7 @@ from tests.capture.python.setting import Setting
 def evaluator(setting: Setting) -> Dispatch:
     """Returns what evaluates expressions in which nothing varies, so that nothing need be lifted or branched."""
     evaluate, nobody = Dispatch(setting.stack), None
-    operations = Operations(nobody, nobody, setting.memory, nobody)  # type: ignore[arg-type]
+    operations = Operations(nobody, nobody, setting.memory, Coins(), nobody)  # type: ignore[arg-type]
     evaluate.learn(
         Expressions(evaluate, setting.stack, setting.memory, operations, nobody).expressions()  # type: ignore[arg-type]
     )
