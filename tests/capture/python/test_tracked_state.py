@@ -324,12 +324,12 @@ class FunctionOverRuns(Layers):
     ("model", "what"),
     [
         (ClassOverRuns, "attribute 'drop' of the class ClassOverRuns"),
-        (DefaultOverRuns, r"a list \(the defaults of forward\)"),
+        (DefaultOverRuns, "entry 0 of the defaults of forward"),
         (KeywordOverRuns, "entry 'p' of the defaults of helper"),
         (ArrayOverRuns, r"shares \(a ndarray\)"),
         (IteratorOverRuns, r"shares \(a list_iterator\)"),
         (GlobalOverRuns, "the global 'step'"),
-        (CacheOverRuns, r"a list \(remembered\)"),
+        (CacheOverRuns, "entry 0 of remembered"),
         (FunctionOverRuns, "attribute 'calls' of the function counted"),
     ],
 )
