@@ -15,6 +15,7 @@ from rr_export.capture.python.known_numbers import KnownNumbers
 from rr_export.capture.python.ledger import Ledger
 from rr_export.capture.python.markers import Markers
 from rr_export.capture.python.notes import CONDITION
+from rr_export.capture.python.scalars import has_scalars
 from rr_export.capture.python.splitting import Splitter
 from rr_export.capture.python.values import Drawn, Sifted, Varying, is_symbolic, settled
 from rr_export.capture.python.whereabouts import Whereabouts
@@ -63,9 +64,10 @@ class Branching:
         """Returns what to look up in a container: a number that was read is one where it is the same in every run."""
         if isinstance(key, slice):
             return slice(*(self.as_index(bound, owner) for bound in (key.start, key.stop, key.step)))
-        if not isinstance(key, torch.Tensor) or isinstance(owner, Drawn | Varying):
+        read = has_scalars(key)  # on some paths
+        if not read and (not isinstance(key, torch.Tensor) or isinstance(owner, Drawn | Varying)):
             return key
-        numbers = self._numbers.constant(key)
+        numbers = None if read else self._numbers.constant(key)
         if numbers is None:
             self._whereabouts.refuse(
                 "an index that is drawn, or the same in every run",

@@ -31,6 +31,7 @@ from rr_export.capture.python.lifting import CALLEE, Lifter, Method
 from rr_export.capture.python.notes import NUMBER
 from rr_export.capture.python.plain_access import look
 from rr_export.capture.python.random_functions import reading, regularises, sample
+from rr_export.capture.python.scalars import COMPUTING, are_scalars, compute, is_scalar, scalar, total, whole
 from rr_export.capture.python.shapes import form, is_apart, tells_form
 from rr_export.capture.python.values import Caller, Sifted, Varying, is_symbolic, settled, varies
 
@@ -98,6 +99,10 @@ class NativeCalls:
             return functools.partial(args[0], *args[1:], **kwargs)  # it may hold what varies
         if function is next and args and isinstance(args[0], Cursor):
             return take_next(args[0], args[1:], self._lifter.lift)
+        if not kwargs and are_scalars(args) and _is_one_of(function, COMPUTING):
+            return compute(function, *args)
+        if builtin is sum and args and isinstance(args[0], list | tuple) and any(map(is_scalar, args[0])):
+            return total(*args, **kwargs)
         self._effects.check_call(function, args)
         if _is_one_of(function, ASKS_FOR_CAPTURE):
             return False
@@ -115,7 +120,7 @@ class NativeCalls:
             return self._stacked(args[0]).to(**kwargs)
         as_tensor = self._as_tensor(function, args, kwargs)
         if as_tensor is not None:
-            return as_tensor()
+            return scalar(as_tensor())
         number = self._number_of(function, args, kwargs)
         if number is not None:
             return number
@@ -230,9 +235,10 @@ class NativeCalls:
 
     def _extreme(self, function: Any, items: list[Any]) -> Any:
         """The largest, or least, of numbers that were read out of tensors."""
-        numbers = [torch.as_tensor(v, dtype=torch.float64 if isinstance(v, float) else None) for v in items]
+        numbers = [torch.as_tensor(whole(v), dtype=torch.float64 if isinstance(v, float) else None) for v in items]
         beats = _EXTREMES[function]
-        return functools.reduce(lambda best, one: torch.where(beats(one, best), one, best), numbers)
+        found = functools.reduce(lambda best, one: torch.where(beats(one, best), one, best), numbers)
+        return scalar(found) if are_scalars(items) else found
 
     def _number_of(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The number in a tensor: itself where it is the same in every run, else a tensor that stands for it."""
@@ -244,7 +250,10 @@ class NativeCalls:
                 numbers.flags.writeable = False  # it is a copy: what is written into it would not be in the tensor
                 return numbers if name == "numpy" else numbers.item() if name == "item" else numbers.tolist()
             if name == "item":
-                return owner.reshape(()).double() if owner.is_floating_point() else owner.reshape(())
+                kind = torch.float64 if owner.is_floating_point() else owner.dtype
+                return scalar(
+                    owner.reshape(()).to(kind, copy=True)
+                )  # what is written into the tensor later is not in it
             self._numbers.refuse_number(f".{name}()", "write .item(), or use the tensor itself as the condition")
         if (
             len(args) == 1
@@ -265,10 +274,12 @@ class NativeCalls:
         if args and isinstance(args[0], torch.Tensor) and (function is round or _is_of_math(function)):
             numbers = self._numbers.constant(args[0])
             if numbers is not None:
-                return function(numbers.item(), *args[1:])
-            if len(args) > 1 or function is not round:
+                return function(numbers.item(), *args[1:], **kwargs)
+            if function is not round:
                 self._numbers.refuse_number(f"{function.__name__}()", f"write torch.{function.__name__}()")
-            return torch.round(args[0]).to(torch.int64)
+            if len(args) > 1 or kwargs:
+                self._numbers.refuse_number("round() to some digits", "write round(10 * v) / 10")
+            return scalar(torch.round(args[0]).to(torch.int64) if args[0].is_floating_point() else whole(args[0]))
         return None
 
 

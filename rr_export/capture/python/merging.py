@@ -23,8 +23,19 @@ from rr_export.capture.python.decisions import Line
 from rr_export.capture.python.memory import Moment
 from rr_export.capture.python.plain_access import attributes_of, contents, new_like
 from rr_export.capture.python.ragged import Element, aligned, is_readable
+from rr_export.capture.python.scalars import are_scalars, is_scalar, scalar
 from rr_export.capture.python.shapes import are_tensors, is_apart
-from rr_export.capture.python.values import Drawn, Poison, Sifted, UniformDraw, Varying, at_hand, plain, plain_kind
+from rr_export.capture.python.values import (
+    Drawn,
+    Poison,
+    Sifted,
+    UniformDraw,
+    Varying,
+    at_hand,
+    leaves_of,
+    plain,
+    plain_kind,
+)
 from rr_export.eager.skip_results import same_shape
 
 _MISSING = object()
@@ -72,6 +83,8 @@ class Merger:
         bad = next((v for v in values if isinstance(v, Poison)), None)
         if bad is not None:
             return lambda joined: bad
+        if are_scalars((leaf for v in values for leaf in leaves_of(v)), sizes=False):
+            return self._merge_scalars(values, name)
         if all(isinstance(v, torch.Tensor) for v in values):
             return self._merge_tensors(values, name)
         if are_tensors(values) and any(isinstance(v, torch.Tensor) or is_apart(v) for v in values):
@@ -116,7 +129,7 @@ class Merger:
 
     def _merge_optional(self, values: Sequence[Any], name: str) -> Build:
         """Something with tensors, or None: which of them varies; where it is None the tensors are zeros, never read."""
-        leaves = [dd.leaves(v.diagram) if isinstance(v, Varying) else [v] for v in values]
+        leaves = list(map(leaves_of, values))
         found = [next((leaf for leaf in few if leaf is not None), None) for few in leaves]
         given = next(one for one in found if one is not None)
         filled = [self.zeros(given, branch) if one is None else one for branch, one in enumerate(found)]
@@ -133,13 +146,32 @@ class Merger:
 
         return build
 
+    def _merge_scalars(self, values: Sequence[Any], name: str) -> Build:
+        """Numbers, of which some were read out of tensors: those become one, which it is varies."""
+        read = [[leaf for leaf in leaves_of(v) if is_scalar(leaf)] for v in values]
+        if any(len(few) > 1 for few in read):
+            return self._poison(name, "one number", "one of several that were read", "choose with torch.where")
+        kind = functools.reduce(torch.promote_types, (few[0].dtype for few in read if few))
+        cast = []
+        for branch, few in enumerate(read):
+            with self._inside(branch):
+                cast.append(few[0].to(kind) if few else torch.zeros((), dtype=kind))
+        build = self._operands(cast)
+
+        def choose(joined: Sequence[torch.Tensor]) -> Any:
+            made = scalar(build(joined))
+            forms = [v.diagram if isinstance(v, Varying) else dd.Leaf(v) for v in values]
+            return plain(dd.choose(self._which, [dd.apply(lambda v: made if is_scalar(v) else v, f) for f in forms]))
+
+        return choose
+
     def zeros(self, given: Any, branch: int) -> Any:
         """Returns zeros in the place of tensors that a branch does not have."""
         with self._inside(branch):
             return _zeros_like(given)
 
     def _merge_plain(self, values: Sequence[Any], name: str) -> Build:
-        leaves = [leaf for v in values for leaf in (dd.leaves(v.diagram) if isinstance(v, Varying) else [v])]
+        leaves = [leaf for v in values for leaf in leaves_of(v)]
         kinds = {plain_kind(leaf) for leaf in leaves}
         if None in kinds or (len(kinds) > 1 and "tensor" in kinds):
             got = " and ".join(sorted({_shown(leaf) for leaf in leaves}))
@@ -270,7 +302,7 @@ def _way_out(values: Sequence[Any]) -> str:
 
 def _are_optional(values: Sequence[Any]) -> bool:
     """Whether each is something with tensors, None, or the one or the other, and what is something is of one kind."""
-    leaves = [dd.leaves(v.diagram) if isinstance(v, Varying) else [v] for v in values]
+    leaves = list(map(leaves_of, values))
     given = [leaf for few in leaves for leaf in few if leaf is not None]
     kinds = {torch.Tensor if isinstance(leaf, torch.Tensor) else type(leaf) for leaf in given}
     single = all(sum(leaf is not None for leaf in few) <= 1 for few in leaves)

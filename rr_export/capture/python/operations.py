@@ -15,6 +15,7 @@ from rr_export.capture.python.branching import Branching
 from rr_export.capture.python.coins import Coins, CoinText
 from rr_export.capture.python.lifting import Lifter
 from rr_export.capture.python.memory import Memory
+from rr_export.capture.python.scalars import compute, has_scalars
 from rr_export.capture.python.shapes import form, is_apart, tells_form
 from rr_export.capture.python.values import (
     Caller,
@@ -162,7 +163,7 @@ class Operations:
             if any(isinstance(v, UniformDraw | Drawn) for v in (left, right)):
                 self._coins.check_tensors((left, right), {})
             return operate(function, left, right)
-        found = function(left, right)
+        found = compute(function, left, right)
         return self._coins.made_of(left, self._coins.made_of(right, found))
 
     def shown(self, values: list[Any], text: str) -> str:
@@ -198,7 +199,7 @@ class Operations:
 def _has_tensors(key: Any) -> bool:
     """Whether a key, or a bound of a slice, is a tensor."""
     bounds = (key.start, key.stop, key.step) if isinstance(key, slice) else (key,)
-    return any(isinstance(bound, torch.Tensor) for bound in bounds)
+    return any(isinstance(bound, torch.Tensor) or has_scalars(bound) for bound in bounds)
 
 
 def _is_array(key: Drawn) -> bool:

@@ -70,13 +70,18 @@ def _plain(value: Any) -> Any:
     return float(value) if isinstance(value, ReadFloat) else int(value) if isinstance(value, ReadInt) else value
 
 
+def _read(found: Any) -> Any:
+    if isinstance(found, tuple):
+        return tuple(map(_read, found))
+    return number_read(found) if isinstance(found, bool | int | float) else found
+
+
 def _wrapped(function: Callable[..., Any], *, flipped: bool = False) -> Callable[..., Any]:
     def operate(*operands: Any) -> Any:
         if not all(isinstance(o, bool | int | float) for o in operands):
             return NotImplemented
         plain = [_plain(o) for o in operands]
-        found = function(*(plain[::-1] if flipped else plain))
-        return number_read(found) if isinstance(found, bool | int | float) else found
+        return _read(function(*(plain[::-1] if flipped else plain)))
 
     return operate
 
@@ -89,16 +94,21 @@ def _truth(self: ReadNumber) -> bool:
 for _class in (ReadFloat, ReadInt, ReadTruth):
     for _name in ("lt", "le", "gt", "ge", "eq", "ne"):
         setattr(_class, f"__{_name}__", _wrapped(getattr(operator, _name)))
-    for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow"):
-        setattr(_class, f"__{_name}__", _wrapped(getattr(operator, _name)))
-        setattr(_class, f"__r{_name}__", _wrapped(getattr(operator, _name), flipped=True))
+    _whole: dict[str, Any] = {} if _class is ReadFloat else {"lshift": operator.lshift, "rshift": operator.rshift}
+    _binary = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow")
+    for _name, _function in ({n: getattr(operator, n) for n in _binary} | {"divmod": divmod} | _whole).items():
+        setattr(_class, f"__{_name}__", _wrapped(_function))
+        setattr(_class, f"__r{_name}__", _wrapped(_function, flipped=True))
     for _name in ("neg", "pos", "abs"):
         setattr(_class, f"__{_name}__", _wrapped(getattr(operator, _name)))
     if _class is not ReadFloat:
         for _name, _function in (("and", operator.and_), ("or", operator.or_), ("xor", operator.xor)):
             setattr(_class, f"__{_name}__", _wrapped(_function))
             setattr(_class, f"__r{_name}__", _wrapped(_function, flipped=True))
-    for _name, _method in (("__round__", _wrapped(round)), ("__bool__", _truth)):
+    _own = {"__round__": _wrapped(round), "__bool__": _truth}
+    if _class is not ReadFloat:
+        _own["__invert__"] = _wrapped(lambda number: -1 - number)
+    for _name, _method in _own.items():
         setattr(_class, _name, _method)
 
 

@@ -12,7 +12,7 @@ import torch
 from torch.fx.experimental.symbolic_shapes import statically_known_true
 
 from rr_export.capture.python import diagram as dd
-from rr_export.capture.python.values import Later, Varying, at_hand, plain, tracer
+from rr_export.capture.python.values import Later, Varying, at_hand, leaves_of, plain, tracer
 from rr_export.eager.skip_results import same_shape
 
 MOST_COPIES = 4_096  # how often, in all, something may be computed for one of several shapes
@@ -35,7 +35,7 @@ def is_apart(value: Any) -> bool:
 
 def are_tensors(values: Sequence[Any]) -> bool:
     """Returns whether each of the values is a tensor, or one of several."""
-    leaves = [leaf for v in values for leaf in (dd.leaves(v.diagram) if isinstance(v, Varying) else [v])]
+    leaves = [leaf for v in values for leaf in leaves_of(v)]
     return all(isinstance(v, torch.Tensor | Later) for v in leaves)
 
 

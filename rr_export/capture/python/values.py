@@ -403,6 +403,11 @@ def boxed(value: Any) -> NDArray[Any]:
     return array
 
 
+def leaves_of(value: Any) -> list[Any]:
+    """Returns the values that a value may be."""
+    return dd.leaves(value.diagram) if isinstance(value, Varying) else [value]
+
+
 def is_symbolic(value: Any) -> bool:
     """Returns whether a value depends on a decision."""
     return isinstance(value, Varying | UniformDraw | Drawn)

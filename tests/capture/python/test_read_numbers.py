@@ -229,7 +229,7 @@ def test_bug_the_same_source_under_two_names(tmp_path: Path) -> None:
     ("code", "text"),
     [
         ("math.sqrt(x.mean().item()) > 1", r"got sqrt\(\) of a tensor that depends on the input; write torch.sqrt"),
-        ("round(x.mean().item(), 1) > 1", r"got round\(\) of a tensor that depends on the input; write torch.round"),
+        ("round(x.mean().item(), 1) > 1", r"got round\(\) to some digits of .*; write round\(10 \* v\) / 10"),
         (
             "isinstance(x.mean().item(), float)",
             r"got isinstance\(\) of a number .*; leave the question out",
@@ -244,9 +244,9 @@ def test_bug_the_same_source_under_two_names(tmp_path: Path) -> None:
         ("f'{x.mean().item():.2f}'", r"got a text of a tensor that depends on the input; leave it out"),
         (
             "[1, 2, 3][x[0].argmax().item() if random.random() < 0.5 else random.randrange(3)]",
-            r"got a tensor int64 \[\] and a value that depends on a decision; .* compare it, `for i, e in",
+            r"got one that depends on the input; compare it: for i, layer in",
         ),
-        ("divmod(x.mean().item(), 2)", r"bad.py:9: expected code that runs .*, got a TypeError: .*divmod"),
+        ("x.mean().item().is_integer()", r"bad.py:9: expected code that runs .*, got a.*Error.*is_integer"),
     ],
 )
 def test_what_cannot_be_followed_is_refused_by_line(tmp_path: Path, code: str, text: str) -> None:

@@ -11,6 +11,7 @@ from rr_export.capture.python.effects import Effects
 from rr_export.capture.python.frames import Stack
 from rr_export.capture.python.memory import Memory
 from rr_export.capture.python.operations import Operations
+from rr_export.capture.python.scalars import is_scalar
 from rr_export.capture.python.sequences import Sequences
 from rr_export.capture.python.syntax.dispatch import Dispatch, Forms
 from rr_export.capture.python.syntax.operators import BINARY, IN_PLACE
@@ -127,7 +128,7 @@ class Assignments:
         if isinstance(left, Sifted):
             self._sequences.call_method(left, "extend", [right], {})
             return
-        if varies((left, right)):
+        if varies((left, right)) or is_scalar(left):
             self.assign(node.target, self._operations.binary(BINARY[kind], left, right))
             return
         if not isinstance(left, torch.Tensor) or not self._effects.forbids_in_place(left):

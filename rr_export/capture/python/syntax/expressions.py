@@ -15,9 +15,10 @@ from rr_export.capture.python.heap import MISSING
 from rr_export.capture.python.lifting import Lifter
 from rr_export.capture.python.memory import Memory
 from rr_export.capture.python.operations import Operations
+from rr_export.capture.python.scalars import compute, has_scalars, is_scalar
 from rr_export.capture.python.syntax.dispatch import Dispatch, Forms
 from rr_export.capture.python.syntax.operators import BINARY, UNARY
-from rr_export.capture.python.values import Varying, is_symbolic
+from rr_export.capture.python.values import Varying, is_symbolic, leaves_of
 
 
 class Expressions:
@@ -109,6 +110,8 @@ class Expressions:
         converters: dict[int, Callable[[Any], Any]] = {115: str, 114: repr, 97: ascii}
         convert = converters.get(node.conversion, lambda v: v)
         if isinstance(value, Varying):
+            if has_scalars(value):
+                self._lifter.number(next(filter(is_scalar, leaves_of(value))), "a text")
             return self._lifter.lift(lambda v: format(convert(v), spec), (value,), {})
         if isinstance(value, torch.Tensor) and spec:
             value = self._lifter.number(value, "a text")
@@ -119,7 +122,7 @@ class Expressions:
         if isinstance(node.op, ast.Not):
             return self._operations.negated(value)
         function = UNARY[type(node.op)]
-        return operate(function, value) if is_symbolic(value) else function(value)
+        return operate(function, value) if is_symbolic(value) else compute(function, value)
 
     def _binary(self, node: ast.BinOp) -> Any:
         return self._operations.binary(BINARY[type(node.op)], self._evaluate(node.left), self._evaluate(node.right))

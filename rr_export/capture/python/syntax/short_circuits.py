@@ -12,7 +12,7 @@ from rr_export.capture.python.memory import Memory
 from rr_export.capture.python.operations import Operations
 from rr_export.capture.python.syntax.dispatch import Dispatch, Forms
 from rr_export.capture.python.syntax.operators import COMPARE
-from rr_export.capture.python.values import Varying, settled
+from rr_export.capture.python.values import settled
 
 
 class ShortCircuits:
@@ -67,7 +67,8 @@ class ShortCircuits:
 
         def arm(outcome: bool) -> Any:
             if outcome is not wanted:
-                return settled(first) if isinstance(first, Varying) else not wanted
+                here = settled(first)
+                return not wanted if isinstance(here, torch.Tensor) else here
             value = self._bool(nodes[1:], wanted)
             is_condition = isinstance(value, torch.Tensor) and value.dtype == torch.bool and value.numel() == 1
             return self._branching.holds(value) if is_condition else value
