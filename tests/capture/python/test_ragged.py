@@ -222,7 +222,7 @@ class Chain(Lists):
     """As g-mlp-pytorch drops layers in training."""
 
     def forward(self, x: Tensor) -> Tensor:
-        dropped = torch.zeros(3).uniform_(0.0, 1.0) > 0.7
+        dropped = torch.rand(3) > 0.7
         if all(dropped):
             dropped[random.randrange(3)] = False
         layers = [layer for layer, drop in zip([self.a, nn.Tanh(), self.a], dropped, strict=True) if not drop]
