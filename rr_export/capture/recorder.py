@@ -6,6 +6,7 @@ computes is tagged with the calls and branches it was computed in.
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -234,7 +235,7 @@ class DenseRecorder:
                     if not same:
                         raise CaptureError(
                             f"{at}: expected tensors, or equal constants, got {_shown(a)} and {_shown(b)}; "
-                            "return tensors"
+                            "return tensors, in tuples, lists or dicts, or route a part that does"
                         )
                     continue
                 if a.dtype != b.dtype:
@@ -294,4 +295,5 @@ def _shown(value: Any) -> str:
         return f"a {type(value).__name__} of {len(value)}"
     if isinstance(value, dict):
         return f"a dict with {sorted(map(str, value))}"
-    return f"{type(value).__name__} {value!r}"
+    plain = value is None or isinstance(value, bool | int | float | str)
+    return f"{type(value).__name__} {reprlib.repr(value)}" if plain else f"an object of class {type(value).__name__}"

@@ -88,7 +88,8 @@ def _entry(layer: nn.Module, entry: str, args: tuple[Any, ...], kwargs: Mapping[
     if entry == ZEROS:
         if not isinstance(output, torch.Tensor):
             raise RunError(
-                f"{called(layer)}: expected a tensor where skip= says 'zeros', got {shown(output)}; name an argument"
+                f"{called(layer)}: expected a tensor where skip= says 'zeros', got {shown(output)}; name an argument, "
+                "or route a part of the layer that returns tensors"
             )
         return ZeroResult(None, tuple(output.shape), output.dtype, output.device)
     name = entry.removeprefix(ZEROS_LIKE)
