@@ -57,7 +57,9 @@ class Effects:
             self._whereabouts.refuse(
                 "branches that only compute",
                 f"a side effect, {function.__name__}(), that would be lost",
-                "move it out of the branch",
+                "write next((x for ... if ...), default), or a loop with break"
+                if function is next
+                else "move it out of the branch",
             )
 
     def check_global(self, name: str) -> None:

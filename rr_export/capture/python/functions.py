@@ -9,6 +9,7 @@ import types
 from typing import Any
 
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from rr_export.capture.python.bounds import MOST_TURNS, refuse_unbounded
 from rr_export.capture.python.calls import NativeCalls
@@ -27,6 +28,8 @@ from rr_export.capture.python.values import Poison, Sifted, varies
 from rr_export.capture.python.whereabouts import Whereabouts
 
 _KNOWN = ("torch", "numpy")
+# keywords of torch.utils.checkpoint.checkpoint itself
+_OF_CHECKPOINT = ("use_reentrant", "preserve_rng_state", "context_fn", "determinism_check", "debug", "early_stop")
 
 
 class Functions:
@@ -57,6 +60,9 @@ class Functions:
 
     def call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Returns what a call gives, interpreted where the function's source is at hand."""
+        if function is checkpoint and args:
+            kept = {key: value for key, value in kwargs.items() if key not in _OF_CHECKPOINT}
+            return self.call(args[0], args[1:], kept)  # it gives what the function does
         function = _as_written(function)
         if mark_of(function, "__rr_forward__") is not None:
             return function(*args, **kwargs)

@@ -34,6 +34,7 @@ ASKS_FOR_CAPTURE = (
     torch.compiler.is_compiling,
     torch.compiler.is_dynamo_compiling,
     torch.compiler.is_exporting,
+    torch._dynamo.is_compiling,
     torch.jit._trace.is_tracing,
     torch._jit_internal.is_scripting,
     torch.onnx.is_in_onnx_export,

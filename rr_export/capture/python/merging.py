@@ -221,7 +221,8 @@ class Merger:
         if isinstance(first, UniformDraw):
             return self._poison(name, "one draw", "different draws", "draw before the branches")
         got = " and ".join(_shown(v) for v in values[:2])
-        return self._poison(name, "one type and length", got, "leave values of one structure")
+        do = "leave values of one structure; objects that there were before are chosen by an index, [a, b][i]"
+        return self._poison(name, "one type and length", got, do)
 
     def _held(self, values: Sequence[Any]) -> list[Any]:
         """What containers, or the attributes of objects, held after their branches."""

@@ -90,7 +90,7 @@ def refuse_one(value: Any, use: str) -> NoReturn:
     tracer().refuse(
         DEFINITE,
         f"one that depends on a decision, used {use} by code that is not converted",
-        "use it in the model's own code, as a condition or an index",
+        "use it in the model's own code, as a condition or an index, in a function that defines no class",
     )
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 import rr_export as rr
 from rr_export.passes.unique_names import shared_names
@@ -290,7 +291,26 @@ class Repeated(Layered):
         return random.choice([self.a, self.a, self.b])(x) if np.random.choice([2, 1, 2]) > 1 else x
 
 
+class FirstOf(Layered):
+    """What comes after the first that is there is not drawn."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        layer = next((layer for layer in self.layers if random.random() < 0.4), None)
+        power = next((i for i in range(3) if x[0, i].item() > 0.1 and random.random() < 0.5), 7)
+        return x if layer is None else layer(x) * power
+
+
+class Checkpointed(Layered):
+    def block(self, x: Tensor, scale: int = 1) -> Tensor:
+        return self.a(x) * scale if random.random() < 0.5 else self.b(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = checkpoint(self.block, x, 2, use_reentrant=False, preserve_rng_state=True)
+        return checkpoint(lambda y: self.a(y) if y.sum() > 0 else y, x, use_reentrant=False)
+
+
 CASES: tuple[type[Layered], ...] = (
+    *(FirstOf, Checkpointed),
     WrappedForTraces,
     *(AskedTwice, SumOfKept, ComparedWithTwo, BoolOrInt, AtLeastOne, LargerOfTwo),
     *(ListOfDraws, OneHot, KeepOne, Sampled, Shuffled, Thresholds, PartialCalls, Repeated),

@@ -86,6 +86,23 @@ class Comprehensions:
             holds, lambda outcome: True if outcome is stop else self._is_any(node, stop, items[1:])
         )
 
+    def first(self, node: ast.GeneratorExp, default: list[ast.expr]) -> Any:
+        """Returns the first element, or else the default; what comes after it is not drawn."""
+        items = list(self._sequences.elements(self._evaluate(node.generators[0].iter)))
+        others = [self._evaluate(one) for one in default]
+        with self._scope_of(node):
+            return self._memory.read(self._first(node, items, others))
+
+    def _first(self, node: ast.GeneratorExp, items: list[Any], default: list[Any]) -> Any:
+        if not items:
+            return next(iter(default))
+        (held, item), *rest = items
+        self._assign(node.generators[0].target, item)
+        return self._branching.branch(
+            self._branching.as_condition(self._all_of([held], node.generators[0].ifs)),
+            lambda outcome: self._evaluate(node.elt) if outcome else self._first(node, rest, default),
+        )
+
     def _comprehended(self, node: Any, element: Callable[[], Any], make: Callable[[list[Any]], Any]) -> Any:
         """The elements, with the names of the comprehension bound in a scope of their own."""
         found: list[Element] = []

@@ -56,6 +56,8 @@ class Invocations:
         argument = node.args[0] if name in ("any", "all") and len(node.args) == 1 else None
         if isinstance(argument, ast.GeneratorExp) and len(argument.generators) == 1 and not argument.generators[0].ifs:
             return self._comprehensions.until(argument, name == "any")
+        if name == "next" and isinstance(node.args[0], ast.GeneratorExp) and len(node.args[0].generators) == 1:
+            return self._comprehensions.first(node.args[0], node.args[1:])
         if isinstance(node.func, ast.Name) and node.func.id == "super" and not node.args:
             return self._super()
         if isinstance(node.func, ast.Attribute):
