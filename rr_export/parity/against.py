@@ -80,8 +80,10 @@ def verify_against(
     Raises:
         ParityError: something does not hold; its ``report`` says what.
         LintError: the file is no ONNX model.
-        ValueError: a wrong argument.
+        ValueError, TypeError: a wrong argument.
     """
+    if inputs is not None and not isinstance(inputs, Mapping):
+        raise TypeError(f"inputs: expected arrays by input name, got a {type(inputs).__name__}; pass a dictionary")
     terms = Terms.asked(rtol=rtol, atol=atol, share=share, max_paths=max_paths, progress=progress or silent)
     opened = bundle if isinstance(bundle, Bundle) else load(bundle)
     terms = terms.with_default(opened.manifest["tolerances"])

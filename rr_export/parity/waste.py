@@ -2,13 +2,14 @@
 
 Two questions, for the nodes that ran on a path. Which weights did they read? The eager model must read the same ones on
 that path. And which of them did nothing for the outputs? Their results are there for branches that were not taken: the
-eager model must have computed them too.
+eager model must have computed them too, or compute them nowhere and from nothing that is like a weight: a weight with
+its rows in another order, or scaled, is a constant of the file that the eager model has not.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,11 @@ def wasted_work(
         idle = unread_values(executable.model.graph, nodes)
         arrays = _values_on(executable, idle, file.feeds(eager.inputs, path))
         arrays = {name: array for name, array in arrays.items() if array.ndim}  # numbers may be Python's own
-        with Work({array.size for array in arrays.values()}) as work:
+        needed = _needed(executable.model.graph, dict.fromkeys(nodes))
+        alone = {node: None for node in nodes if node not in needed}
+        strange = {v: found for v in idle if (found := weights.strange(_upstream(v, alone)))}
+        sizes = {array.size for found in strange.values() for array in found.values()}
+        with Work({array.size for array in arrays.values()} | sizes) as work:
             eager.on_path(path)
         where = f"path {list(path)}"
         for name, node in weights.read_by(nodes, work.read):
@@ -61,6 +66,13 @@ def wasted_work(
                 f"{where}: expected {value.name!r}, which only branches that are not taken read, to be computed "
                 "in them, as the eager model does; got it computed"
             )
+        for value in odd:
+            for name, constant in strange.get(value, {}).items():
+                if not work.computed(constant, 0, 0):
+                    failures.append(
+                        f"{where}: expected {value.name!r}, which only branches that are not taken read, to be made "
+                        f"in them; got it made from {name!r}, which is no weight or value of the eager model"
+                    )
     return failures
 
 
@@ -104,6 +116,19 @@ def unread_values(graph: ir.Graph, ran: Iterable[ir.Node]) -> list[ir.Value]:
     ]
     computed = [(v, node) for v in dict.fromkeys(idle) if (node := v.producer()) is not None and node not in free]
     return [value for value, node in computed if node.op_type != "If"]  # in whose bodies it is computed
+
+
+def _upstream(value: ir.Value, among: Mapping[ir.Node, None]) -> Iterator[ir.Node]:
+    """Yields those of some nodes that a value is computed by, from one to the next."""
+    seen: set[ir.Node] = set()
+    todo: list[ir.Value | None] = [value]
+    while todo:
+        read = todo.pop()
+        node = None if read is None else read.producer()
+        if node is not None and node in among and node not in seen:
+            seen.add(node)
+            yield node
+            todo.extend(node.inputs)
 
 
 def _handed_on(value: ir.Value) -> ir.Value:
@@ -203,6 +228,19 @@ class _Weights:
                     key = _key(constant.numpy())
                     if key in self.memories:
                         self.keys[value] = key
+
+    def strange(self, nodes: Iterable[ir.Node]) -> dict[str, NDArray[Any]]:
+        """Returns by name the large constants that nodes read, numbers of many values that are no weights."""
+        found: dict[str, NDArray[Any]] = {}
+        for value in dict.fromkeys(_handed_on(v) for node in nodes for v in node.inputs if v is not None):
+            constant = ir.convenience.get_const_tensor(value)
+            if constant is None or not constant.dtype.is_floating_point() or constant.size < LEAST:
+                continue
+            array = constant.numpy()
+            key = _key(array)
+            if key is not None and key not in self.memories:
+                found[value.name or ""] = array
+        return found
 
     def read_by(self, nodes: Iterable[ir.Node], memories: set[int]) -> Iterator[tuple[str, ir.Node]]:
         """Yields the weights that nodes read, with the first node, that are not in these memories."""

@@ -330,3 +330,8 @@ def test_bug_attention_in_half_precision(tmp_path: Path) -> None:
     onnx.save(half, tmp_path / "half.onnx")
     assert rr.lint(tmp_path / "half.onnx") == []
     assert failed(tmp_path / "half.onnx", folder, {*POINTS} - {"law"}, share=0.05) == set()
+
+
+def test_bug_inputs_that_are_no_mapping_raised_what_python_says() -> None:
+    with pytest.raises(TypeError, match=r"^inputs: expected arrays by input name, got a list; pass a dictionary$"):
+        rr.verify_against("nowhere.onnx", "nowhere", inputs=[{"x": 1}])  # type: ignore[arg-type]

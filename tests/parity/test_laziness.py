@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import onnx_ir as ir
 import pytest
 import torch
@@ -175,3 +176,58 @@ def test_equal_weights_of_other_layers_are_no_alarm() -> None:
     rr.route_layers(model, "*", keep=0.5)
     bundle = rr.export(model, (example(),))
     assert failures(bundle, model, example()) == ()
+
+
+@pytest.mark.parametrize("how", ["permuted", "scaled"])
+def test_sabotage_a_product_hoisted_with_another_form_of_its_weight(how: str) -> None:
+    """The main graph computes what a branch alone reads, by a matrix that is no weight; the branch undoes it."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, WIDTH)).eval()
+    rr.route_layers(model, "1", keep=0.5)
+    broken = copied(rr.export(model, (example(),)))
+    assert failures(broken, model, example()) == ()
+    (choice,) = (n for n in broken.model.graph if n.op_type == "If")
+    body = next(b for b in (a.as_graph() for a in choice.attributes.values()) if any(n.op_type == "Gemm" for n in b))
+    gemm = next(n for n in body if n.op_type == "Gemm")
+    weight, bias = (v.const_value.numpy() for v in gemm.inputs[1:])  # type: ignore[union-attr]
+    order = np.arange(WIDTH)[::-1].copy()
+    changed = (weight[order], bias[order]) if how == "permuted" else (weight * 3, bias * 3)
+    undone = ("Gather", order) if how == "permuted" else ("Div", np.float32(3))
+    main = broken.model.graph
+    constants = [
+        ir.node("Constant", [], {"value": ir.tensor(np.array(array))}, name=f"other.{i}")
+        for i, array in enumerate((*changed, undone[1]))
+    ]
+    for node in constants:
+        node.outputs[0].name, node.outputs[0].dtype = f"{node.name}/out", node.attributes["value"].as_tensor().dtype
+    product = ir.node("Gemm", [gemm.inputs[0], *(n.outputs[0] for n in constants[:2])], {"transB": 1}, name="hoisted")
+    assert gemm.attributes["transB"].as_int() == 1
+    product.outputs[0].name, product.outputs[0].type = "hoisted/out", gemm.outputs[0].type
+    main.insert_before(choice, [*constants, product])
+    back = ir.node(undone[0], [product.outputs[0], constants[2].outputs[0]], {"axis": 1} if how == "permuted" else {})
+    back.outputs[0].name, back.outputs[0].type = "undone", gemm.outputs[0].type
+    body.insert_before(gemm, back)
+    ir.convenience.replace_all_uses_with(gemm.outputs[0], back.outputs[0], replace_graph_outputs=True)
+    body.remove(gemm, safe=True)
+    found = failures(broken, model, example())
+    assert any("'hoisted/out', which only branches that are not taken read" in text for text in found)
+    assert any("which is no weight or value of the eager model" in text for text in found)
+
+
+class Tables(nn.Module):
+    """A table of the code's own, and one computed of a weight, that one branch alone reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(WIDTH, WIDTH)
+        self.masked = rr.LayerChoice(Masked(), keep=0.5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        table = torch.tensor([[0.1 * i + j for i in range(WIDTH)] for j in range(4)]).cos()
+        return self.masked(self.linear(x), (table * x.sum() @ self.linear.weight.flip(0)).t())
+
+
+def test_tables_that_eager_reads_may_be_read() -> None:
+    torch.manual_seed(0)
+    model = Tables().eval()
+    assert failures(rr.export(model, (example(),)), model, example()) == ()
