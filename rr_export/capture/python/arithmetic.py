@@ -144,11 +144,11 @@ def _operate_uniform(function: Callable[..., Any], *operands: Any) -> Any:
                 return changed
     if len(values) == 1 and function is operator.neg:
         return replace(values[0], scale=-values[0].scale, offset=-values[0].offset)
-    tracer().refuse(
-        CHOOSES,
-        f"one that is used as a number, by {getattr(function, '__name__', function)}",
-        "compare it with a number, or make it an input of the model",
-    )
+    name = getattr(function, "__name__", function)
+    do = "compare it with a number, or make it an input of the model"
+    if name == "abs":
+        do = "compare it on both sides: draw < -1 or draw > 1"
+    tracer().refuse(CHOOSES, f"one that is used as a number, by {name}", do)
 
 
 def _affine(function: Callable[..., Any], draw: UniformDraw, other: float, first: bool) -> UniformDraw | None:

@@ -33,6 +33,7 @@ from rr_export.capture.python.plain_access import look
 from rr_export.capture.python.random_functions import reading, regularises, sample
 from rr_export.capture.python.scalars import COMPUTING, are_scalars, compute, is_scalar, scalar, total, whole
 from rr_export.capture.python.shapes import form, is_apart, tells_form
+from rr_export.capture.python.stdlib_calls import stdlib_call
 from rr_export.capture.python.values import Caller, Sifted, Varying, is_symbolic, settled, varies
 
 CONSUMERS = (any, all, sum, list, tuple, set, max, min, sorted, dict)  # these use up an iterator
@@ -95,6 +96,9 @@ class NativeCalls:
             return cursor
         if _is_one_of(builtin, (any, all)) and len(args) == 1 and _has_tensors(args[0]):
             return self._some(list(args[0]), builtin is any)
+        of_library = stdlib_call(function, args, kwargs, self._call, self._branching.holds)
+        if of_library is not None:
+            return of_library
         if function is functools.partial and args and not is_symbolic(args[0]):
             return functools.partial(args[0], *args[1:], **kwargs)  # it may hold what varies
         if function is next and args and isinstance(args[0], Cursor):

@@ -19,6 +19,7 @@ from rr_export.capture.python.values import Varying, varies
 from rr_export.capture.python.whereabouts import Whereabouts
 
 EFFECTS: frozenset[Any] = frozenset({print, input, open, breakpoint, next})
+_COMPILING = (torch.compile, torch.jit.script, torch.jit.trace)
 _SETTING = ("update", "setdefault", "pop", "popitem", "clear", "__setitem__", "__delitem__")  # methods that set globals
 _SETTING_ATTRIBUTES = ("setattr", "delattr", "__setattr__", "__delattr__")
 
@@ -51,6 +52,12 @@ class Effects:
             )
         if any(function is one for one in (eval, exec)):
             self._whereabouts.refuse("code whose source is available", f"{function.__name__}()", "write it out")
+        if self._ledger.depth and any(function is one for one in _COMPILING):
+            self._whereabouts.refuse(
+                "branches that only compute",
+                f"torch's {look(function, '__name__')}() of a part, called in one",
+                "call the part itself",
+            )
         if self._ledger.depth and is_globals(look(function, "__self__")) and function.__name__ in _SETTING:
             self.check_global(f"{function.__name__}() of globals")
         if self._ledger.depth and any(function is one for one in EFFECTS):

@@ -227,7 +227,7 @@ class Lifter:
     def _array(self, drawn: Drawn) -> dd.Diagram:
         """The values of an array of draws as tensors or numpy arrays."""
         elements = [diagram_here(v) for v in drawn.values.reshape(-1)]
-        if len(set().union(*map(dd.decisions, elements))) > 1:
+        if len(elements) > 1 and len(set().union(*map(dd.decisions, elements))) > 1:
             self._whereabouts.refuse(
                 "one draw for the whole batch",
                 f"{len(elements)} numbers that are drawn, used together as a tensor, such as one for each row",

@@ -19,6 +19,7 @@ import torch
 from torch.fx.experimental.symbolic_shapes import statically_known_true
 
 from rr_export.capture.python import diagram as dd
+from rr_export.capture.python.cursors import Cursor
 from rr_export.capture.python.decisions import Line
 from rr_export.capture.python.memory import Moment
 from rr_export.capture.python.plain_access import attributes_of, contents, new_like
@@ -293,6 +294,8 @@ class Merger:
 
 def _way_out(values: Sequence[Any]) -> str:
     """What to do where the values are of several types."""
+    if any(isinstance(v, Cursor) for v in values):
+        return "leave a value of the same type in every branch, such as list(...) of each"
     if any(isinstance(v, torch.Tensor) and v.dim() == 0 for v in values):
         return (
             "leave a value of the same type in every branch; a number of the input is no index: compare it, `for i, e "
@@ -365,4 +368,4 @@ def _shown(value: Any) -> str:
         return "a value that depends on a decision"
     if isinstance(value, bool | int | float | str) or value is None:
         return f"{type(value).__name__} {value!r}"
-    return f"a {type(value).__name__}"
+    return "an iterator" if isinstance(value, Cursor) else f"a {type(value).__name__}"
