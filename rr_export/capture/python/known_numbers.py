@@ -44,6 +44,14 @@ class KnownNumbers:
         found: bool = self._notes.ask(str(self._whereabouts.line()), lambda: tensor not in self._varied)
         return found
 
+    def is_mistaken(self, purpose: str) -> bool:
+        """Returns whether the graph showed before that a tensor is not the same in every run whose numbers this line wants.
+
+        Args:
+            purpose: what they are wanted for.
+        """
+        return (str(self._whereabouts.line()), purpose) in self._notes.varying
+
     def constant(self, tensor: torch.Tensor, purpose: str = "operand") -> NDArray[Any] | None:
         """Returns the numbers of a tensor that is the same in every run, None where it is not.
 

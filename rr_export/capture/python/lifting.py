@@ -20,6 +20,7 @@ from rr_export.capture.python import diagram as dd
 from rr_export.capture.python.arithmetic import call_plain, operate, operate_torch, truth
 from rr_export.capture.python.known_numbers import KnownNumbers
 from rr_export.capture.python.ledger import Ledger
+from rr_export.capture.python.notes import CONDITION
 from rr_export.capture.python.plain_access import look
 from rr_export.capture.python.random_functions import TORCH
 from rr_export.capture.python.shapes import MOST_COPIES, is_apart
@@ -195,6 +196,8 @@ class Lifter:
         tensors = any(isinstance(v, torch.Tensor | Later | _Numbers) for v in values)
         if tensors and not all(self._numbers.is_constant(v) for v in values if isinstance(v, torch.Tensor)):
             return False
+        if tensors and function is bool and self._numbers.is_mistaken(CONDITION):
+            return False  # each is a decision of its own, where it is asked
         if isinstance(function, Method):
             return all(_is_pure_method(way[0], function.name) for way in ways)
         if function is CALLEE:

@@ -46,6 +46,13 @@ class OfCumulation(Net):
         return -x if torch.ones(x.shape[0]).cumsum(0)[-1] > 5 else x
 
 
+class NextToDraw(Net):
+    """On each path a condition of its own."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return -x if torch.tensor(x.shape[0]) > 4 + random.choice([0, 1]) else x
+
+
 class OfZeros(Net):
     def forward(self, x: Tensor) -> Tensor:
         x = self.drop(x)
@@ -94,7 +101,9 @@ def differences(bundle: rr.Bundle, model: nn.Module, inputs: list[Tensor]) -> li
     return found
 
 
-@pytest.mark.parametrize("kind", [OfTensor, OfRange, OfCumulation, OfZeros, OfItem, OfCond, WithoutDraws, FarAway])
+@pytest.mark.parametrize(
+    "kind", [OfTensor, OfRange, OfCumulation, NextToDraw, OfZeros, OfItem, OfCond, WithoutDraws, FarAway]
+)
 def test_bug_a_size_in_a_tensor_was_decided_once(kind: type[Net]) -> None:
     model = kind().eval()
     bundle = rr.export(model, (X,), dynamic_shapes=SIZES)
