@@ -263,3 +263,24 @@ def test_random_networks(tmp_path_factory: pytest.TempPathFactory, make: Callabl
     points = ("paths", "streams", "laziness")
     checks = verify_points(bundle, folder, bind(model, (rows(2, W),)), Terms(max_paths=40), points=points)
     assert [c.failures for c in checks if c.passed is False] == []
+
+
+class ChangesItsInput(nn.Module):
+    """Also where it decides."""
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x.mul_(2)
+        return x.cos() if torch.rand(()) < self.p else x.sin()
+
+
+def test_bug_inputs_that_a_model_writes_into_grew_from_run_to_run() -> None:
+    model, x = ChangesItsInput(0.3).eval(), torch.tensor([[0.5, -1.0], [2.0, 0.25]])
+    before = x.clone()
+    bundle = rr.export(model, (x,))
+    assert torch.equal(x, before)
+    assert rr.verify(bundle, model, (x,)).passed
+    assert torch.equal(x, before)

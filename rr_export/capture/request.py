@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -77,8 +78,20 @@ class Request:
 
     def outputs(self) -> dict[str, NDArray[Any]]:
         """Returns the tensors that the model returns, as arrays under their output names."""
-        with torch.no_grad():
+        with torch.no_grad(), self.kept():
             return self.named(self.call())
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """After the block the arguments hold what they held, whatever the model wrote into them."""
+        tensors = [(t, t._version, t.detach().clone()) for _, t in self.tensors(self.args, self.kwargs)]
+        try:
+            yield
+        finally:
+            for tensor, version, content in tensors:
+                if tensor._version != version:
+                    with torch.no_grad():
+                        tensor.copy_(content)
 
     def named(self, result: Any) -> dict[str, NDArray[Any]]:
         """Returns the tensors of what the model returned, as arrays under their output names."""

@@ -329,7 +329,15 @@ class HaltingWhile(Gated):
 
 POSITIVE, NEGATIVE = example(shift=3.0), example(shift=-3.0)
 
+
+class EqualInputs(Gated):
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.layers[0](x) if random.random() < 0.5 else x
+        return self.layers[1](x) if torch.equal(x, x.abs()) else x
+
+
 CASES = [
+    case("gates/equal_inputs", EqualInputs, 2, POSITIVE, gates=1),
     case("gates/written", WrittenGate, 2, POSITIVE, gates=1),
     case("gates/scripted", ScriptedGate, 2, NEGATIVE, gates=1),
     case("gates/reused", ReusedGate, 2, POSITIVE, gates=1),

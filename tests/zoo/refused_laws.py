@@ -110,12 +110,6 @@ class NumbersOfInput(Layered):
         return self.other(x) if sum(x.flatten().tolist()) > 0 else x
 
 
-class EqualInputs(Layered):
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.layer(x) if random.random() < 0.5 else x
-        return self.other(x) if torch.equal(x, x.abs()) else x
-
-
 class Raises(Layered):
     def forward(self, x: Tensor) -> Tensor:
         if torch.rand(()) < 0.01:
@@ -151,7 +145,6 @@ CASES = [
     case("refused_laws/two_earlier", TwoEarlier, 0, refuses=HERE + r"\b(chain|two|earlier)"),
     case("refused_laws/probability_written", ProbabilityWritten, 0, refuses=INPUT),
     case("refused_laws/numbers_of_input", NumbersOfInput, 0, refuses=HERE + r"\.tolist\(\).*\binput"),
-    case("refused_laws/equal_inputs", EqualInputs, 0, refuses=HERE + r"torch\.equal\(\).*\binput"),
     case("refused_laws/raises", Raises, 0, refuses=HERE + r"\brais"),
     case("refused_laws/asserts", Asserts, 0, refuses=HERE + r"\b(assert|rais)"),
 ]

@@ -78,7 +78,8 @@ class Decision:
 
     def is_at(self, file: str, number: int) -> bool:
         """Returns whether this line is one of those that ask it."""
-        return self.line.file == file and self.lines[0] <= number <= self.lines[1]
+        nowhere = not self.line.number  # in code that no line of the author's is known for
+        return nowhere or (self.line.file == file and self.lines[0] <= number <= self.lines[1])
 
     def laws(self) -> list[Law]:
         """The laws that it may have."""

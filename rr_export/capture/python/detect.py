@@ -128,6 +128,7 @@ def decides(request: Request, *, training: Collection[str]) -> bool:
     with (
         heap.restored(model),
         world.kept(),
+        request.kept(),
         streams_kept(),
         recording_with(recorder),
         intercepted(seen.call, modules_of(model), seen.read),
@@ -153,7 +154,7 @@ def decides(request: Request, *, training: Collection[str]) -> bool:
 
 def _check_runs(request: Request) -> None:
     """Raises where the model by itself fails on these arguments, whatever it draws."""
-    with heap.restored(request.model), world.kept(), streams_kept(), torch.no_grad():
+    with heap.restored(request.model), world.kept(), request.kept(), streams_kept(), torch.no_grad():
         for _ in range(RUNS):
             try:
                 request.call()

@@ -178,7 +178,14 @@ def _survey_once(
         tracing.varied.add(tensor)
         tracing.inputs.append(tensor)
     recorder.around, recorder.apart = tracing.entering, tracing.apart
-    with heap.restored(model), world.kept(), interpreting(tracing), recording_with(recorder), torch.no_grad():
+    with (
+        heap.restored(model),
+        world.kept(),
+        request.kept(),
+        interpreting(tracing),
+        recording_with(recorder),
+        torch.no_grad(),
+    ):
         run(request)
         left = list(tracing.left(unread))
     for decision in tracing.decisions:
