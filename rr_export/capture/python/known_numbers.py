@@ -45,7 +45,7 @@ class KnownNumbers:
         return found
 
     def is_mistaken(self, purpose: str) -> bool:
-        """Returns whether the graph showed before that a tensor is not the same in every run whose numbers this line wants.
+        """Returns whether this line wants the numbers of a tensor of which the graph showed that they vary.
 
         Args:
             purpose: what they are wanted for.
