@@ -65,7 +65,15 @@ def signature_of(
 
 
 def _paths(spec: Any) -> list[Any]:
-    return [path for path, _ in pytree.tree_leaves_with_path(pytree.tree_unflatten(range(spec.num_leaves), spec))]
+    tree = pytree.tree_unflatten(range(spec.num_leaves), spec)
+    try:
+        return [path for path, _ in pytree.tree_leaves_with_path(tree)]
+    except ValueError as error:  # a class that torch's pytree knows without the names of its parts
+        raise CaptureError(
+            f"capture: expected inputs and outputs whose parts have names, got {type(tree).__name__}, in which torch "
+            "cannot name some; give and return tensors, tuples or dictionaries (diffusers: call the "
+            "model with return_dict=False)"
+        ) from error
 
 
 def _user_inputs(program: torch.export.ExportedProgram) -> list[Any]:

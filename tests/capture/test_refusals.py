@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 import rr_export as rr
 from rr_export.capture.refusals import in_our_words, model_runs
@@ -228,3 +229,25 @@ def test_what_a_model_raises_after_its_capture_is_an_error_of_ours() -> None:
 
 def wrong_sizes(x: Tensor) -> Tensor:
     return x @ torch.ones(3)
+
+
+class Unnamed:
+    def __init__(self, part: torch.Tensor) -> None:
+        self.part = part
+
+
+class GivesUnnamed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = rr.LayerChoice(nn.Linear(4, 4), keep=0.5)
+
+    def forward(self, x: torch.Tensor) -> Unnamed:
+        return Unnamed(self.layer(x))
+
+
+def test_bug_outputs_without_names_of_their_parts_raised_what_torch_says() -> None:
+    pytree.register_pytree_node(Unnamed, lambda o: ([o.part], None), lambda parts, _: Unnamed(*parts))
+    with pytest.raises(
+        CaptureError, match=r"^capture: .* got Unnamed, in which torch cannot name some; .*return_dict="
+    ):
+        rr.export(GivesUnnamed().eval(), (torch.ones(2, 4),))
