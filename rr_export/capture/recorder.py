@@ -20,7 +20,7 @@ from torch.utils import _pytree as pytree
 
 from rr_export.capture.python import diagram as dd
 from rr_export.capture.python.shapes import is_apart
-from rr_export.capture.python.values import tracer, varies
+from rr_export.capture.python.values import is_symbolic, tracer, varies
 from rr_export.capture.request import Request, dotted
 from rr_export.eager.choice import Choice, identity, sites_of
 from rr_export.eager.module_tree import plan_with_calls
@@ -295,5 +295,7 @@ def _shown(value: Any) -> str:
         return f"a {type(value).__name__} of {len(value)}"
     if isinstance(value, dict):
         return f"a dict with {sorted(map(str, value))}"
+    if is_symbolic(value):
+        return "numbers that are drawn"
     plain = value is None or isinstance(value, bool | int | float | str)
     return f"{type(value).__name__} {reprlib.repr(value)}" if plain else f"an object of class {type(value).__name__}"

@@ -11,9 +11,11 @@ import pytest
 import rr_export.capture.python
 
 FOLDER = Path(rr_export.capture.python.__file__).parent
-# values that vary share their operators, and fields are all dictionaries: a caller holds any of the kinds
+# values that vary share their operators, fields are all dictionaries, and what is unset may not be read, like other
+# poison: a caller holds any of the kinds
 KINDS = {
     **{name: {"_Operators"} for name in ("Varying", "UniformDraw", "Drawn")},
+    "Unset": {"Poison"},
     **{name: {"Fields"} for name in ("SlotFields", "ClassFields", "CellFields", "GlobalFields")},
 }
 
@@ -47,7 +49,7 @@ def test_no_part_derives_from_another() -> None:
 
 def test_kinds_still_derive() -> None:
     """The list of exceptions holds nothing that is no exception any more."""
-    text = "".join((FOLDER / name).read_text(encoding="utf-8") for name in ("values.py", "fields.py"))
+    text = "".join((FOLDER / name).read_text(encoding="utf-8") for name in ("values.py", "fields.py", "state.py"))
     assert all(f"class {name}({base}):" in text for name, bases in KINDS.items() for base in bases)
 
 
