@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import math
 import random
 import sys
 from collections.abc import Collection, Iterator, Sequence
@@ -27,7 +28,9 @@ from rr_export.capture.python.intercepting import ASKS_FOR_CAPTURE, LOOP, called
 from rr_export.capture.python.plain_access import attributes_of
 from rr_export.capture.python.random_functions import GENERATORS, GLOBAL_GENERATORS, REGULARISING
 from rr_export.capture.python.source_code import is_library_code, is_library_file
+from rr_export.capture.python.state import ALIKE, ANEW
 from rr_export.capture.python.training import routed_in_training
+from rr_export.capture.python.varied import tensors_in
 from rr_export.capture.recorder import DenseRecorder
 from rr_export.capture.refusals import described
 from rr_export.capture.request import Request
@@ -45,6 +48,10 @@ _READS = (
     *(torch.Tensor.equal, torch.Tensor.allclose, torch.Tensor.is_nonzero),
 )
 RUNS = 8  # that all must fail before a model is said to fail by itself, not on some of its ways
+_OTHER = (
+    f"expected {ALIKE}, got a model that does something else once it has run before: a side effect that would be lost; "
+    f"{ANEW}"
+)
 _ASKING = {function.__code__ for function in ASKS_FOR_CAPTURE}
 _PASSED_ON = frozenset({"random", "secrets", "uuid", "os", "numpy"})  # their callers are who drew
 
@@ -121,35 +128,101 @@ def decides(request: Request, *, training: Collection[str]) -> bool:
     Raises:
         CaptureError: it draws where the draws cannot be followed.
     """
-    model, recorder = request.model, DenseRecorder(request, markers=False)
+    model = request.model
     seen, raised = _Seen(own=list(_own_generators(model))), False
-    recorder.apart = seen.part
     before, own = _states(GLOBAL_GENERATORS), _states(seen.own)
     with (
-        heap.restored(model),
+        heap.restored(model) as state,
         world.kept(),
-        request.kept(),
         streams_kept(),
-        recording_with(recorder),
-        intercepted(seen.call, modules_of(model), seen.read),
         routed_in_training(model, training),
-        _profiled(seen),
         torch.no_grad(),
     ):
         try:
-            request.call()
+            returned = _watched(request, seen)
         except (CaptureError, RunError):
             raise
         except Exception:  # what it would have decided is not known: the survey looks, and says what is raised
             logger.debug("the model's code raised where all branches of its sites ran", exc_info=True)
             seen.decided = raised = True
         drawn = _states(GLOBAL_GENERATORS) != before or _states(seen.own) != own
+        if not (seen.decided or drawn):
+            _check_alike(request, seen, returned, state)
     if raised and not training:
         _check_runs(request)
     if seen.foreign is not None:
         where, what = seen.foreign
         raise CaptureError(f"{where}: expected {what}; use torch.rand, random.random or numpy.random.rand")
     return seen.decided or drawn
+
+
+def _watched(request: Request, seen: _Seen) -> Any:
+    """Returns what the model returns where all branches of its sites run."""
+    recorder = DenseRecorder(request, markers=False)
+    recorder.apart = seen.part
+    with (
+        request.kept(),
+        recording_with(recorder),
+        intercepted(seen.call, modules_of(request.model), seen.read),
+        _profiled(seen),
+    ):
+        return request.call()
+
+
+def _check_alike(request: Request, seen: _Seen, returned: Any, before: heap.Snapshot) -> None:
+    """Raises where a model that decided nothing in its first run does something else in one of the next.
+
+    It runs once more, and again while its runs leave other things behind. What the first left behind may also stand in
+    for what is computed from other arguments: there a run after others is compared with a first one.
+    """
+    first = _tensors(returned)
+    for _ in range(RUNS):
+        state = heap.snapshot([("self", request.model)])
+        try:
+            again = _tensors(_watched(request, seen))
+        except Exception as error:
+            raise CaptureError(f"{line_of_error(error) or 'model'}: {_OTHER}") from error
+        if seen.decided or not _are_close(first, again):
+            raise CaptureError(f"model: {_OTHER}")
+        if not any(heap.changed(state, heap.snapshot([("self", request.model)]))):
+            break
+    if any(heap.changed(before, state)) and not _is_first_again(request.changed(_other), before):
+        raise CaptureError(f"model: {_OTHER}")
+
+
+def _is_first_again(request: Request, before: heap.Snapshot) -> bool:
+    """Does the model, that has run on other arguments, do with these what it would do in a first run?"""
+    try:
+        later = _tensors(_watched(request, _Seen()))
+        heap.restore(before)
+        return _are_close(_tensors(_watched(request, _Seen())), later)
+    except Exception:  # arguments that it does not take tell nothing
+        logger.debug("the model raised on other arguments than the example", exc_info=True)
+        return True
+
+
+def _other(name: str, tensor: torch.Tensor) -> torch.Tensor:
+    """Other numbers that a model takes where it takes these."""
+    return 0.75 * tensor if tensor.dtype.is_floating_point else tensor.flip(*range(tensor.dim()))
+
+
+def _tensors(returned: Any) -> list[torch.Tensor]:
+    return [t.clone() for t in tensors_in(returned)]
+
+
+def _are_close(first: Sequence[torch.Tensor], second: Sequence[torch.Tensor]) -> bool:
+    return len(first) == len(second) and all(map(_is_close, first, second))
+
+
+def _is_close(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Are these tensors of two runs alike in half of their digits?"""
+    if (one.shape, one.dtype, one.layout) != (other.shape, other.dtype, other.layout):
+        return False
+    inexact = one.dtype.is_floating_point or one.dtype.is_complex
+    wide = torch.complex128 if one.dtype.is_complex else torch.float64 if inexact else one.dtype
+    tolerance = math.sqrt(torch.finfo(one.dtype).eps) if inexact else 0.0
+    dense = [(t if t.layout == torch.strided else t.to_dense()).to(wide) for t in (one, other)]
+    return torch.allclose(dense[0], dense[1], rtol=tolerance, atol=tolerance, equal_nan=True)
 
 
 def _check_runs(request: Request) -> None:

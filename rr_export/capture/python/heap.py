@@ -394,12 +394,12 @@ def restore(before: Snapshot) -> None:
 
 
 @contextlib.contextmanager
-def restored(root: nn.Module) -> Iterator[None]:
-    """After the block the model's attributes, the containers in them and its buffers are as before."""
+def restored(root: nn.Module) -> Iterator[Snapshot]:
+    """After the block the model's attributes, the containers in them and its buffers are as they are given to it."""
     before = snapshot([("self", root)])
     buffers = [(buffer, buffer._version, buffer.detach().clone()) for buffer in root.buffers()]
     try:
-        yield
+        yield before
     finally:
         restore(before)
         for buffer, version, content in buffers:
