@@ -24,7 +24,7 @@ from rr_export.capture.python.source_code import Source, draws, source_of, wants
 from rr_export.capture.python.syntax.closures import Closure
 from rr_export.capture.python.syntax.dispatch import Dispatch
 from rr_export.capture.python.syntax.flow import Flow
-from rr_export.capture.python.values import Poison, Sifted, varies
+from rr_export.capture.python.values import Poison, Sifted
 from rr_export.capture.python.whereabouts import Whereabouts
 
 _KNOWN = ("torch", "numpy")
@@ -81,7 +81,7 @@ class Functions:
             method = inspect.getattr_static(type(function), "__call__", None)
             if isinstance(method, types.FunctionType) and wants_interpreter(method):
                 return self.run_function(method, (function, *args), kwargs)
-        if isinstance(function, Closure) and not varies((args, kwargs)):
+        if isinstance(function, Closure):
             return function(*args, **kwargs)
         found = self._natives.call(function, args, kwargs)
         return self._memory.read(found) if isinstance(found, Poison) else found

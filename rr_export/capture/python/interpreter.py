@@ -13,6 +13,7 @@ from torch import nn
 
 from rr_export.capture.python import arithmetic
 from rr_export.capture.python import diagram as dd
+from rr_export.capture.python.aliases import Aliases
 from rr_export.capture.python.ancestry import Ancestry
 from rr_export.capture.python.branching import Branching
 from rr_export.capture.python.calls import NativeCalls
@@ -80,7 +81,10 @@ class Interpreter:
         self._coins = Coins()
         self._effects = Effects(self._ledger, self._memory, self._whereabouts)
         markers = Markers(self._ledger, self.varied, wanted=recorder.markers)
-        self._splitter = Splitter(recorder, self._ledger, markers, self._memory, self.varied, self._whereabouts)
+        aliases = Aliases(self._ledger, self._memory, self._whereabouts)
+        self._splitter = Splitter(
+            recorder, self._ledger, markers, self._memory, aliases, self.varied, self._whereabouts
+        )
         self._branching = Branching(self._splitter, self._ledger, markers, self._numbers, self._whereabouts)
         self._lifter = Lifter(self._ledger, self._splitter, self._numbers, self._whereabouts, self.call)
         self._drawing = Drawing(self._ledger, self._numbers, self._memory, self._whereabouts, notes.divided)
@@ -90,7 +94,7 @@ class Interpreter:
         )
         self._outputs = Outputs(self._ledger, self._lifter)
         evaluate, execute = Dispatch(self._stack), Dispatch(self._stack)
-        flow = Flow(evaluate, execute, self._stack, self._branching, self._memory)
+        flow = Flow(evaluate, execute, self._stack, self._branching, self._splitter.settle)
         self._functions = Functions(
             evaluate, flow, self._natives, self._stack, self._ledger, self._memory, self._whereabouts
         )

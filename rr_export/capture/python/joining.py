@@ -13,12 +13,12 @@ import torch
 
 from rr_export.capture.python import diagram as dd
 from rr_export.capture.python import heap
+from rr_export.capture.python.aliases import Aliases
 from rr_export.capture.python.decisions import Decision, Line
 from rr_export.capture.python.heap import MISSING, RESULT
 from rr_export.capture.python.memory import Memory, Moment
 from rr_export.capture.python.merging import Build, Merger
 from rr_export.capture.python.plain_access import contents, put, refill, same_objects
-from rr_export.capture.python.ragged import is_readable
 from rr_export.capture.python.values import Poison, Varying
 from rr_export.capture.python.varied import Varied
 from rr_export.errors import CaptureError
@@ -70,15 +70,23 @@ class Joiner:
     Args:
         calls: the call log.
         memory: which is as before the branches, and then as after them.
+        aliases: learns which containers may be one.
         varied: learns which tensors differ from run to run.
         parting: the decision.
         one_of: makes one value of tensors that may have different shapes, from decisions to them.
     """
 
     def __init__(
-        self, calls: CallLog, memory: Memory, varied: Varied, parting: Parting, one_of: Callable[[dd.Diagram], Any]
+        self,
+        calls: CallLog,
+        memory: Memory,
+        aliases: Aliases,
+        varied: Varied,
+        parting: Parting,
+        one_of: Callable[[dd.Diagram], Any],
     ) -> None:
         self._calls, self._memory, self._varied, self._parting = calls, memory, varied, parting
+        self._aliases = aliases
         self._before, self._states = parting.before.reached, [moment.reached for moment in parting.after]
         self._merger = Merger(
             parting.which,
@@ -118,16 +126,15 @@ class Joiner:
         return value
 
     def _find_aliases(self) -> None:
-        """Containers of which one may be another one, by what was decided, can be read but not changed from now on."""
+        """Containers of which one may be another one, by what was decided."""
         copies = self._merger.copies.values()
         if not copies:
             return
         times = Counter(id(value) for _, values in copies for value in {id(v): v for v in values}.values())
         reached = self._memory.now().reached.seen
         for made, values in copies:
-            others = [v for v in values if times[id(v)] > 1 or id(v) in reached]
-            if others:
-                self._memory.share([made, *others], self._parting.line)
+            others = [v if times[id(v)] > 1 or id(v) in reached or self._aliases.has(v) else None for v in values]
+            self._aliases.share(made, others, self._parting.which, self._parting.line)
 
     def _entries(self) -> list[tuple[heap.Place, Any, Build]]:
         keys = dict.fromkeys(found for state in self._states for found in heap.changed(self._before, state))
@@ -170,13 +177,10 @@ class Joiner:
 
     def _join_ragged(self, place: heap.Place, number: int) -> None:
         """A list that does not have the same elements after every branch; only plain ones can be read after it."""
-        before = self._before.contents[number]
-        lists = [moment.elements(place.store) for moment in self._parting.after]
-        grown = all(same_objects([v for _, v in one[: len(before)]], before) for one in lists)
-        elements = self._merger.align(lists, place.name)
-        if number in self._memory.lasting or not (is_readable(elements) or grown):
+        if number in self._memory.lasting:
             self._lost(f"a list ({place.name}) that is longer after one branch than after another")
-        self._memory.hold(elements, place.store)
+        lists = [moment.elements(place.store) for moment in self._parting.after]
+        self._memory.hold(self._merger.align(lists), place.store)
 
     def _entry(self, place: heap.Place, key: Any, values: list[Any]) -> Build:
         if not any(v is MISSING for v in values):

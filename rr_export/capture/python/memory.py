@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.utils.weak import WeakIdKeyDictionary
 
+from rr_export.capture.python import diagram as dd
 from rr_export.capture.python import heap, world
 from rr_export.capture.python.decisions import Line
 from rr_export.capture.python.fields import GlobalFields
@@ -18,7 +19,7 @@ from rr_export.capture.python.frames import Frame, Stack
 from rr_export.capture.python.plain_access import contents, refill
 from rr_export.capture.python.ragged import Element, changed_in_all, is_readable
 from rr_export.capture.python.state import Entry, Key, Left, State
-from rr_export.capture.python.values import Poison, Sifted, settled
+from rr_export.capture.python.values import Poison, Sifted, Varying, settled
 from rr_export.capture.python.varied import has_memory
 from rr_export.capture.python.whereabouts import Whereabouts
 from rr_export.errors import CaptureError
@@ -72,7 +73,6 @@ class Memory:
         self.start = heap.snapshot([("self", root)])
         self.lasting = set(self.start.places)
         self._spaces: dict[int, GlobalFields] = {}
-        self._shared: dict[int, tuple[Any, heap.Snapshot, Line]] = {}
         self._moments: list[Sequence[Moment]] = []  # of the branches that run
         self.inputs: list[torch.Tensor] = []
         self.state = State()
@@ -143,21 +143,6 @@ class Memory:
         """Everything is again as it was when the run began."""
         heap.restore(self.start)
 
-    def share(self, containers: Sequence[Any], line: Line) -> None:
-        """From now on these must stay as they are: which of them are one depends on what was decided."""
-        for one in containers:
-            self._shared.setdefault(id(one), (one, heap.shallow(one), line))
-
-    def check_shared(self) -> None:
-        """Raises if one of several containers was changed of which some may be one."""
-        for one, before, line in self._shared.values():
-            if any(True for _ in heap.changed(before, heap.shallow(one))):
-                self._whereabouts.refuse(
-                    f"that the branches of {line} leave containers of their own",
-                    f"a change of a {type(one).__name__} that has other names too on some paths only",
-                    "copy it where it gets the other name, or change it in every branch",
-                )
-
     def note_made(self, tensors: Iterable[Any], before: Moment) -> None:
         """These tensors stand for each other from now on; those are made in branches whose memory is new since then."""
         old = {t.untyped_storage()._cdata for t, _, _ in before.reached.tensors.values() if has_memory(t)}
@@ -210,7 +195,7 @@ class Memory:
             change: of a list and ``args``.
             args: its arguments, of which some may vary.
         """
-        if view.origin is None or not is_readable(view.items) or not is_readable([(False, arg) for arg in args]):
+        if view.origin is None:
             self.refuse_varying_length(name)
         try:
             elements, result = changed_in_all(view.forms(), change, args)
@@ -221,7 +206,13 @@ class Memory:
                 "ask its length first",
             )
         self.hold(elements, view.origin)
-        return result
+        return self._taken(result, name)
+
+    def _taken(self, result: Any, name: str) -> Any:
+        """What a change of a list returns."""
+        if isinstance(result, Varying) and not is_readable([(False, one) for one in dd.leaves(result.diagram)]):
+            self.refuse_varying_length(name)
+        return self.read(result) if isinstance(result, Poison) else result
 
     def refuse_varying_length(self, use: str) -> NoReturn:
         """Raises: something is done to a list whose length varies that cannot be done to every form of it."""

@@ -23,7 +23,7 @@ from rr_export.capture.python.cursors import Cursor
 from rr_export.capture.python.decisions import Line
 from rr_export.capture.python.memory import Moment
 from rr_export.capture.python.plain_access import attributes_of, contents, new_like
-from rr_export.capture.python.ragged import Element, aligned, is_readable
+from rr_export.capture.python.ragged import Element, aligned, readable
 from rr_export.capture.python.scalars import are_scalars, is_scalar, scalar
 from rr_export.capture.python.shapes import are_tensors, is_apart
 from rr_export.capture.python.values import (
@@ -103,7 +103,7 @@ class Merger:
         if all(type(v) is list for v in values):
             lists = [moment.elements(v) for moment, v in zip(self._after, values, strict=True)]
             if len(set(map(len, lists))) > 1 or any(held is not True for one in lists for held, _ in one):
-                return self._merge_ragged(values, lists, name)
+                return self._merge_ragged(values, lists)
         kinds = {type(v) for v in values}
         if len(kinds) > 1:
             got = " and ".join(sorted({_shown(v) for v in values}))
@@ -229,27 +229,15 @@ class Merger:
         """What containers, or the attributes of objects, held after their branches."""
         return [moment.held(v) for moment, v in zip(self._after, values, strict=True)]
 
-    def _merge_ragged(self, values: Sequence[Any], lists: Sequence[Sequence[Element]], name: str) -> Build:
+    def _merge_ragged(self, values: Sequence[Any], lists: Sequence[Sequence[Element]]) -> Build:
         """Lists that do not have as many elements."""
-        elements = self.align(lists, name)
-        if is_readable(elements):
-            return self._copying(values, lambda joined: self._hold(elements))
-        got = " and ".join(f"a list of {len(one)}" for one in lists[:2])
-        return self._poison(name, "one type and length", got, "leave values of one structure")
+        elements = self.align(lists)
+        return self._copying(values, lambda joined: self._hold(elements))
 
-    def align(self, lists: Sequence[Sequence[Element]], name: str) -> list[Element]:
-        """Returns the elements of one list for those of all branches; one that is not readable where one is not."""
-        bad = next((held for one in lists for held, _ in one if isinstance(held, Poison)), None)
+    def align(self, lists: Sequence[Sequence[Element]]) -> list[Element]:
+        """Returns the elements of one list for those of all branches."""
         here = [dd.apply(lambda v, b=branch: v == b, self._which) for branch in range(len(lists))]
-        elements = [] if bad is not None else aligned(list(zip(here, lists, strict=True)))
-        if bad is None and is_readable(elements):
-            return elements
-        poison = Poison(
-            f"a list ({name}) of the same values on every path",
-            f"one to which only some branches of {self._line} append what they compute",
-            "append in every branch, or add up what it is for as the branches run",
-        )
-        return [(bad or poison, None)]
+        return readable(aligned(list(zip(here, lists, strict=True))))
 
     def _copying(self, values: Sequence[Any], build: Build) -> Build:
         """A new container in the place of several ones; the same wherever these are the same."""

@@ -43,10 +43,11 @@ class Outputs:
         return pytree.tree_unflatten([self._output(value) for value in values], spec)
 
     def _output(self, value: Any) -> Any:
-        if isinstance(value, Sifted) and value.unreadable is not None:
-            value = value.unreadable
-        if isinstance(value, Poison):
-            raise CaptureError(f"model: expected {value.expected}, got {value.got}; {value.do}")
+        unread = value.unreadable if isinstance(value, Sifted) else value
+        if isinstance(unread, Poison):
+            raise CaptureError(
+                f"{self._lines(value) or 'model'}: expected {unread.expected}, got {unread.got}; {unread.do}"
+            )
         value = settled(value)
         if has_tensors(value) and all(isinstance(v, Later | torch.Tensor) for v in dd.leaves(value.diagram)):
             value = self._lifter.lift(lambda tensor: tensor.clone(), (value,), {})
@@ -82,5 +83,5 @@ def _decisions_in(value: Any) -> set[int]:
     if isinstance(value, Drawn):
         return set().union(*map(_decisions_in, value.values.reshape(-1)))
     if isinstance(value, Sifted):
-        return set().union(*(_decisions_in(there) for there, _ in value.items))
+        return set().union(*(_decisions_in(there) for there, _ in value.elements))
     return dd.decisions(value.diagram) if isinstance(value, Varying) else set()

@@ -29,10 +29,21 @@ def aligned(ways: Sequence[Way]) -> list[Element]:
     return [(plain(held), value) for held, value in zip(there, values, strict=True)]
 
 
+UNREADABLE = Poison(
+    "a list of the same values on every path",
+    "one of which an element that is computed is there on some paths only",
+    "append or remove it in every branch, or add up what it is for as the branches run",
+)
+
+
 def is_readable(elements: Sequence[Element]) -> bool:
-    """Returns whether every element is known, and none that is there on some paths only must be computed."""
-    known = not any(isinstance(held, Poison) for held, _ in elements)
-    return known and all(held is True or isinstance(value, Varying) or is_plain(value) for held, value in elements)
+    """Returns whether no element that is there on some paths only must be computed."""
+    return all(held is True or isinstance(value, Varying) or is_plain(value) for held, value in elements)
+
+
+def readable(elements: Sequence[Element]) -> list[Element]:
+    """Returns the elements, of which those are not to be read that must be computed and are not there on every path."""
+    return [one if is_readable([one]) else (one[0], UNREADABLE) for one in elements]
 
 
 def changed_in_all(forms: dd.Diagram, change: Callable[..., Any], args: Sequence[Any]) -> tuple[list[Element], Any]:
@@ -58,4 +69,4 @@ def changed_in_all(forms: dd.Diagram, change: Callable[..., Any], args: Sequence
         (dd.apply(lambda form, one=one: dd.same(form, one), after), [(True, value) for value in one])
         for one in dd.leaves(after)
     ]
-    return aligned(ways), plain(dd.apply(lambda pair: pair[1], both))
+    return readable(aligned(ways)), plain(dd.apply(lambda pair: pair[1], both))

@@ -43,7 +43,7 @@ class Sequences:
         """Yields what to loop over, each element with whether it is there."""
         value = settled(self.iterated(iterable))
         if isinstance(value, Sifted):
-            yield from value.items
+            yield from value.elements
         elif isinstance(value, Varying | UniformDraw):
             self._whereabouts.refuse(
                 "a list whose length is the same on every path", "one that varies", "write a loop with break instead"
@@ -54,7 +54,7 @@ class Sequences:
     def call_method(self, owner: Sifted, name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         """Returns what a method of a sequence gives whose length varies."""
         if name == "copy":
-            return self._memory.hold(owner.items)
+            return self._memory.hold(owner.elements)
         if name in _READ:
             return call_plain(getattr(list, name), owner.whole(), *args)
         if owner.origin is None or name not in (*_ADD, *_CHANGE) or kwargs:
@@ -72,7 +72,7 @@ class Sequences:
             return self._call(layer, (x,), {}) if held else x
 
         def forward(x: Any) -> Any:
-            for there, layer in layers.items:
+            for there, layer in layers.elements:
                 condition = self._branching.as_condition(there)
                 x = self._branching.branch(condition, functools.partial(after, x, layer))
             return x

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from rr_export.capture.python import diagram as dd
+from rr_export.capture.python.aliases import Aliases
 from rr_export.capture.python.decisions import Deciding, Decision, Line
 from rr_export.capture.python.joining import Joiner, Parting
 from rr_export.capture.python.ledger import Ledger
@@ -30,6 +31,7 @@ class Splitter:
         ledger: the decisions.
         markers: of conditions.
         memory: what the code can change.
+        aliases: which containers may be one.
         varied: learns what differs from run to run.
         whereabouts: where the code is.
 
@@ -43,11 +45,12 @@ class Splitter:
         ledger: Ledger,
         markers: Markers,
         memory: Memory,
+        aliases: Aliases,
         varied: Varied,
         whereabouts: Whereabouts,
     ) -> None:
         self._recorder, self._ledger, self._markers = recorder, ledger, markers
-        self._memory, self._varied, self._whereabouts = memory, varied, whereabouts
+        self._memory, self._aliases, self._varied, self._whereabouts = memory, aliases, varied, whereabouts
         self.deciding: dict[int, Deciding] = {}
 
     def split(
@@ -76,6 +79,7 @@ class Splitter:
             half = feasible[: len(feasible) // 2]
             low = dd.apply(lambda k: 0 if k in half else 1, which)
             return self.split(low, 2, lambda side: self.split(which, count, arm, names, own))
+        self.settle()
         self._ledger.use(which)
         line = self._whereabouts.line()
         call = self._recorder.open_call(-1)
@@ -89,7 +93,13 @@ class Splitter:
         self._memory.agree_on_written(after)
         self._recorder.note_fixed_axes(str(line))
         parting = Parting(call, decided, placed, line, before, after, gates)
-        return Joiner(self._recorder, self._memory, self._varied, parting, self.one_of).join(results)
+        joined = Joiner(self._recorder, self._memory, self._aliases, self._varied, parting, self.one_of).join(results)
+        self._aliases.look()
+        return joined
+
+    def settle(self) -> None:
+        """What was changed is changed under all of its names."""
+        self._aliases.settle(self.split)
 
     def one_of(self, chosen: dd.Diagram) -> Any:
         """Returns one of several tensors as one value: those of one shape are joined, so that only shapes vary.
@@ -123,10 +133,12 @@ class Splitter:
                 with self._recorder.inside(call, i):
                     with self._ledger.branch(dd.apply(lambda v, i=i: v == i, placed)):
                         results.append(_computed(arm, k, deciding.line, deciding.names[i]))
+                        self.settle()
                     after.append(self._memory.now())
                 gates += [(d, i) for d in self._ledger.decisions[known:] if d.kind == "gate"]
                 self._memory.check_untracked(before, deciding.line, own)
                 self._memory.go_back(before)
+                self._aliases.look()
         return results, after, gates
 
 

@@ -313,31 +313,26 @@ class Sifted:
 
     @property
     def unreadable(self) -> Poison | None:
-        """Why the elements are not known; None: they are."""
-        return next((held for held, _ in self.elements if isinstance(held, Poison)), None)
+        """Why an element must not be read; None: all may be."""
+        return next((value for _, value in self.elements if isinstance(value, Poison)), None)
 
-    @property
-    def items(self) -> list[tuple[Any, Any]]:
-        """The elements, which are read."""
+    def whole(self) -> Any:
+        """Returns it as a list that varies, whose elements are read."""
         reason = self.unreadable
         if reason is not None:
             tracer().refuse(reason.expected, reason.got, reason.do)
-        return self.elements
-
-    def whole(self) -> Any:
-        """Returns it as a list that varies."""
         return plain(dd.apply(list, self.forms()))
 
     def forms(self) -> dd.Diagram:
         """Returns which elements are there, as a tuple."""
         guard, form = tracer().guard, plain_diagram(())
-        for there, value in self.items:
+        for there, value in self.elements:
             added = dd.apply(lambda held, v: (v,) if held else (), diagram_of(there), diagram_of(value))
             form = dd.given(dd.apply(operator.add, form, added), guard)
             if len(dd.leaves(form)) > MOST_WAYS:
                 tracer().refuse(
                     f"a sequence with at most {MOST_WAYS} forms where it is used as a whole",
-                    f"one of which {len(self.items)} elements may be missing",
+                    f"one of which {len(self.elements)} elements may be missing",
                     "loop over it",
                 )
         return form
@@ -345,7 +340,7 @@ class Sifted:
     def length(self) -> Any:
         """Returns how many elements are there."""
         total = plain_diagram(0)
-        for there, _ in self.items:
+        for there, _ in self.elements:
             total = dd.apply(operator.add, total, dd.apply(int, diagram_of(there)))
         return plain(dd.given(total, tracer().guard))
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from rr_export.capture.python import arithmetic
 from rr_export.capture.python import diagram as dd
+from rr_export.capture.python.aliases import Aliases
 from rr_export.capture.python.ancestry import Ancestry
 from rr_export.capture.python.decisions import Decision, Line
 from rr_export.capture.python.frames import Frame, Stack
@@ -47,6 +48,7 @@ class Setting:
         self.stack, self.ledger = Stack(), Ledger()
         self.whereabouts = Whereabouts(self.model, self.stack, Notes())
         self.memory = Memory(self.model, self.stack, self.whereabouts)
+        self.aliases = Aliases(self.ledger, self.memory, self.whereabouts)
         self.varied = Varied()
         self.numbers = KnownNumbers(Notes(), self.varied, Ancestry(list), self.whereabouts)
         self.markers = Markers(self.ledger, self.varied, wanted=False)
@@ -65,7 +67,8 @@ class Setting:
 
     def splitter(self, log: FakeLog) -> Splitter:
         """Returns what runs code all ways, and tells the log."""
-        return Splitter(log, self.ledger, self.markers, self.memory, self.varied, self.whereabouts)  # type: ignore[arg-type]
+        parts = (self.ledger, self.markers, self.memory, self.aliases, self.varied, self.whereabouts)
+        return Splitter(log, *parts)  # type: ignore[arg-type]
 
     @contextmanager
     def tracing(self) -> Iterator[None]:

@@ -140,6 +140,7 @@ class DrawnExpert(Base):
 RIGHT: dict[type[Base], tuple[float, ...]] = {
     SlotsInBranch: (0.05, 0.05, 0.45, 0.45),
     BreakInElse: (1 / 15, 1 / 15, 1 / 15, 4 / 15, 4 / 15, 4 / 15),
+    AliasAtJoin: (0.3, 0.7),
     AttributeOfDrawnModule: (0.025, 0.25, 0.25, 0.475),
     ClassAttribute: (0.05, 0.05, 0.45, 0.45),
     GateElsewhere: (1.0,),
@@ -160,7 +161,6 @@ def test_bug_the_file_had_another_law(kind: type[Base]) -> None:
 
 REFUSED: dict[type[Base], str] = {
     ArrayInBranch: r"probs \(a ndarray\) is changed in one",
-    AliasAtJoin: "got a change of a list that has other names too on some paths only; copy it",
     Sparse: "expected operators that have a form in ONNX, got aten._to_sparse, which has none",
     DrawnExpert: "got one that depends on the input; compare it",
 }

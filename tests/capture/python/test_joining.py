@@ -23,7 +23,7 @@ def joined(setting: Setting, log: FakeLog, *arms: Callable[[], Any], varied: Var
         after.append(setting.memory.now())
         setting.memory.go_back(before)
     parting = Parting(5, None, which, LINE, before, after)
-    return Joiner(log, setting.memory, varied or Varied(), parting, plain).join(results)
+    return Joiner(log, setting.memory, setting.aliases, varied or Varied(), parting, plain).join(results)
 
 
 def test_tensors_become_results_of_one_marker() -> None:

@@ -62,7 +62,7 @@ def test_list_that_is_longer_on_some_paths_is_read_as_such() -> None:
     setting.memory.ragged[id(values)] = (values, [True, "maybe"])
     read = setting.memory.read(values)
     assert isinstance(read, Sifted)
-    assert read.items == [(True, 1), ("maybe", 2)]
+    assert read.elements == [(True, 1), ("maybe", 2)]
 
 
 def test_tensor_that_one_name_holds_is_renamed() -> None:

@@ -10,6 +10,7 @@ from rr_export.capture.python import diagram as dd
 from rr_export.capture.python.heap import Snapshot
 from rr_export.capture.python.memory import Moment
 from rr_export.capture.python.merging import Merger
+from rr_export.capture.python.ragged import UNREADABLE
 from rr_export.capture.python.values import Poison, Varying, plain
 from tests.capture.python.setting import LINE
 
@@ -69,12 +70,16 @@ def test_lists_of_other_lengths_have_elements_on_some_paths_only() -> None:
     assert (there, tensors) == ([([False, True], 0), ([True, False], 1), (True, 2), ([False, True], 3)], [])
 
 
+def test_elements_that_are_computed_are_not_read_where_they_are_not_always_there() -> None:
+    value, tensors = merged([FIRST], [FIRST, SECOND])
+    assert (value[0], value[1][1], tensors) == ((True, FIRST), UNREADABLE, [])
+
+
 @pytest.mark.parametrize(
     ("values", "expected", "got"),
     [
         ((torch.ones(2), torch.ones(2).double()), "one dtype of 'x'", "torch.float32 and torch.float64"),
         ((1, torch.ones(1)), "one type of 'x'", "a tensor float32 [1] and int 1"),
-        (([FIRST], [FIRST, SECOND]), "one type and length of 'x'", "a list of 1 and a list of 2"),
     ],
 )
 def test_what_cannot_be_one_value_is_poison(values: tuple[Any, Any], expected: str, got: str) -> None:

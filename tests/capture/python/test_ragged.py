@@ -280,7 +280,7 @@ class Sorted(Lists):
 @pytest.mark.parametrize(
     ("case", "got"),
     [
-        (Tensors, r"a side effect that would be lost: a list \(held\) that is longer after one branch"),
+        (Tensors, "one of which an element that is computed is there on some paths only"),
         (
             Empty,
             r"one whose length varies, where .pop\(\) raises IndexError: pop from empty list; ask its length first",

@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from rr_export.capture.python.arithmetic import call_plain
 from rr_export.capture.python.branching import Branching, Condition
 from rr_export.capture.python.frames import BREAK, CONTINUE, NEXT, RETURN, Block, Loop, Stack
-from rr_export.capture.python.memory import Memory
 from rr_export.capture.python.syntax.dispatch import Dispatch, Forms
 from rr_export.capture.python.syntax.endings import ends, may_go_on
 from rr_export.capture.python.values import Varying
@@ -27,14 +26,19 @@ class Flow:
         execute: executes one statement.
         stack: the functions that run.
         branching: runs both sides of a condition.
-        memory: what a statement may have changed.
+        settle: what a statement changed is changed under all of its names.
     """
 
     def __init__(
-        self, evaluate: Dispatch, execute: Dispatch, stack: Stack, branching: Branching, memory: Memory
+        self,
+        evaluate: Dispatch,
+        execute: Dispatch,
+        stack: Stack,
+        branching: Branching,
+        settle: Callable[[], None],
     ) -> None:
         self._evaluate, self._execute, self._stack = evaluate, execute, stack
-        self._branching, self._memory = branching, memory
+        self._branching, self._settle = branching, settle
 
     def statements(self) -> Forms:
         """Returns the statements that are known here."""
@@ -58,7 +62,7 @@ class Flow:
         with frame.inside(here):
             while here.position < len(statements):
                 self._execute(statements[here.position])
-                self._memory.check_shared()
+                self._settle()
                 rest, flow = here.rest(), frame.flow
                 here.position += 1
                 if isinstance(flow, Varying):

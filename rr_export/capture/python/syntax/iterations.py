@@ -68,7 +68,7 @@ class Iterations:
 
     def _over_sifted(self, node: ast.For, sequence: Sifted) -> Course:
         """Every turn asks first whether its element is there."""
-        items = iter(sequence.items)
+        items = iter(sequence.elements)
         guarded = ast.For(node.target, node.iter, [ast.If(There(), node.body, [])], node.orelse)
         for part in (guarded, guarded.body[0], guarded.body[0].test):  # type: ignore[attr-defined]
             ast.copy_location(part, node)

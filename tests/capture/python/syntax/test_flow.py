@@ -31,7 +31,7 @@ def trail_of(code: str, **variables: Any) -> tuple[str, Any]:
     setting, met = Setting(code, variables), []
     stack, names = setting.stack, setting.variables
     evaluate, execute = Dispatch(stack), Dispatch(stack)
-    flow = Flow(evaluate, execute, stack, NothingVaries(), setting.memory)  # type: ignore[arg-type]
+    flow = Flow(evaluate, execute, stack, NothingVaries(), lambda: None)  # type: ignore[arg-type]
     sequences = Sequences(setting.memory, setting.whereabouts, None, None)  # type: ignore[arg-type]
     iterations = Iterations(
         lambda target, value: names.update({ast.unparse(target): value}),
