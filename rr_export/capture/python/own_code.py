@@ -99,6 +99,21 @@ class OwnCode:
                 following.reset(token)
 
 
+@dataclass(frozen=True)
+class _Made:
+    """A condition that nobody has asked yet.
+
+    Attributes:
+        condition: itself.
+        outcome: how it goes by itself.
+        places: files and lines of where it was made and of the calls around, from the innermost out.
+    """
+
+    condition: ReadTruth | torch.Tensor
+    outcome: bool
+    places: tuple[tuple[str, int], ...]
+
+
 class _Walk:
     """The decisions of one run, in order."""
 
@@ -109,8 +124,7 @@ class _Walk:
         self.gated = any(decision.kind == "gate" for decision in self.decisions)
         self.unseen = any(decision.unseen for decision in self.decisions)
         self.asked: dict[int, tuple[Any, int, bool]] = {}  # conditions by identity, first decision and outcome
-        # conditions and their outcomes, and where they were made
-        self.unasked: list[tuple[ReadTruth | torch.Tensor, bool, str, int]] = []
+        self.unasked: list[_Made] = []
         self.waiting: dict[int, tuple[Law, Any]] = {}  # draws whose outcome a later decision says
         self.tensors = WatchedTensors()
         self.drawn = Varied()  # what is made of draws
@@ -238,8 +252,7 @@ class _Walk:
         self._made(truth, int(truth) == 1)
 
     def _made(self, condition: ReadTruth | torch.Tensor, outcome: bool) -> None:
-        frame = _author()
-        self.unasked.append((condition, outcome, frame.f_code.co_filename, frame.f_lineno))
+        self.unasked.append(_Made(condition, outcome, tuple(_places(_author()))))
 
     def _is_asked(self, number: int, first: int | None, frame: FrameType) -> bool:
         """Whether a decision is the condition that is asked now, which was the decision ``first`` before."""
@@ -271,10 +284,17 @@ class _Walk:
             gate = self.decisions[number]
             if frame is not None and self._is_asked(number, first, frame):
                 return
-            made = next((w for w in self.unasked if id(w[0]) not in self.asked and gate.is_at(*w[2:])), None)
+            made = self._made_for(gate)
             if made is None or self._first(gate) is not None:
                 return
-            self._take(number, *made[:2])
+            self._take(number, made.condition, made.outcome)
+
+    def _made_for(self, gate: Decision) -> _Made | None:
+        """The condition that a decision is: the first that was made on its line, or the last in what that calls."""
+        waiting = [made for made in self.unasked if id(made.condition) not in self.asked]
+        here = [made for made in waiting if gate.is_at(*made.places[0])]
+        inside = [made for made in waiting if any(gate.is_at(*place) for place in made.places)]
+        return next(iter(here + inside[::-1]), None)
 
     def told(self, function: Any, args: Any, kwargs: Any, result: Any) -> Any:
         """After a function of torch: returns its result, or how a condition on the input goes in this run."""
@@ -296,7 +316,7 @@ class _Walk:
     def _compared_tensors(self, args: Any, result: Any) -> None:
         """A condition that is a tensor is made, and may be asked later; what it is made of is none by itself."""
         used = tensors_in(args)
-        self.unasked = [w for w in self.unasked if not any(w[0] is one for one in used)]
+        self.unasked = [made for made in self.unasked if not any(made.condition is one for one in used)]
         single = isinstance(result, torch.Tensor) and result.dtype == torch.bool and result.numel() == 1
         if single and result in self.varied:
             self._made(result, bool(result))
@@ -324,6 +344,13 @@ def _author() -> FrameType:
     while frame.f_back is not None and is_between(frame):
         frame = frame.f_back
     return frame
+
+
+def _places(frame: FrameType | None) -> Iterator[tuple[str, int]]:
+    """Yields the files and lines of a frame of the model's and of those around it, up to what calls the model."""
+    while frame is not None and not str(frame.f_globals.get("__name__")).startswith("rr_export."):
+        yield frame.f_code.co_filename, frame.f_lineno
+        frame = frame.f_back
 
 
 _READS = (
