@@ -124,10 +124,28 @@ class SomeOf(Layered):
         return x
 
 
+class TensorOfAHelper(Layered):
+    """A condition that a helper makes of others, and that is asked lines after the draw that it stands beside."""
+
+    def gate(self, x: Tensor, level: float) -> Tensor:
+        low, high = x.mean() > level - 2, x.max() < level + 2
+        return low & high
+
+    def forward(self, x: Tensor) -> Tensor:
+        if torch.bernoulli(torch.tensor(0.5)):
+            flag = (random.choices(range(2), weights=[0.1, 0.9])[0] != 1) or self.gate(x, 0.4)
+            x = x.flip(1)
+            if flag:
+                x = self.a(x)
+            return torch.relu([self.a, self.b][0 if torch.randint(0, 2, (1,)).item() else 1](x))
+        held = random.random() < 0.3 or (random.random() < 0.5 and self.gate(x, 0.1))
+        return self.b(x) if held else x
+
+
 @pytest.mark.parametrize(
     "case",
     [
-        *(Elsewhere, AskedInTwoBranches, Bounded, KeptTensor),
+        *(Elsewhere, AskedInTwoBranches, Bounded, KeptTensor, TensorOfAHelper),
         *(pytest.param(c, marks=pytest.mark.zoo) for c in (Chained, Whole, SomeOf)),
     ],
 )
