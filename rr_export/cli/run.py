@@ -40,6 +40,8 @@ def run(
     session = Session(bundle, provider=provider, target=target)
     if output is not None and output.exists():
         fail(f"{output}: expected no such file, got one; choose another name")
+    if output is not None and not output.parent.is_dir():
+        fail(f"{output}: expected a folder {output.parent}, got none; make it first")
     if runs > 1 and path_text is not None:
         fail("--path: expected a single run, got --runs as well; a forced path gives the same outputs every time")
     if runs > 1:

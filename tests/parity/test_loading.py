@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,25 @@ def test_bug_a_bfloat16_layer_was_found_at_save(routed: bool) -> None:
     )
     with pytest.raises(CaptureError, match=pattern + r"; compute it in float32"):
         rr.export(model, (torch.randn(2, 8),))
+
+
+class Activated(nn.Module):
+    def __init__(self, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.linear, self.function = nn.Linear(8, 8), function
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.function(self.linear(x))
+
+
+@pytest.mark.filterwarnings("ignore:export. expected a model with sites")
+@pytest.mark.parametrize("routed", [False, True])
+def test_bug_an_operator_in_the_place_of_another_has_no_name(routed: bool) -> None:
+    model = nn.Sequential(nn.Linear(8, 8), Activated(nn.functional.gelu)).eval().double()
+    if routed:
+        rr.route_layers(model, "1", keep=0.5)
+    with pytest.raises(CaptureError, match=r"got Gelu of '1.*' \(.*test_loading.py:\d+\) \(.* for Erf\(13\)"):
+        rr.export(model, (torch.randn(2, 8).double(),))
 
 
 def test_sabotage_a_graph_that_does_not_load() -> None:
