@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from torch import nn
 
 from rr_export.capture.python.decisions import Line, is_between
-from rr_export.capture.python.frames import Block, Stack
+from rr_export.capture.python.frames import Block, Frame, Stack
 from rr_export.capture.python.notes import Notes
 from rr_export.capture.python.source_code import saw_deciding
 from rr_export.capture.python.training import EVALUATING, TrainingNoiseError, TrainingRoutes
@@ -82,14 +82,14 @@ class Whereabouts:
     def _module_around(self, frame: types.FrameType | None) -> str:
         """The path of the innermost module whose code runs, from a frame outwards."""
         while frame is not None and not _is_ours(frame):
-            path = self._path_of(frame.f_locals.get("self"))
+            path = self._path_of(frame.f_locals.get(next(iter(frame.f_code.co_varnames), "")))
             if path is not None:
                 return path
             frame = frame.f_back
         return self._interpreted_module()
 
     def _interpreted_module(self) -> str:
-        found = (self._path_of(frame.scope.variables.get("self")) for frame in reversed(self._stack.frames))
+        found = (self._path_of(frame.scope.variables.get(_first(frame))) for frame in reversed(self._stack.frames))
         return next((path for path in found if path is not None), "")
 
     def _path_of(self, owner: Any) -> str | None:
@@ -108,6 +108,12 @@ class Whereabouts:
         if expected in (CHOOSES, DEFINITE) and self._training.kept:
             raise TrainingNoiseError(text, line.file, line.number, line.module)
         raise CaptureError(text)
+
+
+def _first(frame: Frame) -> str:
+    """The name of the first argument of a function that runs: of a method, itself."""
+    given: ast.arguments | None = getattr(frame.source.node, "args", None)
+    return next((a.arg for a in (*given.posonlyargs, *given.args)), "") if given is not None else ""
 
 
 def header(statement: ast.stmt) -> tuple[int, int]:

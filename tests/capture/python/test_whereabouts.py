@@ -12,9 +12,10 @@ from rr_export.errors import CaptureError
 from tests.capture.python.setting import Setting
 
 
-def test_line_is_that_of_the_interpreted_node_with_its_module() -> None:
-    setting = Setting("pass\npass")
-    setting.variables["self"] = setting.model
+@pytest.mark.parametrize("name", ["self", "this"])
+def test_line_is_that_of_the_interpreted_node_with_its_module(name: str) -> None:
+    setting = Setting("pass\npass", {name: None})
+    setting.variables[name] = setting.model
     setting.stack.top.node = setting.body[1]
     line = setting.whereabouts.line()
     assert (line.file, line.number, line.module) == ("model.py", 3, "")
