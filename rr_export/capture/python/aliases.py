@@ -159,12 +159,15 @@ class Aliases:
         """Where the other container is the changed one, it holds what that holds."""
         if not is_one:
             return
+        ragged = self._memory.ragged
+        vary = id(change.of) in ragged or id(change.other) in ragged or bool(change.before.there)
         pairs = zip(change.before.held.places, heap.shallow(change.of).places.values(), strict=True)
         for (number, place), other in zip(pairs, heap.shallow(change.other).places.values(), strict=True):
-            before = change.before.held.contents[number]
-            refill(other.store, _changed(before, contents(place.store), contents(other.store)))
-        if id(change.of) in self._memory.ragged:
-            self._memory.ragged[id(change.other)] = change.other, list(self._memory.ragged[id(change.of)][1])
+            before, after = change.before.held.contents[number], contents(place.store)
+            refill(other.store, after if vary else _changed(before, after, contents(other.store)))
+        if vary:
+            _, there = ragged.get(id(change.of), (None, [True] * len(contents(change.of))))
+            ragged[id(change.other)] = change.other, list(there)
 
     def _refuse(self, change: _Change, error: CaptureError | None = None) -> NoReturn:
         try:

@@ -123,6 +123,27 @@ def in_an_expression(m: Any, x: Tensor) -> Tensor:
     return x * weighed(p, q, r)
 
 
+def read_in_the_same_expression(m: Any, x: Tensor) -> Tensor:
+    p, q = [1, 2], [3, 4]
+    r = p if coin() else q
+    first = (r.insert(0, 9), p[0] + 5 * q[0])[1]
+    second = (p.pop(0), r[0])[1]
+    return x * weighed([first, second], p, q, r)
+
+
+def longer_ones_of_other_lists(m: Any, x: Tensor) -> Tensor:
+    p, q, other = [1, 2], [3], [5, 6, 7]
+    r = p if coin() else q
+    s = r if coin(0.3) else other
+    s[0] = 8
+    q.append(9)
+    s.append(4)
+    if coin(0.6):
+        r.insert(1, 10)
+    other.pop()
+    return x * weighed(p, q, other, r, s)
+
+
 def lists_of_lists(m: Any, x: Tensor) -> Tensor:
     p, q = [[1], [2]], [[3], [4]]
     r = p if coin() else q
@@ -195,6 +216,7 @@ def what_the_model_holds(m: Any, x: Tensor) -> Tensor:
     "function",
     [
         *(one_of_two, a_source, two_that_may_be_one, one_of_one_of_two, one_of_two_in_a_branch, longer_and_shorter),
+        *(read_in_the_same_expression, longer_ones_of_other_lists),
         *(of_different_lengths, in_an_expression, lists_of_lists, dictionaries, objects_with_tensors),
         *(the_first_that_ran, which_the_input_says, in_functions, what_the_model_holds),
     ],
