@@ -30,7 +30,7 @@ from tests.generated.workers import judge_all
 PROGRAMS = {
     12: RIGHT,
     15: RIGHT,
-    28: REFUSED,
+    28: RIGHT,
     33: RIGHT,
     36: RIGHT,
     38: RIGHT,

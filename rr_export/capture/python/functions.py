@@ -84,7 +84,6 @@ class Functions:
         if isinstance(function, Closure):
             return function(*args, **kwargs)
         found = self._natives.call(function, args, kwargs)
-        self._flow.settle()
         return self._memory.read(found) if isinstance(found, Poison) else found
 
     def _without_source(self, function: types.FunctionType) -> None:

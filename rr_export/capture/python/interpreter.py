@@ -115,7 +115,10 @@ class Interpreter:
         for expressions in (
             Expressions(evaluate, stack, memory, operations, lifter),
             ShortCircuits(evaluate, branching, operations, memory),
-            Invocations(evaluate, comprehensions, stack, memory, operations, sequences, natives, self.call),
+            Invocations(
+                *(evaluate, comprehensions, stack, memory, operations, sequences, natives),
+                *(self.call, self._splitter.settle),
+            ),
             *(comprehensions, closures, assignments, iterations),
         ):
             evaluate.learn(expressions.expressions())

@@ -38,7 +38,7 @@ class Flow:
         settle: Callable[[], None],
     ) -> None:
         self._evaluate, self._execute, self._stack = evaluate, execute, stack
-        self._branching, self.settle = branching, settle
+        self._branching, self._settle = branching, settle
 
     def statements(self) -> Forms:
         """Returns the statements that are known here."""
@@ -62,7 +62,7 @@ class Flow:
         with frame.inside(here):
             while here.position < len(statements):
                 self._execute(statements[here.position])
-                self.settle()
+                self._settle()
                 rest, flow = here.rest(), frame.flow
                 here.position += 1
                 if isinstance(flow, Varying):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable
 from typing import Any
 
 from torch import nn
@@ -30,6 +31,7 @@ class Invocations:
         sequences: has the methods of sequences whose length varies.
         natives: calls the methods of what varies.
         call: calls everything else.
+        settle: what a call changed is changed under all of its names.
     """
 
     def __init__(
@@ -42,14 +44,20 @@ class Invocations:
         sequences: Sequences,
         natives: NativeCalls,
         call: Caller,
+        settle: Callable[[], None],
     ) -> None:
         self._evaluate, self._comprehensions, self._stack = evaluate, comprehensions, stack
         self._memory, self._operations, self._sequences = memory, operations, sequences
-        self._natives, self._call = natives, call
+        self._natives, self._call, self._settle = natives, call, settle
 
     def expressions(self) -> Forms:
         """Returns the expressions that are known here."""
-        return {ast.Call: self._invoke}
+        return {ast.Call: self._call_and_settle}
+
+    def _call_and_settle(self, node: ast.Call) -> Any:
+        found = self._invoke(node)
+        self._settle()
+        return found
 
     def _invoke(self, node: ast.Call) -> Any:
         name = node.func.id if isinstance(node.func, ast.Name) and self._stack.top.owner(node.func.id) is None else ""
