@@ -67,12 +67,12 @@ class Whereabouts:
     def native_frames(self) -> list[types.FrameType]:
         """Returns the frames of what is not interpreted, from the innermost to the one that interpreted code called."""
         frame: types.FrameType | None = sys._getframe(1)
-        while frame is not None and _is_ours(frame):
+        while frame is not None and (_is_of_rr_export(frame) or frame.f_code.co_name == "__torch_function__"):
             if _is_ours(frame, ".syntax."):
                 return []  # interpreted code itself got here
             frame = frame.f_back
         found = []
-        while frame is not None and not str(frame.f_globals.get("__name__")).startswith("rr_export."):
+        while frame is not None and not _is_of_rr_export(frame):
             found.append(frame)
             frame = frame.f_back
         while frame is not None and not _is_ours(frame, ".syntax."):
@@ -126,6 +126,10 @@ def header(statement: ast.stmt) -> tuple[int, int]:
     elif isinstance(statement, ast.With):
         part = statement.items[-1].context_expr
     return statement.lineno, getattr(part, "end_lineno", None) or statement.lineno
+
+
+def _is_of_rr_export(frame: types.FrameType) -> bool:
+    return str(frame.f_globals.get("__name__", "")).startswith("rr_export.")
 
 
 def _is_ours(frame: types.FrameType, part: str = "") -> bool:

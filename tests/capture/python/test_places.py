@@ -124,6 +124,42 @@ class Outer(nn.Module):
             x = part(x)
         return x
 """
+# A drop path as torchvision's: a module that hands its mode to a function.
+DROPS = """
+import torch
+from torch import nn
+
+def drop_path(x, p, training):
+    if not training or p == 0.0:
+        return x
+    noise = torch.empty([x.shape[0]] + [1] * (x.ndim - 1), dtype=x.dtype, device=x.device)
+    noise = noise.bernoulli_(1.0 - p)
+    noise.div_(1.0 - p)
+    return x * noise
+
+torch.fx.wrap("drop_path")
+
+class DropPath(nn.Module):
+    def __init__(self, p):
+        super().__init__()
+        self.p = p
+    def forward(self, x):
+        return drop_path(x, self.p, self.training)
+
+class Tower(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(4, 4) for _ in range(2))
+        self.paths = nn.ModuleList(DropPath(p) for p in (0.0, 0.3))
+    def forward(self, x):
+        for layer, path in zip(self.layers, self.paths):
+            x = x + path(layer(x))
+        return x
+
+class Scaled(Tower):
+    def forward(self, x):
+        return super().forward(2 * x)
+"""
 LINE = next(number for number, line in enumerate(CODE.splitlines(), 1) if "torch.rand" in line)
 
 
@@ -176,3 +212,17 @@ def test_bug_decisions_of_installed_code_that_no_name_tells_of(
         assert rr.plan_of(model, (x,)).path_count() == (4 if name == "Outer" else 2)
     finally:
         del sys.modules[package]
+
+
+def test_bug_a_package_whose_code_was_seen_to_decide_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model after it met other lines when it was traced than when it was surveyed."""
+    (tmp_path / "site-packages" / "placed_drops").mkdir(parents=True)
+    (tmp_path / "site-packages" / "placed_drops" / "__init__.py").write_text(DROPS, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path / "site-packages")
+    module = importlib.import_module("placed_drops")
+    try:
+        for model in (module.Tower().eval(), module.Scaled().eval(), module.Tower().eval()):
+            bundle = rr.export(model, (torch.ones(1, 4),), keep_training_routes=True)
+            assert bundle.plan.path_count() == 2
+    finally:
+        del sys.modules["placed_drops"]
