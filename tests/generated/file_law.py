@@ -18,6 +18,7 @@ from rr_export.bundle.bundle import Bundle
 from tests.generated.oracle import Law, numbers_of
 
 Assigned = dict[int, int]  # site -> route
+Ran = tuple[list[Any], list[int]]  # the outputs of a run, and the routes that it took
 
 
 class FileError(AssertionError):
@@ -65,9 +66,17 @@ class File:
             routes[i] = last[chain] = sum(t <= _draw(seed, i) for t in row)
         return [routes[i] for i in range(len(self.sites))]
 
-    def _leaves(self, feeds: Mapping[str, Any], assigned: Assigned) -> Iterator[tuple[Assigned, list[Any]]]:
-        """Yields the routes of the sites that a run reaches, and its outputs, for all runs."""
-        outputs, taken = self._run(feeds, assigned)
+    def _leaves(
+        self, feeds: Mapping[str, Any], assigned: Assigned, ran: Ran | None = None
+    ) -> Iterator[tuple[Assigned, list[Any]]]:
+        """Yields the routes of the sites that a run reaches, and its outputs, for all runs.
+
+        Args:
+            feeds: the inputs.
+            assigned: routes of sites; the others take route 0.
+            ran: what a run with these routes gave, where there was one.
+        """
+        outputs, taken = ran or self._run(feeds, assigned)
         open_sites = [i for i, route in enumerate(taken) if route >= 0 and i not in assigned]
         if not open_sites:
             yield assigned, outputs
@@ -75,9 +84,10 @@ class File:
         site = open_sites[0]
         for route in range(len(self.sites[site]["branches"])):
             if any(_probabilities(row)[route] for row in self.sites[site]["policy"]["thresholds"]):
-                yield from self._leaves(feeds, {**assigned, site: route})
+                same = (outputs, taken) if route == 0 else None
+                yield from self._leaves(feeds, {**assigned, site: route}, same)
 
-    def _run(self, feeds: Mapping[str, Any], assigned: Assigned) -> tuple[list[Any], list[int]]:
+    def _run(self, feeds: Mapping[str, Any], assigned: Assigned) -> Ran:
         if not self.sites:
             return self.session.run(None, dict(feeds)), []
         path = [assigned.get(i, 0) for i in range(len(self.sites))]
