@@ -108,7 +108,8 @@ class Interpreter:
         tries = Tries()
         sequences = Sequences(memory, whereabouts, branching, self.call)
         closures = Closures(evaluate, stack, self._functions.run_source)
-        assignments = Assignments(evaluate, stack, memory, operations, sequences, effects)
+        settle = self._splitter.settle
+        assignments = Assignments(evaluate, stack, memory, operations, sequences, effects, settle)
         assign = assignments.assign
         comprehensions = Comprehensions(evaluate, assign, stack, ledger, branching, memory, operations, sequences)
         iterations = Iterations(assign, stack, memory, operations, sequences)
@@ -117,7 +118,7 @@ class Interpreter:
             ShortCircuits(evaluate, branching, operations, memory),
             Invocations(
                 *(evaluate, comprehensions, stack, memory, operations, sequences, natives),
-                *(self.call, self._splitter.settle),
+                *(self.call, settle),
             ),
             *(comprehensions, closures, assignments, iterations),
         ):

@@ -51,6 +51,14 @@ class Sequences:
         else:
             yield from ((True, self._memory.read(item)) for item in value)
 
+    def extend(self, store: list[Any], more: Any) -> None:
+        """Adds elements to a list, of which some may be there on some paths only."""
+        added = list(self.elements(more))
+        if all(there is True for there, _ in added):
+            store.extend(value for _, value in added)
+        else:
+            self._memory.hold([*((True, value) for value in store), *added], store)
+
     def call_method(self, owner: Sifted, name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         """Returns what a method of a sequence gives whose length varies."""
         if name == "copy":

@@ -193,6 +193,35 @@ def which_the_input_says(m: Any, x: Tensor) -> Tensor:
     return x * weighed(p, q, r, s)
 
 
+def grown_in_place(m: Any, x: Tensor) -> Tensor:
+    p, q = [6], [4]
+    r = q if coin() else p
+    q = p if coin(0.3) else r
+    r += [4]
+    same = p
+    p += [1, 2]
+    return x * weighed(p, q, r, same)
+
+
+def held_and_grown(m: Any, x: Tensor) -> Tensor:
+    m.p, extra = [1 if coin() else 2], [5]
+    p, entries = m.p, {"k": 1 if coin(0.3) else 2}
+    same = entries
+    if coin(0.6):
+        extra.append(6)
+    m.p += extra
+    m.p *= 2
+    entries |= {"j": 3}
+    return x * (weighed(p, m.p, extra) + len(same) * same["k"])
+
+
+def swapped(m: Any, x: Tensor) -> Tensor:
+    p, q = [1, 2], [3, 4]
+    r = p if coin() else q
+    p[0], r[0] = r[1], p[1]
+    return x * weighed(p, q, r)
+
+
 def in_functions(m: Any, x: Tensor) -> Tensor:
     p, q = [1, 2], [3, 4]
     r = p if coin() else q
@@ -218,7 +247,15 @@ def what_the_model_holds(m: Any, x: Tensor) -> Tensor:
         *(one_of_two, a_source, two_that_may_be_one, one_of_one_of_two, one_of_two_in_a_branch, longer_and_shorter),
         *(read_in_the_same_expression, longer_ones_of_other_lists),
         *(of_different_lengths, in_an_expression, lists_of_lists, dictionaries, objects_with_tensors),
-        *(the_first_that_ran, which_the_input_says, in_functions, what_the_model_holds),
+        *(
+            the_first_that_ran,
+            which_the_input_says,
+            in_functions,
+            grown_in_place,
+            swapped,
+            held_and_grown,
+            what_the_model_holds,
+        ),
     ],
 )
 def test_change_under_one_name_is_one_under_all(function: Function) -> None:

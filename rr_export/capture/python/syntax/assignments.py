@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from rr_export.capture.python.scalars import is_scalar
 from rr_export.capture.python.sequences import Sequences
 from rr_export.capture.python.syntax.dispatch import Dispatch, Forms
 from rr_export.capture.python.syntax.operators import BINARY, IN_PLACE
-from rr_export.capture.python.values import Drawn, Sifted, Varying, varies
+from rr_export.capture.python.values import Drawn, Sifted, Varying, is_symbolic, varies
 
 
 class Assignments:
@@ -28,6 +29,7 @@ class Assignments:
         operations: operators of ``+=`` and the like, and entries of what is unpacked.
         sequences: has the methods of sequences whose length varies.
         effects: refuses what must not be set.
+        settle: what was set under one name is set under all.
     """
 
     def __init__(
@@ -38,9 +40,11 @@ class Assignments:
         operations: Operations,
         sequences: Sequences,
         effects: Effects,
+        settle: Callable[[], None],
     ) -> None:
         self._evaluate, self._stack, self._memory = evaluate, stack, memory
         self._operations, self._sequences, self._effects = operations, sequences, effects
+        self._settle = settle
 
     def expressions(self) -> Forms:
         """Returns the expressions that are known here."""
@@ -63,9 +67,11 @@ class Assignments:
             owner = self._evaluate(target.value)
             self._effects.check_attribute(owner, target.attr)
             self._operations.set_attribute(owner, target.attr, value)
+            self._settle()
         elif isinstance(target, ast.Subscript):
             owner, key = self._evaluate(target.value), self._evaluate(target.slice)
             self._set_entry(owner, key.item() if isinstance(key, Drawn) else key, value)
+            self._settle()
         elif isinstance(target, ast.Tuple | ast.List):
             self._unpack(target, value)
         else:
@@ -125,8 +131,14 @@ class Assignments:
         load = ast.copy_location(_loading(node.target), node.target)
         left, right = self._evaluate(load), self._evaluate(node.value)
         kind = type(node.op)
-        if isinstance(left, Sifted):
+        if isinstance(left, Sifted) and kind is ast.Mult:
+            self._memory.change(left, "*=", _repeat, (right,))
+            return
+        if isinstance(left, Sifted) and kind is ast.Add:
             self._sequences.call_method(left, "extend", [right], {})
+            return
+        if isinstance(left, list | dict):
+            self.assign(node.target, self._changed_in_place(kind, left, right))
             return
         if varies((left, right)) or is_scalar(left):
             self.assign(node.target, self._operations.binary(BINARY[kind], left, right))
@@ -138,6 +150,15 @@ class Assignments:
         if result.shape != left.shape or result.dtype != left.dtype:
             result = result.expand_as(left).to(left.dtype)
         self.assign(node.target, result)
+
+    def _changed_in_place(self, kind: type[ast.operator], left: Any, right: Any) -> Any:
+        """The same list or dictionary, whatever varies in it."""
+        if kind is ast.Add and type(left) is list:
+            self._sequences.extend(left, right)
+            return left
+        if is_symbolic(right):
+            self._memory.refuse_varying_length("an operator that changes it")
+        return IN_PLACE[kind](left, right)
 
     def _delete(self, node: ast.Delete) -> None:
         for target in node.targets:
@@ -155,6 +176,10 @@ class Assignments:
                 owner, key = self._evaluate(target.value), self._evaluate(target.slice)
                 self._effects.check_entry(owner, key)
                 self._operations.delete_item(owner, key)
+
+
+def _repeat(values: list[Any], times: int) -> None:
+    values *= times
 
 
 def _loading(target: ast.expr) -> Any:
