@@ -163,24 +163,39 @@ def scripted(script: Script) -> Iterator[None]:
             setattr(home, name, function)
 
 
-def law_of(run: Callable[[Script], Any], grid: int = GRID) -> Law:
-    """Returns the law of what a function returns that asks a script for every outcome."""
+class TooManyRunsError(Exception):
+    """A law is of more runs than are tried."""
+
+
+def law_of(run: Callable[[Script], Any], grid: int = GRID, most: float = math.inf) -> Law:
+    """Returns the law of what a function returns that asks a script for every outcome.
+
+    Raises:
+        TooManyRunsError: there are more than ``most`` runs.
+    """
     script, law = Script(grid), dict[tuple[float, ...], Fraction]()
-    while True:
+    for number in itertools.count(1):
+        if number > most:
+            raise TooManyRunsError
         key = numbers_of(run(script))
         law[key] = law.get(key, Fraction(0)) + script.probability()
         if not script.advance():
-            return {k: float(p) for k, p in law.items()}
+            break
+    return {k: float(p) for k, p in law.items()}
 
 
-def law_of_code(model: nn.Module, args: tuple[Any, ...], grid: int = GRID) -> Law:
-    """Returns the law of what the model's own code returns; a model that was exported opens runs, which draw too."""
+def law_of_code(model: nn.Module, args: tuple[Any, ...], grid: int = GRID, most: float = math.inf) -> Law:
+    """Returns the law of what the model's own code returns; a model that was exported opens runs, which draw too.
+
+    Raises:
+        TooManyRunsError: there are more than ``most`` runs.
+    """
 
     def run(script: Script) -> Any:
         with torch.no_grad(), scripted(script):
             return model(*args)
 
-    return law_of(run, grid)
+    return law_of(run, grid, most)
 
 
 def numbers_of(outputs: Any) -> tuple[float, ...]:

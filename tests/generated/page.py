@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from statistics import mean, median
 
-from tests.generated.judge import CRASHED, INVALID, REFUSED, RIGHT, WRONG, Row
+from tests.generated.judge import CRASHED, INVALID, MOST_RUNS, REFUSED, RIGHT, WRONG, Row
 
 MEANING = {
     RIGHT: "exported, and on three inputs the exact law of the file's outputs is the code's",
@@ -29,7 +29,8 @@ def write_page(rows: Sequence[Row]) -> str:
         f"{total:,} models that a random grammar wrote, each exported and compared with an oracle that shares nothing",
         "with the exporter: the model's own code, run with scripted random functions through all sequences of",
         "decisions, with their exact probabilities (models of sites: a tree, run by rules of its own). The file's law",
-        "is that of its bytes in ONNX Runtime, every path forced, by the thresholds of its manifest.",
+        "is that of its bytes in ONNX Runtime, every path forced, by the thresholds of its manifest. An input on which",
+        f"the code has more than {MOST_RUNS:,} runs is left out.",
         "",
         "Made by `python -m tests.generated`, in several goes whose numbers `generated.json` keeps; do not edit. A",
         "seed writes the same model on every machine.",

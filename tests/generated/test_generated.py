@@ -20,7 +20,7 @@ from tests.conftest import rest_slow
 from tests.generated.file_law import content_of
 from tests.generated.judge import CRASHED, INPUTS, INVALID, REFUSED, RIGHT, WRONG, Judged, compare, judge, load
 from tests.generated.numbers_kept import keep_numbers
-from tests.generated.oracle import Law, differences, law_of, law_of_code
+from tests.generated.oracle import Law, TooManyRunsError, differences, law_of, law_of_code
 from tests.generated.page import kind_of_reason, write_page
 from tests.generated.programs import write_program
 from tests.generated.run import FAULTS, keep_fault, read_record
@@ -132,6 +132,16 @@ def test_oracle_goes_through_all_sequences() -> None:
     assert law_of(run) == {(0.0,): 0.5, (1.0,): 0.125, (2.0,): 0.375}
 
 
+def test_laws_of_too_many_runs_are_left_out_but_not_on_every_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(TooManyRunsError):
+        law_of(lambda script: float(script.choose([1, 1, 1])), most=2)
+    assert len(law_of(lambda script: float(script.choose([1, 1, 1])), most=3)) == 3
+    monkeypatch.setattr("tests.generated.judge.MOST_RUNS", 0)
+    assert judge(12, tmp_path).outcome == INVALID
+
+
 def test_no_order_of_outputs_makes_a_difference() -> None:
     """Three outputs of which the first and the last are apart: the middle one goes to either side, as it must."""
     near, middle, far = (1.0,), (1.0008,), (1.0016,)
@@ -158,6 +168,12 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[bytes, 
     folder = tmp_path_factory.mktemp("program")
     laws = [law_of_code(_model(folder), (x,), 20) for x in INPUTS]
     yield content_of(rr.export(_model(folder), (INPUTS[0],))), laws
+
+
+def test_an_input_that_is_left_out_hides_no_other(exported: tuple[bytes, list[Law]]) -> None:
+    content, (first, *others) = exported
+    assert compare(content, [None, *others]) == []
+    assert compare(content, [None, first, *others[1:]])
 
 
 def test_the_file_itself_is_right(exported: tuple[bytes, list[Law]]) -> None:
