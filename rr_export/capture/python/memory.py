@@ -205,6 +205,8 @@ class Memory:
                 f"one whose length varies, where {name} raises {type(error).__name__}: {error}",
                 "ask its length first",
             )
+        except (TypeError, RuntimeError):  # it looks at elements that are not to be read
+            self.refuse_varying_length(name)
         self.hold(elements, view.origin)
         return self._taken(result, name)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 import torch
@@ -268,6 +269,15 @@ class Bound(Lists):
         return x + take()
 
 
+class SortedWithTensors(Lists):
+    def forward(self, x: Tensor) -> Tensor:
+        held: list[Any] = [1]
+        if random.random() < 0.3:
+            held.append(x.sum())
+        held.sort()
+        return x * len(held)
+
+
 class Sorted(Lists):
     def forward(self, x: Tensor) -> Tensor:
         held = [1]
@@ -286,6 +296,7 @@ class Sorted(Lists):
             r"one whose length varies, where .pop\(\) raises IndexError: pop from empty list; ask its length first",
         ),
         (Bound, "one whose length varies, used by .pop;"),
+        (SortedWithTensors, r"one whose length varies, used by .sort\(\);"),
         (Sorted, r"one whose length varies, used by .sort\(\);"),
     ],
 )
