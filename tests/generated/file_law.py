@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
@@ -15,7 +16,7 @@ import onnx
 import onnxruntime
 
 from rr_export.bundle.bundle import Bundle
-from tests.generated.oracle import Law, numbers_of
+from tests.generated.oracle import Law, TooManyRunsError, numbers_of
 
 Assigned = dict[int, int]  # site -> route
 Ran = tuple[list[Any], list[int]]  # the outputs of a run, and the routes that it took
@@ -33,11 +34,17 @@ class File:
         self.sites: list[dict[str, Any]] = manifest_of(content)["sites"]
         self.inputs = [i.name for i in self.session.get_inputs() if not i.name.startswith("rr_")]
 
-    def law(self, args: Sequence[Any]) -> Law:
-        """Returns the law of all outputs but the path taken."""
+    def law(self, args: Sequence[Any], most: float = math.inf) -> Law:
+        """Returns the law of all outputs but the path taken.
+
+        Raises:
+            TooManyRunsError: there are more than ``most`` runs.
+        """
         feeds = {name: np.asarray(arg) for name, arg in zip(self.inputs, args, strict=True)}
         law: dict[tuple[float, ...], Fraction] = {}
-        for assigned, outputs in self._leaves(feeds, {}):
+        for number, (assigned, outputs) in enumerate(self._leaves(feeds, {}), 1):
+            if number > most:
+                raise TooManyRunsError
             key = numbers_of(outputs)
             law[key] = law.get(key, Fraction(0)) + self._probability(assigned)
         return {key: float(probability) for key, probability in law.items()}

@@ -7,13 +7,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from statistics import mean, median
 
-from tests.generated.judge import CRASHED, INVALID, MOST_RUNS, REFUSED, RIGHT, WRONG, Row
+from tests.generated.judge import CRASHED, INVALID, MOST_RUNS, REFUSED, RIGHT, UNTRIED, WRONG, Row
 
 MEANING = {
     RIGHT: "exported, and on three inputs the exact law of the file's outputs is the code's",
     REFUSED: "not exported: an error that names the line, and what to do",
     WRONG: "exported as another model",
     CRASHED: "another error, or no end within the time",
+    UNTRIED: f"not compared: on each of the three inputs it has more than {MOST_RUNS:,} runs",
     INVALID: "the model itself fails, which is a fault of the generator",
 }
 KINDS = {"program": "programs", "sites": "models of sites"}
@@ -30,7 +31,7 @@ def write_page(rows: Sequence[Row]) -> str:
         "with the exporter: the model's own code, run with scripted random functions through all sequences of",
         "decisions, with their exact probabilities (models of sites: a tree, run by rules of its own). The file's law",
         "is that of its bytes in ONNX Runtime, every path forced, by the thresholds of its manifest. An input on which",
-        f"the code has more than {MOST_RUNS:,} runs is left out.",
+        f"the code or the file has more than {MOST_RUNS:,} runs is left out.",
         "",
         "Made by `python -m tests.generated`, in several goes whose numbers `generated.json` keeps; do not edit. A",
         "seed writes the same model on every machine.",
@@ -40,7 +41,7 @@ def write_page(rows: Sequence[Row]) -> str:
     ]
     for outcome, meaning in MEANING.items():
         cells = [_share(counts[kind][outcome], sum(counts[kind].values())) for kind in KINDS]
-        if outcome != INVALID or any(counts[kind][outcome] for kind in KINDS):
+        if outcome not in (UNTRIED, INVALID) or any(counts[kind][outcome] for kind in KINDS):
             lines.append(f"| {outcome} | {' | '.join(cells)} | {meaning} |")
     lines += ["", "## CPU time of an export", "", "| models | median | mean | longest |", "|---|---|---|---|"]
     for kind, name in KINDS.items():

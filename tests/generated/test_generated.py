@@ -18,7 +18,7 @@ import rr_export as rr
 from rr_export.errors import CaptureError, LoweringError
 from tests.conftest import rest_slow
 from tests.generated.file_law import content_of
-from tests.generated.judge import CRASHED, INPUTS, INVALID, REFUSED, RIGHT, WRONG, Judged, compare, judge, load
+from tests.generated.judge import CRASHED, INPUTS, INVALID, REFUSED, RIGHT, UNTRIED, WRONG, Judged, compare, judge, load
 from tests.generated.numbers_kept import keep_numbers
 from tests.generated.oracle import Law, TooManyRunsError, differences, law_of, law_of_code
 from tests.generated.page import kind_of_reason, write_page
@@ -139,7 +139,7 @@ def test_laws_of_too_many_runs_are_left_out_but_not_on_every_input(
         law_of(lambda script: float(script.choose([1, 1, 1])), most=2)
     assert len(law_of(lambda script: float(script.choose([1, 1, 1])), most=3)) == 3
     monkeypatch.setattr("tests.generated.judge.MOST_RUNS", 0)
-    assert judge(12, tmp_path).outcome == INVALID
+    assert judge(12, tmp_path).outcome == UNTRIED
 
 
 def test_no_order_of_outputs_makes_a_difference() -> None:
@@ -174,6 +174,16 @@ def test_an_input_that_is_left_out_hides_no_other(exported: tuple[bytes, list[La
     content, (first, *others) = exported
     assert compare(content, [None, *others]) == []
     assert compare(content, [None, first, *others[1:]])
+    with pytest.raises(TooManyRunsError):
+        compare(content, [None] * len(INPUTS))
+
+
+def test_a_file_of_too_many_runs_is_not_called_right(
+    exported: tuple[bytes, list[Law]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.generated.judge.MOST_RUNS", 1)
+    with pytest.raises(TooManyRunsError):
+        compare(*exported)
 
 
 def test_the_file_itself_is_right(exported: tuple[bytes, list[Law]]) -> None:
