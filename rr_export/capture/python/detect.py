@@ -146,7 +146,7 @@ def decides(request: Request, *, training: Collection[str]) -> bool:
             logger.debug("the model's code raised where all branches of its sites ran", exc_info=True)
             seen.decided = raised = True
         drawn = _states(GLOBAL_GENERATORS) != before or _states(seen.own) != own
-        if not (seen.decided or drawn):
+        if not (seen.decided or drawn or seen.foreign):
             _check_alike(request, seen, returned, state)
     if raised and not training:
         _check_runs(request)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -123,6 +124,17 @@ def test_whole_numbers_that_are_kept_are_refused(first: int) -> None:
 
     with pytest.raises(CaptureError, match="does something else once it has run before"):
         rr.export(Keeper(the_first_tokens).eval(), (torch.tensor([first, 1]),))
+
+
+def the_operating_system(m: Any, x: Tensor) -> Tensor:
+    return x * os.urandom(1)[0]
+
+
+def test_draws_that_cannot_be_followed_are_told_by_their_line() -> None:
+    with pytest.raises(
+        CaptureError, match=r"test_repeated_runs.py:\d+: expected draws from .* another source: os.urandom"
+    ):
+        rr.export(Keeper(the_operating_system).eval(), (X,))
 
 
 def a_table(m: Any, x: Tensor) -> Tensor:
