@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import random
 from collections import Counter
 from collections.abc import Iterable
@@ -47,7 +48,8 @@ def test_bug_a_damaged_byte_is_a_bundle_error(tmp_path: Path, capfd: pytest.Capt
     some = random.Random(0)
     seen = outcomes(tmp_path, [(some.randrange(size_of_file()), flip) for flip in FLIPS for _ in range(50)])
     assert seen.total() == 200 and seen["refused"] > 100 and seen["ran"] > 0
-    assert capfd.readouterr().out == ""  # nor does onnxruntime print what it tries instead
+    if '"enable_fallback"' in inspect.getsource(onnxruntime.InferenceSession.__init__):  # older versions always tell
+        assert capfd.readouterr().out == ""  # nor does onnxruntime print what it tries instead
 
 
 @pytest.mark.parametrize("text", [b"rr.manifest", b"float", b"batch", b"offset", b'"kind"'])
