@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ import click
 import numpy as np
 from rich.markup import escape
 
+from rr_export.bundle.atomic_write import write_atomically
 from rr_export.cli.console import fail, out, progress
 from rr_export.cli.options import read_golden_inputs, read_inputs, read_path
 from rr_runtime import Session
@@ -57,8 +59,9 @@ def run(
         results = dict(result.outputs)
         facts = {"path": None if result.path is None else result.path.tolist(), "seed": result.seed}
     if output is not None:
-        with output.open("wb") as stream:
-            np.savez(stream, **results)  # type: ignore[arg-type]
+        archive = io.BytesIO()
+        np.savez(archive, **results)  # type: ignore[arg-type]
+        write_atomically(output, archive.getvalue())
     if as_json:
         shapes = {k: {"dtype": str(v.dtype), "shape": list(v.shape)} for k, v in results.items()}
         click.echo(json.dumps({**facts, "outputs": shapes}))

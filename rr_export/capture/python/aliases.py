@@ -17,7 +17,6 @@ from rr_export.capture.python.plain_access import contents, refill, same_objects
 from rr_export.capture.python.whereabouts import Whereabouts
 from rr_export.errors import CaptureError
 
-_MISSING = object()
 Split = Callable[[dd.Diagram, int, Callable[[int], Any]], Any]
 
 
@@ -189,7 +188,7 @@ def _changed(before: Any, after: Any, other: Any) -> Any:
         other: what the other one holds, each the same as in ``before``.
     """
     if isinstance(before, dict):
-        same = {key for key, value in after.items() if key in other and before.get(key, _MISSING) is value}
+        same = {key for key, value in after.items() if key in other and before.get(key, heap.MISSING) is value}
         return {key: other[key] if key in same else value for key, value in after.items()}
     if not isinstance(before, list) or len(before) != len(other):
         return after
