@@ -12,6 +12,10 @@ class RRExportError(Exception):
     """Something that rr_export was asked to do cannot be done faithfully."""
 
 
+class SourceError(RRExportError):
+    """The model that was named cannot be made, or the checkpoint is not that of the model."""
+
+
 class PlanError(RRExportError):
     """The sites and policies of a model do not fit together."""
 

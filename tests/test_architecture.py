@@ -27,7 +27,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"eager", "bundle"}),
     frozenset({"capture"}),
     frozenset({"wrap", "lowering"}),
-    frozenset({"targets", "lint"}),
+    frozenset({"targets", "lint", "sources"}),
     frozenset({"parity", "tools"}),
     frozenset({"export"}),
     frozenset({"rr_export", "demo"}),
@@ -36,12 +36,12 @@ FLOORS: tuple[frozenset[str], ...] = (
 )
 IMPORT_TORCH = frozenset(
     {
-        *("eager", "capture", "wrap", "lowering", "parity"),
+        *("eager", "capture", "wrap", "sources", "lowering", "parity"),
         # Glue, which is handed modules and tensors by its callers:
         *("export", "demo"),
     }
 )
-TORCH = frozenset({"torch", "torchvision", "torchaudio", "transformers"})
+TORCH = frozenset({"torch", "torchvision", "torchaudio", "transformers", "timm", "safetensors"})
 MOST_LINES = 500  # of a file: above that it has more than one job
 # names of files that mean the same thing in several folders
 SAME_JOB = {

@@ -9,13 +9,15 @@ import click
 from rich.markup import escape
 
 from rr_export.cli.console import out, progress
-from rr_export.cli.options import load_case, read_sizes
+from rr_export.cli.model_options import METAVAR, ModelOptions, load_case, model_options
+from rr_export.cli.options import read_sizes
 from rr_export.targets import TARGETS
 
 
 @click.command()
-@click.argument("model", metavar="MODULE:FUNCTION")
+@click.argument("model", metavar=METAVAR)
 @click.argument("output", type=click.Path(path_type=Path))
+@model_options
 @click.option(
     "--interface",
     type=click.Choice(["explicit", "host", "standalone"]),
@@ -44,7 +46,7 @@ from rr_export.targets import TARGETS
 @click.option("--overwrite", is_flag=True, help="Replace an earlier bundle.")
 def export(
     model: str, output: Path, interface: str, opset: int, external_data: bool | None, targets: Sequence[str],
-    sizes: Sequence[str], keep_training_routes: bool, overwrite: bool,
+    sizes: Sequence[str], keep_training_routes: bool, overwrite: bool, model_options: ModelOptions,
 ) -> None:  # fmt: skip
     """Export the model that FUNCTION returns to the folder (or .onnx file) OUTPUT.
 
@@ -53,7 +55,7 @@ def export(
     """
     from rr_export.export import export as run_export
 
-    case = load_case(model)
+    case = load_case(model, model_options)
     with progress("exporting"):
         bundle = run_export(
             **case,

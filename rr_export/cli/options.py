@@ -1,4 +1,4 @@
-"""Reads what several commands are given: models, inputs, paths, sizes, codes of rules."""
+"""Reads what several commands are given: inputs, paths, sizes, codes of rules."""
 
 from __future__ import annotations
 
@@ -10,33 +10,9 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from rr_export.cli.users_code import load_function
 from rr_export.lint import RULES
 from rr_runtime.bundle import open_bundle
 from rr_runtime.golden import golden_inputs
-
-
-def load_case(name: str) -> dict[str, Any]:
-    """Calls ``module:function`` and returns export's arguments.
-
-    Raises:
-        click.ClickException: there is no such function, it fails, or it returns something else.
-    """
-    made = load_function(name)()
-    if isinstance(made, dict):
-        unknown = sorted(set(made) - {"model", "args", "kwargs", "dynamic_shapes"})
-        if unknown or "model" not in made:
-            raise click.UsageError(
-                f"model: expected the keys model, args, kwargs, dynamic_shapes from {name!r}, got "
-                f"{sorted(made)}; mend them"
-            )
-        return {"args": (), **made}
-    if isinstance(made, tuple) and 2 <= len(made) <= 3:
-        return dict(zip(("model", "args", "kwargs"), made, strict=False))
-    raise click.UsageError(
-        f"model: expected {name!r} to return (model, args), (model, args, kwargs) or a dictionary, got "
-        f"{type(made).__name__}; see rr-export export --help"
-    )
 
 
 def read_codes(option: str, texts: Sequence[str], default: set[str]) -> set[str]:

@@ -12,14 +12,16 @@ import click
 
 from rr_export.bundle.bundle_reader import load
 from rr_export.cli.console import MISMATCH, out, progress
-from rr_export.cli.options import load_case, read_inputs
+from rr_export.cli.model_options import METAVAR, ModelOptions, load_case, model_options
+from rr_export.cli.options import read_inputs
 from rr_export.errors import ParityError
 from rr_export.parity.report import Report
 
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.argument("model", metavar="[MODULE:FUNCTION]", required=False)
+@click.argument("model", metavar=f"[{METAVAR}]", required=False)
+@model_options
 @click.option("--against", type=click.Path(path_type=Path), metavar="BUNDLE", help="The bundle that FILE comes from.")
 @click.option(
     "--target", "targets", multiple=True, metavar="NAME", help="A target of the bundle FILE, or 'all'; repeat."
@@ -40,6 +42,7 @@ from rr_export.parity.report import Report
 def verify(
     file: Path, model: str | None, against: Path | None, targets: Sequence[str], provider: str, inputs: Sequence[str],
     rtol: float | None, atol: float | None, share: float | None, max_paths: int, as_json: bool,
+    model_options: ModelOptions,
 ) -> None:  # fmt: skip
     """Prove that the bundle FILE is the model that FUNCTION returns. Exits with 1 if it is not.
 
@@ -53,6 +56,10 @@ def verify(
         raise click.UsageError(
             "verify: expected one of MODULE:FUNCTION, --against BUNDLE and --target NAME, "
             f"got {' and '.join(asked) or 'none'}; name what FILE is to be compared with"
+        )
+    if model is None and model_options.given:
+        raise click.UsageError(
+            f"{model_options.given}: expected MODULE:FUNCTION beside it, got none; it says more of that model"
         )
     if provider != "cpu" and not targets:
         raise click.UsageError("--provider: expected --target beside it, got none; name the targets to run there")
@@ -68,7 +75,7 @@ def verify(
     elif against:
         report = _prove_rewritten(file, against, inputs, options)
     else:
-        report = _prove(file, model or "", options)
+        report = _prove(file, model or "", model_options, options)
     if as_json:
         click.echo(json.dumps(report.to_json(), indent=1))
     else:
@@ -76,11 +83,11 @@ def verify(
     sys.exit(0 if report.passed else MISMATCH)
 
 
-def _prove(place: Path, model: str, options: dict[str, Any]) -> Report:
+def _prove(place: Path, model: str, given: ModelOptions, options: dict[str, Any]) -> Report:
     """The report on a bundle and its eager model, which the bundle then carries."""
     from rr_export.parity import verify as run_verify
 
-    loaded, case = load(place), load_case(model)
+    loaded, case = load(place), load_case(model, given)
     case.pop("dynamic_shapes", None)
     with progress("verifying") as tell:
         report = _report(lambda: run_verify(loaded, **case, **options, progress=tell))

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from rr_export.cli import main
 
@@ -34,6 +35,11 @@ def training():
     case = small()
     case["model"].train()
     return case
+
+def plain():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 2)).eval()
+    return {"model": model, "args": (torch.ones(4, 8),), "dynamic_shapes": {"input": {0: "batch"}}}
 
 def nothing():
     return 3
@@ -92,6 +98,20 @@ def test_verify_exits_with_1_on_a_mismatch(place: Path) -> None:
     assert "NOT the same model" in done.stdout and "FAILS" in done.stdout
 
 
+def test_layers_are_routed_and_weights_loaded_by_options(place: Path) -> None:
+    torch.manual_seed(7)
+    weights = {"2.weight": torch.randn(2, 8), "2.bias": torch.randn(2)}
+    weights |= {f"{n}.{name}": torch.randn(shape) for n in (0, 1) for name, shape in (("weight", (8, 8)), ("bias", 8))}
+    torch.save(weights, place / "weights.pt")
+    model = ("--route", "[01]", "--keep", "0.8", "--weights", "weights.pt")
+    done = run(place, "export", "my_models:plain", "by_options", *model)
+    assert done.returncode == 0 and "2 sites, 4 paths" in done.stdout and "routed 0 (Linear)" in done.stderr
+    assert run(place, "verify", "by_options", "my_models:plain", *model).returncode == 0
+    several = ("--route", "0", "--keep", "0.8", "--route", "1", "--keep", "0.7", "--weights", "weights.pt")
+    assert run(place, "verify", "by_options", "my_models:plain", *several).returncode == 1
+    assert run(place, "verify", "by_options", "my_models:plain", *model[:4]).returncode == 1
+
+
 def test_verify_against_a_bundle(place: Path) -> None:
     done = run(place, "verify", "out/model.onnx", "--against", "out", "--json")
     report = json.loads(done.stdout)
@@ -141,10 +161,24 @@ def test_verify_against_exits_with_1_on_a_mismatch(place: Path) -> None:
         (("run", "out", "--input", "input=x.npy", "--input", "input=x.npy"), "got 'input' twice"),
         (
             ("export", "my_models:raising", "elsewhere"),
-            "my_models.py:24: expected my_models:raising to return, got RuntimeError: no weights; mend it there",
+            "my_models.py:29: expected my_models:raising to return, got RuntimeError: no weights; mend it there",
         ),
         (("export", "my_models:keys", "elsewhere"), "expected the keys model, args, kwargs, dynamic_shapes"),
         (("verify", "out", "my_models:unfit"), "RuntimeError"),
+        (
+            ("export", "my_models:plain", "elsewhere", "--route", "[01]"),
+            "--keep: expected one for all or one for each of 1",
+        ),
+        (("export", "my_models:plain", "elsewhere", "--keep", "0.5"), "--keep: expected --route PATTERN beside it"),
+        (
+            ("export", "my_models:plain", "elsewhere", "--route", "x.*", "--keep", "0.5"),
+            "expected 'x.*' to match a module",
+        ),
+        (
+            ("export", "my_models:plain", "elsewhere", "--weights", "absent.pt"),
+            "expected a checkpoint, got no such file",
+        ),
+        (("verify", "out", "--against", "out", "--weights", "w.pt"), "--weights: expected"),
         (("inspect", "out", "--size", "batch=0"), "AXIS=N"),
         (("inspect", "out", "--size", "foo=3"), "expected sizes of ['batch'], got ['foo']"),
         (("dance",), "No such command"),

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
-from rr_export.cli.options import load_case
+from rr_export.cli.model_options import load_case
 from rr_export.cli.users_code import load_function
 
 SOURCE = """\
