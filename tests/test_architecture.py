@@ -22,7 +22,7 @@ RUNTIME = Path(rr_runtime.__file__).parent
 
 # A part imports itself and the parts of the floors before its own. `rr_export` is the package's own __init__.py.
 FLOORS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "quiet_loggers"}),
+    frozenset({"errors", "quiet_loggers", "report"}),
     frozenset({"laws", "passes"}),
     frozenset({"eager", "bundle"}),
     frozenset({"capture"}),

@@ -18,7 +18,8 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-MISMATCH, USAGE = 1, 2
+# Exit codes: it holds; it does not; bad usage or bad input; the user's model or function failed; a fault of rr_export.
+HOLDS, MISMATCH, USAGE, FAILED, FAULT = range(5)
 out = Console()
 err = Console(stderr=True)
 
@@ -35,10 +36,10 @@ def show_warning(
     err.print(f"[yellow]warning:[/] {escape(str(message))}")
 
 
-def fail(text: str) -> NoReturn:
-    """Prints an error and exits as on bad usage."""
+def fail(text: str, *, code: int = USAGE) -> NoReturn:
+    """Prints an error and exits, as on bad usage unless another code is given."""
     err.print(f"[bold red]error:[/] {escape(text)}", soft_wrap=True)
-    sys.exit(USAGE)
+    sys.exit(code)
 
 
 @contextmanager

@@ -6,7 +6,6 @@ import importlib
 import inspect
 import os
 import sys
-import sysconfig
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from difflib import get_close_matches
@@ -15,6 +14,8 @@ from types import ModuleType
 from typing import Any
 
 import click
+
+from rr_export.cli.failures import FunctionFailed, is_library
 
 
 def load_function(name: str, *, arguments: int = 0) -> Callable[..., Any]:
@@ -100,7 +101,7 @@ def _told(expected: str) -> Iterator[None]:
         raise
     except (Exception, SystemExit) as error:
         text = " ".join(str(error).split())
-        raise click.ClickException(
+        raise FunctionFailed(
             f"{_line(error)}: expected {expected}, got {type(error).__name__}{': ' * bool(text)}{text}; mend it there"
         ) from error
 
@@ -113,15 +114,9 @@ def _line(error: BaseException) -> str:
     while trace is not None:
         found.append((trace.tb_frame.f_code.co_filename, trace.tb_lineno))
         trace = trace.tb_next
-    own = [place for place in found if not _is_library(place[0])]
+    own = [place for place in found if not is_library(place[0])]
     file, line = (own or found)[-1]
     return f"{_shown(file)}:{line}"
-
-
-def _is_library(file: str) -> bool:
-    installed = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-    homes = [Path(__file__).parents[1], *map(Path, installed)]
-    return file.startswith("<") or any(home in Path(file).parents for home in homes)
 
 
 def _shown(file: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,11 +10,12 @@ from typing import Any
 import click
 
 from rr_export.bundle.bundle_reader import load
-from rr_export.cli.console import MISMATCH, out, progress
+from rr_export.cli.console import HOLDS, MISMATCH, progress
 from rr_export.cli.model_options import METAVAR, ModelOptions, load_case, model_options
 from rr_export.cli.options import read_inputs
+from rr_export.cli.report_files import ReportFiles, report_files
 from rr_export.errors import ParityError
-from rr_export.parity.report import Report
+from rr_export.report.report import Report
 
 
 @click.command()
@@ -38,16 +38,20 @@ from rr_export.parity.report import Report
     help="With --against, in place of both: differences as a share of each output's deviation (quantised files).",
 )
 @click.option("--max-paths", type=click.IntRange(min=1), default=256, show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@click.option("--record", is_flag=True, help="Write the report into the bundle FILE, as parity.json.")
+@report_files
 def verify(
     file: Path, model: str | None, against: Path | None, targets: Sequence[str], provider: str, inputs: Sequence[str],
-    rtol: float | None, atol: float | None, share: float | None, max_paths: int, as_json: bool,
+    rtol: float | None, atol: float | None, share: float | None, max_paths: int, record: bool, reports: ReportFiles,
     model_options: ModelOptions,
 ) -> None:  # fmt: skip
-    """Prove that the bundle FILE is the model that FUNCTION returns. Exits with 1 if it is not.
+    """Prove that the bundle FILE is the model that FUNCTION returns.
 
     With --against, prove that FILE, which another tool has made of BUNDLE's model, still is that model; with --target,
     that targets of FILE are its own model, on an execution provider of this machine. Neither needs the source model.
+
+    FILE stays as it is, unless --record is given. Exits with 0 if it holds, 1 if it does not, 2 on bad usage or bad
+    input, 3 if the model or FUNCTION fails. The reports are written in every case.
     """
     asked = [
         name for name, given in (("MODULE:FUNCTION", model), ("--against", against), ("--target", targets)) if given
@@ -69,31 +73,33 @@ def verify(
         )
     if share is not None and against is None:
         raise click.UsageError("--share: expected --against beside it, got none; use --rtol and --atol")
+    if record and (model is None or not file.is_dir()):
+        raise click.UsageError(
+            "--record: expected a bundle folder and MODULE:FUNCTION, got "
+            f"{'no MODULE:FUNCTION' if model is None else f'{file}, which is none'}; only a whole proof is recorded"
+        )
     options = {"rtol": rtol, "atol": atol, "max_paths": max_paths} | ({"share": share} if share else {})
-    if targets:
-        report = _prove_targets(file, targets, provider, inputs, options)
-    elif against:
-        report = _prove_rewritten(file, against, inputs, options)
-    else:
-        report = _prove(file, model or "", model_options, options)
-    if as_json:
-        click.echo(json.dumps(report.to_json(), indent=1))
-    else:
-        out.print(report.table())
-    sys.exit(0 if report.passed else MISMATCH)
+    with reports.written(str(file)) as tell:
+        if targets:
+            report = _prove_targets(file, targets, provider, inputs, options)
+        elif against:
+            report = _prove_rewritten(file, against, inputs, options)
+        else:
+            report = _prove(file, model or "", model_options, options)
+        tell(report)
+    if record:
+        load(file).write_parity(report.to_json())
+    sys.exit(HOLDS if report.passed else MISMATCH)
 
 
 def _prove(place: Path, model: str, given: ModelOptions, options: dict[str, Any]) -> Report:
-    """The report on a bundle and its eager model, which the bundle then carries."""
+    """The report on a bundle and its eager model."""
     from rr_export.parity import verify as run_verify
 
     loaded, case = load(place), load_case(model, given)
     case.pop("dynamic_shapes", None)
     with progress("verifying") as tell:
-        report = _report(lambda: run_verify(loaded, **case, **options, progress=tell))
-    if loaded.path is not None and loaded.path.is_dir():
-        loaded.write_parity(report.to_json())
-    return report
+        return _report(lambda: run_verify(loaded, **case, **options, progress=tell))
 
 
 def _prove_rewritten(file: Path, bundle: Path, inputs: Sequence[str], options: dict[str, Any]) -> Report:

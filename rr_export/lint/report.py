@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
-from pathlib import Path, PurePath
 from typing import Any
-from urllib.parse import quote
 
 from rich.markup import escape
 from rich.table import Table
 
 from rr_export.lint.finding import RULES, SEVERITIES, Finding
+from rr_export.report.sarif import SarifResult, SarifRule, sarif_log
 
 STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
 SHOWN = 6  # findings listed per row
-SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
 
 def table(findings: Sequence[Finding], files: Sequence[str]) -> Table:
@@ -75,64 +72,18 @@ def to_json(findings: Sequence[Finding], files: Sequence[str]) -> dict[str, Any]
 
 
 def sarif(findings: Sequence[Finding], files: Sequence[str]) -> dict[str, Any]:
-    """Returns the findings as a SARIF 2.1.0 log (OASIS standard), for code scanning in CI.
-
-    A file below the working folder is named relative to it, as code scanning wants.
-    """
+    """Returns the findings as a SARIF 2.1.0 log, for code scanning in CI."""
     codes = sorted({f.code for f in findings})
-    return {
-        "$schema": SCHEMA,
-        "version": "2.1.0",
-        "runs": [
-            {
-                "tool": {
-                    "driver": {
-                        "name": "rr-export lint",
-                        "semanticVersion": version("rr-export"),
-                        "rules": [_sarif_rule(code) for code in codes],
-                    }
-                },
-                "artifacts": [{"location": {"uri": _uri(file)}} for file in files],
-                "results": [_sarif_result(f, codes, files) for f in findings],
-            }
-        ],
-    }
-
-
-def _sarif_rule(code: str) -> dict[str, Any]:
-    rule = RULES[code]
-    return {
-        "id": code,
-        "name": "".join(word.capitalize() for word in rule.name.split("-")),
-        "shortDescription": {"text": rule.title},
-        "fullDescription": {"text": f"{rule.title}: {rule.effect}"},
-        "help": {"text": rule.remedy},
-        "defaultConfiguration": {"level": rule.severity},
-    }
-
-
-def _sarif_result(finding: Finding, codes: Sequence[str], files: Sequence[str]) -> dict[str, Any]:
-    place = {
-        "artifactLocation": {"uri": _uri(finding.file), "index": files.index(finding.file)},
-        "region": {"startLine": 1},  # code scanning services want a line, also in a binary file
-    }
-    location: dict[str, Any] = {"physicalLocation": place}
-    if finding.node:
-        location["logicalLocations"] = [
-            {"name": finding.node, "fullyQualifiedName": f"{finding.place} > {finding.node}", "kind": "element"}
-        ]
-    return {
-        "ruleId": finding.code,
-        "ruleIndex": codes.index(finding.code),
-        "level": finding.severity,
-        "message": {"text": f"{finding.message}: {finding.effect}; {finding.remedy}"},
-        "locations": [location],
-        "partialFingerprints": {"finding/v1": f"{finding.code}:{finding.place}:{finding.node}:{finding.message}"},
-    }
-
-
-def _uri(file: str) -> str:
-    path = PurePath(os.path.relpath(file))
-    if ".." in path.parts:
-        return Path(file).resolve().as_uri()
-    return quote(path.as_posix())
+    rules = [SarifRule(r.code, r.name, r.title, r.effect, r.remedy, r.severity) for r in map(RULES.__getitem__, codes)]
+    results = [
+        SarifResult(
+            f.code,
+            f.severity,
+            f"{f.message}: {f.effect}; {f.remedy}",
+            f.file,
+            (f.node, f"{f.place} > {f.node}") if f.node else None,
+            f"{f.code}:{f.place}:{f.node}:{f.message}",
+        )
+        for f in findings
+    ]
+    return sarif_log("rr-export lint", rules, results, files)

@@ -33,10 +33,10 @@ from rr_export.parity.laziness import paths_taking_everything
 from rr_export.parity.nearest import check_nearest
 from rr_export.parity.paths import check_paths, paths_to_compare
 from rr_export.parity.random_node import first_random_runs
-from rr_export.parity.report import Check, Report
 from rr_export.parity.streams import check_streams
 from rr_export.parity.subject import Answer, Candidate, File, Original, forcing_feeds
 from rr_export.parity.terms import Progress, Terms, silent
+from rr_export.report.report import Check, Report
 from rr_runtime.draws import draws
 
 POINTS = ("contract", "paths", "nearest", "streams", "law", "laziness")

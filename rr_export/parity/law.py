@@ -22,9 +22,9 @@ from rr_export.lowering.free_draws import free_draw_failures
 from rr_export.parity.code_laws import code_law_failures
 from rr_export.parity.compare import Arrays
 from rr_export.parity.random_node import FirstRuns
-from rr_export.parity.report import Check
 from rr_export.parity.subject import Candidate, Eager
 from rr_export.parity.terms import Terms
+from rr_export.report.report import Check
 from rr_runtime.draws import fresh_seed
 
 FALSE_ALARM = 1e-6  # of one whole verification

@@ -18,10 +18,10 @@ from rr_export.laws.plan import Plan
 from rr_export.lowering.placement import parse_scope
 from rr_export.lowering.sink import BRANCH_KEY, CALL_KEY, MIDDLE_KEY, SITE_KEY, sites_without_if
 from rr_export.parity.executed import LEVELS, Executable, made_executable
-from rr_export.parity.report import Check
 from rr_export.parity.subject import Eager, File
 from rr_export.parity.terms import Terms
 from rr_export.parity.waste import wasted_work
+from rr_export.report.report import Check
 
 
 @dataclass(frozen=True)

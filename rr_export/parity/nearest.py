@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from rr_export.parity.compare import Arrays
 from rr_export.parity.paths import paths_to_compare
-from rr_export.parity.report import Check
 from rr_export.parity.subject import Forced, Reference
 from rr_export.parity.terms import Terms
+from rr_export.report.report import Check
 
 NUMBERS = 4096  # of each output that the nearest path is told by
 

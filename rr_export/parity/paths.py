@@ -10,10 +10,10 @@ import numpy as np
 from rr_export.laws.plan import Plan
 from rr_export.parity.compare import Comparison
 from rr_export.parity.other_sizes import Axes, Bounds, named_sizes, near_sizes, telling_sizes
-from rr_export.parity.report import Check
 from rr_export.parity.rounding import rounding
 from rr_export.parity.subject import Forced, Reference
 from rr_export.parity.terms import Terms
+from rr_export.report.report import Check
 from rr_runtime.draws import draws
 
 EXTRA_SEEDS = 32  # seeded random paths beside a covering set

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from rr_export.laws.plan import Plan
 from rr_export.lowering.deciding_slice import RoutingSlice
 from rr_export.parity.paths import told_nothing
-from rr_export.parity.report import Check
 from rr_export.parity.rounding import rounding
 from rr_export.parity.subject import Answer, Candidate, Reference
 from rr_export.parity.terms import Progress, Terms
+from rr_export.report.report import Check
 from rr_runtime.draws import draws
 
 EAGER_SEEDS = (*range(30), 2**31, 2**63 - 1)

@@ -24,10 +24,10 @@ from rr_export.parity.law import FALSE_ALARM, rejected
 from rr_export.parity.laziness import misplaced_nodes, missing_gates
 from rr_export.parity.nearest import check_nearest
 from rr_export.parity.paths import check_paths
-from rr_export.parity.report import Check, Report
 from rr_export.parity.streams import EAGER_SEEDS, MIXED_SEEDS, mixed_path
 from rr_export.parity.subject import Answer, File, Original, Reference
 from rr_export.parity.terms import Progress, Terms, silent
+from rr_export.report.report import Check, Report
 from rr_export.targets.frozen_paths import site_variations
 from rr_export.targets.provider_table import share_of
 from rr_runtime import Session

@@ -27,12 +27,12 @@ from rr_export.parity.named_numbers import numbers_named
 from rr_export.parity.other_sizes import size_thresholds
 from rr_export.parity.paths import check_paths
 from rr_export.parity.random_node import first_random_runs
-from rr_export.parity.report import Check, Report
 from rr_export.parity.streams import check_streams
 from rr_export.parity.subject import Eager, File
 from rr_export.parity.target_check import check_target
 from rr_export.parity.terms import Progress, Terms, silent
 from rr_export.parity.tolerances import tolerances_of
+from rr_export.report.report import Check, Report
 
 POINTS = ("sites", "paths", "inputs", "streams", "law", "laziness", "targets")
 PARTS = ("rr-export", "rr-runtime", "torch", "onnxruntime", "onnx", "numpy")

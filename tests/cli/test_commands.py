@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import xml.etree.ElementTree as ET
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,8 +89,13 @@ def test_verify_holds(place: Path) -> None:
     done = run(place, "verify", "out", "my_models:small", "--json")
     report = json.loads(done.stdout)
     assert done.returncode == 0 and report["passed"] is True
-    assert json.loads((place / "out" / "parity.json").read_text()) == report
     assert "verifying: law" in done.stderr
+    assert not (place / "out" / "parity.json").exists()  # it is verified, not changed
+    recorded = run(place, "verify", "out", "my_models:small", "--record", "--json=report.json")
+    assert recorded.returncode == 0 and "the same model" in recorded.stdout
+    written = json.loads((place / "report.json").read_text())
+    assert written["passed"] is True and json.loads((place / "out" / "parity.json").read_text()) == written
+    (place / "out" / "parity.json").unlink()
 
 
 def test_verify_exits_with_1_on_a_mismatch(place: Path) -> None:
@@ -159,12 +165,10 @@ def test_verify_against_exits_with_1_on_a_mismatch(place: Path) -> None:
         (("run", "out", "--golden", "0", "--output", "absent/y.npz"), "expected a folder absent, got none"),
         (("run", "out", "--golden", "0", "--input", "input=x.npy"), "expected no --input beside it"),
         (("run", "out", "--input", "input=x.npy", "--input", "input=x.npy"), "got 'input' twice"),
-        (
-            ("export", "my_models:raising", "elsewhere"),
-            "my_models.py:29: expected my_models:raising to return, got RuntimeError: no weights; mend it there",
-        ),
         (("export", "my_models:keys", "elsewhere"), "expected the keys model, args, kwargs, dynamic_shapes"),
-        (("verify", "out", "my_models:unfit"), "RuntimeError"),
+        (("verify", "out", "--against", "out", "--record"), "expected a bundle folder and MODULE:FUNCTION"),
+        (("verify", "out", "my_models:small", "--json=out"), "--json: expected the name of a file, got the folder out"),
+        (("verify", "out", "my_models:small", "--junit", "absent/r.xml"), "got no folder absent"),
         (
             ("export", "my_models:plain", "elsewhere", "--route", "[01]"),
             "--keep: expected one for all or one for each of 1",
@@ -190,6 +194,78 @@ def test_bad_usage_exits_with_2(place: Path, arguments: tuple[str, ...], message
     assert message in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
     assert not (place / "elsewhere").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "line"),
+    [
+        (
+            ("export", "my_models:raising", "elsewhere"),
+            "my_models.py:29: expected my_models:raising to return, got RuntimeError: no weights; mend it there",
+            'raise RuntimeError("no weights")',
+        ),
+        (("verify", "out", "my_models:unfit"), "4x9", "in forward"),
+        (("export", "my_models:unfit", "elsewhere"), "4x9", "in forward"),
+    ],
+)
+def test_what_fails_in_the_users_code_exits_with_3(
+    place: Path, arguments: tuple[str, ...], message: str, line: str
+) -> None:
+    done = run(place, *arguments)
+    assert done.returncode == 3, done
+    assert message in " ".join(done.stderr.split())
+    assert "Traceback" in done.stderr and line in done.stderr
+    assert "users_code.py" not in done.stderr and "rr_export/cli" not in done.stderr
+    whole = run(place, *arguments, "--traceback")
+    assert whole.returncode == 3 and "rr_export/cli" in whole.stderr
+    assert not (place / "elsewhere").exists()
+
+
+@pytest.mark.parametrize(("model", "code"), [("small", 0), ("other", 1), ("raising", 3)])
+def test_reports_are_written_whatever_came_out(place: Path, tmp_path: Path, model: str, code: int) -> None:
+    files = {form: tmp_path / f"report.{form}" for form in ("json", "junit", "sarif", "markdown")}
+    asked = [f"--{form}={file}" for form, file in files.items()]
+    done = run(place, "verify", "out", f"my_models:{model}", "--max-paths", "1", *asked)
+    assert done.returncode == code, done
+    report = json.loads(files["json"].read_text())
+    assert report["passed"] is (code == 0) and ("error" in report) is (code == 3)
+    suite = ET.parse(files["junit"]).getroot()[0]
+    assert (int(suite.get("failures") or 0) > 0, int(suite.get("errors") or 0) > 0) == (code == 1, code == 3)
+    assert bool(json.loads(files["sarif"].read_text())["runs"][0]["results"]) is (code > 0)
+    assert ("✅ out" in files["markdown"].read_text()) is (code == 0)
+
+
+WATCHED: list[tuple[str, list[tuple[str, object]]]] = []  # folders, and what was done to change something there
+
+
+def _watch(event: str, arguments: tuple[object, ...]) -> None:
+    changes = {"os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.truncate", "os.chmod", "os.utime", "os.symlink"}
+    writes = event == "open" and any(letter in str(arguments[1]) for letter in "wax+")
+    for folder, found in WATCHED:
+        if (writes or event in changes) and any(str(part).startswith(folder) for part in arguments):
+            found.append((event, arguments[0]))
+
+
+sys.addaudithook(_watch)
+
+
+def test_a_bundle_is_verified_without_a_write_into_it(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
+        raise PermissionError("read-only")
+
+    folder, found = str(place / "out"), list[tuple[str, object]]()
+    WATCHED.append((folder, found))
+    try:
+        done = run(place, "verify", folder, "my_models:small", "--max-paths", "1")
+        assert done.returncode == 0 and found == []
+        (place / "out" / "note.txt").write_text("what is watched is seen")
+        (place / "out" / "note.txt").unlink()
+        assert [event for event, _ in found] == ["open", "os.remove"]
+    finally:
+        WATCHED.clear()
+    monkeypatch.setattr("rr_export.bundle.bundle.write_atomically", refuse)
+    done = run(place, "verify", "out", "my_models:small", "--max-paths", "1", "--record")
+    assert done.returncode == 2 and "the same model" in done.stdout and "read-only" in done.stderr, done
 
 
 def test_bug_names_are_no_markup(place: Path) -> None:

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 import rr_export as rr
 from rr_export.capture.request import bind
 from rr_export.parity.far_inputs import far_inputs
-from rr_export.parity.report import Check
 from rr_export.parity.subject import Eager
 from rr_export.parity.verify import verify_points
+from rr_export.report.report import Check
 
 X = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
 

@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from rr_export.report.divergence import Divergence
+
 SHOWN = 5  # failures listed per check
 
 
@@ -40,30 +42,45 @@ class Report:
         checks: in the order in which they were made.
         subject: what was verified.
         versions: of everything that took part.
+        divergence: where the two models part, if they do and it was looked for.
+        error: what ended the verification before it was done, such as a model that raises; "" where nothing did.
     """
 
     checks: tuple[Check, ...]
     subject: str
     versions: Mapping[str, str]
+    divergence: Divergence | None = None
+    error: str = ""
 
     @property
     def passed(self) -> bool:
         """Whether everything that applies holds, and something does."""
         results = [c.passed for c in self.checks if c.passed is not None]
-        return bool(results) and all(results)
+        return not self.error and bool(results) and all(results)
+
+    @property
+    def verdict(self) -> str:
+        """The outcome in words."""
+        if self.error:
+            return "not verified"
+        return "the same model" if self.passed else "NOT the same model"
 
     def table(self) -> Table:
         """Returns the report as a rich table."""
-        table = Table(title=f"{escape(self.subject)}: {'the same model' if self.passed else 'NOT the same model'}")
+        table = Table(title=f"{escape(self.subject)}: {self.verdict}")
         table.add_column("check")
         table.add_column("result")
         table.add_column("what was compared", overflow="fold")
+        if self.divergence is not None:
+            table.add_row("where they part", "", escape("\n".join(self.divergence.lines())))
         marks = {True: "[green]holds[/]", False: "[bold red]FAILS[/]", None: "[dim]n/a[/]"}
         for check in self.checks:
             lines = [check.summary, *check.failures[:SHOWN]]
             if len(check.failures) > SHOWN:
                 lines.append(f"... and {len(check.failures) - SHOWN} more")
             table.add_row(check.name, marks[check.passed], escape("\n".join(lines)))
+        if self.error:
+            table.add_row("error", "[bold red]FAILS[/]", escape(self.error))
         table.caption = ", ".join(f"{name} {version}" for name, version in self.versions.items())
         return table
 
@@ -85,6 +102,8 @@ class Report:
                 }
                 for c in self.checks
             ],
+            **({"divergence": self.divergence.to_json()} if self.divergence is not None else {}),
+            **({"error": self.error} if self.error else {}),
         }
 
     def __str__(self) -> str:

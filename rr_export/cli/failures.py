@@ -1,0 +1,105 @@
+"""What ends a command early: whose fault it is, what is said of it, and the exit code that it gives."""
+
+from __future__ import annotations
+
+import sys
+import sysconfig
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+import click
+
+from rr_export.cli.console import FAILED, USAGE
+from rr_export.errors import RRExportError
+from rr_runtime import RuntimeFailure
+
+_BETWEEN = ("torch.nn.modules.module", "rr_export.")  # whose frames stand between those of a model's modules
+
+
+class FunctionFailed(click.ClickException):
+    """A function of the user's raised; what it raised is the cause."""
+
+    exit_code = FAILED
+
+
+def exit_code_of(error: BaseException) -> int:
+    """Returns the exit code of what ended a command: 3 where the user's model or function failed, else 2."""
+    return USAGE if failure_of_users(error) is None else FAILED
+
+
+def told(error: BaseException, *, whole: bool = False) -> str:
+    """Returns what is said of what ended a command.
+
+    Where the user's model or function failed, with the traceback from the user's own code on.
+
+    Args:
+        error: what was raised.
+        whole: with all of its traceback, and those of what it came from.
+    """
+    if isinstance(error, click.ClickException):
+        text = error.format_message()
+    elif isinstance(error, RRExportError | RuntimeFailure | ValueError | TypeError):
+        text = str(error)
+    else:  # the machine's own
+        text = f"{type(error).__name__}: {error}"
+    if whole:
+        return f"{text}\n{''.join(traceback.format_exception(error)).rstrip()}"
+    theirs = failure_of_users(error)
+    if theirs is None:
+        return text
+    if theirs is error:
+        text = f"expected a model that runs, got {type(error).__name__}: {' '.join(str(error).split())}; mend it there"
+    return f"{text}\n{traceback_from_user(theirs)}"
+
+
+def failure_of_users(error: BaseException) -> BaseException | None:
+    """Returns what the user's model or function raised that led to an error; None where they raised nothing."""
+    if isinstance(error, FunctionFailed):
+        return error.__cause__
+    for cause in _causes(error):
+        if not isinstance(cause, RRExportError | RuntimeFailure) and _called_by_us(cause.__traceback__) is not None:
+            return cause
+    return None
+
+
+def traceback_from_user(error: BaseException) -> str:
+    """Returns type, text and traceback of an error, from the first frame of the user's own files on.
+
+    Where it came through none, from where the model was called on.
+    """
+    frames = _called_by_us(error.__traceback__) or error.__traceback__
+    entries = [e for e in _entries(frames) if not str(e.tb_frame.f_globals.get("__name__")).startswith(_BETWEEN)]
+    first = next((i for i, entry in enumerate(entries) if not is_library(entry.tb_frame.f_code.co_filename)), 0)
+    summary = traceback.StackSummary.extract((e.tb_frame, e.tb_lineno) for e in entries[first:])
+    said = "".join(traceback.format_exception_only(error))
+    return f"Traceback (most recent call last):\n{''.join(summary.format())}{said}".rstrip()
+
+
+def is_library(file: str) -> bool:
+    """Returns whether a file of code is of an installed package, of Python, or of rr_export."""
+    installed = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    homes = [Path(__file__).parents[1], *map(Path, installed)]
+    return file.startswith("<") or any(home in Path(file).parents for home in homes)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:
+        seen.append(error)
+        yield error
+        error = error.__cause__
+
+
+def _called_by_us(trace: TracebackType | None) -> TracebackType | None:
+    """What follows the call of the user's model or function in a traceback; None where it was not called."""
+    request = sys.modules.get("rr_export.capture.request")  # without it no model was called
+    calls = [e for e in _entries(trace) if request and e.tb_frame.f_code is request.Request.call.__code__]
+    return calls[-1].tb_next if calls else None
+
+
+def _entries(trace: TracebackType | None) -> Iterator[TracebackType]:
+    while trace is not None:
+        yield trace
+        trace = trace.tb_next

@@ -1,0 +1,105 @@
+"""The options that write a report, for people and for CI: a table or JSON on standard output, and files."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rr_export.bundle.atomic_write import write_atomically
+from rr_export.cli.console import out
+from rr_export.cli.failures import told
+from rr_export.report.junit import junit
+from rr_export.report.markdown import markdown
+from rr_export.report.report import Report
+from rr_export.report.sarif import report_sarif
+
+STDOUT = "-"
+FORMS: dict[str, Callable[[Report], str]] = {
+    "json": lambda report: json.dumps(report.to_json(), indent=1) + "\n",
+    "junit": junit,
+    "sarif": lambda report: json.dumps(report_sarif(report), indent=1) + "\n",
+    "markdown": markdown,
+}
+APPENDED = ("markdown",)  # a job's summary has room for several
+
+
+@dataclass(frozen=True)
+class ReportFiles:
+    """Where a report goes.
+
+    Attributes:
+        files: the file of every form that was asked for; "-" is standard output, in place of the table.
+    """
+
+    files: dict[str, str]
+
+    @contextmanager
+    def written(self, subject: str) -> Iterator[Callable[[Report], None]]:
+        """Yields what a report is told to: it is printed first, and then written in every form that was asked for.
+
+        Where the block ends by an error before that, the forms say so, and the error goes on.
+        """
+        self._check()
+        done: list[Report] = []
+
+        def tell(report: Report) -> None:
+            done.append(report)
+            printed = [form for form, file in self.files.items() if file == STDOUT]
+            for form in printed:
+                click.echo(FORMS[form](report), nl=False)
+            if not printed:
+                out.print(report.table())
+            self._write(report)
+
+        try:
+            yield tell
+        except Exception as error:
+            if not done:
+                self._write(Report((), subject, {"rr-export": version("rr-export")}, error=told(error)))
+            raise
+
+    def _check(self) -> None:
+        """Raises where a file cannot be written, before there is anything to write."""
+        if list(self.files.values()).count(STDOUT) > 1:
+            raise click.UsageError("expected one report on standard output, got several; name files for the others")
+        for form, file in self.files.items():
+            place = Path(file)
+            if file != STDOUT and (place.is_dir() or not place.parent.is_dir()):
+                found = f"the folder {file}" if place.is_dir() else f"no folder {place.parent}"
+                raise click.UsageError(f"--{form}: expected the name of a file, got {found}; write --{form}=FILE")
+
+    def _write(self, report: Report) -> None:
+        for form, file in self.files.items():
+            if file != STDOUT:
+                text = FORMS[form](report).encode()
+                if form in APPENDED and Path(file).exists():
+                    text = Path(file).read_bytes() + text
+                write_atomically(Path(file), text)
+
+
+def report_files(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds ``--json``, ``--junit``, ``--sarif`` and ``--markdown``; the command gets ``reports``."""
+    helps = {
+        "json": "Print the report as JSON in place of the table, or write it to FILE.",
+        "junit": "Write it as JUnit XML: a test case per point.",
+        "sarif": "Write what does not hold as SARIF 2.1.0, for code scanning.",
+        "markdown": "Append it to FILE as Markdown, such as $GITHUB_STEP_SUMMARY.",
+    }
+
+    @functools.wraps(command)
+    def with_reports(**options: Any) -> Any:
+        given = {form: options.pop(form) for form in FORMS}
+        return command(**options, reports=ReportFiles({form: file for form, file in given.items() if file}))
+
+    for form in reversed(FORMS):
+        alone: dict[str, Any] = {"is_flag": False, "flag_value": STDOUT} if form == "json" else {}
+        with_reports = click.option(f"--{form}", metavar="FILE", help=helps[form], **alone)(with_reports)
+    return with_reports

