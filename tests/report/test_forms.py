@@ -10,9 +10,9 @@ from typing import Any
 import jsonschema
 import pytest
 
+from rr_export.report.divergence import Divergence, DivergingValue
 from rr_export.report.junit import junit
 from rr_export.report.markdown import markdown
-from rr_export.report.divergence import Divergence, DivergingValue
 from rr_export.report.report import Check, Report
 from rr_export.report.sarif import report_sarif
 
