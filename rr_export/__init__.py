@@ -1,19 +1,37 @@
-"""rr_export: randomly routed PyTorch models as one ONNX file, proven to be the same model."""
+"""rr_export: randomly routed PyTorch models as one ONNX file, proven to be the same model.
 
-from rr_export.bundle.bundle import Bundle
-from rr_export.bundle.bundle_reader import load
-from rr_export.eager.blocks import forced, recorded, seeded
-from rr_export.eager.layer_choice import LayerChoice
-from rr_export.eager.operation_choice import OperationChoice
-from rr_export.eager.parameter_choice import ParameterChoice
-from rr_export.errors import ParityError, RRExportError
-from rr_export.export import export
-from rr_export.laws.plan import Plan, Site
-from rr_export.laws.policies import Categorical, Markov, Uniform
-from rr_export.lint import Finding, lint
-from rr_export.parity import Report, verify, verify_against
-from rr_export.targets import TARGETS, freeze, package
-from rr_export.wrap import plan_of, route_layers
+A public name is imported when it is first asked for: what needs no torch never imports it, and works without.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from rr_export.extras import told_extra
+
+if TYPE_CHECKING:
+    from rr_export.bundle.bundle import Bundle
+    from rr_export.bundle.bundle_reader import load
+    from rr_export.eager.blocks import forced, recorded, seeded
+    from rr_export.eager.layer_choice import LayerChoice
+    from rr_export.eager.operation_choice import OperationChoice
+    from rr_export.eager.parameter_choice import ParameterChoice
+    from rr_export.errors import ParityError, RRExportError
+    from rr_export.export import export
+    from rr_export.laws.plan import Plan, Site
+    from rr_export.laws.policies import Categorical, Markov, Uniform
+    from rr_export.lint.finding import Finding
+    from rr_export.lint.linter import lint
+    from rr_export.parity.against import verify_against
+    from rr_export.parity.verify import verify
+    from rr_export.report.report import Report
+    from rr_export.targets.freeze import freeze
+    from rr_export.targets.package import package
+    from rr_export.targets.provider_table import TARGETS
+    from rr_export.wrap import plan_of, route_layers
 
 __all__ = [
     "TARGETS",
@@ -43,3 +61,63 @@ __all__ = [
     "verify",
     "verify_against",
 ]
+
+_HOMES = {
+    "TARGETS": "rr_export.targets.provider_table",
+    "Bundle": "rr_export.bundle.bundle",
+    "Categorical": "rr_export.laws.policies",
+    "Finding": "rr_export.lint.finding",
+    "LayerChoice": "rr_export.eager.layer_choice",
+    "Markov": "rr_export.laws.policies",
+    "OperationChoice": "rr_export.eager.operation_choice",
+    "ParameterChoice": "rr_export.eager.parameter_choice",
+    "ParityError": "rr_export.errors",
+    "Plan": "rr_export.laws.plan",
+    "RRExportError": "rr_export.errors",
+    "Report": "rr_export.report.report",
+    "Site": "rr_export.laws.plan",
+    "Uniform": "rr_export.laws.policies",
+    "export": "rr_export.export",
+    "forced": "rr_export.eager.blocks",
+    "freeze": "rr_export.targets.freeze",
+    "lint": "rr_export.lint.linter",
+    "load": "rr_export.bundle.bundle_reader",
+    "package": "rr_export.targets.package",
+    "plan_of": "rr_export.wrap",
+    "recorded": "rr_export.eager.blocks",
+    "route_layers": "rr_export.wrap",
+    "seeded": "rr_export.eager.blocks",
+    "verify": "rr_export.parity.verify",
+    "verify_against": "rr_export.parity.against",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name.
+
+    Raises:
+        ModuleNotFoundError: it needs torch, and there is none.
+    """
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        value = getattr(import_module(_HOMES[name]), name)
+    except ModuleNotFoundError as error:
+        raise told_extra(error, f"rr_export.{name}") from error
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+class _Package(ModuleType):
+    """Keeps the functions ``export`` and ``lint`` in place of the file and the folder of these names."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _HOMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

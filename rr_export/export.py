@@ -19,17 +19,20 @@ from rr_export.capture.trace import capture
 from rr_export.eager.code_sites import many_runs
 from rr_export.eager.kept_streams import streams_kept
 from rr_export.errors import CaptureError
-from rr_export.lowering import INTERFACES, RESERVED, lower
+from rr_export.lowering import INTERFACES, RESERVED
+from rr_export.lowering.lower import lower
 from rr_export.lowering.sink import sites_without_if
 from rr_export.parity.axis_bounds import bound_axes
+from rr_export.parity.eager_model import Eager
 from rr_export.parity.golden_cases import golden_cases, golden_cases_at
 from rr_export.parity.loading import check_loads
 from rr_export.parity.recheck import recheck
-from rr_export.parity.subject import Eager
 from rr_export.parity.tolerances import tolerances_of
 from rr_export.parity.training_mode import check_training_mode
-from rr_export.passes import place_weights, simplify
-from rr_export.targets import find_target, package
+from rr_export.passes.place_weights import place_weights
+from rr_export.passes.simplify import simplify
+from rr_export.targets.package import package
+from rr_export.targets.provider_table import find_target
 from rr_export.targets.sizes import check_sizes
 
 PRODUCERS = ("rr-export", "torch", "onnx", "onnxscript", "onnx-ir")

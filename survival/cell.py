@@ -142,7 +142,7 @@ def _apply(tool: Tool, source: Path, target: Path) -> Path:
 def _errors(target: Path, source: Path, engine: str) -> tuple[str, ...]:
     """The codes of the linter's errors; engines that read the file themselves are asked about that file."""
     from rr_export.errors import LintError
-    from rr_export.lint import lint
+    from rr_export.lint.linter import lint
 
     try:
         findings = lint(source, engine="openvino") if engine == "openvino" else lint(target)

@@ -10,7 +10,7 @@ from typing import Self
 import onnx
 import onnx_ir as ir
 
-from rr_export.passes import copy_shared_weights
+from rr_export.passes.share_weights import copy_shared_weights
 
 INLINE_BELOW = 1024  # bytes; smaller tensors stay in the model file
 PAGE = 4096  # bytes; large tensors start on a page, so that they can be mapped

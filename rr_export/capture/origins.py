@@ -1,4 +1,7 @@
-"""Where the nodes of a graph come from, for messages: kept beside the graph in memory, never written to a file."""
+"""Where the nodes of a graph come from: the branch, which the file keeps, and the line of code, which it does not.
+
+The line is for messages, and kept beside the graph in memory.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +10,21 @@ import re
 from pathlib import Path
 
 import onnx_ir as ir
-import torch
 
-ORIGIN_KEY = "rr.origin"
-_LIBRARIES = tuple(str(Path(file).parent) for file in (torch.__file__, Path(__file__).parent))
+ORIGIN_KEY = "rr.origin"  # of a node in memory: module and line
+SCOPE_KEY = "rr.scope"  # in its metadata: the branch, as call:branch/call:branch/...
 
 
 def note_origins(model: ir.Model) -> None:
     """Every node knows the module and the line of the user's code that it was captured in, whatever becomes of it."""
+    import torch
+
+    libraries = tuple(str(Path(file).parent) for file in (torch.__file__, Path(__file__).parent))
     for node in ir.traversal.RecursiveGraphIterator(model.graph):
         names = ast.literal_eval(node.metadata_props.get("pkg.torch.onnx.name_scopes", "[]"))
         module = next((n for n in names[-2::-1] if n and not n.startswith("@")), "the model")
         lines = re.findall(r'File "(.+?)", line (\d+)', node.metadata_props.get("pkg.torch.onnx.stack_trace", ""))
-        own = [f"{file}:{line}" for file, line in lines if not file.startswith(_LIBRARIES)]
+        own = [f"{file}:{line}" for file, line in lines if not file.startswith(libraries)]
         node.meta[ORIGIN_KEY] = f"{module!r} ({own[-1]})" if own else repr(module)
 
 

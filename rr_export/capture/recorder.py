@@ -18,6 +18,7 @@ from torch import nn
 from torch.fx.experimental.symbolic_shapes import statically_known_true
 from torch.utils import _pytree as pytree
 
+from rr_export.capture.origins import SCOPE_KEY
 from rr_export.capture.python import diagram as dd
 from rr_export.capture.python.shapes import is_apart
 from rr_export.capture.python.values import is_symbolic, tracer, varies
@@ -27,8 +28,6 @@ from rr_export.eager.module_tree import plan_with_calls
 from rr_export.eager.skip_results import same_shape
 from rr_export.errors import CaptureError, RunError
 from rr_export.laws.plan import Plan
-
-SCOPE_KEY = "rr.scope"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import torch
 from torch._ops import HigherOrderOperator
 from torch.fx.experimental.symbolic_shapes import PropagateUnbackedSymInts
 
-from rr_export.capture.recorder import SCOPE_KEY
+from rr_export.capture.origins import SCOPE_KEY
 
 _SCOPE_MARK = "@rr:"
 

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rr_export.cli.console import out, progress
 from rr_export.cli.model_options import METAVAR, ModelOptions, load_case, model_options
 from rr_export.cli.options import read_sizes
-from rr_export.targets import TARGETS
+from rr_export.targets.provider_table import TARGETS
 
 
 @click.command()

@@ -16,8 +16,8 @@ from rr_export.bundle.atomic_write import write_atomically
 from rr_export.cli.console import MISMATCH, USAGE, err, out
 from rr_export.cli.options import read_codes
 from rr_export.errors import LintError
-from rr_export.lint import RULES, SEVERITIES, Finding
-from rr_export.lint import lint as run_lint
+from rr_export.lint.finding import RULES, SEVERITIES, Finding
+from rr_export.lint.linter import lint as run_lint
 from rr_export.lint.report import rules_table, sarif, summary, table, to_json
 from rr_export.lint.rules.engine_limits import ENGINES
 

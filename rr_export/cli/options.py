@@ -10,7 +10,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from rr_export.lint import RULES
+from rr_export.lint.finding import RULES
 from rr_runtime.bundle import open_bundle
 from rr_runtime.golden import golden_inputs
 

@@ -17,9 +17,9 @@ from rr_export.bundle.bundle_reader import load
 from rr_export.cli.console import out, progress
 from rr_export.cli.options import read_path, read_sizes
 from rr_export.cli.users_code import load_function
-from rr_export.targets import TARGETS, find_target
-from rr_export.targets import freeze as run_freeze
-from rr_export.targets import package as run_package
+from rr_export.targets.freeze import freeze as run_freeze
+from rr_export.targets.package import package as run_package
+from rr_export.targets.provider_table import TARGETS, find_target
 
 
 @click.command()

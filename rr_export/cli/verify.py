@@ -94,7 +94,7 @@ def verify(
 
 def _prove(place: Path, model: str, given: ModelOptions, options: dict[str, Any]) -> Report:
     """The report on a bundle and its eager model."""
-    from rr_export.parity import verify as run_verify
+    from rr_export.parity.verify import verify as run_verify
 
     loaded, case = load(place), load_case(model, given)
     case.pop("dynamic_shapes", None)
@@ -104,7 +104,7 @@ def _prove(place: Path, model: str, given: ModelOptions, options: dict[str, Any]
 
 def _prove_rewritten(file: Path, bundle: Path, inputs: Sequence[str], options: dict[str, Any]) -> Report:
     """The report on a file that another tool has made of a bundle's model."""
-    from rr_export.parity import verify_against
+    from rr_export.parity.against import verify_against
 
     given = read_inputs(inputs) or None
     with progress("verifying") as tell:
@@ -115,7 +115,7 @@ def _prove_targets(
     bundle: Path, targets: Sequence[str], provider: str, inputs: Sequence[str], options: dict[str, Any]
 ) -> Report:
     """The report on targets of a bundle and its own model."""
-    from rr_export.parity import verify_targets
+    from rr_export.parity.target_check import verify_targets
 
     names = () if "all" in targets else tuple(targets)
     given = read_inputs(inputs) or None

@@ -17,7 +17,7 @@ from rr_export.demo.model import KEEP, DemoError, encoder, weights_folder
 from rr_export.demo.search import read_corpus, read_tokenizer
 from rr_export.demo.show import ensemble_table, path_table, print_all, search_table, stage
 from rr_export.export import export
-from rr_export.parity import verify
+from rr_export.parity.verify import verify
 from rr_runtime import Session
 
 __all__ = ["DemoError", "encoder", "run_demo"]

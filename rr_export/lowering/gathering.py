@@ -12,14 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
-from rr_export.capture.captured_model import Captured
+from rr_export.capture.origins import SCOPE_KEY
 from rr_export.capture.python import diagram as dd
-from rr_export.capture.recorder import SCOPE_KEY
 from rr_export.errors import LoweringError
 from rr_export.lowering.placement import Scope, Usage, Uses, captured_scope, common, encloses, is_select
+
+if TYPE_CHECKING:
+    from rr_export.capture.captured_model import Captured
 
 MOST_COPIES = 20_000  # nodes, in all
 

@@ -9,23 +9,23 @@ there (:mod:`sink`).
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import onnx
 import onnx_ir as ir
 import onnx_ir.passes.common as ir_passes
 
-from rr_export.capture.captured_model import Captured
 from rr_export.capture.origins import origin_of
 from rr_export.errors import LoweringError
 from rr_export.lowering.builder import Builder
 from rr_export.lowering.gathering import gather
 from rr_export.lowering.placement import MARKERS, place
-from rr_export.lowering.prelude import DRAWS, INTERFACES, PATH, SEED, TAKEN, decide
-from rr_export.lowering.reach import LATENT
+from rr_export.lowering.prelude import GATE, INTERFACES, RESERVED, decide
 from rr_export.lowering.sink import AT_LEAST, at_least, conditions, sink
-from rr_export.passes import name_uniquely
+from rr_export.passes.unique_names import name_uniquely
 
-GATE = "rr_gate."  # begins the names of inputs that are conditions
-RESERVED = (SEED, PATH, DRAWS, TAKEN, LATENT)
+if TYPE_CHECKING:
+    from rr_export.capture.captured_model import Captured
 
 
 def lower(captured: Captured, *, interface: str = "explicit") -> ir.Model:

@@ -11,13 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import onnx_ir as ir
 
-from rr_export.capture.captured_model import Captured
-from rr_export.capture.recorder import SCOPE_KEY
+from rr_export.capture.origins import SCOPE_KEY
 from rr_export.errors import LoweringError
+
+if TYPE_CHECKING:
+    from rr_export.capture.captured_model import Captured
 
 Scope = tuple[tuple[int, int], ...]
 

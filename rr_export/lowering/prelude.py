@@ -9,11 +9,13 @@ from rr_export.errors import LoweringError
 from rr_export.laws.plan import Plan
 from rr_export.lowering.builder import Builder
 from rr_export.lowering.generator import free_bits, host_draws, seed_bits, splitmix_draws
-from rr_export.lowering.reach import path_taken
+from rr_export.lowering.reach import LATENT, path_taken
 from rr_export.lowering.routes import decode_routes
 
 INTERFACES = ("explicit", "host", "standalone")
 SEED, PATH, DRAWS, TAKEN = "rr_seed", "rr_path", "rr_draws", "rr_path_taken"
+RESERVED = (SEED, PATH, DRAWS, TAKEN, LATENT)
+GATE = "rr_gate."  # begins the names of inputs that are conditions
 
 
 def decide(builder: Builder, plan: Plan, interface: str) -> ir.Value:

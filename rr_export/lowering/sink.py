@@ -7,15 +7,18 @@ after:   If(route >= 1){ If(route >= 2){ c.. }{ b.. } }{ a.. }           (one co
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
 
-from rr_export.capture.captured_model import Captured
-from rr_export.capture.recorder import SCOPE_KEY
+from rr_export.capture.origins import SCOPE_KEY
 from rr_export.laws.plan import Plan
 from rr_export.lowering.builder import Builder
 from rr_export.lowering.placement import MARKERS, Placement, Scope, parse_scope
+
+if TYPE_CHECKING:
+    from rr_export.capture.captured_model import Captured
 
 # On every If of a site: the site's index, the call's number, the least route of then_branch, and which of the call's
 # branches that is, if that is another number. An If that several decisions or the input decide has only the call's

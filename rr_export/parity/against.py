@@ -29,9 +29,8 @@ from rr_export.lowering.deciding_slice import Path_, RoutingSlice, cut_at_path, 
 from rr_export.parity.compare import Arrays
 from rr_export.parity.executed import LEVELS, kernels, proving_options
 from rr_export.parity.law import check_law
-from rr_export.parity.laziness import paths_taking_everything
 from rr_export.parity.nearest import check_nearest
-from rr_export.parity.paths import check_paths, paths_to_compare
+from rr_export.parity.paths import check_paths, paths_taking_everything, paths_to_compare
 from rr_export.parity.random_node import first_random_runs
 from rr_export.parity.streams import check_streams
 from rr_export.parity.subject import Answer, Candidate, File, Original, forcing_feeds

@@ -13,11 +13,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from rr_export.bundle.bundle import Bundle
 from rr_export.errors import CaptureError
 from rr_export.lowering.deciding_slice import Path_
+from rr_export.parity.eager_model import Eager
 from rr_export.parity.named_numbers import numbers_named
 from rr_export.parity.other_sizes import Bounds, named_sizes, size_thresholds, telling_sizes
 from rr_export.parity.paths import evenly_apart, paths_to_compare
 from rr_export.parity.rounding import rounding
-from rr_export.parity.subject import Eager, File
+from rr_export.parity.subject import File
 from rr_export.parity.terms import Terms
 
 logger = logging.getLogger(__name__)

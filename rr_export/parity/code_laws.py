@@ -21,8 +21,9 @@ from rr_export.eager.code_sites import code_of
 from rr_export.errors import RunError
 from rr_export.laws.plan import Plan
 from rr_export.parity.compare import Comparison
+from rr_export.parity.eager_model import Eager
 from rr_export.parity.rounding import rounding
-from rr_export.parity.subject import Eager, Forced
+from rr_export.parity.subject import Forced
 
 ENDS: tuple[Place, ...] = ("low", "high")
 MOST_PATHS, EVEN_PATHS = 64, 32

@@ -13,8 +13,9 @@ from torch.overrides import TorchFunctionMode
 
 from rr_export.errors import RunError
 from rr_export.parity.compare import Arrays, Comparison
+from rr_export.parity.eager_model import Eager
 from rr_export.parity.rounding import rounding
-from rr_export.parity.subject import Answer, Eager, File
+from rr_export.parity.subject import Answer, File
 from rr_export.parity.terms import Terms
 from rr_export.report.report import Check
 

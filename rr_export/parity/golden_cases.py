@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from rr_export.bundle.contents import GoldenCase
 from rr_export.laws.plan import Plan
-from rr_export.parity.subject import Eager, Reference
+from rr_export.parity.eager_model import Eager
+from rr_export.parity.subject import Reference
 
 SEEDS = (0, 1)
 

@@ -6,19 +6,18 @@ ran is also compared with what the eager model reads and computes (:mod:`waste`)
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx_ir as ir
 
 from rr_export.bundle.bundle import Bundle
-from rr_export.capture.recorder import SCOPE_KEY
-from rr_export.laws.plan import Plan
-from rr_export.lowering.placement import parse_scope
-from rr_export.lowering.sink import BRANCH_KEY, CALL_KEY, MIDDLE_KEY, SITE_KEY, sites_without_if
+from rr_export.lowering.sink import MIDDLE_KEY, SITE_KEY
+from rr_export.parity.eager_model import Eager
 from rr_export.parity.executed import LEVELS, Executable, made_executable
-from rr_export.parity.subject import Eager, File
+from rr_export.parity.misplaced import misplaced_nodes, missing_gates
+from rr_export.parity.paths import paths_taking_everything
+from rr_export.parity.subject import File
 from rr_export.parity.terms import Terms
 from rr_export.parity.waste import wasted_work
 from rr_export.report.report import Check
@@ -63,42 +62,6 @@ def check_laziness(bundle: Bundle, file: File, eager: Eager, terms: Terms) -> Ch
     )
 
 
-def missing_gates(model: ir.Model, bundle: Bundle) -> list[str]:
-    """Returns one sentence per site without an ``If``, those apart whose results nobody reads."""
-    idle = bundle.manifest.get("idle", [])
-    missing = [name for name in sites_without_if(model, bundle.plan) if name not in idle]
-    return [f"site {name!r}: expected an If of its own, got none" for name in missing]
-
-
-def misplaced_nodes(model: ir.Model) -> list[str]:
-    """Returns one sentence per node that was captured in a branch and lies outside it."""
-    failures: list[str] = []
-
-    def visit(graph: ir.Graph, inside: tuple[tuple[int, int, int], ...]) -> None:
-        for node in graph:
-            for call, branch in parse_scope(node.metadata_props.get(SCOPE_KEY, "")):
-                if not any(c == call and low <= branch < high for c, low, high in inside):
-                    failures.append(
-                        f"node {node.name!r} ({node.op_type}): expected it inside branch {branch} of call {call}, "
-                        "got it outside"
-                    )
-                    break
-            for attribute in node.attributes.values():
-                if attribute.type != ir.AttributeType.GRAPH:
-                    continue
-                if CALL_KEY not in node.metadata_props:
-                    visit(attribute.as_graph(), inside)
-                    continue
-                call, route = int(node.metadata_props[CALL_KEY]), node.metadata_props.get(MIDDLE_KEY, "")
-                middle = int(node.metadata_props.get(BRANCH_KEY, route))
-                low, high = next(((a, b) for c, a, b in inside[::-1] if c == call), (0, sys.maxsize))
-                part = (call, middle, high) if attribute.name == "then_branch" else (call, low, middle)
-                visit(attribute.as_graph(), (*(s for s in inside if s[0] != call), part))
-
-    visit(model.graph, ())
-    return failures
-
-
 def expected_nodes(graph: ir.Graph, gates: Mapping[str, SiteIf], routes: Sequence[int]) -> tuple[set[str], set[str]]:
     """Returns the names of the nodes that must run on a path, and of those that may (the user's own control flow)."""
     must: set[str] = set()
@@ -134,18 +97,6 @@ def _gate(node: ir.Node) -> SiteIf | None:
     if SITE_KEY not in node.metadata_props:
         return None
     return SiteIf(int(node.metadata_props[SITE_KEY]), int(node.metadata_props[MIDDLE_KEY]))
-
-
-def paths_taking_everything(plan: Plan) -> list[tuple[int, ...]]:
-    """A few paths that together take every branch that can be reached."""
-    chosen: list[tuple[int, ...]] = []
-    candidates = plan.covering()
-    missing = {(i, r) for path in candidates for i, r in enumerate(path) if r >= 0}
-    while missing:
-        best = max(candidates, key=lambda path: len(missing & set(enumerate(path))))
-        chosen.append(best)
-        missing -= set(enumerate(best))
-    return chosen
 
 
 def _unexpected(executable: Executable, gates: Mapping[str, SiteIf], path: tuple[int, ...], ran: set[str]) -> list[str]:

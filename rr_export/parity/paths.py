@@ -165,6 +165,18 @@ def _accepts(eager: Reference, path: Sequence[int]) -> bool:
     return True
 
 
+def paths_taking_everything(plan: Plan) -> list[tuple[int, ...]]:
+    """A few paths that together take every branch that can be reached."""
+    chosen: list[tuple[int, ...]] = []
+    candidates = plan.covering()
+    missing = {(i, r) for path in candidates for i, r in enumerate(path) if r >= 0}
+    while missing:
+        best = max(candidates, key=lambda path: len(missing & set(enumerate(path))))
+        chosen.append(best)
+        missing -= set(enumerate(best))
+    return chosen
+
+
 def evenly_apart(paths: Sequence[tuple[int, ...]], count: int) -> list[tuple[int, ...]]:
     """At most ``count`` of the paths, evenly apart, first and last among them."""
     if len(paths) <= count:

@@ -24,11 +24,12 @@ from rr_export.lowering.deciding_slice import cut_at_path
 from rr_export.lowering.sink import GATE_KEY
 from rr_export.parity.code_laws import CodeLaws
 from rr_export.parity.compare import Comparison
+from rr_export.parity.eager_model import Eager
 from rr_export.parity.executed import proving_options
 from rr_export.parity.far_inputs import FarRuns
 from rr_export.parity.paths import paths_to_compare
 from rr_export.parity.rounding import rounding
-from rr_export.parity.subject import Answer, Eager, File, forcing_feeds
+from rr_export.parity.subject import Answer, File, forcing_feeds
 
 FREE_RUNS, GATED_PATHS, MOST_TURNS = 16, 6, 16
 

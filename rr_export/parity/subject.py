@@ -1,8 +1,7 @@
-"""The two sides of a comparison, each called the same way: an eager model and an exported file."""
+"""The sides of a comparison, each called the same way: what is right, and an exported file."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,15 +10,10 @@ from typing import Any, Protocol
 import numpy as np
 import onnx_ir as ir
 import onnxruntime
-import torch
 from numpy.typing import NDArray
 
 from rr_export.bundle.bundle import Bundle
 from rr_export.bundle.file_names import MODEL
-from rr_export.capture.request import Request
-from rr_export.eager.blocks import forced, recorded, seeded
-from rr_export.eager.code_sites import code_of
-from rr_export.eager.open_runs import free_routes, open_runs_at
 from rr_export.laws.plan import Plan
 from rr_export.lowering import DRAWS, PATH, SEED, TAKEN
 from rr_export.lowering.deciding_slice import Path_, cut_at_path
@@ -28,8 +22,6 @@ from rr_export.parity.executed import proving_options
 from rr_runtime import Session
 from rr_runtime.draws import draws
 from rr_runtime.target import DEFAULT
-
-CODE_RUNS, CODE_SECONDS = 1000, 10.0
 
 
 @dataclass(frozen=True)
@@ -58,6 +50,9 @@ class Reference(Protocol):
 
     def resized(self, sizes: Mapping[str, int], axes: Mapping[str, Sequence[int | str]]) -> Reference:
         """Returns it with inputs whose named axes have other sizes (elements repeat cyclically)."""
+
+    def moved(self, path: Path_) -> Iterator[Answer]:
+        """Yields what it gives on ``path``: as it is, and where its inputs change by rounding; nothing: it cannot."""
 
 
 class Forced(Protocol):
@@ -89,59 +84,6 @@ class Candidate(Forced, Protocol):
 
     def on_random_node(self, inputs: Arrays) -> Answer:
         """Returns what an explicit file gives when its random node decides."""
-
-
-class Eager:
-    """The eager model with one set of arguments."""
-
-    def __init__(self, request: Request) -> None:
-        self.request, self.model, self.inputs = request, request.model, request.inputs
-        open_runs_at(request.model)
-
-    def on_path(self, path: Path_) -> Answer:
-        """Returns what the model gives when forced to ``path``."""
-        with forced(self.model, list(path)) as record:
-            outputs = self.request.outputs()
-            return Answer(outputs, record.path if len(path) else np.empty(0, np.int64))
-
-    def on_seed(self, seed: int) -> Answer:
-        """Returns what the model gives with the draws of ``seed``."""
-        with seeded(self.model, seed) as record:
-            return Answer(self.request.outputs(), record.path)
-
-    def on_seed_and_path(self, seed: int, path: Path_) -> Answer:
-        """Returns what the model gives with the draws of ``seed`` where ``path`` does not force a route."""
-        with forced(self.model, list(path)), seeded(self.model, seed) as record:
-            return Answer(self.request.outputs(), record.path)
-
-    def free_run(self) -> Answer:
-        """Returns what the model gives with draws of its own, and the path that it took."""
-        with recorded(self.model) as record:
-            outputs = self.request.outputs()
-            return Answer(outputs, record.path if record.paths else np.empty(0, np.int64))
-
-    def free_routes(self, most: int) -> NDArray[np.int64]:
-        """Returns the latent routes of free runs, int64 [runs, S].
-
-        Draws of the model's own code need whole runs: there are fewer of these, for at most 10 seconds.
-        """
-        if code_of(self.model) is None:
-            return free_routes(self.model, most)
-        end = time.monotonic() + CODE_SECONDS
-        with recorded(self.model) as record:
-            while len(record.routes) < min(most, CODE_RUNS) and (len(record.routes) < 100 or time.monotonic() < end):
-                self.request.outputs()
-        return np.stack(record.routes)
-
-    def resized(self, sizes: Mapping[str, int], axes: Mapping[str, Sequence[int | str]]) -> Reference:
-        """Returns the model with arguments whose named axes have other sizes (elements repeat cyclically)."""
-
-        def resize(name: str, tensor: torch.Tensor) -> torch.Tensor:
-            for axis, size in _other_sizes(axes.get(name, ()), sizes):
-                tensor = tensor.index_select(axis, torch.arange(size) % tensor.shape[axis])
-            return tensor
-
-        return Eager(self.request.changed(resize))
 
 
 class File:
@@ -220,6 +162,10 @@ class Original:
         """Returns the file with inputs whose named axes have other sizes (elements repeat cyclically)."""
         return Original(self.file, {n: resize_array(a, axes.get(n, ()), sizes) for n, a in self.inputs.items()})
 
+    def moved(self, path: Path_) -> Iterator[Answer]:
+        """Yields nothing: between two files every difference tells."""
+        return iter(())
+
 
 def forcing_feeds(interface: str, inputs: Arrays, path: Path_) -> dict[str, NDArray[Any]]:
     """Returns what to feed to a file of this interface so that it takes ``path``; standalone: to a copy cut there."""
@@ -234,13 +180,13 @@ def forcing_feeds(interface: str, inputs: Arrays, path: Path_) -> dict[str, NDAr
 
 def resize_array(array: NDArray[Any], labels: Sequence[int | str], sizes: Mapping[str, int]) -> NDArray[Any]:
     """Returns the array with other sizes of its named axes (elements repeat cyclically)."""
-    for axis, size in _other_sizes(labels, sizes):
+    for axis, size in other_sizes(labels, sizes):
         array = np.take(array, np.arange(size) % array.shape[axis], axis=axis)
     return array
 
 
-def _other_sizes(labels: Sequence[int | str], sizes: Mapping[str, int]) -> Iterator[tuple[int, int]]:
-    """The axes whose label, or an expression of it, has a new size."""
+def other_sizes(labels: Sequence[int | str], sizes: Mapping[str, int]) -> Iterator[tuple[int, int]]:
+    """Yields the axes whose label, or an expression of it, has a new size, with that size."""
     for axis, label in enumerate(labels):
         size = ir.SymbolicDim(label).evaluate(sizes) if isinstance(label, str) else None
         if isinstance(size, int):

@@ -21,7 +21,7 @@ from rr_export.laws.plan import Plan
 from rr_export.lowering.deciding_slice import Path_
 from rr_export.parity.compare import Arrays
 from rr_export.parity.law import FALSE_ALARM, rejected
-from rr_export.parity.laziness import misplaced_nodes, missing_gates
+from rr_export.parity.misplaced import misplaced_nodes, missing_gates
 from rr_export.parity.nearest import check_nearest
 from rr_export.parity.paths import check_paths
 from rr_export.parity.streams import EAGER_SEEDS, MIXED_SEEDS, mixed_path

@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from rr_export.errors import RunError
 from rr_export.laws.plan import Plan
-from rr_export.parity.subject import Eager
+from rr_export.parity.eager_model import Eager
 
 RUNS = 4  # paths of a covering set on which the model's numbers are looked at
 

@@ -28,7 +28,7 @@ from rr_export.capture.python import heap
 from rr_export.eager.choice import Choice
 from rr_export.errors import CaptureError
 from rr_export.parity.compare import Arrays, Comparison
-from rr_export.parity.subject import Eager
+from rr_export.parity.eager_model import Eager
 
 T = TypeVar("T")
 RUNS = 16

@@ -20,6 +20,7 @@ from rr_export.eager.choice import Choice
 from rr_export.eager.code_sites import many_runs
 from rr_export.errors import ParityError
 from rr_export.lowering.deciding_slice import routing_slice
+from rr_export.parity.eager_model import Eager
 from rr_export.parity.far_inputs import check_far_inputs
 from rr_export.parity.law import check_law
 from rr_export.parity.laziness import check_laziness
@@ -28,7 +29,7 @@ from rr_export.parity.other_sizes import size_thresholds
 from rr_export.parity.paths import check_paths
 from rr_export.parity.random_node import first_random_runs
 from rr_export.parity.streams import check_streams
-from rr_export.parity.subject import Eager, File
+from rr_export.parity.subject import File
 from rr_export.parity.target_check import check_target
 from rr_export.parity.terms import Progress, Terms, silent
 from rr_export.parity.tolerances import tolerances_of

@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 
 from rr_export.lowering.deciding_slice import CUT, Path_
 from rr_export.lowering.placement import shape_arithmetic
+from rr_export.parity.eager_model import Eager
 from rr_export.parity.eager_work import Work, memory
 from rr_export.parity.executed import LEVELS, Executable, proving_options
-from rr_export.parity.subject import Eager, File
+from rr_export.parity.subject import File
 from rr_export.parity.terms import Terms
 
 LEAST = 16  # elements; smaller weights may be equal to constants by chance

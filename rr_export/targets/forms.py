@@ -10,7 +10,8 @@ from typing import Any
 import onnx_ir as ir
 
 from rr_export.bundle.manifest import METADATA_KEY
-from rr_export.passes import copy_shared_weights, place_weights
+from rr_export.passes.place_weights import place_weights
+from rr_export.passes.share_weights import copy_shared_weights
 from rr_export.targets.freeze import freeze_model
 from rr_export.targets.frozen_paths import choose_frozen_paths
 from rr_export.targets.package_request import PackageRequest

@@ -15,10 +15,11 @@ import onnx_ir as ir
 import onnx_ir.passes.common as ir_passes
 
 from rr_export.bundle.bundle import Bundle
-from rr_export.capture.recorder import SCOPE_KEY
+from rr_export.capture.origins import SCOPE_KEY
 from rr_export.laws.plan import Plan
 from rr_export.lowering.sink import CALL_KEY, MIDDLE_KEY, SITE_KEY
-from rr_export.passes import name_uniquely, simplify
+from rr_export.passes.simplify import simplify
+from rr_export.passes.unique_names import name_uniquely
 from rr_export.targets.marks import mark_sites
 from rr_export.targets.reroute import forget_routing
 from rr_export.targets.weight_results import make_results

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import nnls
 
 from rr_export.laws.plan import Plan
 from rr_runtime.draws import draws
@@ -171,6 +170,8 @@ def _weights(
     So the total variation is what the plan gives to all other paths: no law on these paths is nearer. What is left is
     given so that the laws of the sites come as near as they can.
     """
+    from scipy.optimize import nnls  # half a second, and only here
+
     left = 1.0 - probabilities.sum()
     own = left * shares / shares.sum()
     rows = [([path[i] == route for path in paths], p) for i, law in enumerate(laws) for route, p in law.items()]

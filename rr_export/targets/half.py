@@ -15,7 +15,7 @@ import onnx_ir.passes.common as ir_passes
 from rr_export.bundle.weights import initializers, inlined
 from rr_export.lowering import TAKEN
 from rr_export.lowering.sink import SITE_KEY
-from rr_export.passes import name_uniquely
+from rr_export.passes.unique_names import name_uniquely
 from rr_export.targets.onnxruntime_tools import quiet_tools
 from rr_export.targets.weight_results import make_all_results
 

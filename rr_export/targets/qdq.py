@@ -24,7 +24,7 @@ from onnx import numpy_helper
 
 from rr_export.bundle.weights import EXTERNAL_ABOVE, inlined, weight_bytes
 from rr_export.errors import PackageError
-from rr_export.passes import name_uniquely
+from rr_export.passes.unique_names import name_uniquely
 from rr_export.targets.masks import WIDEST, is_narrow, spread
 from rr_export.targets.onnxruntime_tools import quiet_tools
 

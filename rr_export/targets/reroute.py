@@ -16,7 +16,8 @@ from rr_export.lowering.builder import Builder
 from rr_export.lowering.prelude import decide
 from rr_export.lowering.reach import LATENT
 from rr_export.lowering.sink import MIDDLE_KEY, SITE_KEY, conditions
-from rr_export.passes import name_uniquely, simplify
+from rr_export.passes.simplify import simplify
+from rr_export.passes.unique_names import name_uniquely
 
 GATES = "gates"
 Key = tuple[int, int]  # a site, and the least route for which its condition is true

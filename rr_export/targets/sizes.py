@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from rr_export.passes import simplify
+from rr_export.passes.simplify import simplify
 from rr_runtime.manifest import symbols
 
 

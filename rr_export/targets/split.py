@@ -16,7 +16,7 @@ import onnx_ir.passes.common as ir_passes
 from rr_export.errors import PackageError
 from rr_export.laws.plan import Plan
 from rr_export.lowering.sink import CALL_KEY, MIDDLE_KEY, SITE_KEY
-from rr_export.passes import name_uniquely
+from rr_export.passes.unique_names import name_uniquely
 from rr_export.targets.reroute import forget_routing
 from rr_export.targets.weight_results import make_all_results
 

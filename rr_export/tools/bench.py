@@ -40,7 +40,8 @@ def freeze_usual(bundle: Path, folder: Path) -> tuple[tuple[int, ...], Path]:
         bundle: the bundle folder.
         folder: an empty folder to write to.
     """
-    from rr_export.targets import freeze, package
+    from rr_export.targets.freeze import freeze
+    from rr_export.targets.package import package
 
     loaded = load(bundle)
     path = tuple(int(route) for route in loaded.plan.most_probable())

@@ -12,7 +12,8 @@ from torch import nn
 
 from rr_export.capture.request import bind
 from rr_export.laws.plan import Plan
-from rr_export.parity.subject import Answer, Eager
+from rr_export.parity.eager_model import Eager
+from rr_export.parity.subject import Answer
 from rr_runtime.draws import SEEDS, draws
 from tests.conformance.arrays import all_to_json
 from tests.conformance.specs import Spec

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import rr_export as rr
-from rr_export.targets import find_target
+from rr_export.targets.provider_table import find_target
 from tests.conformance.specs import Spec
 
 # How each is packaged, by the target's name; sizes are added where its provider wants static shapes.

@@ -18,8 +18,8 @@ from onnxruntime.quantization import quantize_dynamic
 
 import rr_export as rr
 from rr_export.bundle.file_names import MODEL
-from rr_export.targets import package
 from rr_export.targets.ort_files import to_ort
+from rr_export.targets.package import package
 from tests.conformance.answers import indistinct, runs_of
 from tests.conformance.forms import TARGETS, arguments_of
 from tests.conformance.same import differences

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 import rr_export as rr
 from rr_export.errors import LintError
-from rr_export.lint import Finding, lint
+from rr_export.lint.finding import Finding
+from rr_export.lint.linter import lint
 from tests.lint.rewritten import quiet
 
 

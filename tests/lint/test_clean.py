@@ -24,7 +24,8 @@ from onnxruntime.quantization import quantize_dynamic
 from torch import Tensor, nn
 
 import rr_export as rr
-from rr_export.lint import Finding, lint
+from rr_export.lint.finding import Finding
+from rr_export.lint.linter import lint
 from tests import nets
 from tests.lint.rewritten import folded, quiet, simplified, slimmed
 from tests.lint.rewritten import optimised as optimised_by_onnxscript

@@ -15,8 +15,8 @@ import onnxruntime
 import pytest
 from onnx import numpy_helper
 
-from rr_export.lint import lint
 from rr_export.lint.finding import Finding
+from rr_export.lint.linter import lint
 from tests import nets
 from tests.lint.sabotaged import loaded, save
 

@@ -15,7 +15,8 @@ import jsonschema
 import pytest
 from rich.console import Console
 
-from rr_export.lint import RULES, SEVERITIES, Finding, lint
+from rr_export.lint.finding import RULES, SEVERITIES, Finding
+from rr_export.lint.linter import lint
 from rr_export.lint.report import sarif, table, to_json
 from tests.cli.test_commands import run
 from tests.lint.sabotaged import loaded

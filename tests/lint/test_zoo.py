@@ -12,7 +12,8 @@ import onnxruntime
 import pytest
 
 from rr_export.errors import LintError
-from rr_export.lint import RULES, SEVERITIES, Finding, lint
+from rr_export.lint.finding import RULES, SEVERITIES, Finding
+from rr_export.lint.linter import lint
 from tests.lint.handmade import external
 from tests.lint.specimen import WIDTH, first_runs_agree, is_frozen
 from tests.lint.stock import exported, save

@@ -8,8 +8,9 @@ import onnx_ir as ir
 import pytest
 
 from rr_export.capture.captured_model import Captured
+from rr_export.capture.origins import SCOPE_KEY
 from rr_export.capture.python import diagram as dd
-from rr_export.capture.recorder import SCOPE_KEY, Call
+from rr_export.capture.recorder import Call
 from rr_export.errors import LoweringError
 from rr_export.laws.plan import Plan, Site
 from rr_export.laws.policies import Uniform

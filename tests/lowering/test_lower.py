@@ -18,9 +18,11 @@ import rr_export as rr
 from rr_export.capture.request import bind
 from rr_export.capture.trace import capture
 from rr_export.errors import LoweringError
-from rr_export.lowering import lower
-from rr_export.parity.laziness import misplaced_nodes
-from rr_export.passes import copy_shared_weights, place_weights, simplify
+from rr_export.lowering.lower import lower
+from rr_export.parity.misplaced import misplaced_nodes
+from rr_export.passes.place_weights import place_weights
+from rr_export.passes.share_weights import copy_shared_weights
+from rr_export.passes.simplify import simplify
 from rr_runtime.draws import draws
 from tests import nets
 from tests.conftest import nodes_named

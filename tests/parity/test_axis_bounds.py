@@ -15,8 +15,8 @@ import rr_export as rr
 from rr_export.capture.request import bind
 from rr_export.errors import CaptureError
 from rr_export.parity.axis_bounds import bound_axes
+from rr_export.parity.eager_model import Eager
 from rr_export.parity.other_sizes import size_thresholds, telling_sizes
-from rr_export.parity.subject import Eager
 from rr_export.parity.verify import verify_points
 from rr_runtime import Session
 

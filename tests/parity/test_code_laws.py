@@ -20,7 +20,8 @@ from rr_export.laws.plan import Plan, Site
 from rr_export.laws.policies import Categorical
 from rr_export.parity.code_laws import code_law_failures, paths_of_laws
 from rr_export.parity.compare import Comparison
-from rr_export.parity.subject import Eager, File
+from rr_export.parity.eager_model import Eager
+from rr_export.parity.subject import File
 
 X = torch.ones(2, 3)
 exporting = importlib.import_module("rr_export.export")  # the name in the package is the function

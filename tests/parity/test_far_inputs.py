@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 import rr_export as rr
 from rr_export.capture.request import bind
+from rr_export.parity.eager_model import Eager
 from rr_export.parity.far_inputs import far_inputs
-from rr_export.parity.subject import Eager
 from rr_export.parity.verify import verify_points
 from rr_export.report.report import Check
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import rr_export as rr
-from rr_export.capture.recorder import SCOPE_KEY
+from rr_export.capture.origins import SCOPE_KEY
 from rr_export.capture.request import bind
 from rr_export.parity.verify import verify_points
 from tests.conftest import nodes_named

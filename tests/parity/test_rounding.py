@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 import rr_export as rr
 from rr_export.capture.request import bind
+from rr_export.parity.eager_model import Eager
 from rr_export.parity.rounding import rounding
-from rr_export.parity.subject import Answer, Eager
+from rr_export.parity.subject import Answer
 from rr_export.parity.terms import Terms
 from rr_export.parity.verify import verify_points
 

@@ -16,7 +16,7 @@ from torch import nn
 
 import rr_export as rr
 from rr_export.bundle.contents import TargetFiles
-from rr_export.parity import verify_targets
+from rr_export.parity.target_check import verify_targets
 from rr_export.targets.reroute import gate_name
 from tests import nets
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 import rr_export as rr
 from rr_export.capture.request import bind
-from rr_export.parity.subject import Eager
+from rr_export.parity.eager_model import Eager
 from rr_export.parity.terms import Terms
 from rr_export.parity.tolerances import tolerances_of
 from rr_export.parity.verify import verify_points

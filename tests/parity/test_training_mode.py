@@ -12,7 +12,7 @@ import rr_export as rr
 from rr_export.capture.python.training_trials import TrainingTrials
 from rr_export.capture.request import bind
 from rr_export.errors import CaptureError
-from rr_export.parity.subject import Eager
+from rr_export.parity.eager_model import Eager
 from rr_export.parity.training_mode import check_training_mode
 
 X = torch.ones(1, 4)

@@ -10,7 +10,7 @@ from onnxscript import optimizer, rewriter
 
 from rr_export.capture.request import bind
 from rr_export.capture.trace import capture
-from rr_export.lowering import lower
+from rr_export.lowering.lower import lower
 from rr_export.passes.quick_rules import quick_rules
 from tests import nets
 

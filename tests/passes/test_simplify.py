@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from rr_export.passes import simplify
+from rr_export.passes.simplify import simplify
 
 
 def parts(*ends: int) -> ir.Model:

@@ -5,8 +5,7 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 
-from rr_export.passes import name_uniquely
-from rr_export.passes.unique_names import shared_names
+from rr_export.passes.unique_names import name_uniquely, shared_names
 
 
 def model() -> ir.Model:

@@ -15,8 +15,8 @@ from torch import nn
 
 import rr_export as rr
 from rr_export.errors import BundleError, PackageError
-from rr_export.parity import verify_targets
-from rr_export.targets import TARGETS
+from rr_export.parity.target_check import verify_targets
+from rr_export.targets.provider_table import TARGETS
 from rr_runtime import ProviderError, Session
 from tests import nets
 

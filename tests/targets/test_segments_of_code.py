@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import rr_export as rr
 from rr_export.errors import PackageError
-from rr_export.parity import verify_targets
+from rr_export.parity.target_check import verify_targets
 from rr_runtime import Session
 
 

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 import rr_export as rr
 from rr_export.capture.request import bind
-from rr_export.parity.subject import Eager, File
+from rr_export.parity.eager_model import Eager
+from rr_export.parity.subject import File
 
 X = torch.ones(2, 4)
 

@@ -21,7 +21,7 @@ from rr_export.capture.request import bind
 from rr_export.errors import CaptureError
 from rr_export.parity.code_laws import CodeLaws, paths_of_laws
 from rr_export.parity.compare import Comparison
-from rr_export.parity.subject import Eager
+from rr_export.parity.eager_model import Eager
 from tests.capture.python import holders
 from tests.capture.python.holders import FOLLOWED, REFUSED, Slots, Way, put_first, remembered
 
