@@ -142,7 +142,7 @@ install: $(STAMP)
 $(STAMP): $(PROJECTS) constraints.txt | $(VENV)/bin/pip
 	@echo "Installing rr-export and what it needs into $(VENV): about 1.7 GB, a minute or two."
 	PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 \
-	    $(VENV)/bin/python -m pip install -e ./runtimes/python -e '.[demo,models,test,survival]'
+	    $(VENV)/bin/python -m pip install -e ./runtimes/python -e '.[demo,test,survival]'
 	@touch $@
 
 # The first interpreter that is new enough; `make PYTHON=/path/to/python` names another.

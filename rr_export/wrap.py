@@ -35,7 +35,8 @@ def route_layers(
     """Every registration matching ``pattern`` is now a ``LayerChoice`` around the layer that was there.
 
     The wrapped registrations are printed. A layer registered at several places becomes several sites that
-    share it. Weights are neither copied nor changed; their names gain ``.layer`` after the site's name.
+    share it. Weights are neither copied nor changed. They are registered with
+    ``.layer`` after the site's name; state dicts keep the keys of the plain model, both ways.
 
     Args:
         model: the trained model, changed in place; it opens the run from now on.

@@ -12,6 +12,7 @@ from torch import nn
 
 from rr_export.eager.calling import take_route
 from rr_export.eager.choice import Choice, checked_policy
+from rr_export.eager.plain_keys import INNER, has_plain_keys, name_inner, save_plainly
 from rr_export.eager.recurrent_skip import check_recurrent, is_recurrent, skip_recurrent
 from rr_export.eager.skip_default import Arguments, Derivation
 from rr_export.eager.skip_names import Skip, asks_for_result, check_skip, named_part
@@ -52,7 +53,8 @@ class LayerChoice(Choice):
     What the layer returns is learnt when it first runs; should the first call be a skip, the layer runs once to see
     it, and everything that it does is put back.
 
-    Attributes of the layer can be read from the site (many models ask their layers for settings).
+    Attributes of the layer can be read from the site (many models ask their layers for settings); its parameters,
+    buffers and modules can be set there too. In state dicts its weights have the keys of the plain model.
 
     Args:
         layer: the layer.
@@ -103,6 +105,8 @@ class LayerChoice(Choice):
         self._skip = skip
         self.layer = layer
         self._known: dict[Any, _Known] = {}
+        self._loading: tuple[str, bool, list[str]] = ("", True, [])  # prefix, whether keys are plain, what went wrong
+        self.register_load_state_dict_post_hook(_name_plainly)  # type: ignore[no-untyped-call]
 
     def __getattr__(self, name: str) -> Any:
         """Looks the attribute up in the site, then in the layer."""
@@ -113,6 +117,42 @@ class LayerChoice(Choice):
             if layer is None or name.startswith("__"):
                 raise
             return getattr(layer, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Parameters, buffers and modules of the layer are set there."""
+        own = self.__dict__.get("_modules", {})
+        owner = own.get("layer")
+        while isinstance(owner, LayerChoice):
+            owner = owner.layer
+        if (
+            owner is None
+            or name in own
+            or not any(name in held for held in (owner._parameters, owner._buffers, owner._modules))
+        ):
+            super().__setattr__(name, value)
+        else:
+            setattr(owner, name, value)
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """Returns the state dict, in which the layer's weights have the keys of the plain model."""
+        saved = super().state_dict(*args, **kwargs)
+        save_plainly(saved, kwargs.get("prefix", args[1] if len(args) > 1 else ""))
+        return saved
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, local_metadata: Any, strict: bool, missing_keys: list[str],
+        unexpected_keys: list[str], error_msgs: list[str],
+    ) -> None:  # fmt: skip
+        """Takes keys of the plain model, and those with ``.layer``; called by torch, before it asks the layer."""
+        own = {prefix + name for name in (*self._parameters, *self._buffers)}
+        keys = [key for key in state_dict if key.startswith(prefix) and key not in own]
+        plain = has_plain_keys(self.layer, [key[len(prefix) :] for key in keys])
+        if plain:
+            name_inner(state_dict, keys, prefix)
+        self._loading = (prefix, plain, error_msgs)
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        )
 
     def branch(self, index: int, /, *args: Any, **kwargs: Any) -> Any:
         """Returns the layer's output (1) or what passes it by (0)."""
@@ -246,3 +286,10 @@ class LayerChoice(Choice):
                 f"{called(self.layer)}: expected skip= to return what the layer does, {known.shown}, got "
                 f"{shown(output)}; return the same nesting, with tensors of as many dimensions"
             )
+
+
+def _name_plainly(site: LayerChoice, told: Any) -> None:
+    """What torch says of the keys has the names that they were given with; called by torch after it loaded them."""
+    prefix, plain, errors = site._loading
+    for names in (told.missing_keys, *([told.unexpected_keys, errors] if plain else [])):
+        names[:] = [name.replace(prefix + INNER, prefix, 1) for name in names]

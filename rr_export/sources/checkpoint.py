@@ -21,8 +21,8 @@ def load_weights(model: nn.Module, file: Path) -> None:
 
     Args:
         model: the model, routed or not: sites of layers take the keys of the plain model.
-        file: ``.safetensors``, or what ``torch.save`` wrote (``.pt``, ``.pth``, ``.bin``); no code of it runs. Its tensors
-            stand at the top, or under one of "state_dict", "model_state_dict" and "model".
+        file: ``.safetensors``, or what ``torch.save`` wrote (``.pt``, ``.pth``, ``.bin``); no code of it runs. Its
+            tensors stand at the top, or under one of "state_dict", "model_state_dict" and "model".
 
     Raises:
         SourceError: there is no such file, it holds something else, or names or shapes differ; the text lists them.
