@@ -1,4 +1,4 @@
-"""``python -m benchmarks [latency|sites|cost|size|all]``: prints every ratio with its target."""
+"""``python -m benchmarks [latency|sites|overhead|cost|size|all]``: prints every ratio with its target."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import click
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks import cost, latency, sites, size
+from benchmarks import cost, latency, overhead, sites, size
 from benchmarks.table import Section
 
 # rounds by default: a timed run takes milliseconds, an export many seconds
 BENCHMARKS: Mapping[str, tuple[Callable[..., Section], int]] = {
     "latency": (latency.measure, 200),
     "sites": (sites.measure, 300),
+    "overhead": (overhead.measure, 300),
     "cost": (cost.measure, 3),
     "size": (size.measure, 1),
 }

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import cost, cuda, latency, sites, size
+from benchmarks import cost, cuda, latency, overhead, sites, size
 from benchmarks.__main__ import BENCHMARKS, main
 from benchmarks.models import Size
 from benchmarks.table import Row, Section
@@ -55,6 +55,15 @@ def test_sites_are_measured_in_microseconds() -> None:
     section = sites.measure(runs=2, counts=(2, 4))
     check_form(section, 2 + 3)
     assert all(row.unit == "us" and row.target is not None for row in section.rows)
+
+
+def test_overhead_is_told_over_the_bare_call_of_every_interface() -> None:
+    section = overhead.measure(runs=2)
+    check_form(section, 2 * (3 * 4 + 2))
+    kinds = {row.what.split(",")[0] for row in section.rows}
+    assert kinds == {"explicit", "host", "gates", "plain"}
+    assert all(row.value.low > 0 for row in section.rows if row.what.endswith("the bare call"))
+    assert {row.what.split(",")[0] for row in section.rows if row.target is not None} == {"explicit", "plain"}
 
 
 @pytest.mark.parametrize("side", cost.SIDES)

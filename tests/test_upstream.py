@@ -93,6 +93,14 @@ def test_another_number_of_outputs_than_a_split_has_ends_the_process(tmp_path: P
     assert sizes[1] < 0  # by a signal
 
 
+def test_sessions_are_run_by_the_object_inside_them() -> None:
+    """What `rr_runtime` calls on the CPU, without the names of every run being looked at again."""
+    inner = session("g (float[n] a) => (float[n] y, float z) { y = Neg (a)  z = ReduceSum<keepdims: int = 0>(a) }")
+    found = inner._sess.run(["y", "z"], {"a": np.ones(2, np.float32)}, None)
+    assert type(found) is list and [type(value) for value in found] == [np.ndarray, np.ndarray]
+    assert found[1].shape == () and found[1] == 2
+
+
 def test_unsigned_arithmetic_wraps() -> None:
     text = "g (uint64[1] a, uint64[1] b) => (uint64[1] y) { m = Mul (a, b)  y = Add (m, b) }"
     a, b = np.array([2**63 + 5], np.uint64), np.array([2**62 + 3], np.uint64)

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from rr_runtime import Session
+from rr_runtime.arguments import KNOWN_SHAPES, InputCheck
+from rr_runtime.manifest import Tensor
 
 from . import handmade
 from .handmade import ROUTED, assert_outputs
@@ -115,8 +117,29 @@ def change(name: str, value: Any) -> Callable[[dict[str, Any]], Any]:
 def test_wrong_inputs_are_named(
     explicit: Session, edit: Callable[[dict[str, Any]], Any], error: type[Exception], message: str
 ) -> None:
+    explicit.run(handmade.example(), seed=0)  # what was right before is not looked at again; this is not
     with pytest.raises(error, match=message):
         explicit.run(edit(handmade.example()), seed=0)
+
+
+def test_shapes_that_were_right_are_recognised_and_no_others() -> None:
+    """Each shape is right by itself, but not beside that of another input; and no more are kept than a few."""
+    declared = [Tensor("x", "float32", ("n", 2)), Tensor("y", "int64", ("n",))]
+    check = InputCheck(declared, {"n": (1, KNOWN_SHAPES + 8)}).check
+    for n in range(1, KNOWN_SHAPES + 9):
+        inputs = {"y": np.zeros(n, np.int64), "x": np.zeros((n, 2), np.float32)}
+        for _ in range(2):
+            found = check(inputs)
+            assert list(found) == ["x", "y"] and all(found[name] is inputs[name] for name in inputs)
+            assert found is not inputs
+        with pytest.raises(ValueError, match=r"^input 'y': expected n = \d+ on axis 0"):
+            check(inputs | {"y": np.zeros(n % KNOWN_SHAPES + 1 + (n == KNOWN_SHAPES), np.int64)})
+        with pytest.raises(TypeError, match=r"^input 'x': expected float32, got float64"):
+            check(inputs | {"x": np.zeros((n, 2))})
+        with pytest.raises(ValueError, match=r"^input 'z': expected only"):
+            check(inputs | {"z": 1})
+    with pytest.raises(ValueError, match=r"^inputs: expected n of at least 1 and at most 72, got 73"):
+        check({"x": np.zeros((73, 2), np.float32), "y": np.zeros(73, np.int64)})
 
 
 class Offering:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import rr_runtime
-from rr_runtime.draws import check_seed, fresh_seed
+from rr_runtime.draws import FEW, check_seed, draws_as_floats, fresh_seed
 
 from . import handmade
 
@@ -26,6 +26,14 @@ def test_draws_are_those_of_whole_number_arithmetic(seed: int) -> None:
 
 def test_draws_do_not_depend_on_the_number_of_sites() -> None:
     assert rr_runtime.draws(5, 48)[:7].tolist() == rr_runtime.draws(5, 7).tolist()
+
+
+@pytest.mark.parametrize("seed", [0, 7, 2**63 - 1])
+def test_one_by_one_or_at_once_the_draws_are_the_same(seed: int) -> None:
+    most = rr_runtime.draws(seed, 5 * FEW).tolist()
+    for sites in range(2 * FEW):
+        drawn = rr_runtime.draws(seed, sites)
+        assert drawn.dtype == np.float32 and drawn.tolist() == draws_as_floats(seed, sites) == most[:sites]
 
 
 def test_no_sites_no_draws() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from rr_runtime import draws
+from rr_runtime.draws import draws_as_floats
 from rr_runtime.manifest import Manifest
 from rr_runtime.routes import Router
 
@@ -18,8 +20,8 @@ def manifest_of(name: str, plan: str) -> Manifest:
     return Manifest.parse({**handmade.manifest(), "sites": sites_of(row)})
 
 
-def path_of(text: str) -> np.ndarray:
-    return np.array([-1 if digit == "-" else DIGITS.index(digit) for digit in text], np.int64)
+def path_of(text: str) -> list[int]:
+    return [-1 if digit == "-" else DIGITS.index(digit) for digit in text]
 
 
 @pytest.mark.parametrize("name", ["paths", "markov"])
@@ -28,22 +30,29 @@ def test_routes_are_those_of_the_vectors(name: str) -> None:
     for case in read(name)["cases"]:
         router = routers[case["plan"]]
         asked = path_of(case["path"])
-        latent = router.latent(draws(int(case["seed"]), len(asked)), asked)
-        assert latent.tolist() == path_of(case["routes"]).tolist(), case
-        assert router.taken(latent).tolist() == path_of(case["taken"]).tolist(), case
-        assert latent.dtype == np.int64
+        latent = router.latent(draws_as_floats(int(case["seed"]), len(asked)), asked)
+        assert latent == path_of(case["routes"]), case
+        assert router.taken(latent) == path_of(case["taken"]), case
 
 
 def test_routes_are_those_of_the_hand_made_model() -> None:
     router = Router(Manifest.parse(handmade.manifest()).sites)
     for seed in range(200):
-        latent = router.latent(draws(seed, 3), np.full(3, -1))
-        assert latent.tolist() == handmade.routes(seed)
-        assert router.taken(latent).tolist() == handmade.reported(handmade.routes(seed))
+        latent = router.latent(draws_as_floats(seed, 3))
+        assert latent == router.latent(draws_as_floats(seed, 3), [-1, -1, -1]) == handmade.routes(seed)
+        assert router.taken(latent) == handmade.reported(handmade.routes(seed))
+
+
+def test_thresholds_are_float32() -> None:
+    """A draw is on the side of a threshold on which it is in float32: 0.1 is a little more there."""
+    (site,) = Manifest.parse({**handmade.manifest(), "sites": [handmade.SITES[0] | {"name": "one"}]}).sites
+    policy = replace(site.policy, thresholds=((0.1, 0.5),))
+    router = Router([replace(site, policy=policy)])
+    assert router.latent([0.1]) == [0] and router.latent([float(np.float32(0.1))]) == [1]
 
 
 def test_asked_path_is_not_changed() -> None:
     router = Router(Manifest.parse(handmade.manifest()).sites)
-    asked = np.array([2, -1, -1], np.int64)
-    router.taken(router.latent(draws(1, 3), asked))
-    assert asked.tolist() == [2, -1, -1]
+    asked = [2, -1, -1]
+    router.taken(router.latent(draws_as_floats(1, 3), asked))
+    assert asked == [2, -1, -1]

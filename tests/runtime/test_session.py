@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import pickle
 import re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 from typing import Any
 
@@ -257,6 +259,31 @@ def test_ensemble_of_outputs_whose_shape_depends_on_the_path_is_refused(tmp_path
     session = Session(tmp_path / "varying.onnx")
     with pytest.raises(RuntimeFailure, match=r"output 'y': expected shape \(\d,\) in every run, got \(\d,\); take"):
         session.ensemble({"x": np.ones(2, np.float32)}, runs=20, seed=0)
+
+
+def test_results_are_frozen_and_can_be_sent(explicit: Session) -> None:
+    result = explicit.run(handmade.example(), seed=7)
+    with pytest.raises(FrozenInstanceError):
+        result.seed = 8  # type: ignore[misc]
+    sent = pickle.loads(pickle.dumps(result))
+    assert sent.seed == 7 and sent.path.tolist() == result.path.tolist()  # type: ignore[union-attr]
+    assert replace(result, seed=8).outputs is result.outputs
+
+
+@pytest.mark.parametrize("interface", ROUTED)
+def test_outputs_belong_to_the_caller(sessions: dict[str, Session], interface: str) -> None:
+    """What one run gave stays as it is in later runs, and changing it changes nothing there."""
+    inputs = handmade.example()
+    first = sessions[interface].run(inputs, path=[0, -1, 0], seed=1)
+    kept = {name: array.copy() for name, array in first.outputs.items()}
+    for seed in range(20):
+        later = sessions[interface].run(inputs, seed=seed)
+        assert later.path is not None
+        assert later.path.tolist() == handmade.reported(handmade.routes(seed))
+        for array in (*later.outputs.values(), later.path):
+            array[...] = 0
+    for name, array in first.outputs.items():
+        np.testing.assert_array_equal(array, kept[name])
 
 
 # Threads

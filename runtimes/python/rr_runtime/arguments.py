@@ -13,11 +13,85 @@ from numpy.typing import NDArray
 
 from rr_runtime.manifest import RESERVED, Site, Tensor
 
+Bounds = Mapping[str, tuple[int | None, int | None]]
+KNOWN_SHAPES = 64  # shapes of all inputs that are remembered as right
+
+
+class InputCheck:
+    """Checks the inputs of many runs, as `check_inputs` does; what was right before is not looked at again.
+
+    Arrays of the declared dtypes in C order, of shapes that were right in an earlier run, are right. Whatever else is
+    passed goes through the whole check, which says what is wrong with it. Threads may share one.
+
+    Args:
+        declared: the model's own inputs.
+        axes: the least and greatest size of symbolic sizes.
+    """
+
+    def __init__(self, declared: Sequence[Tensor], axes: Bounds) -> None:
+        self._declared, self._axes = declared, axes
+        self._expected = [(tensor.name, np.dtype(tensor.dtype)) for tensor in declared]
+        self._right: set[tuple[tuple[int, ...], ...]] = set()
+
+    def check(self, inputs: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+        """Returns a new dictionary of the inputs, in the declared order.
+
+        Raises:
+            TypeError: as `check_inputs`.
+            ValueError: as `check_inputs`.
+        """
+        if type(inputs) is dict and len(inputs) == len(self._expected):
+            arrays, shapes = {}, []
+            for name, dtype in self._expected:
+                array = inputs.get(name)
+                if type(array) is not np.ndarray or not array.flags.c_contiguous:
+                    break
+                if array.dtype is not dtype and array.dtype != dtype:
+                    break
+                arrays[name] = array
+                shapes.append(array.shape)
+            else:
+                if tuple(shapes) in self._right:
+                    return arrays
+        arrays = check_inputs(inputs, self._declared, self._axes)
+        if len(self._right) < KNOWN_SHAPES:
+            self._right.add(tuple(array.shape for array in arrays.values()))
+        return arrays
+
+
+class PathCheck:
+    """Checks the asked paths of many runs, as `check_path` does; threads may share one.
+
+    Args:
+        sites: the sites, in path order.
+    """
+
+    def __init__(self, sites: Sequence[Site]) -> None:
+        self._sites = sites
+        self._branches = [len(site.branches) for site in sites]
+
+    def check(self, path: Any) -> NDArray[np.int64]:
+        """Returns the path as int64 [S], which the caller does not hold.
+
+        Raises:
+            TypeError: as `check_path`.
+            ValueError: as `check_path`.
+        """
+        if type(path) is np.ndarray and path.dtype == np.int64 and path.ndim == 1:
+            path = path.tolist()
+        if type(path) in (list, tuple) and len(path) == len(self._branches):
+            for route, count in zip(path, self._branches, strict=True):
+                if type(route) is not int or not -1 <= route < count:
+                    break
+            else:
+                return np.array(path, np.int64)
+        return check_path(path, self._sites)
+
 
 def check_inputs(
     inputs: Mapping[str, Any],
     declared: Sequence[Tensor],
-    axes: Mapping[str, tuple[int | None, int | None]] = MappingProxyType({}),
+    axes: Bounds = MappingProxyType({}),
 ) -> dict[str, NDArray[Any]]:
     """Returns the inputs as C-contiguous arrays of the declared dtypes and shapes, under the declared names.
 
@@ -145,7 +219,7 @@ def _from_python(found: NDArray[Any], dtype: np.dtype[Any], where: str) -> NDArr
     return cast
 
 
-def _check_bounds(sizes: Mapping[str, int], axes: Mapping[str, tuple[int | None, int | None]]) -> None:
+def _check_bounds(sizes: Mapping[str, int], axes: Bounds) -> None:
     for name, size in sizes.items():
         least, most = axes.get(name, (None, None))
         if (least is not None and size < least) or (most is not None and size > most):

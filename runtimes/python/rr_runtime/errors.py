@@ -13,3 +13,9 @@ class BundleError(RuntimeFailure):
 
 class ProviderError(RuntimeFailure):
     """The asked execution provider cannot be had on this machine."""
+
+
+def run_failure(file: object, provider: str, error: Exception) -> RuntimeFailure:
+    """Returns the failure of a run on a provider, in words, for what onnxruntime raised."""
+    advice = "check the values of the inputs" if provider == "cpu" else "compare with provider='cpu'"
+    return RuntimeFailure(f"{file}: expected a run on {provider}, got: {str(error).strip()}; {advice}")

@@ -2,62 +2,62 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rr_runtime.manifest import Site
 
-Routes = NDArray[np.int64]
-NEVER = 2.0  # a threshold above every draw
+Rows = list[list[float]]
 
 
 class Router:
     """Decides the routes of a run, for files that do not decide themselves.
+
+    It works on Python's numbers: below a hundred sites, numpy's calls cost more than what they compute.
 
     Args:
         sites: the sites of the manifest, S of them.
     """
 
     def __init__(self, sites: Sequence[Site]) -> None:
-        self._sites = sites
-        width = max((len(site.branches) - 1 for site in sites), default=0)
-        self._tables = [_padded(site, width) for site in sites]
-        self._first = np.array([table[0] for table in self._tables], np.float32).reshape(len(sites), width)
-        self._last = np.array([len(site.branches) - 1 for site in sites], np.int64)
+        self._tables: list[Rows] = [
+            [np.array(row, np.float32).tolist() for row in site.policy.thresholds] for site in sites
+        ]
+        self._first = [table[0] for table in self._tables]
+        self._last = [len(site.branches) - 1 for site in sites]
         self._later = _later_steps(sites)
-        self._calls = [[(np.array(s, np.int64), np.array(b, np.int64)) for s, b in _calls(site)] for site in sites]
-        self._flat = all(() in site.calls for site in sites)
+        self._calls = [site.calls for site in sites]
+        self._nested = any(() not in site.calls for site in sites)
 
-    def latent(self, numbers: NDArray[np.float32], asked: Routes) -> Routes:
-        """Returns the latent routes, int64 [S].
+    def latent(self, numbers: Sequence[float], asked: Sequence[int] | None = None) -> list[int]:
+        """Returns the latent routes, S of them.
 
         Args:
-            numbers: float32 [S], the draws, in [0, 1).
-            asked: int64 [S], -1 where the site draws, else the route to take.
+            numbers: the draws, S of them, in [0, 1).
+            asked: S routes, -1 where the site draws, else the route to take; None: all draw.
         """
-        routes = (self._first <= numbers[:, None]).sum(axis=1)
-        routes = np.where(asked < 0, routes, np.minimum(asked, self._last))
+        routes = list(map(bisect_right, self._first, numbers))
+        if asked is not None:
+            routes = [
+                route if wanted < 0 else min(wanted, last)
+                for route, wanted, last in zip(routes, asked, self._last, strict=True)
+            ]
         for before, site in self._later:
-            if asked[site] < 0:
-                routes[site] = (self._tables[site][routes[before]] <= numbers[site]).sum()
+            if asked is None or asked[site] < 0:
+                routes[site] = bisect_right(self._tables[site][routes[before]], numbers[site])
         return routes
 
-    def taken(self, latent: Routes) -> Routes:
-        """Returns the path taken, int64 [S]: the latent route of every reached site, -1 elsewhere."""
-        return latent if self._flat else np.where(self.reached(latent), latent, -1)
+    def taken(self, latent: list[int]) -> list[int]:
+        """Returns the path taken, S routes: the latent route of every reached site, -1 elsewhere."""
+        if not self._nested:
+            return latent
+        return [route if reached else -1 for route, reached in zip(latent, self.reached(latent), strict=True)]
 
-    def reached(self, routes: Routes) -> NDArray[np.bool_]:
-        """Returns which sites are reached with these latent routes, or on this path taken, bool [S]."""
-        return np.array([any(bool((routes[s] == b).all()) for s, b in calls) for calls in self._calls], bool)
-
-
-def _padded(site: Site, width: int) -> NDArray[np.float32]:
-    """Returns the thresholds of a site, float32 [J, width]; those it has not are never reached."""
-    table = np.full((len(site.policy.thresholds), width), NEVER, np.float32)
-    table[:, : len(site.branches) - 1] = site.policy.thresholds
-    return table
+    def reached(self, routes: Sequence[int]) -> list[bool]:
+        """Returns which sites are reached with these latent routes, or on this path taken, S of them."""
+        return [any(all(routes[s] == b for s, b in call) for call in calls) for calls in self._calls]
 
 
 def _later_steps(sites: Sequence[Site]) -> list[tuple[int, int]]:
@@ -68,8 +68,3 @@ def _later_steps(sites: Sequence[Site]) -> list[tuple[int, int]]:
         for (chain, step), site in sorted(steps.items(), key=lambda item: item[0][1])
         if step
     ]
-
-
-def _calls(site: Site) -> list[tuple[list[int], list[int]]]:
-    """Returns for every call of a site the enclosing sites, and their branches."""
-    return [([s for s, _ in call], [b for _, b in call]) for call in site.calls]

@@ -11,11 +11,12 @@ import numpy as np
 import onnxruntime
 from numpy.typing import ArrayLike, NDArray
 
-from rr_runtime.arguments import check_count, check_inputs, check_path
+from rr_runtime.arguments import InputCheck, check_count
+from rr_runtime.asked import AskedCheck
 from rr_runtime.bundle import Bundle, open_bundle
 from rr_runtime.draws import SEEDS, check_seed, fresh_seed
 from rr_runtime.engines import Engine, Opening, open_engine
-from rr_runtime.errors import BundleError, RuntimeFailure
+from rr_runtime.errors import BundleError, RuntimeFailure, run_failure
 from rr_runtime.fastest import recorded_provider
 from rr_runtime.faults import refuse_faults
 from rr_runtime.golden import check_golden
@@ -79,6 +80,10 @@ class Session:
         refuse_faults(self._bundle, self._target, short_name(self._provider))
         opening = Opening(self._provider, threads, session_options, provider_options)
         self._engine: Engine = open_engine(self._bundle, self._target, opening, loaded_paths=loaded_paths)
+        sizes = {} if self._target is None else {name: (size, size) for name, size in self._target.sizes.items()}
+        self._check_inputs = InputCheck(self.inputs, MappingProxyType({**self.manifest.axes, **sizes})).check
+        where = str(self._bundle.path), self.manifest.interface
+        self._asked = AskedCheck(self.sites, routed=self._engine.routed, where=where)
 
     @property
     def manifest(self) -> Manifest:
@@ -135,12 +140,8 @@ class Session:
             ValueError: an argument has a wrong name, shape or range, or the file takes no seed or path.
             RuntimeFailure: onnxruntime failed.
         """
-        self._check_takes(seed=seed, path=path)
         feeds = self._check_inputs(inputs)
-        if not self._engine.routed:
-            return self._execute(feeds, None, None)
-        routes = np.full(len(self.sites), -1, np.int64) if path is None else check_path(path, self.sites)
-        return self._execute(feeds, fresh_seed() if seed is None else check_seed(seed), routes)
+        return self._execute(feeds, *self._asked.check(seed, path))
 
     def ensemble(self, inputs: Mapping[str, ArrayLike], *, runs: int, seed: int | None = None) -> EnsembleResult:
         """Returns mean and standard deviation of each output over the paths of many runs on the same inputs.
@@ -159,7 +160,7 @@ class Session:
             RuntimeFailure: onnxruntime failed, or an output's shape depends on the path.
         """
         runs = check_count(runs, "runs")
-        self._check_takes(seed=seed, path=None)
+        self._asked.refuse(seed=seed)
         first = fresh_seed() if seed is None else check_seed(seed)
         feeds = self._check_inputs(inputs)
         moments: dict[str, Moments] = {}
@@ -203,9 +204,8 @@ class Session:
         )
 
     def _repeat(self, feeds: dict[str, NDArray[Any]], first: int, runs: int) -> Iterator[Result]:
-        draw = np.full(len(self.sites), -1, np.int64)
         for i in range(runs):
-            yield self._execute(feeds, (first + i) % SEEDS if self._engine.routed else None, draw)
+            yield self._execute(feeds, (first + i) % SEEDS if self._engine.routed else None, None)
 
     def _execute(self, feeds: dict[str, NDArray[Any]], seed: int | None, path: NDArray[np.int64] | None) -> Result:
         """Returns one run; inputs, seed and path are right."""
@@ -214,30 +214,8 @@ class Session:
         except (ValueError, BundleError):  # a path that this target does not have, a file that has changed
             raise
         except Exception as error:  # onnxruntime's own exceptions have no common base
-            advice = "check the values of the inputs" if self.provider == "cpu" else "compare with provider='cpu'"
-            raise RuntimeFailure(
-                f"{self._bundle.path}: expected a run on {self.provider}, got: {str(error).strip()}; {advice}"
-            ) from error
+            raise run_failure(self._bundle.path, self.provider, error) from error
         return Result(outputs, taken, seed)
-
-    def _check_inputs(self, inputs: Mapping[str, ArrayLike]) -> dict[str, NDArray[Any]]:
-        """Returns the inputs as the engine takes them."""
-        sizes = {} if self._target is None else {name: (size, size) for name, size in self._target.sizes.items()}
-        return check_inputs(inputs, self.inputs, MappingProxyType({**self.manifest.axes, **sizes}))
-
-    def _check_takes(self, *, seed: object, path: object) -> None:
-        """Raises a ValueError where a seed or path is given to a file that takes none."""
-        if self._engine.routed:
-            return
-        interface = self.manifest.interface
-        given = [name for name, value in (("seed", seed), ("path", path)) if value is not None]
-        if given:
-            why = (
-                "draws by itself; export it with interface='explicit'" if self.sites else "has no sites; leave it away"
-            )
-            raise ValueError(
-                f"{given[0]}: expected none for {self._bundle.path}, got one; a file of interface {interface!r} {why}"
-            )
 
 
 def _recorded(path: str | os.PathLike[str], target: str | None) -> str:

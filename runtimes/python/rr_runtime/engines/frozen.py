@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from bisect import bisect_right
 from collections import OrderedDict
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rr_runtime.bundle import Bundle
-from rr_runtime.draws import draws
+from rr_runtime.draws import draws_as_floats
 from rr_runtime.engines.captured import Captured
 from rr_runtime.engines.engine import Arrays, Opening, Taken, compare, fixed
 from rr_runtime.errors import BundleError
@@ -45,15 +46,16 @@ class Frozen:
         self._count = len(bundle.manifest.sites)
         self._outputs = [tensor.name for tensor in bundle.manifest.outputs]
         self._paths = np.array([p.path for p in target.paths], np.int64).reshape(len(target.paths), self._count)
-        for row in self._paths:
-            if ((row >= 0) != self._router.reached(row)).any():
+        for row in self._paths.tolist():
+            if [route >= 0 for route in row] != self._router.reached(row):
                 raise BundleError(
                     f"{bundle.path}: target {target.name!r}: expected -1 at the sites that a path does not reach, and "
-                    f"only there, got {row.tolist()}; package the bundle again"
+                    f"only there, got {row}; package the bundle again"
                 )
         self._index = {p.path: i for i, p in enumerate(target.paths)}
         self._weights = np.array([p.weight for p in target.paths])
-        self._thresholds = np.array(target.thresholds, np.float32)
+        self._thresholds = np.array(target.thresholds, np.float32).tolist()
+        self._keeps = np.array([p.keep for p in target.paths], np.float32).tolist()
         self._sessions: OrderedDict[str, Any] = OrderedDict()
         self._lock = threading.Lock()
         self._load(max(target.paths, key=lambda p: p.weight))
@@ -64,27 +66,28 @@ class Frozen:
         Raises:
             ValueError: no packaged path has the asked routes.
         """
-        if seed is None or asked is None:
+        if seed is None:
             return self._execute(self._target.paths[0], feeds), None
         chosen = self._target.paths[self.choose(seed, asked)]
         return self._execute(chosen, feeds), np.array(chosen.path, np.int64)
 
-    def choose(self, seed: int, asked: NDArray[np.int64]) -> int:
-        """Returns which of the packaged paths a run takes.
+    def choose(self, seed: int, asked: NDArray[np.int64] | None) -> int:
+        """Returns which of the packaged paths a run takes; asked as in `run`.
 
         Raises:
             ValueError: no packaged path has the asked routes.
         """
-        numbers = draws(seed, self._count + 2)
-        own = self._router.taken(self._router.latent(numbers[: self._count], asked))
-        found = self._index.get(tuple(own.tolist()))
-        if (asked >= 0).any():
-            return self._choose_forced(own, found, asked, float(numbers[-1]))
-        if found is not None and numbers[self._count] < np.float32(self._target.paths[found].keep):
+        numbers = draws_as_floats(seed, self._count + 2)
+        wanted = None if asked is None else asked.tolist()
+        own = self._router.taken(self._router.latent(numbers[: self._count], wanted))
+        found = self._index.get(tuple(own))
+        if asked is not None and (asked >= 0).any():
+            return self._choose_forced(found, asked, numbers[-1])
+        if found is not None and numbers[self._count] < self._keeps[found]:
             return found
-        return int((self._thresholds <= numbers[-1]).sum())
+        return bisect_right(self._thresholds, numbers[-1])
 
-    def _choose_forced(self, own: NDArray[np.int64], found: int | None, asked: NDArray[np.int64], number: float) -> int:
+    def _choose_forced(self, found: int | None, asked: NDArray[np.int64], number: float) -> int:
         """Where routes are asked for: the run's own path, or one of those that have them, in proportion to weights."""
         if found is not None:
             return found
@@ -100,7 +103,7 @@ class Frozen:
         return min(int((np.cumsum(weights) / weights.sum() <= number).sum()), int(np.flatnonzero(weights)[-1]))
 
     def _execute(self, chosen: FrozenPath, feeds: Arrays) -> dict[str, NDArray[Any]]:
-        values = self._load(chosen).run(self._outputs, dict(feeds))
+        values = self._load(chosen).run(self._outputs, feeds)
         return dict(zip(self._outputs, map(np.asarray, values), strict=True))
 
     def _load(self, chosen: FrozenPath) -> Any:

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rr_runtime.bundle import Bundle, embedded_manifest, open_bundle
-from rr_runtime.draws import draws
-from rr_runtime.engines.engine import Arrays, Opening, Taken, compare, fixed
+from rr_runtime.draws import draws, draws_as_floats
+from rr_runtime.engines.engine import Arrays, Opening, Taken, compare, direct_run, fixed
 from rr_runtime.errors import BundleError
 from rr_runtime.manifest import Tensor
 from rr_runtime.routes import Router
@@ -25,6 +25,8 @@ ADDED_INPUTS: Mapping[str, tuple[tuple[str, str, tuple[str, ...]], ...]] = {
     "host": (("rr_draws", "float32", ("S",)), ("rr_path", "int64", ("S",))),
 }
 TAKEN = "rr_path_taken"
+_INT64 = np.dtype(np.int64)
+_BOOLS = (np.array([False]), np.array([True]))  # what gates are fed with; nothing writes to them
 GATE = re.compile(r"rr_gate\.([0-9]+)\.([0-9]+)")  # the site's index, and the least route for which it is true
 
 
@@ -57,29 +59,40 @@ class Graph:
         self._count = len(bundle.manifest.sites)
         self._session: Any = opening.open(model, reseed=interface == "standalone")
         self._again = _Again(bundle, model.absolute(), opening) if interface == "standalone" else None
-        self._gates = _gates(self._session) if interface == "gates" else {}
+        self._gates = _gates(self._session) if interface == "gates" else []
         self._check(bundle, model, sizes)
         self._router = Router(bundle.manifest.sites) if interface == "gates" else None
         self._outputs = [tensor.name for tensor in bundle.manifest.outputs]
-        self._asked_outputs = self._outputs + [TAKEN] * (interface in ADDED_INPUTS)
+        self._tells = interface in ADDED_INPUTS
+        self._asked_outputs = self._outputs + [TAKEN] * self._tells
+        self._free = np.full(self._count, -1, np.int64)
+        self._run = direct_run(self._session)
 
     def run(self, feeds: Arrays, seed: int | None, asked: NDArray[np.int64] | None) -> Taken:
         """Returns the outputs and the path taken."""
         if self._again is not None and self._again.process != os.getpid():
             self._session = self._again.open(self._session)
-        added: dict[str, NDArray[Any]] = {}
-        taken = None
-        if seed is not None and asked is not None:
-            if self._interface == "explicit":
-                added = {"rr_seed": np.array(seed, np.int64), "rr_path": asked}
-            elif self._interface == "host":
-                added = {"rr_draws": draws(seed, self._count), "rr_path": asked}
-            elif self._router is not None:
-                taken = self._router.taken(self._router.latent(draws(seed, self._count), asked))
-                added = {name: np.array([taken[site] >= m]) for name, (site, m) in self._gates.items()}
-        values = self._session.run(self._asked_outputs, {**feeds, **added})
-        outputs = dict(zip(self._asked_outputs, map(np.asarray, values), strict=True))
-        return outputs, outputs.pop(TAKEN, taken)
+            self._run = direct_run(self._session)
+        taken = None if seed is None else self._decide(feeds, seed, asked)
+        values = self._run(self._asked_outputs, feeds)
+        if self._tells:
+            taken = values.pop()
+        return dict(zip(self._outputs, values, strict=True)), taken
+
+    def _decide(self, feeds: Arrays, seed: int, asked: NDArray[np.int64] | None) -> NDArray[np.int64] | None:
+        """The feeds have what the interface adds to them; returns the path where it is decided here."""
+        if self._router is not None:
+            wanted = None if asked is None else asked.tolist()
+            taken = self._router.taken(self._router.latent(draws_as_floats(seed, self._count), wanted))
+            for name, site, middle in self._gates:
+                feeds[name] = _BOOLS[taken[site] >= middle]
+            return np.array(taken, np.int64)
+        feeds["rr_path"] = self._free if asked is None else asked
+        if self._interface == "explicit":
+            feeds["rr_seed"] = np.array(seed, _INT64)
+        else:
+            feeds["rr_draws"] = draws(seed, self._count)
+        return None
 
     def _check(self, bundle: Bundle, model: Path, sizes: Mapping[str, int]) -> None:
         """Raises a BundleError where the model is not what the manifest says."""
@@ -93,9 +106,9 @@ class Graph:
         added = ADDED_INPUTS.get(self._interface, ())
         count = {"S": self._count}
         rr_inputs = [Tensor(name, dtype, tuple(count[s] for s in shape)) for name, dtype, shape in added]
-        rr_inputs += [Tensor(name, "bool", (1,)) for name in self._gates]
+        rr_inputs += [Tensor(name, "bool", (1,)) for name, _, _ in self._gates]
         rr_outputs = [Tensor(TAKEN, "int64", (self._count,))] if added else []
-        for name, (site, middle) in self._gates.items():
+        for name, site, middle in self._gates:
             if site >= self._count or not 1 <= middle < len(manifest.sites[site].branches):
                 raise BundleError(f"{where}: input {name!r}: expected a gate of a site, got another; export it again")
         compare(where, "input", [*fixed(manifest.inputs, sizes), *rr_inputs], self._session.get_inputs())
@@ -132,7 +145,7 @@ class _Again:
         return session
 
 
-def _gates(session: Any) -> dict[str, tuple[int, int]]:
-    """Returns the inputs that are gates: for each its site and the least route for which it is true."""
-    found = {node.name: GATE.fullmatch(node.name) for node in session.get_inputs()}
-    return {name: (int(match[1]), int(match[2])) for name, match in found.items() if match}
+def _gates(session: Any) -> list[tuple[str, int, int]]:
+    """Returns the inputs that are gates: for each its name, its site and the least route for which it is true."""
+    found = [GATE.fullmatch(node.name) for node in session.get_inputs()]
+    return [(match[0], int(match[1]), int(match[2])) for match in found if match]

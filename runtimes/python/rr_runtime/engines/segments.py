@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rr_runtime.bundle import Bundle
-from rr_runtime.draws import draws
+from rr_runtime.draws import draws_as_floats
 from rr_runtime.engines.engine import ELEMENTS, Arrays, Opening, Taken, compare, fixed
 from rr_runtime.errors import BundleError
 from rr_runtime.routes import Router
@@ -48,8 +48,9 @@ class Segments:
         """Returns the outputs and the path taken."""
         values: dict[str, NDArray[Any]] = dict(feeds)
         taken = None
-        if seed is not None and asked is not None:
-            taken = self._router.taken(self._router.latent(draws(seed, self._count), asked))
+        if seed is not None:
+            wanted = None if asked is None else asked.tolist()
+            taken = self._router.taken(self._router.latent(draws_as_floats(seed, self._count), wanted))
         self._execute(self._program, values, taken)
         outputs: dict[str, NDArray[Any]] = {}
         handed = list(feeds.values())  # what a skip passes on must not be the caller's own array
@@ -57,9 +58,9 @@ class Segments:
             value = values[name]
             outputs[name] = value.copy() if any(np.shares_memory(value, other) for other in handed) else value
             handed.append(outputs[name])
-        return outputs, taken
+        return outputs, None if taken is None else np.array(taken, np.int64)
 
-    def _execute(self, steps: Sequence[Step], values: dict[str, NDArray[Any]], taken: NDArray[np.int64] | None) -> None:
+    def _execute(self, steps: Sequence[Step], values: dict[str, NDArray[Any]], taken: Sequence[int] | None) -> None:
         """The values of the steps on this path are made.
 
         A loop of its own, as it is in every run: `segment_program.walk` costs up to .5 us more per step.
@@ -72,10 +73,10 @@ class Segments:
                 assert taken is not None
                 if taken[step.site] < 0:
                     raise BundleError(
-                        f"program: expected a choice at a site that the path {taken.tolist()} reaches, got site "
+                        f"program: expected a choice at a site that the path {taken} reaches, got site "
                         f"{step.site}; package the bundle again"
                     )
-                branch = step.branches[int(taken[step.site])]
+                branch = step.branches[taken[step.site]]
                 self._execute(branch.steps, values, taken)
                 values.update(zip(step.outputs, [values[name] for name in branch.results], strict=True))
 
