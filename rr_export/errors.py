@@ -54,3 +54,7 @@ class ParityError(RRExportError):
     def __init__(self, message: str, report: typing.Any = None) -> None:
         super().__init__(message)
         self.report = report
+
+    def __repr__(self) -> str:
+        """Shows the first line: the others are the report's."""
+        return f"ParityError({str(self).partition(chr(10))[0][:100]!r})"

@@ -22,8 +22,8 @@ RUNTIME = Path(rr_runtime.__file__).parent
 
 # A part imports itself and the parts of the floors before its own. `rr_export` is the package's own __init__.py.
 FLOORS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "extras", "quiet_loggers", "report"}),
-    frozenset({"laws", "passes"}),
+    frozenset({"errors", "extras", "one_line", "quiet_loggers"}),
+    frozenset({"laws", "passes", "report"}),
     frozenset({"eager", "bundle"}),
     frozenset({"capture"}),
     frozenset({"wrap", "lowering"}),
@@ -50,6 +50,7 @@ SAME_JOB = {
     "doctor": "asks the providers of this machine, and shows what they said",
     "errors": "the errors of a package",
     "manifest": "what a bundle says about itself, written and read",
+    "one_line": "what an object says of itself in one line",
     "place": "finds where nodes run, and shows it",
     "report": "what was found, for people and machines",
     "tools": "measures a bundle on this machine, and shows what was measured",

@@ -28,6 +28,7 @@ from rr_export.bundle.manifest import METADATA_KEY, manifest_text, read_plan
 from rr_export.bundle.weights import EXTERNAL_ABOVE, inlined, weight_bytes
 from rr_export.errors import BundleError
 from rr_export.laws.plan import Plan
+from rr_export.one_line import cut_to_line, list_few
 
 
 @dataclass
@@ -108,6 +109,15 @@ class Bundle:
         self.parity = report
         if self.path is not None and self.path.is_dir():
             write_atomically(self.path / PARITY, json.dumps(report, indent=1).encode())
+
+    def __repr__(self) -> str:
+        """Shows where it is and what it has; neither its graph nor its arrays."""
+        said = [f"{len(self.manifest['sites'])} sites", f"interface {self.manifest['interface']}"]
+        said += [f"targets {list_few(self.targets)}"] if self.targets else []
+        said += [f"{len(self.golden)} golden cases"] if self.golden else []
+        same = None if self.parity is None else bool(self.parity.get("passed"))
+        said.append({None: "not verified", True: "verified", False: "NOT the same model"}[same])
+        return cut_to_line(f"Bundle({', '.join(said)}; {self.path or 'not saved'})")
 
     def _settle(self, place: Path) -> Path:
         self.path = place

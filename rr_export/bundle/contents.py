@@ -9,6 +9,9 @@ from typing import Any
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from rr_export.one_line import cut_to_line, list_few
+from rr_runtime.one_line import describe_arrays
+
 
 @dataclass(frozen=True)
 class GoldenCase:
@@ -28,6 +31,14 @@ class GoldenCase:
     inputs: Mapping[str, NDArray[Any]]
     outputs: Mapping[str, NDArray[Any]]
 
+    def __repr__(self) -> str:
+        """Shows what decided, and names and sizes of the arrays."""
+        asked = f"seed {self.seed}, " if self.seed is not None else ""
+        return cut_to_line(
+            f"GoldenCase({asked}path {list(self.taken)}, {describe_arrays(self.inputs)} -> "
+            f"{describe_arrays(self.outputs)})"
+        )
+
 
 @dataclass(frozen=True)
 class TargetFiles:
@@ -41,3 +52,8 @@ class TargetFiles:
 
     about: Mapping[str, Any]
     models: Mapping[str, ir.Model | bytes]
+
+    def __repr__(self) -> str:
+        """Shows what it is for, and the names of its files."""
+        form, precision, provider = (self.about.get(key) for key in ("form", "precision", "provider"))
+        return cut_to_line(f"TargetFiles({form} {precision} for {provider}: {list_few(self.models)})")

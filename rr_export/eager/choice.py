@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from rr_export.laws.policies import Policy
+from rr_export.one_line import cut_to_line, list_few
 
 ROOT_SITE = "root"  # the name of a site that is itself the root of its run
 
@@ -32,6 +33,10 @@ class Choice(nn.Module):
     def branch_prefixes(self) -> tuple[str | None, ...]:
         """Returns, per branch, the module path of the branch inside the site (None: it has no module)."""
         raise NotImplementedError
+
+    def extra_repr(self) -> str:
+        """Returns the line that torch shows above the site's modules: its branches and their law."""
+        return cut_to_line(f"{list_few(self.branch_names)}: {self.policy!r}")
 
 
 def identity(site: object) -> int:

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from rr_export.laws.path_search import count_paths, covering, most_probable
 from rr_export.laws.site import Layout, Pair, Site
+from rr_export.one_line import cut_to_line, list_few
 
 __all__ = ["Plan", "Site"]
 
@@ -183,6 +184,11 @@ class Plan(Layout):
     def covering(self, seed: int = 0) -> list[tuple[int, ...]]:
         """Returns reported paths in which every pair of routes of two sites occurs that occurs in any path."""
         return covering(self, seed)
+
+    def __repr__(self) -> str:
+        """Shows the sites with their numbers of branches."""
+        names = list_few(f"{site.name}[{len(site.branches)}]" for site in self.sites)
+        return cut_to_line(f"Plan({len(self.sites)} sites: {names})") if self.sites else "Plan(no sites)"
 
     @cached_property
     def _nested(self) -> bool:

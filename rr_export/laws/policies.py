@@ -7,12 +7,14 @@ per branch of the step before. A route is the number of thresholds (cumulative p
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from rr_export.one_line import cut_to_line, list_few
 
 LEAST = 2.0**-24  # draws are multiples of it; what is less likely could never be drawn
 SUM_TOLERANCE = 1e-6
@@ -57,6 +59,9 @@ class Policy:
             )
         return int(np.count_nonzero(self.thresholds[previous] <= drawn))
 
+    def __repr__(self) -> str:
+        return cut_to_line(f"{type(self).__name__}({_shown(self.table)})")
+
 
 class Categorical(Policy):
     """The route is k with probability ``probabilities[k]``, whatever happens elsewhere.
@@ -77,6 +82,9 @@ class Categorical(Policy):
     def __hash__(self) -> int:
         return hash(tuple(self.table[0]))
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({_shown(self.table[0])})"
+
 
 class Uniform(Categorical):
     """All ``k`` routes are equally likely."""
@@ -85,6 +93,9 @@ class Uniform(Categorical):
         if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
             raise ValueError(f"Uniform: expected at least one branch, got {k!r}; give a positive integer")
         super().__init__(np.full(k, 1.0 / k))
+
+    def __repr__(self) -> str:
+        return f"Uniform({self.branches})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,8 +107,11 @@ class MarkovStep(Policy):
         index: t, from 0.
     """
 
-    chain: Markov = field(repr=False)
+    chain: Markov
     index: int
+
+    def __repr__(self) -> str:
+        return cut_to_line(f"MarkovStep({self.index} of a chain, {_shown(self.table)})")
 
 
 class Markov:
@@ -154,7 +168,7 @@ class Markov:
 
     def __repr__(self) -> str:
         """Shows the sizes."""
-        return f"Markov(branches={[t.shape[1] for t in self._tables]}, length={self.length})"
+        return f"Markov(branches=[{list_few(t.shape[1] for t in self._tables)}], length={self.length})"
 
 
 def checked_rows(where: str, table: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -202,6 +216,13 @@ def _thresholds(table: NDArray[np.float64]) -> NDArray[np.float32]:
     thresholds = np.where(remaining == 0, 1.0, cumulative).astype(np.float32)
     thresholds.flags.writeable = False
     return thresholds
+
+
+def _shown(numbers: NDArray[np.float64]) -> str:
+    """A row of probabilities, or a table of them, to four digits."""
+    if numbers.ndim == 1:
+        return f"[{list_few(f'{number:.4g}' for number in numbers)}]"
+    return f"[{list_few(map(_shown, numbers))}]"
 
 
 def _numbers(where: str, values: ArrayLike) -> NDArray[np.float64]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from rr_export.errors import PlanError
 from rr_export.laws.policies import MarkovStep, Policy
+from rr_export.one_line import cut_to_line, list_few
 
 Pair = tuple[int, int]  # (site index, branch)
 
@@ -28,6 +29,9 @@ class Site:
     policy: Policy
     kind: str = "operation"
     calls: tuple[tuple[Pair, ...], ...] = ((),)
+
+    def __repr__(self) -> str:
+        return cut_to_line(f"Site({self.name!r}, {self.kind}, {list_few(self.branches)}: {self.policy!r})")
 
 
 class Layout:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rr_export.one_line import cut_to_line
+
 SEVERITIES = ("error", "warning", "note")  # from the worst on; the words of SARIF
 
 
@@ -51,6 +53,10 @@ class Finding:
     message: str
     effect: str
     remedy: str
+
+    def __repr__(self) -> str:
+        where = repr(self.node) if self.node else self.place
+        return cut_to_line(f"Finding({self.code} {self.severity} at {where}: {self.message})")
 
     @property
     def rule(self) -> Rule:

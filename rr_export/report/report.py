@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from rr_export.one_line import cut_to_line
 from rr_export.report.divergence import Divergence
 
 SHOWN = 5  # failures listed per check
@@ -33,6 +34,10 @@ class Check:
     failures: tuple[str, ...] = ()
     figures: Mapping[str, Any] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        result = {True: "holds", False: "FAILS", None: "does not apply"}[self.passed]
+        return cut_to_line(f"Check({self.name} {result}: {(*self.failures, self.summary)[0]})")
+
 
 @dataclass(frozen=True)
 class Report:
@@ -51,6 +56,10 @@ class Report:
     versions: Mapping[str, str]
     divergence: Divergence | None = None
     error: str = ""
+
+    def __repr__(self) -> str:
+        names = [check.name for check in self.checks if check.passed is False] or [c.name for c in self.checks]
+        return cut_to_line(f"Report({self.verdict}: {', '.join(names)} of {self.subject})")
 
     @property
     def passed(self) -> bool:

@@ -18,6 +18,7 @@ import onnxruntime
 
 from rr_runtime.errors import BundleError
 from rr_runtime.manifest import FORMAT, Manifest, RecordedFile, refuse_long_manifest
+from rr_runtime.one_line import cut_to_line
 from rr_runtime.onnx_fields import external_files, largest_metadata
 from rr_runtime.swap import move_back
 
@@ -42,6 +43,9 @@ class Bundle:
     model: Path | None
     manifest: Manifest
     digest: str | None = None
+
+    def __repr__(self) -> str:
+        return cut_to_line(f"Bundle({self.manifest.summary()}; {self.path})")
 
 
 def open_bundle(path: str | os.PathLike[str]) -> Bundle:

@@ -12,6 +12,7 @@ from typing import Any
 from rr_runtime.draws import SEEDS
 from rr_runtime.errors import BundleError
 from rr_runtime.json_node import DAMAGED, Node, read_json
+from rr_runtime.one_line import cut_to_line, list_few
 from rr_runtime.target import Target
 from rr_runtime.target_reader import read_targets
 
@@ -47,6 +48,10 @@ class Policy:
     chain: int | None
     step: int | None
 
+    def __repr__(self) -> str:
+        rows = list_few(f"[{list_few(f'{number:.4g}' for number in row)}]" for row in self.probabilities)
+        return cut_to_line(f"Policy({self.type}{'' if self.step is None else f' step {self.step}'}: {rows})")
+
 
 @dataclass(frozen=True)
 class Site:
@@ -65,6 +70,9 @@ class Site:
     branches: tuple[str, ...]
     calls: tuple[tuple[tuple[int, int], ...], ...]
     policy: Policy
+
+    def __repr__(self) -> str:
+        return cut_to_line(f"Site({self.name!r}, {self.kind}, {list_few(self.branches)}: {self.policy!r})")
 
 
 @dataclass(frozen=True)
@@ -139,6 +147,14 @@ class Manifest:
     files: Mapping[str, RecordedFile]
     targets: Mapping[str, Target]
     golden: tuple[GoldenCase, ...]
+
+    def __repr__(self) -> str:
+        return cut_to_line(f"Manifest({self.summary()})")
+
+    def summary(self) -> str:
+        """Returns what it says, in a few words."""
+        said = f"{self.interface}, opset {self.opset}, {len(self.sites)} sites"
+        return f"{said}, {list_few(self.inputs)} -> {list_few(self.outputs)}"
 
     @classmethod
     def parse(cls, source: str | bytes | Mapping[str, Any], *, where: str = "manifest") -> Manifest:

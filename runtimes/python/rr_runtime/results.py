@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rr_runtime.one_line import cut_to_line, describe_arrays
+
 
 @dataclass(frozen=True, eq=False, init=False, slots=True)
 class Result:
@@ -29,6 +31,12 @@ class Result:
         _SET_OUTPUTS(self, outputs)  # half the time of what a frozen dataclass writes for itself
         _SET_PATH(self, path)
         _SET_SEED(self, seed)
+
+    def __repr__(self) -> str:
+        """Shows what decided, and names and sizes of the outputs."""
+        path = "" if self.path is None else f"path {self.path.tolist()}, "
+        seed = "" if self.seed is None else f"seed {self.seed}, "
+        return cut_to_line(f"Result({seed}{path}{describe_arrays(self.outputs)})")
 
 
 _SET_OUTPUTS, _SET_PATH, _SET_SEED = (vars(Result)[name].__set__ for name in ("outputs", "path", "seed"))
@@ -52,3 +60,8 @@ class EnsembleResult:
     std: dict[str, NDArray[np.float64]]
     paths: NDArray[np.int64] | None
     seeds: NDArray[np.int64] | None
+
+    def __repr__(self) -> str:
+        """Shows how many runs there were, and names and sizes of the means."""
+        runs = "" if self.seeds is None else f"{len(self.seeds)} runs from seed {self.seeds[0]}, "
+        return cut_to_line(f"EnsembleResult({runs}mean and std of {describe_arrays(self.mean)})")

@@ -22,6 +22,7 @@ from rr_runtime.faults import refuse_faults
 from rr_runtime.golden import check_golden
 from rr_runtime.manifest import Manifest, Site, Tensor
 from rr_runtime.moments import Moments
+from rr_runtime.one_line import cut_to_line, list_few
 from rr_runtime.providers import find_provider, short_name
 from rr_runtime.results import EnsembleResult, Result
 from rr_runtime.target import DEFAULT, Target
@@ -195,13 +196,8 @@ class Session:
         return check_golden(self._bundle, self._target, self.run)
 
     def __repr__(self) -> str:
-        names = ", ".join(f"{site.name}[{len(site.branches)}]" for site in self.sites)
-        return (
-            f"Session({str(self._bundle.path)!r}, provider={self.provider!r}, target={self.target!r}, "
-            f"interface={self.manifest.interface!r}, "
-            f"inputs=({', '.join(map(str, self.inputs))}), outputs=({', '.join(map(str, self.outputs))}), "
-            f"sites=({names}))"
-        )
+        sites = list_few(f"{site.name}[{len(site.branches)}]" for site in self.sites)
+        return cut_to_line(f"Session({self.target} on {self.provider}, sites {sites or 'none'}; {self._bundle.path})")
 
     def _repeat(self, feeds: dict[str, NDArray[Any]], first: int, runs: int) -> Iterator[Result]:
         for i in range(runs):

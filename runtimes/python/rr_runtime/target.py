@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from rr_runtime.one_line import cut_to_line, list_few
 from rr_runtime.segment_program import Run, Step, walk
 
 DEFAULT = "default"  # the name under which the bundle's own model is asked for
@@ -62,6 +63,11 @@ class Target:
     program: tuple[Step, ...]
     paths: tuple[FrozenPath, ...]
     thresholds: tuple[float, ...]
+
+    def __repr__(self) -> str:
+        return cut_to_line(
+            f"Target({self.name!r}: {self.form} {self.precision} for {self.provider}, {list_few(sorted(self.files))})"
+        )
 
     @property
     def files(self) -> frozenset[str]:
