@@ -59,7 +59,7 @@ def test_sites_are_measured_in_microseconds() -> None:
 
 def test_overhead_is_told_over_the_bare_call_of_every_interface() -> None:
     section = overhead.measure(runs=2)
-    check_form(section, 2 * (3 * 4 + 2))
+    check_form(section, 2 * (3 * 5 + 3))
     kinds = {row.what.split(",")[0] for row in section.rows}
     assert kinds == {"explicit", "host", "gates", "plain"}
     assert all(row.value.low > 0 for row in section.rows if row.what.endswith("the bare call"))

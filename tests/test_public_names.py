@@ -42,6 +42,7 @@ EXPORTER = [
 RUNTIME = [
     "BundleError",
     "EnsembleResult",
+    "PreparedRun",
     "ProviderError",
     "Result",
     "RuntimeFailure",

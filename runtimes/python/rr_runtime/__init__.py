@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rr_runtime.draws import draws
 from rr_runtime.errors import BundleError, ProviderError, RuntimeFailure
+from rr_runtime.prepared import PreparedRun
 from rr_runtime.providers import providers
 from rr_runtime.results import EnsembleResult, Result
 from rr_runtime.session import Session
@@ -11,6 +12,7 @@ from rr_runtime.session import Session
 __all__ = [
     "BundleError",
     "EnsembleResult",
+    "PreparedRun",
     "ProviderError",
     "Result",
     "RuntimeFailure",

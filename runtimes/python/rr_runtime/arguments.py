@@ -106,8 +106,26 @@ def check_inputs(
         raise TypeError(f"inputs: expected a mapping of names to arrays, got {type(inputs).__name__}; pass a dict")
     _check_names(inputs, declared)
     arrays = {tensor.name: _to_array(inputs[tensor.name], tensor) for tensor in declared}
-    _check_bounds(_check_sizes(arrays, declared), axes)
+    _check_bounds(_check_sizes({name: array.shape for name, array in arrays.items()}, declared), axes)
     return arrays
+
+
+def check_shapes(
+    shapes: Mapping[str, Any], declared: Sequence[Tensor], axes: Bounds
+) -> tuple[dict[str, tuple[int, ...]], dict[str, int]]:
+    """Returns the shapes of all inputs, in the declared order, and the symbolic sizes by name.
+
+    Raises:
+        TypeError: `shapes` is no mapping, or a shape is no sequence of integers.
+        ValueError: a shape is missing, of an unknown input, or of another rank or size, or symbolic sizes disagree.
+    """
+    if not isinstance(shapes, Mapping):
+        raise TypeError(f"shapes: expected a mapping of names to shapes, got {type(shapes).__name__}; pass a dict")
+    _check_names(shapes, declared)
+    found = {tensor.name: _check_shape(shapes[tensor.name], tensor) for tensor in declared}
+    sizes = _check_sizes(found, declared)
+    _check_bounds(sizes, axes)
+    return found, sizes
 
 
 def check_path(path: Any, sites: Sequence[Site]) -> NDArray[np.int64]:
@@ -181,6 +199,19 @@ def _check_names(inputs: Mapping[str, Any], declared: Sequence[Tensor]) -> None:
         raise ValueError(f"input {missing[0]!r}: expected {listed}, got {got}; pass the missing {', '.join(missing)}")
 
 
+def _check_shape(shape: Any, tensor: Tensor) -> tuple[int, ...]:
+    where = f"input {tensor.name!r}"
+    try:
+        if isinstance(shape, str | bytes) or any(isinstance(size, bool | np.bool_) for size in shape):
+            raise TypeError
+        found = tuple(operator.index(size) for size in shape)
+    except TypeError:
+        raise TypeError(f"{where}: expected a shape of integers, got {shape!r}; pass a tuple such as (8, 16)") from None
+    if any(size < 0 for size in found):
+        raise ValueError(f"{where}: expected sizes >= 0, got {found}; pass a tuple such as (8, 16)")
+    return found
+
+
 def _to_array(value: Any, tensor: Tensor) -> NDArray[Any]:
     dtype = np.dtype(tensor.dtype)
     where = f"input {tensor.name!r}"
@@ -229,11 +260,11 @@ def _check_bounds(sizes: Mapping[str, int], axes: Bounds) -> None:
             raise ValueError(f"inputs: expected {name} of {allowed}, got {size}; the model has no other sizes")
 
 
-def _check_sizes(arrays: Mapping[str, NDArray[Any]], declared: Iterable[Tensor]) -> dict[str, int]:
+def _check_sizes(shapes: Mapping[str, tuple[int, ...]], declared: Iterable[Tensor]) -> dict[str, int]:
     """Returns the symbolic sizes by name."""
     bound: dict[str, tuple[int, str]] = {}
     for tensor in declared:
-        shape = arrays[tensor.name].shape
+        shape = shapes[tensor.name]
         where = f"input {tensor.name!r}"
         expected = f"[{', '.join(map(str, tensor.shape))}]"
         if len(shape) != len(tensor.shape):

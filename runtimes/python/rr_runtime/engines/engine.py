@@ -17,6 +17,7 @@ from rr_runtime.provider_options import CPU, captures_graphs
 from rr_runtime.providers import create_session
 
 Arrays = dict[str, NDArray[Any]]
+Places = Mapping[str, "NDArray[Any] | None"]
 Taken = tuple[dict[str, NDArray[Any]], NDArray[np.int64] | None]
 
 # onnxruntime's words for the dtypes of a manifest.
@@ -36,6 +37,21 @@ class Engine(Protocol):
             seed: the seed of the run, None where the engine is not routed.
             asked: int64 [S], -1 draws; None where all sites draw, and where the engine is not routed.
         """
+
+    def prepare(self, inputs: Arrays, places: Places) -> Rerun:
+        """Returns what runs on these arrays again and again.
+
+        Args:
+            inputs: the model's own inputs, of right sizes and C-contiguous.
+            places: where its outputs go, in the manifest's order; None where the sizes are known after a run only.
+        """
+
+
+class Rerun(Protocol):
+    """Runs an engine on the same arrays again and again; one run at a time."""
+
+    def run(self, seed: int | None, asked: NDArray[np.int64] | None) -> Taken:
+        """As `Engine.run`; the outputs are in their places."""
 
 
 @dataclass(frozen=True)
@@ -81,9 +97,14 @@ def direct_run(session: Any) -> Callable[[list[str], Arrays], list[Any]]:
 
     That part takes 3 us, refuses inputs that are missing, and sees to other providers' graphs and fallbacks.
     """
-    if not hasattr(session, "_sess") or session.get_providers() != [CPU]:
+    if not is_on_cpu(session) or not hasattr(session, "_sess"):
         return session.run  # type: ignore[no-any-return]
     return lambda names, feeds: session._sess.run(names, feeds, None)
+
+
+def is_on_cpu(session: Any) -> bool:
+    """Tells whether all nodes of a session are on the CPU, and read their inputs where they are."""
+    return bool(session.get_providers() == [CPU])
 
 
 def fixed(tensors: Sequence[Tensor], sizes: Mapping[str, int]) -> list[Tensor]:

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from rr_runtime.bundle import Bundle
 from rr_runtime.draws import draws_as_floats
+from rr_runtime.engines.again import Bound, Copied
 from rr_runtime.engines.captured import Captured
-from rr_runtime.engines.engine import Arrays, Opening, Taken, compare, fixed
+from rr_runtime.engines.engine import Arrays, Opening, Places, Rerun, Taken, compare, fixed, is_on_cpu
 from rr_runtime.errors import BundleError
 from rr_runtime.routes import Router
 from rr_runtime.target import FrozenPath, Target
@@ -58,7 +59,7 @@ class Frozen:
         self._keeps = np.array([p.keep for p in target.paths], np.float32).tolist()
         self._sessions: OrderedDict[str, Any] = OrderedDict()
         self._lock = threading.Lock()
-        self._load(max(target.paths, key=lambda p: p.weight))
+        self.load(max(target.paths, key=lambda p: p.weight))
 
     def run(self, feeds: Arrays, seed: int | None, asked: NDArray[np.int64] | None) -> Taken:
         """Returns the outputs and the path taken.
@@ -66,10 +67,14 @@ class Frozen:
         Raises:
             ValueError: no packaged path has the asked routes.
         """
-        if seed is None:
-            return self._execute(self._target.paths[0], feeds), None
-        chosen = self._target.paths[self.choose(seed, asked)]
-        return self._execute(chosen, feeds), np.array(chosen.path, np.int64)
+        chosen = self.path(seed, asked)
+        return self._execute(chosen, feeds), None if seed is None else np.array(chosen.path, np.int64)
+
+    def prepare(self, inputs: Arrays, places: Places) -> Rerun:
+        """Returns what runs on these arrays: every loaded path bound to them where it is on the CPU."""
+        if self._opening.captures or not is_on_cpu(self.load(self._target.paths[0])):
+            return Copied(self, inputs, places)
+        return _BoundPaths(self, inputs, places)
 
     def choose(self, seed: int, asked: NDArray[np.int64] | None) -> int:
         """Returns which of the packaged paths a run takes; asked as in `run`.
@@ -103,10 +108,18 @@ class Frozen:
         return min(int((np.cumsum(weights) / weights.sum() <= number).sum()), int(np.flatnonzero(weights)[-1]))
 
     def _execute(self, chosen: FrozenPath, feeds: Arrays) -> dict[str, NDArray[Any]]:
-        values = self._load(chosen).run(self._outputs, feeds)
+        values = self.load(chosen).run(self._outputs, feeds)
         return dict(zip(self._outputs, map(np.asarray, values), strict=True))
 
-    def _load(self, chosen: FrozenPath) -> Any:
+    def path(self, seed: int | None, asked: NDArray[np.int64] | None) -> FrozenPath:
+        """Returns the packaged path that a run takes."""
+        return self._target.paths[0 if seed is None else self.choose(seed, asked)]
+
+    def is_loaded(self, session: Any) -> bool:
+        """Tells whether a session is one of those that are loaded."""
+        return any(session is other for other in list(self._sessions.values()))
+
+    def load(self, chosen: FrozenPath) -> Any:
         """Returns the session of a path, which is opened if it is not loaded."""
         with self._lock:
             session = self._sessions.get(chosen.model)
@@ -122,3 +135,20 @@ class Frozen:
                 self._sessions[chosen.model] = session
             self._sessions.move_to_end(chosen.model)
             return session
+
+
+class _BoundPaths:
+    """The paths of a frozen target, each bound to the same arrays when it is first taken."""
+
+    def __init__(self, engine: Frozen, inputs: Arrays, places: Places) -> None:
+        self._engine, self._inputs, self._places = engine, inputs, places
+        self._bound: dict[str, Bound] = {}
+
+    def run(self, seed: int | None, asked: NDArray[np.int64] | None) -> Taken:
+        """Returns the outputs and the path taken."""
+        chosen = self._engine.path(seed, asked)
+        session, bound = self._engine.load(chosen), self._bound.get(chosen.model)
+        if bound is None or bound.session is not session:
+            self._bound = {n: b for n, b in self._bound.items() if self._engine.is_loaded(b.session)}
+            bound = self._bound[chosen.model] = Bound(session, self._inputs, self._places)
+        return bound.run(), None if seed is None else np.array(chosen.path, np.int64)

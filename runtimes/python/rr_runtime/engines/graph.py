@@ -14,7 +14,18 @@ from numpy.typing import NDArray
 
 from rr_runtime.bundle import Bundle, embedded_manifest, open_bundle
 from rr_runtime.draws import draws, draws_as_floats
-from rr_runtime.engines.engine import Arrays, Opening, Taken, compare, direct_run, fixed
+from rr_runtime.engines.again import Bound, Copied
+from rr_runtime.engines.engine import (
+    Arrays,
+    Opening,
+    Places,
+    Rerun,
+    Taken,
+    compare,
+    direct_run,
+    fixed,
+    is_on_cpu,
+)
 from rr_runtime.errors import BundleError
 from rr_runtime.manifest import Tensor
 from rr_runtime.routes import Router
@@ -73,13 +84,23 @@ class Graph:
         if self._again is not None and self._again.process != os.getpid():
             self._session = self._again.open(self._session)
             self._run = direct_run(self._session)
-        taken = None if seed is None else self._decide(feeds, seed, asked)
+        taken = None if seed is None else self.decide(feeds, seed, asked)
         values = self._run(self._asked_outputs, feeds)
         if self._tells:
             taken = values.pop()
         return dict(zip(self._outputs, values, strict=True)), taken
 
-    def _decide(self, feeds: Arrays, seed: int, asked: NDArray[np.int64] | None) -> NDArray[np.int64] | None:
+    def prepare(self, inputs: Arrays, places: Places) -> Rerun:
+        """Returns what runs on these arrays: bound to them, unless the graph draws by itself or is not on the CPU."""
+        if self._again is not None or not is_on_cpu(self._session):
+            return Copied(self, inputs, places)
+        return _BoundGraph(self, self._session, inputs, places)
+
+    def taken_place(self) -> NDArray[np.int64] | None:
+        """Returns an array for the path that the graph tells; None where it tells none."""
+        return np.empty(self._count, np.int64) if self._tells else None
+
+    def decide(self, feeds: Arrays, seed: int, asked: NDArray[np.int64] | None) -> NDArray[np.int64] | None:
         """The feeds have what the interface adds to them; returns the path where it is decided here."""
         if self._router is not None:
             wanted = None if asked is None else asked.tolist()
@@ -113,6 +134,34 @@ class Graph:
                 raise BundleError(f"{where}: input {name!r}: expected a gate of a site, got another; export it again")
         compare(where, "input", [*fixed(manifest.inputs, sizes), *rr_inputs], self._session.get_inputs())
         compare(where, "output", [*fixed(manifest.outputs, sizes), *rr_outputs], self._session.get_outputs())
+
+
+class _BoundGraph:
+    """A graph that is bound to the model's own inputs and outputs, and to what its interface adds to them."""
+
+    def __init__(self, graph: Graph, session: Any, inputs: Arrays, places: Places) -> None:
+        self._graph = graph
+        self._added: Arrays = {}
+        if graph.routed:
+            graph.decide(self._added, 0, None)
+            self._added = {name: np.array(array) for name, array in self._added.items()}
+        self._taken = graph.taken_place()
+        taken: Places = {} if self._taken is None else {TAKEN: self._taken}
+        self._bound = Bound(session, {**inputs, **self._added}, {**places, **taken})
+
+    def run(self, seed: int | None, asked: NDArray[np.int64] | None) -> Taken:
+        """Returns the outputs and the path taken."""
+        taken = None
+        if seed is not None:
+            added: Arrays = {}
+            taken = self._graph.decide(added, seed, asked)
+            for name, array in added.items():
+                self._added[name][...] = array
+        outputs = self._bound.run()
+        if self._taken is not None:
+            del outputs[TAKEN]
+            taken = self._taken.copy()
+        return outputs, taken
 
 
 class _Again:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from rr_runtime.bundle import Bundle
 from rr_runtime.draws import draws_as_floats
-from rr_runtime.engines.engine import ELEMENTS, Arrays, Opening, Taken, compare, fixed
+from rr_runtime.engines.again import Copied
+from rr_runtime.engines.engine import ELEMENTS, Arrays, Opening, Places, Rerun, Taken, compare, fixed
 from rr_runtime.errors import BundleError
 from rr_runtime.routes import Router
 from rr_runtime.segment_program import Run, Step, walk
@@ -59,6 +60,10 @@ class Segments:
             outputs[name] = value.copy() if any(np.shares_memory(value, other) for other in handed) else value
             handed.append(outputs[name])
         return outputs, None if taken is None else np.array(taken, np.int64)
+
+    def prepare(self, inputs: Arrays, places: Places) -> Rerun:
+        """Returns what runs on these arrays: what passes between the files is as large as the path makes it."""
+        return Copied(self, inputs, places)
 
     def _execute(self, steps: Sequence[Step], values: dict[str, NDArray[Any]], taken: Sequence[int] | None) -> None:
         """The values of the steps on this path are made.
