@@ -103,7 +103,10 @@ def __getattr__(name: str) -> Any:
     try:
         value = getattr(import_module(_HOMES[name]), name)
     except ModuleNotFoundError as error:
-        raise told_extra(error, f"rr_export.{name}") from error
+        text = told_extra(error, name)
+        if text is None:
+            raise
+        raise ModuleNotFoundError(text, name=error.name) from error
     globals()[name] = value
     return value
 

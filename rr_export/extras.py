@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-EXTRAS = {"torch": "torch"}  # from packages to the extras that bring them
+PACKAGES = ("torch",)
+OF_COMMANDS = {"demo": "demo"}  # which want more than the extra of the package's name
 
 
-def told_extra(error: ModuleNotFoundError, where: str) -> ModuleNotFoundError:
-    """Returns the error that says which extra brings what is missing; any other error comes back as it is.
+def told_extra(error: ModuleNotFoundError, where: str) -> str | None:
+    """Returns what to install where an import failed for the lack of an extra; None: for something else.
 
     Args:
-        error: what an import raised.
-        where: what needed it.
+        error: what the import raised.
+        where: the command, or the public name, that needed it.
     """
     package = (error.name or "").partition(".")[0]
-    if package not in EXTRAS:
-        return error
-    text = f"{where}: expected {package}, got none; pip install 'rr-export[{EXTRAS[package]}]'"
-    return ModuleNotFoundError(text, name=error.name)
+    if package not in PACKAGES:
+        return None
+    return f"{where}: expected {package}, got none; pip install 'rr-export[{OF_COMMANDS.get(where, package)}]'"

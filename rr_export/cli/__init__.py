@@ -1,44 +1,84 @@
-"""The command line: one subcommand per public function, one module per subcommand."""
+"""The command line: one subcommand per public function, one module per subcommand.
+
+A command's module is imported when the command is asked for, and imports what it needs when it runs: the help of all of
+them needs none, and what needs no torch starts without.
+"""
 
 from __future__ import annotations
 
+import functools
 import sys
 import warnings
+from importlib import import_module
 from typing import NoReturn
 
 import click
 
-from rr_export.cli import bench, demo, doctor, export, inspect, lint, package, place, run, verify
 from rr_export.cli.console import FAULT, USAGE, err, fail, show_warning
-from rr_export.cli.failures import exit_code_of, failure_of_users, told
-from rr_export.errors import RRExportError
-from rr_runtime import RuntimeFailure
+from rr_export.cli.failures import exit_code_of, is_expected, told
+from rr_export.extras import told_extra
+
+# The module of every command, and the first sentence of its help.
+COMMANDS = {
+    "export": ("export", "Export the model that FUNCTION returns to the folder (or .onnx file) OUTPUT."),
+    "verify": ("verify", "Prove that the bundle FILE is the model that FUNCTION returns."),
+    "inspect": (
+        "inspect",
+        "Print the sites of BUNDLE, its expected cost per run, and whether it keeps the graph contract.",
+    ),
+    "lint": ("lint", "Report what is wrong with the randomness of any ONNX file (.onnx, .ort, or a bundle folder)."),
+    "run": ("run", "Run BUNDLE without torch, once or as an ensemble of paths."),
+    "package": (
+        "package",
+        "Give BUNDLE forms of its model that execution providers want, and write it to the folder OUTPUT.",
+    ),
+    "freeze": ("package", "Write the static model of one path of BUNDLE to the folder (or .onnx file) OUTPUT."),
+    "doctor": ("doctor", "Tell which execution providers work here, and what each would do with BUNDLE."),
+    "place": (
+        "place",
+        "Tell which nodes of BUNDLE, inside which branch, run on which provider, and time each site's branches.",
+    ),
+    "bench": (
+        "bench",
+        "Time BUNDLE with the inputs of its first golden case: the law over paths, each branch, loading and memory.",
+    ),
+    "demo": (
+        "demo",
+        "Route a pretrained sentence encoder, export it, prove it, and search with the exported file alone.",
+    ),
+}
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="rr-export")
-def cli() -> None:
-    """Export randomly routed PyTorch models to ONNX, run them without torch, and prove they are the same."""
+class Commands(click.Group):
+    """The group of ``COMMANDS``, which imports the one that is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Returns their names, in the order in which they are used."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Returns the command, None where there is none of that name."""
+        return _load(cmd_name) if cmd_name in COMMANDS else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes every name with its sentence."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Runs the command; what only an extra brings is told as such."""
+        try:
+            return super().invoke(ctx)
+        except ModuleNotFoundError as error:
+            text = told_extra(error, ctx.invoked_subcommand or "")
+            if text is None:
+                raise
+            raise click.ClickException(text) from error
 
 
-def _asks_for_traceback(context: click.Context, parameter: click.Parameter, value: bool) -> None:
-    if value:
-        context.obj["whole"] = True
-
-
-for command in (
-    export.export,
-    package.package,
-    package.freeze,
-    verify.verify,
-    run.run,
-    inspect.inspect,
-    lint.lint,
-    doctor.doctor,
-    place.place,
-    bench.bench,
-    demo.demo,
-):
+@functools.cache
+def _load(name: str) -> click.Command:
+    command: click.Command = getattr(import_module(f"{__name__}.{COMMANDS[name][0]}"), name)
     command.params.append(
         click.Option(
             ["--traceback"],
@@ -48,7 +88,18 @@ for command in (
             help="Show all of the traceback of an error.",
         )
     )
-    cli.add_command(command)
+    return command
+
+
+def _asks_for_traceback(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value:
+        context.obj["whole"] = True
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="rr-export")
+def cli() -> None:
+    """Export randomly routed PyTorch models to ONNX, run them without torch, and prove they are the same."""
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
@@ -64,15 +115,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except click.Abort:
         err.print("aborted")
         sys.exit(130)
-    except (click.ClickException, RRExportError, RuntimeFailure, ValueError, TypeError) as error:
-        _fail(error, **asked)
     except Exception as error:
-        known = isinstance(error, OSError | RuntimeError | MemoryError) or failure_of_users(error) is not None
-        if not known:
+        if not is_expected(error):
             fail(f"a fault of rr_export, please report it: {told(error, whole=True)}", code=FAULT)
-        _fail(error, **asked)
+        fail(told(error, **asked), code=exit_code_of(error))
     sys.exit(code if isinstance(code, int) else 0)
-
-
-def _fail(error: Exception, *, whole: bool = False) -> NoReturn:
-    fail(told(error, whole=whole), code=exit_code_of(error))

@@ -11,11 +11,7 @@ from pathlib import Path
 import click
 from rich.markup import escape
 
-from rr_export.bundle.atomic_write import write_atomically
 from rr_export.cli.console import MISMATCH, err, out, progress
-from rr_export.tools.bench import bench_view, freeze_usual, why_not_frozen
-from rr_export.tools.measuring import measure
-from rr_export.tools.plot import SUFFIXES, plot_bench, require_matplotlib
 
 
 @click.command()
@@ -45,6 +41,11 @@ def bench(
 
     All forms on all providers are timed in the same interleaved rounds. Exits with 1 if one of them does not run.
     """
+    from rr_export.bundle.atomic_write import write_atomically
+    from rr_export.tools.bench import bench_view, freeze_usual, why_not_frozen
+    from rr_export.tools.measuring import measure
+    from rr_export.tools.plot import SUFFIXES, plot_bench, require_matplotlib
+
     if plot is not None:
         if plot.suffix.lower() not in SUFFIXES:
             raise click.UsageError(f"--plot: expected a name that ends in .png or .svg, got {plot}; rename it")

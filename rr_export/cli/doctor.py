@@ -10,8 +10,6 @@ from pathlib import Path
 import click
 
 from rr_export.cli.console import MISMATCH, out, progress
-from rr_export.tools.doctor import doctor_view
-from rr_export.tools.measuring import measure
 
 
 @click.command()
@@ -30,6 +28,9 @@ def doctor(
     Every provider is tried in a process of its own. Exits with 1 if one that works here does not open BUNDLE, or its
     golden cases do not hold on it.
     """
+    from rr_export.tools.doctor import doctor_view
+    from rr_export.tools.measuring import measure
+
     if target is not None and bundle is None:
         raise click.UsageError("--target: expected BUNDLE beside it, got none; name the bundle")
     arguments = ["doctor", *([str(bundle)] if bundle else [])]

@@ -13,7 +13,6 @@ import click
 
 from rr_export.cli.console import FAILED, USAGE
 from rr_export.errors import RRExportError
-from rr_runtime import RuntimeFailure
 
 _BETWEEN = ("torch.nn.modules.module", "rr_export.")  # whose frames stand between those of a model's modules
 
@@ -22,6 +21,20 @@ class FunctionFailed(click.ClickException):
     """A function of the user's raised; what it raised is the cause."""
 
     exit_code = FAILED
+
+
+def is_expected(error: BaseException) -> bool:
+    """Whether an error is the user's, the user's model's or the machine's; any other is a fault of rr_export."""
+    known: tuple[type[Exception], ...] = (
+        click.ClickException,
+        *_own_errors(),
+        ValueError,
+        TypeError,
+        OSError,
+        RuntimeError,
+        MemoryError,
+    )
+    return isinstance(error, known) or failure_of_users(error) is not None
 
 
 def exit_code_of(error: BaseException) -> int:
@@ -40,7 +53,7 @@ def told(error: BaseException, *, whole: bool = False) -> str:
     """
     if isinstance(error, click.ClickException):
         text = error.format_message()
-    elif isinstance(error, RRExportError | RuntimeFailure | ValueError | TypeError):
+    elif isinstance(error, (*_own_errors(), ValueError, TypeError)):
         text = str(error)
     else:  # the machine's own
         text = f"{type(error).__name__}: {error}"
@@ -59,7 +72,7 @@ def failure_of_users(error: BaseException) -> BaseException | None:
     if isinstance(error, FunctionFailed):
         return error.__cause__
     for cause in _causes(error):
-        if not isinstance(cause, RRExportError | RuntimeFailure) and _called_by_us(cause.__traceback__) is not None:
+        if not isinstance(cause, _own_errors()) and _called_by_us(cause.__traceback__) is not None:
             return cause
     return None
 
@@ -82,6 +95,12 @@ def is_library(file: str) -> bool:
     installed = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     homes = [Path(__file__).parents[1], *map(Path, installed)]
     return file.startswith("<") or any(home in Path(file).parents for home in homes)
+
+
+def _own_errors() -> tuple[type[Exception], ...]:
+    """The errors of both packages; where rr_runtime was not imported it raised nothing."""
+    runtime = sys.modules.get("rr_runtime.errors")
+    return (RRExportError,) if runtime is None else (RRExportError, runtime.RuntimeFailure)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import click
 
-from rr_export.bundle.bundle_reader import load
 from rr_export.cli.console import MISMATCH, out
 from rr_export.cli.options import read_sizes
 
@@ -20,6 +19,7 @@ from rr_export.cli.options import read_sizes
 @click.option("--json", "as_json", is_flag=True)
 def inspect(bundle: Path, sizes: Sequence[str], as_json: bool) -> None:
     """Print the sites of BUNDLE, its expected cost per run, and whether it keeps the graph contract."""
+    from rr_export.bundle.bundle_reader import load
     from rr_export.tools.inspection import inspect as run_inspect
 
     found = run_inspect(load(bundle), read_sizes(sizes))

@@ -12,14 +12,11 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
-from rr_export.bundle.atomic_write import write_atomically
 from rr_export.cli.console import MISMATCH, USAGE, err, out
 from rr_export.cli.options import read_codes
 from rr_export.errors import LintError
-from rr_export.lint.finding import RULES, SEVERITIES, Finding
-from rr_export.lint.linter import lint as run_lint
+from rr_export.lint.finding import ENGINES, RULES, SEVERITIES, Finding
 from rr_export.lint.report import rules_table, sarif, summary, table, to_json
-from rr_export.lint.rules.engine_limits import ENGINES
 
 
 def _print_rules(context: click.Context, parameter: click.Parameter, value: bool) -> None:
@@ -43,7 +40,7 @@ def _print_rules(context: click.Context, parameter: click.Parameter, value: bool
 @click.option("--ignore", multiple=True, metavar="CODES", help="All but these codes.")
 @click.option(
     "--engine",
-    type=click.Choice(list(ENGINES)),
+    type=click.Choice(ENGINES),
     default="onnxruntime",
     show_default=True,
     help="What will read the file.",
@@ -54,6 +51,9 @@ def lint(
     engine: str,
 ) -> None:  # fmt: skip
     """Report what is wrong with the randomness of any ONNX file (.onnx, .ort, or a bundle folder)."""
+    from rr_export.bundle.atomic_write import write_atomically
+    from rr_export.lint.linter import lint as run_lint
+
     chosen = read_codes("--select", select, set(RULES)) - read_codes("--ignore", ignore, set())
     files = list(dict.fromkeys(files))
     findings: list[Finding] = []

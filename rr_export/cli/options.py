@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
-from numpy.typing import NDArray
 
 from rr_export.lint.finding import RULES
-from rr_runtime.bundle import open_bundle
-from rr_runtime.golden import golden_inputs
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 def read_codes(option: str, texts: Sequence[str], default: set[str]) -> set[str]:
@@ -38,6 +37,9 @@ def read_inputs(texts: Sequence[str]) -> dict[str, NDArray[Any]]:
 
 def read_golden_inputs(bundle: Path, number: int) -> dict[str, NDArray[Any]]:
     """Returns the inputs of one golden case of a bundle folder."""
+    from rr_runtime.bundle import open_bundle
+    from rr_runtime.golden import golden_inputs
+
     return golden_inputs(open_bundle(bundle), number)
 
 
@@ -67,6 +69,8 @@ def read_sizes(texts: Sequence[str]) -> dict[str, int]:
 
 
 def _read_input(text: str) -> tuple[str, NDArray[Any]]:
+    import numpy as np
+
     name, _, file = text.partition("=")
     if not file:
         raise click.UsageError(f"--input: expected NAME=FILE.npy, got {text!r}; name the input")

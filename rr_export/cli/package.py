@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
-from numpy.typing import NDArray
 from rich.markup import escape
 from rich.table import Table
 
-from rr_export.bundle.bundle import Bundle
-from rr_export.bundle.bundle_reader import load
 from rr_export.cli.console import out, progress
 from rr_export.cli.options import read_path, read_sizes
 from rr_export.cli.users_code import load_function
-from rr_export.targets.freeze import freeze as run_freeze
-from rr_export.targets.package import package as run_package
 from rr_export.targets.provider_table import TARGETS, find_target
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from rr_export.bundle.bundle import Bundle
 
 
 @click.command()
@@ -62,6 +61,9 @@ def package(
 
     All forms share the bundle's weights. `rr-export verify OUTPUT --target NAME` proves them again.
     """
+    from rr_export.bundle.bundle_reader import load
+    from rr_export.targets.package import package as run_package
+
     if best is not None and frozen is None:
         raise click.UsageError("--best: expected --frozen N beside it, got none; say how many paths")
     if calibration and precision not in ("qdq", "qdq16"):
@@ -99,12 +101,17 @@ def package(
 @click.option("--overwrite", is_flag=True, help="Replace an earlier bundle or file.")
 def freeze(bundle: Path, output: Path, path_text: str, overwrite: bool) -> None:
     """Write the static model of one path of BUNDLE to the folder (or .onnx file) OUTPUT."""
+    from rr_export.bundle.bundle_reader import load
+    from rr_export.targets.freeze import freeze as run_freeze
+
     frozen = run_freeze(load(bundle), read_path(path_text) or [])
     frozen.save(output, overwrite=overwrite)
     out.print(f"{escape(str(output))}: the static model of path {escape(str(frozen.manifest['frozen']['path']))}")
 
 
 def _read_arrays(file: Path) -> dict[str, NDArray[Any]]:
+    import numpy as np
+
     try:
         with np.load(file, allow_pickle=False) as archive:
             return dict(archive)

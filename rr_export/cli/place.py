@@ -10,9 +10,6 @@ import click
 from rich.markup import escape
 
 from rr_export.cli.console import MISMATCH, err, out, progress
-from rr_export.tools.measuring import measure
-from rr_export.tools.place import place_view
-from rr_runtime.tools.opening import Fails
 
 
 @click.command()
@@ -31,6 +28,10 @@ def place(
     Exits with 1 if nodes of a branch lie outside it, if a provider has taken a site's If whole and skipping saves
     nothing there that can be measured, or if the form does not run on the provider.
     """
+    from rr_export.tools.measuring import measure
+    from rr_export.tools.place import place_view
+    from rr_runtime.tools.opening import Fails
+
     arguments = ["place", str(bundle), "--provider", provider, "--runs", str(runs), "--threads", str(threads)]
     arguments += ["--target", target] if target else []
     with progress("placing") as tell:

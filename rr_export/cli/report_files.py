@@ -13,7 +13,6 @@ from typing import Any
 
 import click
 
-from rr_export.bundle.atomic_write import write_atomically
 from rr_export.cli.console import out
 from rr_export.cli.failures import told
 from rr_export.report.junit import junit
@@ -77,6 +76,8 @@ class ReportFiles:
                 raise click.UsageError(f"--{form}: expected the name of a file, got {found}; write --{form}=FILE")
 
     def _write(self, report: Report) -> None:
+        from rr_export.bundle.atomic_write import write_atomically
+
         for form, file in self.files.items():
             if file != STDOUT:
                 text = FORMS[form](report).encode()

@@ -9,13 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 from rich.markup import escape
 
-from rr_export.bundle.atomic_write import write_atomically
 from rr_export.cli.console import fail, out, progress
 from rr_export.cli.options import read_golden_inputs, read_inputs, read_path
-from rr_runtime import Session
 
 
 @click.command()
@@ -36,6 +33,11 @@ def run(
     provider: str, target: str | None, output: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Run BUNDLE without torch, once or as an ensemble of paths."""
+    import numpy as np
+
+    from rr_export.bundle.atomic_write import write_atomically
+    from rr_runtime import Session
+
     if golden is not None and inputs:
         raise click.UsageError("--golden: expected no --input beside it, got one; the golden case has all inputs")
     feeds = read_golden_inputs(bundle, golden) if golden is not None else read_inputs(inputs)

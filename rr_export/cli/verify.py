@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from rr_export.bundle.bundle_reader import load
 from rr_export.cli.console import HOLDS, MISMATCH, progress
 from rr_export.cli.model_options import METAVAR, ModelOptions, load_case, model_options
 from rr_export.cli.options import read_inputs
@@ -88,12 +87,15 @@ def verify(
             report = _prove(file, model or "", model_options, options)
         tell(report)
     if record:
+        from rr_export.bundle.bundle_reader import load
+
         load(file).write_parity(report.to_json())
     sys.exit(HOLDS if report.passed else MISMATCH)
 
 
 def _prove(place: Path, model: str, given: ModelOptions, options: dict[str, Any]) -> Report:
     """The report on a bundle and its eager model."""
+    from rr_export.bundle.bundle_reader import load
     from rr_export.parity.verify import verify as run_verify
 
     loaded, case = load(place), load_case(model, given)
@@ -104,6 +106,7 @@ def _prove(place: Path, model: str, given: ModelOptions, options: dict[str, Any]
 
 def _prove_rewritten(file: Path, bundle: Path, inputs: Sequence[str], options: dict[str, Any]) -> Report:
     """The report on a file that another tool has made of a bundle's model."""
+    from rr_export.bundle.bundle_reader import load
     from rr_export.parity.against import verify_against
 
     given = read_inputs(inputs) or None
@@ -115,6 +118,7 @@ def _prove_targets(
     bundle: Path, targets: Sequence[str], provider: str, inputs: Sequence[str], options: dict[str, Any]
 ) -> Report:
     """The report on targets of a bundle and its own model."""
+    from rr_export.bundle.bundle_reader import load
     from rr_export.parity.target_check import verify_targets
 
     names = () if "all" in targets else tuple(targets)

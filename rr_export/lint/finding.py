@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from rr_export.one_line import cut_to_line
 
+ENGINES = ("onnxruntime", "openvino")  # what may read a file
 SEVERITIES = ("error", "warning", "note")  # from the worst on; the words of SARIF
 
 

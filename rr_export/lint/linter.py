@@ -6,11 +6,11 @@ import os
 
 from rr_export.errors import LintError
 from rr_export.lint.dataflow import Dataflow
-from rr_export.lint.finding import SEVERITIES, Finding
+from rr_export.lint.finding import ENGINES, SEVERITIES, Finding
 from rr_export.lint.reading import read
 from rr_export.lint.rules.branches import check_decisions
 from rr_export.lint.rules.contract import check_contract
-from rr_export.lint.rules.engine_limits import ENGINES
+from rr_export.lint.rules.engine_limits import ENGINE_CHECKS
 from rr_export.lint.rules.random_nodes import check_random_nodes
 from rr_export.lint.rules.weight_places import check_weights
 
@@ -36,7 +36,7 @@ def lint(path: str | os.PathLike[str], *, engine: str = "onnxruntime") -> list[F
     found = list(subject.remarks)
     try:
         flow = Dataflow(subject.model)
-        for check in (check_random_nodes, check_decisions, check_contract, check_weights, ENGINES[engine]):
+        for check in (check_random_nodes, check_decisions, check_contract, check_weights, ENGINE_CHECKS[engine]):
             found += check(subject, flow)
     except (LookupError, ValueError, TypeError, AttributeError) as error:
         raise LintError(

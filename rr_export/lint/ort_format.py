@@ -14,12 +14,12 @@ from typing import Any
 
 import onnx
 import onnx_ir as ir
-import onnxruntime.tools
+import onnxruntime
 
 from rr_export.errors import LintError
 
 ORT_SUFFIX = ".ort"
-_FOLDER = Path(onnxruntime.tools.__file__).parent / "ort_format_model"
+_FOLDER = Path(onnxruntime.__file__).parent / "tools" / "ort_format_model"  # without the package: it imports torch
 _SCALARS = {
     onnx.AttributeProto.FLOAT: ("f", "F"),
     onnx.AttributeProto.INT: ("i", "I"),

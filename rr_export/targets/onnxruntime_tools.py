@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import sys
 import warnings
 from collections.abc import Iterator
 
@@ -18,6 +19,7 @@ def quiet_tools() -> Iterator[None]:
     What they log reaches the handlers that the caller has set up, if any. Importing them extends ``sys.path``, which
     stays so: they find each other by it.
     """
+    _import_tools()
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     printed = io.StringIO()
@@ -31,3 +33,15 @@ def quiet_tools() -> Iterator[None]:
         root.setLevel(level)
         for line in printed.getvalue().splitlines():
             logger.debug("%s", line)
+
+
+def _import_tools() -> None:
+    """``onnxruntime.tools`` is imported. It would import torch as well, for a function that nothing here uses."""
+    hidden = "torch" not in sys.modules
+    if hidden:
+        sys.modules["torch"] = None  # type: ignore[assignment]
+    try:
+        import onnxruntime.tools  # noqa: F401
+    finally:
+        if hidden:
+            del sys.modules["torch"]

@@ -32,7 +32,7 @@ def _check_openvino(subject: Subject, flow: Dataflow) -> Iterator[Finding]:
             return
 
 
-ENGINES: dict[str, Callable[[Subject, Dataflow], Iterator[Finding]]] = {
+ENGINE_CHECKS: dict[str, Callable[[Subject, Dataflow], Iterator[Finding]]] = {
     "onnxruntime": _check_onnxruntime,
     "openvino": _check_openvino,
 }

@@ -1,0 +1,151 @@
+"""Commands start with what they need: no torch where none is needed, and nothing heavy for a help."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+from torch import nn
+
+import rr_export as rr
+from rr_export.cli import COMMANDS, cli
+
+# Runs commands one after the other where torch cannot be imported; prints, for each, its exit code, what it printed,
+# which modules it asked for in vain, and which of the heavy ones were there afterwards.
+PROGRAM = textwrap.dedent(
+    """
+    import contextlib, importlib.abc, io, json, sys
+
+    HEAVY = ("numpy", "onnx", "onnx_ir", "onnxruntime", "onnxscript", "scipy", "matplotlib", "rr_runtime")
+    asked = []
+
+    class Refusing(importlib.abc.MetaPathFinder):
+        def find_spec(self, name, path=None, target=None):
+            if name.partition(".")[0] in ("torch", "torchvision", "transformers"):
+                asked.append(name)
+                raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+    sys.meta_path.insert(0, Refusing())
+    from rr_export.cli import COMMANDS, main
+
+    for arguments in json.loads(sys.argv[1]):
+        asked.clear()
+        printed = io.StringIO()
+        try:
+            with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+                if arguments[0] == "python":
+                    exec(arguments[1])
+                else:
+                    main(arguments)
+        except SystemExit as ended:
+            code = ended.code or 0
+        except ImportError as error:
+            code, printed = "ImportError", io.StringIO(str(error))
+        commands = [name for name, _ in COMMANDS.values() if f"rr_export.cli.{name}" in sys.modules]
+        there = sorted({*commands, *(name for name in HEAVY if name in sys.modules)})
+        print(json.dumps([code, printed.getvalue(), asked, there]))
+    """
+)
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a command ended."""
+
+    code: int | str
+    printed: str
+    asked: list[str]
+    there: list[str]
+
+
+def without_torch(commands: Sequence[Sequence[str]], folder: Path) -> list[Ran]:
+    """Runs commands in one process, in which torch cannot be imported."""
+    ended = subprocess.run(
+        [sys.executable, "-c", PROGRAM, json.dumps(commands)], cwd=folder, capture_output=True, text=True, timeout=300
+    )
+    assert ended.returncode == 0, ended.stderr
+    return [Ran(*json.loads(line)) for line in ended.stdout.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a bundle, ``out``."""
+    folder = tmp_path_factory.mktemp("start")
+    torch.manual_seed(0)
+    model = nn.Sequential(*[nn.Linear(8, 8) for _ in range(3)], nn.Linear(8, 2)).eval()
+    rr.route_layers(model, "[0-2]", keep=0.8)
+    rr.export(model, (torch.ones(2, 8),)).save(folder / "out")
+    return folder
+
+
+TORCH_FREE = [
+    ("lint", "out"),
+    ("inspect", "out", "--json"),
+    ("run", "out", "--golden", "0", "--seed", "7"),
+    ("doctor", "out", "--provider", "cpu"),
+    ("place", "out", "--runs", "0"),
+    ("package", "out", "packaged", "--target", "cpu", "--frozen", "2", "--name", "two"),
+    ("package", "out", "ort", "--target", "cpu", "--format", "ort"),
+    ("package", "out", "qnn", "--target", "qnn", "--precision", "qdq"),
+    ("freeze", "out", "frozen", "--path", "1,0,1"),
+    ("verify", "out/model.onnx", "--against", "out"),
+    ("verify", "packaged", "--target", "two"),
+    ("bench", "out", "--runs", "10", "--loads", "0"),
+]
+NEED_TORCH = [
+    (("export", "my_models:small", "made"), "export: expected torch, got none; pip install 'rr-export[torch]'"),
+    (("verify", "out", "my_models:small"), "verify: expected torch, got none; pip install 'rr-export[torch]'"),
+    (("demo",), "demo: expected torch, got none; pip install 'rr-export[demo]'"),
+]
+PYTHON = ("python", "import rr_export as rr; rr.export")
+
+
+def test_commands_that_need_no_torch_never_import_it(folder: Path) -> None:
+    for arguments, ran in zip(TORCH_FREE, without_torch(TORCH_FREE, folder), strict=True):
+        assert (ran.code, ran.asked) == (0, []), f"{arguments}: {ran.printed}"
+
+
+def test_commands_that_need_torch_name_the_extra(folder: Path) -> None:
+    *commands, function = without_torch([*(command for command, _ in NEED_TORCH), PYTHON], folder)
+    for (arguments, text), ran in zip(NEED_TORCH, commands, strict=True):
+        assert ran.code == 2 and text in " ".join(ran.printed.split()), f"{arguments}: {ran.printed}"
+        assert ran.asked
+    assert (function.code, function.printed) == ("ImportError", NEED_TORCH[0][1])
+
+
+def test_help_imports_no_command_and_nothing_heavy(tmp_path: Path) -> None:
+    group, rules, *helps = without_torch(
+        [["--help"], ["lint", "--rules"], *([name, "--help"] for name in COMMANDS)], tmp_path
+    )
+    assert (group.code, group.there) == (0, [])
+    assert (rules.code, rules.there) == (0, ["lint"])
+    assert [ran.code for ran in helps] == [0] * len(COMMANDS)
+    assert helps[-1].there == sorted({module for module, _ in COMMANDS.values()})
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_list_says_what_the_help_of_a_command_begins_with(name: str) -> None:
+    command = cli.get_command(None, name)
+    assert command is not None and command.name == name
+    assert command.get_short_help_str(limit=1000) == COMMANDS[name][1]
+
+
+def test_the_help_lists_every_command_in_order() -> None:
+    text = CliRunner().invoke(cli, ["--help"]).output
+    places = [text.index(f"\n  {name} ") for name in COMMANDS]
+    assert places == sorted(places)
+
+
+def test_public_functions_stay_what_they_are_where_a_module_has_their_name() -> None:
+    import rr_export.export
+    import rr_export.lint.report  # noqa: F401
+
+    assert callable(rr.export) and callable(rr.lint)
