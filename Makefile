@@ -78,9 +78,12 @@ $(PACKAGES)/.installed: $(PROJECTS) constraints.txt tests/packages/requirements.
 	    -r tests/packages/requirements.txt
 	@touch $@
 
-# rr-runtime alone, with the oldest versions that it promises, in an environment of its own.
+# rr-runtime alone, with the oldest versions that it promises, in an environment of its own: of Python too, where there
+# is such an interpreter, or where `make test-lowest PYTHON=/path/to/python3.10` names one.
+LOWEST_PYTHON = $(or $(PYTHON),$(shell python3.10 -c 'import sys; print(sys.executable)' 2>/dev/null),$(VENV)/bin/python)
+
 test-lowest: $(VENV)/bin/pip
-	rm -rf $(VENV)-lowest && $(VENV)/bin/python -m venv $(VENV)-lowest
+	rm -rf $(VENV)-lowest && $(LOWEST_PYTHON) -m venv $(VENV)-lowest && $(VENV)-lowest/bin/python --version
 	PIP_CONSTRAINT=constraints-lowest.txt PIP_DISABLE_PIP_VERSION_CHECK=1 \
 	    $(VENV)-lowest/bin/python -m pip install -e ./runtimes/python onnx pytest
 	$(VENV)-lowest/bin/python -m pytest --confcutdir=tests/runtime tests/runtime
@@ -135,6 +138,7 @@ lint: $(STAMP)
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
+	$(VENV)/bin/mypy --python-version 3.10 runtimes/python/rr_runtime
 
 install: $(STAMP)
 

@@ -85,5 +85,5 @@ def _why(python: Path, code: int, said: Sequence[str]) -> str:
     last = " / ".join(said[-3:]) or "no message"
     return (
         f"{python}: expected a result, got exit code {code}: {last}; "
-        "check that it has Python 3.11, numpy and onnxruntime 1.21 or newer"
+        "check that it has Python 3.10 or newer, numpy and onnxruntime 1.21 or newer"
     )

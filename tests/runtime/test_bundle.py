@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
@@ -195,14 +194,14 @@ def test_unreadable_file_is_refused(bundle: WriteBundle, name: str) -> None:
 @pytest.mark.parametrize("name", ["model.onnx", "manifest.json"])
 def test_failing_disk_is_named(bundle: WriteBundle, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = bundle()
-    opened = io.open
+    opened = Path.open
 
-    def fail(file: Any, *args: Any, **kwargs: Any) -> Any:
-        if os.fspath(file) == str(folder / name):
+    def fail(self: Path, *args: Any, **kwargs: Any) -> Any:
+        if self == folder / name:
             raise OSError(5, "Input/output error")
-        return opened(file, *args, **kwargs)
+        return opened(self, *args, **kwargs)
 
-    monkeypatch.setattr(io, "open", fail)
+    monkeypatch.setattr(Path, "open", fail)
     with pytest.raises(
         BundleError, match=rf"{re.escape(name)}: expected a readable file, got .*output error; check its"
     ):

@@ -6,8 +6,9 @@ import ast
 import os
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
+
+import pytest
 
 import rr_runtime
 
@@ -55,6 +56,7 @@ def test_import_prints_nothing_and_leaves_the_random_seeds() -> None:
 
 def test_package_is_typed_and_its_version_is_the_project_s() -> None:
     assert (PACKAGE / "py.typed").is_file()
+    tomllib = pytest.importorskip("tomllib", reason="Python 3.10 has no reader of TOML")
     project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert rr_runtime.__version__ == project["version"]
     assert {dependency.split(">")[0] for dependency in project["dependencies"]} == {"numpy", "onnxruntime"}

@@ -26,6 +26,7 @@ MODEL = "model.onnx"
 MANIFEST = "manifest.json"
 GOLDEN = "golden.npz"
 METADATA_KEY = "rr.manifest"
+READ_AT_ONCE = 1 << 20  # bytes of a file that is hashed
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,10 @@ def _check_checksum(place: Path, told: str, file: Path) -> None:
 def _digest(place: Path, algorithm: str) -> str:
     try:
         with place.open("rb") as stream:
-            return hashlib.file_digest(stream, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
+            digest = hashlib.new(algorithm, usedforsecurity=False)
+            while part := stream.read(READ_AT_ONCE):
+                digest.update(part)
+            return digest.hexdigest()
     except OSError as error:
         raise BundleError(f"{place}: expected a readable file, got {error}; check its permissions") from error
 

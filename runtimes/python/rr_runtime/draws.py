@@ -88,13 +88,15 @@ def _many(seed: int, sites: int) -> NDArray[np.float32]:
     z *= M2
     z ^= z >> S31
     z >>= S40
-    return z.astype(np.float32) * SCALE
+    scaled: NDArray[np.float32] = z.astype(np.float32) * SCALE
+    return scaled
 
 
 @functools.lru_cache(maxsize=64)
 def _counter(sites: int) -> NDArray[np.uint64]:
     """Returns `(i + 1) * GOLDEN_GAMMA` for every site i, uint64 [S]; not to be changed."""
-    return np.arange(1, sites + 1, dtype=np.uint64) * np.uint64(GOLDEN_GAMMA)
+    counter: NDArray[np.uint64] = np.arange(1, sites + 1, dtype=np.uint64) * np.uint64(GOLDEN_GAMMA)
+    return counter
 
 
 def _mix64(z: int) -> int:
