@@ -31,7 +31,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"parity", "tools"}),
     frozenset({"export"}),
     frozenset({"rr_export", "demo"}),
-    frozenset({"cli"}),
+    frozenset({"cli", "pytest_plugin"}),
     frozenset({"__main__"}),
 )
 IMPORT_TORCH = frozenset(

@@ -69,7 +69,7 @@ def verify(
         ValueError: a wrong argument.
     """
     terms = Terms.asked(rtol=rtol, atol=atol, max_paths=max_paths, progress=progress or silent)
-    _check_evaluating(model)
+    check_evaluating(model)
     request = bind(model, tuple(args), kwargs)
     opened = bundle if isinstance(bundle, Bundle) else load(bundle)
     with opened.folder() as folder:
@@ -134,7 +134,8 @@ def verify_points(
     return tuple(found)
 
 
-def _check_evaluating(model: nn.Module) -> None:
+def check_evaluating(model: nn.Module) -> None:
+    """Raises a ValueError where the model, or a part of it, is in training mode."""
     training = [n or "the model itself" for n, m in model.named_modules() if m.training and not isinstance(m, Choice)]
     if training:
         raise ValueError(f"verify: expected evaluation mode, got training mode in {training[0]!r}; call model.eval()")
