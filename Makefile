@@ -74,7 +74,7 @@ packages: $(PACKAGES)/.installed
 $(PACKAGES)/.installed: $(PROJECTS) constraints.txt tests/packages/requirements.txt | $(VENV)/bin/pip
 	rm -rf $(PACKAGES) && $(VENV)/bin/python -m venv $(PACKAGES)
 	PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 \
-	    $(PACKAGES)/bin/python -m pip install -e ./runtimes/python -e . pytest pytest-xdist \
+	    $(PACKAGES)/bin/python -m pip install -e ./runtimes/python -e '.[torch]' pytest pytest-xdist \
 	    -r tests/packages/requirements.txt
 	@touch $@
 

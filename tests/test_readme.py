@@ -69,7 +69,7 @@ def test_the_first_two_commands_are_targets() -> None:
 def test_one_command_installs_both_packages() -> None:
     """What it installs: ``test_packaging.py``."""
     (command,) = re.findall(r"^pip install ([^#\n]+?) *#", "".join(blocks("bash")), re.MULTILINE)
-    assert command == "."
+    assert command == "'.[torch]'"
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     named = re.findall(r"'\.\[([\w,]+)\]'", README)
     assert named and {extra for names in named for extra in names.split(",")} <= extras.keys()

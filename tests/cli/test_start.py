@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-import textwrap
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -17,62 +11,7 @@ from torch import nn
 
 import rr_export as rr
 from rr_export.cli import COMMANDS, cli
-
-# Runs commands one after the other where torch cannot be imported; prints, for each, its exit code, what it printed,
-# which modules it asked for in vain, and which of the heavy ones were there afterwards.
-PROGRAM = textwrap.dedent(
-    """
-    import contextlib, importlib.abc, io, json, sys
-
-    HEAVY = ("numpy", "onnx", "onnx_ir", "onnxruntime", "onnxscript", "scipy", "matplotlib", "rr_runtime")
-    asked = []
-
-    class Refusing(importlib.abc.MetaPathFinder):
-        def find_spec(self, name, path=None, target=None):
-            if name.partition(".")[0] in ("torch", "torchvision", "transformers"):
-                asked.append(name)
-                raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-    sys.meta_path.insert(0, Refusing())
-    from rr_export.cli import COMMANDS, main
-
-    for arguments in json.loads(sys.argv[1]):
-        asked.clear()
-        printed = io.StringIO()
-        try:
-            with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
-                if arguments[0] == "python":
-                    exec(arguments[1])
-                else:
-                    main(arguments)
-        except SystemExit as ended:
-            code = ended.code or 0
-        except ImportError as error:
-            code, printed = "ImportError", io.StringIO(str(error))
-        commands = [name for name, _ in COMMANDS.values() if f"rr_export.cli.{name}" in sys.modules]
-        there = sorted({*commands, *(name for name in HEAVY if name in sys.modules)})
-        print(json.dumps([code, printed.getvalue(), asked, there]))
-    """
-)
-
-
-@dataclass(frozen=True)
-class Ran:
-    """How a command ended."""
-
-    code: int | str
-    printed: str
-    asked: list[str]
-    there: list[str]
-
-
-def without_torch(commands: Sequence[Sequence[str]], folder: Path) -> list[Ran]:
-    """Runs commands in one process, in which torch cannot be imported."""
-    ended = subprocess.run(
-        [sys.executable, "-c", PROGRAM, json.dumps(commands)], cwd=folder, capture_output=True, text=True, timeout=300
-    )
-    assert ended.returncode == 0, ended.stderr
-    return [Ran(*json.loads(line)) for line in ended.stdout.splitlines()]
+from tests.cli.without_torch import run_commands
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +25,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-TORCH_FREE = [
+TORCH_FREE: list[tuple[str, ...]] = [
     ("lint", "out"),
     ("inspect", "out", "--json"),
     ("run", "out", "--golden", "0", "--seed", "7"),
@@ -109,12 +48,12 @@ PYTHON = ("python", "import rr_export as rr; rr.export")
 
 
 def test_commands_that_need_no_torch_never_import_it(folder: Path) -> None:
-    for arguments, ran in zip(TORCH_FREE, without_torch(TORCH_FREE, folder), strict=True):
+    for arguments, ran in zip(TORCH_FREE, run_commands(TORCH_FREE, folder), strict=True):
         assert (ran.code, ran.asked) == (0, []), f"{arguments}: {ran.printed}"
 
 
 def test_commands_that_need_torch_name_the_extra(folder: Path) -> None:
-    *commands, function = without_torch([*(command for command, _ in NEED_TORCH), PYTHON], folder)
+    *commands, function = run_commands([*(command for command, _ in NEED_TORCH), PYTHON], folder)
     for (arguments, text), ran in zip(NEED_TORCH, commands, strict=True):
         assert ran.code == 2 and text in " ".join(ran.printed.split()), f"{arguments}: {ran.printed}"
         assert ran.asked
@@ -122,7 +61,7 @@ def test_commands_that_need_torch_name_the_extra(folder: Path) -> None:
 
 
 def test_help_imports_no_command_and_nothing_heavy(tmp_path: Path) -> None:
-    group, rules, *helps = without_torch(
+    group, rules, *helps = run_commands(
         [["--help"], ["lint", "--rules"], *([name, "--help"] for name in COMMANDS)], tmp_path
     )
     assert (group.code, group.there) == (0, [])
