@@ -138,7 +138,9 @@ def _peak_bytes() -> float:
     """The most memory that this process held; getrusage would count its parent's too, on Linux."""
     status = Path("/proc/self/status")
     if status.exists():
-        return 1024 * float(next(line.split()[1] for line in status.read_text().splitlines() if "VmHWM" in line))
+        return 1024 * float(
+            next(line.split()[1] for line in status.read_text(encoding="utf-8").splitlines() if "VmHWM" in line)
+        )
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 

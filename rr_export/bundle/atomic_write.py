@@ -119,6 +119,8 @@ def move_into_place(scratch: Path, place: Path) -> None:
 
 def exchange(one: Path, other: Path) -> bool:
     """Returns whether two files or folders have changed places, in one step; not every system can."""
+    if sys.platform not in ("linux", "darwin"):
+        return False
     library = ctypes.CDLL(None, use_errno=True)
     names = os.fsencode(one), os.fsencode(other)
     if sys.platform == "linux" and hasattr(library, "renameat2"):

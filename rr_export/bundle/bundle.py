@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -100,7 +101,8 @@ class Bundle:
         if self.path is not None:
             yield self.path
             return
-        with tempfile.TemporaryDirectory(prefix="rr_export.") as scratch:
+        mapped = sys.platform == "win32"  # which removes no file that a session or an array still reads
+        with tempfile.TemporaryDirectory(prefix="rr_export.", ignore_cleanup_errors=mapped) as scratch:
             self._write(Path(scratch), self._external())
             yield Path(scratch)
 

@@ -63,7 +63,7 @@ def _read_parity(file: Path) -> dict[str, Any] | None:
     if not file.exists():
         return None
     try:
-        return dict(json.loads(file.read_text()))
+        return dict(json.loads(file.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
         raise BundleError(f"{file}: expected a parity report, got {error}; remove it or verify again") from error
 

@@ -34,7 +34,7 @@ def load_function(name: str, *, arguments: int = 0) -> Callable[..., Any]:
     module, _, attribute = name.partition(":")
     if not module or not attribute:
         raise click.UsageError(f"model: expected MODULE:FUNCTION, got {name!r}; for instance my_models:encoder")
-    if module.endswith(".py") or os.sep in module:
+    if module.endswith(".py") or "/" in module or os.sep in module:
         meant = ".".join(Path(module).with_suffix("").parts).lstrip("./")
         raise click.UsageError(f"model: expected MODULE:FUNCTION, got a file in {name!r}; write {meant}:{attribute}")
     function = _attribute(_module(module), attribute)

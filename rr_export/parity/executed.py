@@ -8,6 +8,7 @@ and that is what runs.
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -50,13 +51,14 @@ class Executable:
         session = onnxruntime.InferenceSession(str(self.path), options, providers=["CPUExecutionProvider"])
         for fed in feeds:
             session.run(None, fed)
-        return _by_run(json.loads(Path(session.end_profiling()).read_text()))
+        return _by_run(json.loads(Path(session.end_profiling()).read_text(encoding="utf-8")))
 
 
 @contextmanager
 def made_executable(source: str | bytes, level: int) -> Iterator[Executable]:
     """Yields what ONNX Runtime makes of a file, or of a model's content, at one level."""
-    with tempfile.TemporaryDirectory() as scratch:
+    mapped = sys.platform == "win32"  # which removes no file that a session or an array still reads
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=mapped) as scratch:
         saved, named = Path(scratch) / "saved.onnx", Path(scratch) / "named.onnx"
         options = proving_options(level)
         options.optimized_model_filepath = str(saved)
@@ -101,6 +103,6 @@ def proving_options(level: int = LEVELS["all"]) -> onnxruntime.SessionOptions:
 
 def kernels(profile: Path) -> Iterator[tuple[str, str]]:
     """Yields name and operator of every node that ran."""
-    for event in json.loads(profile.read_text()):
+    for event in json.loads(profile.read_text(encoding="utf-8")):
         if event.get("cat") == "Node" and event["name"].endswith(_KERNEL):
             yield event["name"].removesuffix(_KERNEL), event["args"]["op_name"]

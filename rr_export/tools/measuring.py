@@ -37,7 +37,7 @@ def measure(arguments: Sequence[str], *, python: Path | None = None, progress: T
     source = str(Path(rr_runtime.__file__).parent.parent)
     search = os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH", "")]))
     command = [os.path.abspath(python), "-m", "rr_runtime", *arguments, "--progress"]
-    with tempfile.TemporaryFile("w+") as printed:
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as printed:
         try:
             process = subprocess.Popen(
                 command,

@@ -47,7 +47,7 @@ class Fits(nn.Module):
 
 def line_of(kind: type[nn.Module]) -> int:
     """Of this file, the first that is marked from the class on."""
-    with open(__file__) as file:
+    with open(__file__, encoding="utf-8") as file:
         lines = file.read().splitlines()
     start = next(i for i, line in enumerate(lines) if line.startswith(f"class {kind.__name__}("))
     return next(i for i, line in enumerate(lines[start:], start + 1) if line.endswith("# here"))

@@ -125,7 +125,7 @@ def _write_runs(spec: Spec, runs: list[dict[str, Any]], file: Path) -> None:
     }
     lines = [f" {json.dumps(key)}: {json.dumps(value)}," for key, value in head.items()]
     rows = ",\n".join(f"  {json.dumps(run)}" for run in runs)
-    file.write_text("\n".join(["{", *lines, ' "runs": [', rows, " ]", "}", ""]))
+    file.write_text("\n".join(["{", *lines, ' "runs": [', rows, " ]", "}", ""]), encoding="utf-8")
 
 
 def _folders(folder: Path) -> list[str]:

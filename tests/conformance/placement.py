@@ -93,7 +93,7 @@ def _assigned(session: Any) -> Counter[str]:
 def _executed(session: Any) -> Counter[str]:
     file = Path(session.end_profiling())
     nodes = {}
-    for event in json.loads(file.read_text()):
+    for event in json.loads(file.read_text(encoding="utf-8")):
         provider = event.get("args", {}).get("provider")
         if event.get("cat") == "Node" and provider and event["name"].endswith("_kernel_time"):
             nodes[event["name"]] = provider

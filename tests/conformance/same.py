@@ -43,7 +43,9 @@ def differences(checked_in: Path, fresh: Path) -> list[str]:
 
 
 def _compare_json(ours: Path, theirs: Path) -> str | None:
-    return _first(_plain(json.loads(ours.read_text())), _plain(json.loads(theirs.read_text())), "")
+    return _first(
+        _plain(json.loads(ours.read_text(encoding="utf-8"))), _plain(json.loads(theirs.read_text(encoding="utf-8"))), ""
+    )
 
 
 def _plain(data: Any) -> Any:

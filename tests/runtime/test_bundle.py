@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx.helper
-import onnx.parser
+import onnx.parser  # noqa: F401
 import pytest
 
 from rr_runtime import BundleError, Session

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnx.helper
+import onnx.helper  # noqa: F401
 import onnx.numpy_helper
 import pytest
 

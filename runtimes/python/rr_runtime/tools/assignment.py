@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -141,7 +142,8 @@ def assignment(
         RuntimeFailure: a profile was needed, and a run failed.
     """
     branches = [len(site.branches) for site in bundle.manifest.sites]
-    with tempfile.TemporaryDirectory() as folder:
+    mapped = sys.platform == "win32"  # which removes no file that a session still reads
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=mapped) as folder:
         watching = Watching(find_provider(provider), threads, None, None, scratch=Path(folder))
         gates: dict[Path, dict[str, Gate]] = {}
         basic: dict[Path, list[Place]] = {}
@@ -302,7 +304,7 @@ def _profiled(file: Path, session: Any, places: Sequence[Place]) -> list[Assigne
     """The nodes that ran, each once; the profile ends."""
     found: dict[tuple[str, Part | None], Assigned] = {}
     run: list[tuple[str, str, str]] = []
-    for event in json.loads(Path(session.end_profiling()).read_text()):
+    for event in json.loads(Path(session.end_profiling()).read_text(encoding="utf-8")):
         name = event.get("name", "")
         if event.get("cat") == "Node" and name.endswith(_KERNEL):
             about = event["args"]
