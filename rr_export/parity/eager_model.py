@@ -15,11 +15,10 @@ from rr_export.eager.code_sites import code_of
 from rr_export.eager.open_runs import free_routes, open_runs_at
 from rr_export.errors import RunError
 from rr_export.lowering.deciding_slice import Path_
+from rr_export.parity.moved_numbers import WAYS, moved, weights_moved
 from rr_export.parity.subject import Answer, Reference, other_sizes
 
 CODE_RUNS, CODE_SECONDS = 1000, 10.0
-NOISE = 8.0  # steps of its type by which a number is moved, to see how much of a difference is rounding
-_MIXED = 2  # ways of moving some numbers up and others down, beside all up and all down
 
 
 class Eager:
@@ -82,19 +81,23 @@ class Eager:
         return Eager(self.request.changed(resize))
 
     def moved(self, path: Path_) -> Iterator[Answer]:
-        """Yields what the model gives as it is, and where its input is moved by a few steps of its type."""
+        """Yields what the model gives as it is, and where its input is moved by a few steps of its type.
+
+        Where the input has no real numbers, those of the model are moved.
+        """
         yield self.on_path(path)
-        for way in range(_MIXED + 2):
-            random = torch.Generator().manual_seed(way)
-
-            def move(name: str, tensor: torch.Tensor, way: int = way, random: torch.Generator = random) -> torch.Tensor:
-                if not tensor.is_floating_point():
-                    return tensor
-                signs = torch.randint(0, 2, tensor.shape, generator=random) * 2 - 1
-                signs = signs if way < _MIXED else torch.full_like(signs, (-1) ** way)
-                return tensor * (1 + NOISE * torch.finfo(tensor.dtype).eps * signs).to(tensor.dtype)
-
+        given = self.request.tensors(self.request.args, self.request.kwargs)
+        in_input = any(tensor.is_floating_point() for _, tensor in given)
+        for way in range(WAYS):
             try:
-                yield Eager(self.request.changed(move)).on_path(path)
+                answer = self._moved(path, way, in_input)
             except RunError:  # it decides otherwise there
                 continue
+            yield answer
+
+    def _moved(self, path: Path_, way: int, in_input: bool) -> Answer:
+        if not in_input:
+            with weights_moved(self.model, way):
+                return self.on_path(path)
+        random = torch.Generator().manual_seed(way)
+        return Eager(self.request.changed(lambda _, tensor: moved(tensor, way, random))).on_path(path)

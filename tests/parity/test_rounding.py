@@ -50,6 +50,33 @@ def test_outputs_that_the_model_itself_gives_for_rounded_inputs_are_rounding() -
     assert not rounding(eager, expected, answer(output.double()), ())()
 
 
+class LooksUp(nn.Module):
+    """Takes whole numbers; large weights cancel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(4, 4)
+        self.table.weight.data = torch.rand(4, 4, generator=torch.Generator().manual_seed(0)) * 1e4
+
+    def forward(self, ids: Tensor) -> Tensor:
+        rows = self.table(ids)
+        return rows[:, 0] - rows[:, 1]
+
+
+def test_bug_nothing_was_rounding_where_all_inputs_are_whole_numbers() -> None:
+    model = LooksUp()
+    before = model.table.weight.clone()
+    eager = Eager(bind(model, (torch.tensor([1, 3]),)))
+    expected = eager.on_path(())
+    output = torch.from_numpy(expected.outputs["output"])
+    assert rounding(eager, expected, answer(output + 1e-2), ())()
+    assert not rounding(eager, expected, answer(output + 1), ())()
+    assert torch.equal(before, model.table.weight)
+    eager = Eager(bind(nn.Hardswish(), (torch.tensor([1, 3]).float(),)))  # real numbers in, no weights: as before
+    expected = eager.on_path(())
+    assert not rounding(eager, expected, answer(torch.from_numpy(expected.outputs["output"]) + 1e-2), ())()
+
+
 def test_sabotage_other_draws_of_the_same_routes_are_no_rounding() -> None:
     """What differs by more than rounding because it was drawn otherwise excuses nothing."""
     eager = Eager(bind(Cancels(), (X,)))
