@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import tempfile
+import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,9 +23,10 @@ from rr_export.bundle.atomic_write import (
     writable,
     write_atomically,
 )
-from rr_export.bundle.bundle_writer import FileRows, check_replaceable, holds, serialized, write_folder
-from rr_export.bundle.contents import GoldenCase, TargetFiles
-from rr_export.bundle.file_names import PARITY
+from rr_export.bundle.bundle_writer import FileRows, check_replaceable, holds, read_card, serialized, write_folder
+from rr_export.bundle.card import merge_card, write_card
+from rr_export.bundle.contents import GoldenCase, HubFiles, TargetFiles
+from rr_export.bundle.file_names import CARD, COMPANIONS, HUB, PARITY
 from rr_export.bundle.manifest import METADATA_KEY, manifest_text, read_plan
 from rr_export.bundle.weights import EXTERNAL_ABOVE, inlined, weight_bytes
 from rr_export.errors import BundleError
@@ -64,6 +66,7 @@ class Bundle:
         external_data: bool | None = None,
         only: Collection[str] = (),
         overwrite: bool = False,
+        around: HubFiles | None = None,
     ) -> Path:
         """The bundle is at ``path``: a folder, or one file where the name ends in ``.onnx``.
 
@@ -75,10 +78,12 @@ class Bundle:
             external_data: weights in a file of their own (mapped at load time), which all targets share; None: above
                 1.5 GB, and where there are targets.
             only: write these targets alone, without the routed model: enough to run, for a device.
-            overwrite: replace an earlier bundle (never another folder).
+            overwrite: replace an earlier bundle (never another folder). What was written into its card (README.md)
+                outside of the marks there is kept.
+            around: what makes it a folder in the layout of Hugging Face: the bundle is then in its folder ``onnx``.
 
         Raises:
-            ValueError: ``only`` names a target that the bundle has not.
+            ValueError: ``only`` names a target that the bundle has not; ``around`` a file of no such folder.
             BundleError: something else is there, nothing can be written there, or one file cannot hold the weights.
         """
         if not os.fspath(path):
@@ -86,14 +91,19 @@ class Bundle:
         for name in set(only) - set(self.targets):
             known = ", ".join(self.targets) or "none"
             raise ValueError(f"only: expected targets of the bundle ({known}), got {name!r}; package it first")
+        unknown = sorted(set(around.files if around else ()) - set(COMPANIONS))
+        if unknown:
+            raise ValueError(f"around: expected names among {', '.join(COMPANIONS)}, got {unknown}; leave them away")
         place = Path(path) if Path(path).name and not os.path.islink(path) else Path(os.path.realpath(path))
         external = self._external() if external_data is None else external_data
         with writable(place):
             if place.suffix == ".onnx":
                 self._save_file(place, external, overwrite)
             else:
-                self._save_folder(place, external, only, overwrite)
-        return place if only else self._settle(place)
+                self._save_folder(place, external, only, overwrite, around)
+        if not only:
+            self.path = place if around is None else place / HUB
+        return place
 
     @contextmanager
     def folder(self) -> Iterator[Path]:
@@ -111,6 +121,21 @@ class Bundle:
         self.parity = report
         if self.path is not None and self.path.is_dir():
             write_atomically(self.path / PARITY, json.dumps(report, indent=1).encode())
+            self._prove_card(self.path)
+
+    def _prove_card(self, folder: Path) -> None:
+        """The card of a saved bundle tells the proof; one that was changed between its marks stays, with a warning."""
+        inner = HUB if folder.name == HUB and read_card(folder) is None else ""
+        place = folder.parent if inner else folder
+        earlier = read_card(place)
+        if earlier is None:
+            return
+        try:
+            card = merge_card(self._card(place.absolute(), inner), earlier, place)
+        except BundleError as error:
+            warnings.warn(f"{error}; it does not tell this proof", stacklevel=3)
+        else:
+            write_atomically(place / CARD, card.encode())
 
     def __repr__(self) -> str:
         """Shows where it is and what it has; neither its graph nor its arrays."""
@@ -121,20 +146,30 @@ class Bundle:
         said.append({None: "not verified", True: "verified", False: "NOT the same model"}[same])
         return cut_to_line(f"Bundle({', '.join(said)}; {self.path or 'not saved'})")
 
-    def _settle(self, place: Path) -> Path:
-        self.path = place
-        return place
-
     def _external(self) -> bool:
         return bool(self.targets) or weight_bytes(self.model) > EXTERNAL_ABOVE
 
-    def _save_folder(self, place: Path, external: bool, only: Collection[str], overwrite: bool) -> None:
+    def _save_folder(
+        self, place: Path, external: bool, only: Collection[str], overwrite: bool, around: HubFiles | None
+    ) -> None:
         with scratch_folder(place) as scratch:
-            files = self._write(scratch, external, only)
+            inner, beside = ("", {}) if around is None else (HUB, around.files)
+            (scratch / inner).mkdir(exist_ok=True)
+            for name, content in beside.items():
+                (scratch / name).write_bytes(content)
+            files = self._write(scratch / inner, external, only)
             with alone_in(place.parent):
-                if not holds(place, files, like=scratch):
+                same = all(_content(place / name) == content for name, content in beside.items())
+                if not (same and holds(place / inner, files, like=scratch / inner)):
                     check_replaceable(place, overwrite=overwrite)
+                    card = merge_card(self._card(place, inner, around), read_card(place), place)
+                    (scratch / CARD).write_text(card, encoding="utf-8")
                     move_into_place(scratch, place)
+
+    def _card(self, place: Path, inner: str, around: HubFiles | None = None) -> str:
+        targets = {name: target.about for name, target in self.targets.items()}
+        told = self.model, self.plan, self.manifest, targets, self.parity
+        return write_card(*told, name=place.name, inside=inner, front=around.front if around else {})
 
     def _save_file(self, place: Path, external: bool, overwrite: bool) -> None:
         if place.is_dir():
@@ -169,3 +204,7 @@ class Bundle:
         model = None if only else self._stamped()
         targets = {name: target for name, target in self.targets.items() if not only or name in only}
         return write_folder(folder, model, self.manifest, self.golden, targets, self.parity, external=external)
+
+
+def _content(file: Path) -> bytes | None:
+    return file.read_bytes() if file.is_file() else None

@@ -26,9 +26,8 @@ def load(path: str | os.PathLike[str]) -> Bundle:
     Raises:
         BundleError: there is none, it is damaged, or a file does not match its recorded hash.
     """
-    source = Path(path)
     try:
-        rr_runtime.bundle.open_bundle(source)  # one place checks names, hashes and the manifest's form
+        source = rr_runtime.bundle.open_bundle(path).path  # one place checks names, hashes and the manifest's form
     except RuntimeFailure as error:
         raise BundleError(str(error)) from error
     if source.is_dir():

@@ -12,8 +12,9 @@ import numpy as np
 import onnx_ir as ir
 
 from rr_export.bundle.atomic_write import is_leftover
+from rr_export.bundle.card import is_card
 from rr_export.bundle.contents import GoldenCase, TargetFiles
-from rr_export.bundle.file_names import GOLDEN, MANIFEST, MODEL, PARITY, WEIGHTS
+from rr_export.bundle.file_names import CARD, COMPANIONS, GOLDEN, HUB, MANIFEST, MODEL, PARITY, WEIGHTS
 from rr_export.bundle.manifest import FORMAT, manifest_text
 from rr_export.bundle.weights import WeightFile, inlined
 from rr_export.errors import BundleError
@@ -104,8 +105,19 @@ def _foreign_files(folder: Path) -> list[str]:
         manifest = json.loads((folder / MANIFEST).read_text())
         known = {MANIFEST, PARITY, FASTEST, *manifest["files"]} if manifest["format"] == FORMAT else set()
     except (OSError, ValueError, KeyError, TypeError):
-        known = set()
+        inner = folder / HUB
+        known = {HUB, *COMPANIONS} if (inner / MANIFEST).is_file() and not _foreign_files(inner) else set()
+    known |= {CARD} if known and read_card(folder) is not None else set()
     return [name for name in names if name not in known and not (known and is_leftover(name))]
+
+
+def read_card(folder: Path) -> str | None:
+    """Returns the card in a folder, None where there is none, or a text of another kind."""
+    try:
+        text = (folder / CARD).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return None
+    return text if is_card(text) else None
 
 
 def _write_models(folder: Path, models: Mapping[str, ir.Model | bytes], inside: Collection[str]) -> None:

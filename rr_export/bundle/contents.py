@@ -57,3 +57,16 @@ class TargetFiles:
         """Shows what it is for, and the names of its files."""
         form, precision, provider = (self.about.get(key) for key in ("form", "precision", "provider"))
         return cut_to_line(f"TargetFiles({form} {precision} for {provider}: {list_few(self.models)})")
+
+
+@dataclass(frozen=True)
+class HubFiles:
+    """What stands around a bundle in a folder that has the layout of Hugging Face.
+
+    Attributes:
+        files: their contents by name: config.json, those of a tokenizer.
+        front: entries of the card's front matter, such as ``pipeline_tag``.
+    """
+
+    files: Mapping[str, bytes]
+    front: Mapping[str, str]

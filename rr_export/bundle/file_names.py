@@ -10,6 +10,13 @@ WEIGHTS = "model.onnx.data"
 MANIFEST = "manifest.json"
 GOLDEN = "golden.npz"
 PARITY = "parity.json"
+CARD = "README.md"
+HUB = "onnx"  # the folder of the bundle in a folder that has the layout of Hugging Face
+COMPANIONS = (  # what else stands in such a folder
+    *("config.json", "generation_config.json", "preprocessor_config.json", "processor_config.json"),
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja"),
+    *("vocab.txt", "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model"),
+)
 MODEL_KEYS = ("model", "run")  # under which an entry names a model, wherever in it they stand
 
 

@@ -9,7 +9,7 @@ import click
 from rich.markup import escape
 
 from rr_export.cli.console import out, progress
-from rr_export.cli.model_options import METAVAR, ModelOptions, load_case, model_options
+from rr_export.cli.model_options import METAVAR, ModelOptions, hub_around, load_case, model_options
 from rr_export.cli.options import read_sizes
 from rr_export.targets.provider_table import TARGETS
 
@@ -48,9 +48,12 @@ def export(
     model: str, output: Path, interface: str, opset: int, external_data: bool | None, targets: Sequence[str],
     sizes: Sequence[str], keep_training_routes: bool, overwrite: bool, model_options: ModelOptions,
 ) -> None:  # fmt: skip
-    """Export the model that FUNCTION returns to the folder (or .onnx file) OUTPUT.
+    """Export MODEL to the folder (or .onnx file) OUTPUT.
 
-    FUNCTION returns (model, args), (model, args, kwargs), or a dictionary with model, args, kwargs and
+    MODEL is module:function, hf:FOLDER (a folder in the layout of Hugging Face; OUTPUT gets that layout too, with the
+    bundle in its folder onnx), or timm:NAME (and arguments of timm.create_model: timm:resnet18,num_classes=10).
+
+    A function returns (model, args), (model, args, kwargs), or a dictionary with model, args, kwargs and
     dynamic_shapes.
     """
     from rr_export.export import export as run_export
@@ -65,7 +68,8 @@ def export(
             sizes=read_sizes(sizes),
             keep_training_routes=keep_training_routes,
         )
-    bundle.save(output, external_data=external_data, overwrite=overwrite)
+    around = None if output.suffix == ".onnx" else hub_around(model, model_options)
+    bundle.save(output, external_data=external_data, overwrite=overwrite, around=around)
     out.print(
         f"{escape(str(output))}: {len(bundle.plan.sites)} sites, {bundle.plan.path_count()} paths, "
         f"interface {interface}" + (f", targets {', '.join(bundle.targets)}" if bundle.targets else "")

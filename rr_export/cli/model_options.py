@@ -11,10 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.markup import escape
 
+from rr_export.bundle.contents import HubFiles
+from rr_export.cli.console import err
 from rr_export.cli.users_code import load_function
+from rr_export.sources.tasks import TASKS
 
-METAVAR = "MODULE:FUNCTION"
+METAVAR = "MODEL"
+HUGGING_FACE, TIMM = "hf:", "timm:"  # begin names of models that are no functions
 
 
 @dataclass(frozen=True)
@@ -25,11 +30,13 @@ class ModelOptions:
         weights: a checkpoint that the model gets.
         routes: patterns of the layers that become sites.
         keeps: P(run) of them: one for all, or one for each pattern.
+        task: what a model of Hugging Face is for.
     """
 
     weights: Path | None = None
     routes: tuple[str, ...] = ()
     keeps: tuple[float, ...] = ()
+    task: str | None = None
 
     def __post_init__(self) -> None:
         """Raises a UsageError where they do not fit together."""
@@ -44,7 +51,7 @@ class ModelOptions:
     @property
     def given(self) -> str | None:
         """The name of an option that was given, None where none was."""
-        asked = {"--weights": self.weights, "--route": self.routes, "--keep": self.keeps}
+        asked = {"--weights": self.weights, "--route": self.routes, "--keep": self.keeps, "--task": self.task}
         return next((name for name, value in asked.items() if value), None)
 
 
@@ -53,12 +60,16 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def with_options(
-        *args: Any, weights: Path | None, routes: Sequence[str], keeps: Sequence[float], **kwargs: Any
+        *args: Any, weights: Path | None, routes: Sequence[str], keeps: Sequence[float], task: str | None, **kwargs: Any
     ) -> Any:
-        given = ModelOptions(weights, tuple(routes), tuple(keeps))
+        given = ModelOptions(weights, tuple(routes), tuple(keeps), task)
         return command(*args, model_options=given, **kwargs)
 
     for option in (
+        click.option(
+            "--task", type=click.Choice(list(TASKS)),
+            help="With hf:FOLDER: what the model is for (default: as its config.json says).",
+        ),
         click.option(
             "--keep", "keeps", multiple=True, type=click.FloatRange(0, 1), metavar="P",
             help="With --route: P(run) of each of its layers; once, or once for each --route.",
@@ -79,12 +90,16 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def load_case(name: str, given: ModelOptions = ModelOptions()) -> dict[str, Any]:
     """Returns export's arguments for MODEL, with its weights loaded and its layers routed.
 
+    Args:
+        name: ``module:function``, ``hf:FOLDER`` or ``timm:NAME``.
+        given: what the options say of it.
+
     Raises:
         click.ClickException: there is no such function, it fails, or it returns something else.
-        SourceError: the checkpoint is not that of the model.
+        SourceError: there is no such model, or the checkpoint is not that of the model.
         PlanError: a pattern matches nothing, or a layer that cannot be skipped.
     """
-    case = _returned(name)
+    case = _made(name, given)
     if given.weights is not None:
         from rr_export.sources.checkpoint import load_weights
 
@@ -101,6 +116,33 @@ def _route(case: dict[str, Any], given: ModelOptions) -> None:
     for pattern, keep in zip(given.routes, keeps, strict=True):
         with redirect_stdout(sys.stderr):
             route_layers(case["model"], pattern, keep=keep, args=case["args"], kwargs=case.get("kwargs"))
+
+
+def hub_around(name: str, given: ModelOptions) -> HubFiles | None:
+    """Returns what makes the output a folder in the layout of Hugging Face, None where MODEL is not from one."""
+    if not name.startswith(HUGGING_FACE):
+        return None
+    from rr_export.sources.hugging_face import hub_files
+
+    return hub_files(Path(name.removeprefix(HUGGING_FACE)), given.task)
+
+
+def _made(name: str, given: ModelOptions) -> dict[str, Any]:
+    """MODEL as export's arguments, as it is named; weights are those of a folder, if none are given."""
+    if given.task is not None and not name.startswith(HUGGING_FACE):
+        raise click.UsageError(f"--task: expected hf:FOLDER beside it, got {name!r}; leave it away")
+    if name.startswith(HUGGING_FACE):
+        from rr_export.sources.hugging_face import read_folder
+
+        folder = Path(name.removeprefix(HUGGING_FACE))
+        return read_folder(folder, task=given.task, with_weights=given.weights is None).case()
+    if name.startswith(TIMM):
+        from rr_export.sources.timm_names import read_name
+
+        if given.weights is None:
+            err.print(f"[yellow]warning:[/] {escape(name)} has weights of chance; name a checkpoint with --weights")
+        return read_name(name.removeprefix(TIMM)).case()
+    return _returned(name)
 
 
 def _returned(name: str) -> dict[str, Any]:

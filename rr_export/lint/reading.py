@@ -21,7 +21,7 @@ from rr_export.laws.plan import Plan
 from rr_export.lint.finding import RULES, Finding
 from rr_export.lint.ort_format import ORT_SUFFIX, load_ort
 from rr_runtime import BundleError as ManifestError
-from rr_runtime.bundle import check_known_hashes
+from rr_runtime.bundle import bundle_folder, check_known_hashes
 from rr_runtime.manifest import Manifest
 
 ALIAS = "ai.onnx"
@@ -63,7 +63,7 @@ def read(path: str | os.PathLike[str]) -> Subject:
     Raises:
         LintError: there is none, or it is no ONNX model.
     """
-    given = Path(path)
+    given = bundle_folder(path)
     source = given / MODEL if given.is_dir() else given
     if given.is_dir() and not source.exists():
         raise LintError(f"{given}: expected an ONNX model or a bundle, got a folder without {MODEL}; name a file in it")

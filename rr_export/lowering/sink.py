@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx_ir as ir
 
+from rr_export.bundle.site_keys import CALL_KEY as CALL_KEY
+from rr_export.bundle.site_keys import MIDDLE_KEY as MIDDLE_KEY
+from rr_export.bundle.site_keys import SITE_KEY as SITE_KEY
 from rr_export.capture.origins import SCOPE_KEY
 from rr_export.laws.plan import Plan
 from rr_export.lowering.builder import Builder
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
 # On every If of a site: the site's index, the call's number, the least route of then_branch, and which of the call's
 # branches that is, if that is another number. An If that several decisions or the input decide has only the call's
 # number and the branch; a Squeeze that hands a condition of a site to such a decision has only the site and the route.
-SITE_KEY, CALL_KEY, MIDDLE_KEY, BRANCH_KEY = "rr.site", "rr.call", "rr.middle", "rr.branch"
+BRANCH_KEY = "rr.branch"
 
 GATE_KEY = "rr.gate"  # on the Identity that hands a condition on the input to what it decides: its number
 GATE = "Gate"  # the marker of such a condition

@@ -1,10 +1,11 @@
-"""A folder in the layout of Hugging Face -> its model with example arguments. Nothing is downloaded, no code of it runs."""
+"""A folder of Hugging Face -> its model with example arguments; nothing is downloaded, no code of it runs."""
 
 from __future__ import annotations
 
 import importlib
 import inspect
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from logging import ERROR
@@ -14,9 +15,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from rr_export.bundle.contents import HubFiles
+from rr_export.bundle.file_names import CARD, COMPANIONS
 from rr_export.errors import SourceError
-from rr_export.sources.source import Source
-from rr_export.sources.tasks import TASKS
+from rr_export.sources.model_case import ModelCase
+from rr_export.sources.tasks import TASKS, task_of
 
 SENTENCES = ("A path is drawn in every run.", "Each layer runs, or it is skipped: two layers make four paths.")
 TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "spiece.model", "tokenizer.model")
@@ -24,10 +27,11 @@ ROWS, TOKENS, ANSWER = 2, 12, 6  # sizes of examples: sequences, tokens in each,
 BATCH, SEQUENCE, DECODED = "batch_size", "sequence_length", "decoder_sequence_length"  # optimum's names of the axes
 
 
-def read_folder(folder: Path, *, task: str | None = None, with_weights: bool = True) -> Source:
+def read_folder(folder: Path, *, task: str | None = None, with_weights: bool = True) -> ModelCase:
     """Returns the model of a folder with example arguments.
 
-    The class is the one that ``architectures`` in config.json names, or the one of ``task``; numbers are float32.
+    The class is the one that ``architectures`` in config.json names, or the one of ``task``; numbers are float32,
+    and attention is computed step by step.
     The example is of the folder's tokenizer, else of the sizes in its configuration.
 
     Args:
@@ -44,7 +48,7 @@ def read_folder(folder: Path, *, task: str | None = None, with_weights: bool = T
     with _quiet(transformers):
         model = _model(transformers, folder, about, task, with_weights)
         kwargs, shapes = _example(transformers, folder, model)
-    return Source(model, (), kwargs, shapes)
+    return ModelCase(model, (), kwargs, shapes)
 
 
 def read_configuration(folder: Path) -> dict[str, Any]:
@@ -94,7 +98,8 @@ def _model(
         )
     local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
-        config = transformers.AutoConfig.from_pretrained(folder, **local)
+        # torch's own attention gives zeros where a whole row is masked, which no translation to ONNX does
+        config = transformers.AutoConfig.from_pretrained(folder, attn_implementation="eager", **local)
         if getattr(config, "use_cache", False):
             config.use_cache = False  # one forward: no cache goes in or out
         if with_weights:
@@ -188,3 +193,16 @@ def _quiet(transformers: Any) -> Iterator[None]:
             logging.enable_progress_bar()
 
 
+def hub_files(folder: Path, task: str | None) -> HubFiles:
+    """Returns what an exported folder has of the one that its model comes from: configuration, tokenizer, license."""
+    files = {name: (folder / name).read_bytes() for name in COMPANIONS if (folder / name).is_file()}
+    used = task or task_of(read_configuration(folder).get("architectures") or ())
+    return HubFiles(files, _license(folder) | ({"pipeline_tag": used} if used else {}))
+
+
+def _license(folder: Path) -> dict[str, str]:
+    """What the folder's own card says of its license."""
+    card = folder / CARD
+    matter = re.match(r"---\n(.*?\n)---\n", card.read_text(encoding="utf-8"), re.DOTALL) if card.is_file() else None
+    found = re.search(r"^license: *([A-Za-z0-9.-]+) *$", matter[1], re.MULTILINE) if matter else None
+    return {"license": found[1]} if found else {}

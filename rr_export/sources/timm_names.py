@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 from rr_export.errors import SourceError
-from rr_export.sources.source import Source
+from rr_export.sources.model_case import ModelCase
 
 
-def read_name(text: str) -> Source:
+def read_name(text: str) -> ModelCase:
     """Returns the model that timm makes of a name, with example images of its size.
 
     Its weights are chance numbers, the same in every process.
@@ -50,7 +50,8 @@ def read_name(text: str) -> Source:
                 "arguments"
             ) from error
         images = torch.rand(2, *_size(model, arguments)) * 2 - 1
-    return Source(model.eval(), (images,), {}, {next(iter(inspect.signature(model.forward).parameters)): {0: "batch_size"}})
+    first = next(iter(inspect.signature(model.forward).parameters))
+    return ModelCase(model.eval(), (images,), {}, {first: {0: "batch_size"}})
 
 
 def _setting(text: str, setting: str) -> tuple[str, Any]:

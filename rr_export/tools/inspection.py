@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +11,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from rr_export.bundle.bundle import Bundle
+from rr_export.bundle.expected_cost import expected_cost, sizes_taken
 from rr_export.laws.plan import Plan
 from rr_export.laws.policies import MarkovStep
 from rr_export.lowering import DRAWS, PATH, SEED, TAKEN
-from rr_export.lowering.sink import CALL_KEY, MIDDLE_KEY, SITE_KEY, sites_without_if
+from rr_export.lowering.sink import sites_without_if
 
 RANDOM_OPS = {
     "RandomUniform", "RandomNormal", "RandomUniformLike", "RandomNormalLike", "Bernoulli", "Multinomial",
@@ -132,26 +132,15 @@ def inspect(bundle: Bundle, sizes: Mapping[str, int] | None = None) -> Inspectio
     unknown = sorted(set(sizes or {}) - labels)
     if unknown:
         raise ValueError(f"inspect: expected sizes of {sorted(labels) or 'no axis'}, got {unknown}; drop them")
-    chosen = {label: (sizes or {}).get(label, 1 if label == "batch" else 64) for label in sorted(labels)}
-    weights: dict[int, tuple[int, set[frozenset[tuple[int, int, int, int]]]]] = {}
-    total = used = 0.0
-    for node, inside in _walk(bundle.model.graph, ()):
-        share = _probability(plan, inside)
-        flops = _flops(node, chosen)
-        total += flops
-        used += share * flops
-        for value in node.inputs:
-            if value is not None and value.is_initializer() and value.const_value is not None and _is_weight(value):
-                known = weights.setdefault(id(value.const_value), (value.const_value.size, set()))
-                known[1].add(frozenset(inside))
+    cost = expected_cost(bundle.model, plan, sizes_taken(labels, sizes))
     return Inspection(
         plan,
         sum(1 for _ in ir.traversal.RecursiveGraphIterator(bundle.model.graph)),
-        sum(size for size, _ in weights.values()),
-        sum(size * _probability_of_any(plan, places) for size, places in weights.values()),
-        total,
-        used,
-        chosen,
+        cost.parameters,
+        cost.parameters_used,
+        cost.flops,
+        cost.flops_used,
+        cost.sizes,
         tuple(contract_checks(bundle)),
     )
 
@@ -181,69 +170,3 @@ def contract_checks(bundle: Bundle) -> Iterator[ContractCheck]:
     idle = bundle.manifest.get("idle", [])
     missing = [name for name in sites_without_if(bundle.model, plan) if name not in idle]
     yield ContractCheck("every site that is used is an If", not missing, ", ".join(missing) or "all")
-
-
-Inside = tuple[tuple[int, int, int, int], ...]  # (call, site, first route, last route + 1), outermost first
-
-
-def _walk(graph: ir.Graph, inside: Inside) -> Iterator[tuple[ir.Node, Inside]]:
-    for node in graph:
-        yield node, inside
-        for attribute in node.attributes.values():
-            if attribute.type != ir.AttributeType.GRAPH:
-                continue
-            inner = inside
-            if SITE_KEY in node.metadata_props:
-                call, site, middle = (int(node.metadata_props[k]) for k in (CALL_KEY, SITE_KEY, MIDDLE_KEY))
-                low, high = next(((a, b) for c, _, a, b in inside if c == call), (0, 1 << 62))
-                part = (middle, high) if attribute.name == "then_branch" else (low, middle)
-                inner = (*(i for i in inside if i[0] != call), (call, site, *part))
-            yield from _walk(attribute.as_graph(), inner)
-
-
-def _probability(plan: Plan, inside: Sequence[tuple[int, int, int, int]]) -> float:
-    return _probability_of_any(plan, {frozenset(inside)})
-
-
-def _probability_of_any(plan: Plan, places: set[frozenset[tuple[int, int, int, int]]]) -> float:
-    """P(at least one of the places is computed); a place is a conjunction of route ranges."""
-    if frozenset() in places:
-        return 1.0
-    return plan.probability_of_any(
-        [{site: range(low, min(high, plan.sites[site].policy.branches)) for _, site, low, high in p} for p in places]
-    )
-
-
-def _is_weight(value: ir.Value) -> bool:
-    return not (value.name or "").startswith("rr/") and value.dtype is not None and value.dtype.is_floating_point()
-
-
-def _flops(node: ir.Node, sizes: Mapping[str, int]) -> float:
-    """Two per multiply-add of matrix products and convolutions; 0 for everything else."""
-    shapes = [_shape(v, sizes) for v in node.inputs]
-    output = _shape(node.outputs[0], sizes)
-    if output is None or len(shapes) < 2 or shapes[0] is None or shapes[1] is None:
-        return 0.0
-    if node.op_type == "MatMul":
-        return 2.0 * math.prod(output) * shapes[0][-1]
-    if node.op_type == "Gemm":
-        transposed = node.attributes["transA"].as_int() if "transA" in node.attributes else 0
-        return 2.0 * math.prod(output) * shapes[0][0 if transposed else 1]
-    if node.op_type == "Conv":
-        return 2.0 * math.prod(output) * math.prod(shapes[1][1:])
-    return 0.0
-
-
-def _shape(value: ir.Value | None, sizes: Mapping[str, int]) -> list[int] | None:
-    if value is None or value.shape is None:
-        return None
-    found = []
-    for dim in value.shape:
-        if isinstance(dim, int):
-            found.append(dim)
-        else:
-            size = ir.SymbolicDim(dim.value).evaluate(sizes) if dim.value is not None else None
-            if not isinstance(size, int):
-                return None
-            found.append(size)
-    return found

@@ -37,7 +37,7 @@ def entries(folder: Path) -> list[str]:
 
 def test_a_folder_holds_what_is_shipped(bundle: rr.Bundle, tmp_path: Path) -> None:
     folder = bundle.save(tmp_path / "out")
-    assert entries(folder) == ["golden.npz", "manifest.json", "model.onnx"]
+    assert entries(folder) == ["README.md", "golden.npz", "manifest.json", "model.onnx"]
     assert entries(tmp_path) == ["out"]
     manifest = json.loads((folder / "manifest.json").read_text())
     assert set(manifest["files"]) == {"model.onnx", "golden.npz"}

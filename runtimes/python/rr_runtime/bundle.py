@@ -27,6 +27,7 @@ MANIFEST = "manifest.json"
 GOLDEN = "golden.npz"
 METADATA_KEY = "rr.manifest"
 READ_AT_ONCE = 1 << 20  # bytes of a file that is hashed
+HUB = "onnx"  # the folder of the bundle in a folder that has the layout of Hugging Face
 
 
 @dataclass(frozen=True)
@@ -49,17 +50,25 @@ class Bundle:
         return cut_to_line(f"Bundle({self.manifest.summary()}; {self.path})")
 
 
+def bundle_folder(path: str | os.PathLike[str]) -> Path:
+    """Returns where the bundle is: the path, or its folder ``onnx`` where that is a bundle and the path is none."""
+    place = Path(path)
+    inner = place / HUB
+    return inner if not (place / MANIFEST).is_file() and (inner / MANIFEST).is_file() else place
+
+
 def open_bundle(path: str | os.PathLike[str]) -> Bundle:
     """Returns the bundle in a folder, or in a single model file, which is loaded once to read its manifest.
 
     In a folder, the size and SHA-256 of every recorded file are right afterwards, external weights included. Symbolic
-    links are followed. A single file, and what it has in other files, is what ``check_known_hashes`` can tell.
+    links are followed. A folder without a manifest stands for its folder ``onnx``, where that has one. A single file,
+    and what it has in other files, is what ``check_known_hashes`` can tell.
 
     Raises:
         BundleError: there is none, it is damaged, or it was not made by rr_export.
     """
-    source = Path(path)
-    move_back(source)
+    move_back(Path(path))
+    source = bundle_folder(path)
     if source.is_dir():
         return _open_folder(source)
     if source.is_file():

@@ -15,7 +15,7 @@ from typing import Any
 
 import onnxruntime
 
-from rr_runtime.bundle import MANIFEST
+from rr_runtime.bundle import MANIFEST, bundle_folder
 from rr_runtime.plugins import installed_plugins
 from rr_runtime.providers import short_name
 from rr_runtime.tools.machine import about_machine, fingerprint
@@ -32,8 +32,9 @@ def recorded_provider(folder: str | os.PathLike[str]) -> str | None:
     None where nothing was measured here with this onnxruntime, where the bundle has changed since, where the provider
     is gone, and where the record is damaged (which is logged).
     """
-    entry = _read(Path(folder)).get(fingerprint())
-    if not isinstance(entry, dict) or entry.get("manifest") != _digest(Path(folder)):
+    place = bundle_folder(folder)
+    entry = _read(place).get(fingerprint())
+    if not isinstance(entry, dict) or entry.get("manifest") != _digest(place):
         return None
     name = entry.get("provider")
     here = [*onnxruntime.get_available_providers(), *installed_plugins()]
@@ -48,7 +49,7 @@ def record_provider(folder: str | os.PathLike[str], provider: str, *, mean_ms: M
         provider: its short name.
         mean_ms: the mean milliseconds of a run on every provider that was measured.
     """
-    place = Path(folder)
+    place = bundle_folder(folder)
     machines = _read(place)
     machines[fingerprint()] = {
         "provider": provider,

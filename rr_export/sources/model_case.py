@@ -10,7 +10,7 @@ from torch import nn
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class ModelCase:
     """A model with example arguments.
 
     Attributes:

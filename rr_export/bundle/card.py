@@ -1,0 +1,221 @@
+"""The model card of a bundle: README.md, for people and for the Hub.
+
+What rr_export says of the bundle stands between two marks, of which the first carries a hash of it. What stands outside
+of the marks is the user's, and is kept where the bundle is replaced or proven again; what was changed between them is
+never lost without a word.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+
+from rr_export.bundle.expected_cost import expected_cost, sizes_taken
+from rr_export.bundle.file_names import CARD
+from rr_export.errors import BundleError
+from rr_export.laws.plan import Plan
+from rr_export.laws.policies import MarkovStep
+
+MOST_SITES = 64  # that the table shows
+_BEGIN, _END = "<!-- rr-export: begin ", "<!-- rr-export: end -->"
+_CARD = re.compile(
+    rf"(?P<before>.*?){re.escape(_BEGIN)}(?P<hash>[0-9a-f]{{16}})[^\n]*-->\n(?P<inside>.*?){re.escape(_END)}(?P<after>.*)",
+    re.DOTALL,
+)
+
+
+def write_card(
+    model: ir.Model,
+    plan: Plan,
+    manifest: Mapping[str, Any],
+    targets: Mapping[str, Any],
+    parity: Mapping[str, Any] | None,
+    *,
+    name: str,
+    inside: str = "",
+    front: Mapping[str, str] | None = None,
+) -> str:
+    """Returns the card of a bundle.
+
+    Args:
+        model: its routed model.
+        plan: its sites.
+        manifest: what the model says about itself.
+        targets: what the manifest says of its other forms, by name.
+        parity: the JSON of the last ``verify``, or None.
+        name: of the folder.
+        inside: the folder in it that holds the bundle, if it is not itself the bundle.
+        front: more entries of the front matter, such as ``pipeline_tag``.
+    """
+    entries = {"library_name": "onnx", **(front or {})}
+    tags = ["onnx", "rr-export"] + (["randomly-routed"] if plan.sites else [])
+    matter = [f"{key}: {value}" for key, value in entries.items()] + ["tags:"] + [f"- {tag}" for tag in tags]
+    file = "/".join(filter(None, (inside, "model.onnx")))
+    parts = [
+        *_what(plan, manifest),
+        *_sites(plan),
+        *_cost(model, plan, manifest),
+        *_targets(targets),
+        *_how(plan, manifest, name, file),
+        *_proof(parity, name),
+    ]
+    text = "\n".join(parts) + "\n"
+    told = f"{_BEGIN}{_hash(text)}; what stands outside of these marks is yours, and is kept -->"
+    return "\n".join(["---", *matter, "---", "", f"# {name}", "", told]) + f"\n{text}{_END}\n"
+
+
+def merge_card(made: str, earlier: str | None, place: Path) -> str:
+    """Returns the card with what the user wrote outside of the marks of an earlier one.
+
+    Args:
+        made: the new card.
+        earlier: the card that it takes the place of, or None.
+        place: the folder of that one, for the message.
+
+    Raises:
+        BundleError: the earlier one was changed between its marks.
+    """
+    if earlier is None:
+        return made
+    old, new = _CARD.fullmatch(earlier), _CARD.fullmatch(made)
+    assert new is not None
+    if old is None or _hash(old["inside"]) != old["hash"]:
+        raise BundleError(
+            f"{place / CARD}: expected the card that was written with the bundle, got one that was changed between its "
+            "marks; move your text outside of them, where it is kept, or move the file away"
+        )
+    return old["before"] + made[new.end("before") : new.start("after")] + old["after"]
+
+
+def is_card(text: str) -> bool:
+    """Tells whether a text is a card of a bundle, changed or not."""
+    return _CARD.fullmatch(text) is not None
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _what(plan: Plan, manifest: Mapping[str, Any]) -> list[str]:
+    paths = f"{len(plan.sites)} sites, {plan.path_count()} paths" if plan.sites else "no sites"
+    rows = [
+        ("inputs", ", ".join(_tensor(row) for row in manifest["inputs"])),
+        ("outputs", ", ".join(_tensor(row) for row in manifest["outputs"])),
+        ("interface, opset", f"{manifest['interface']}, {manifest['opset']}"),
+    ]
+    bounds = [f"{name} {least or 0} to {most or '...'}" for name, (least, most) in manifest.get("axes", {}).items()]
+    rows += [("sizes", ", ".join(bounds))] if bounds else []
+    return [
+        f"A randomly routed model in one ONNX file, made by rr-export: {paths}. In every run each site takes one of "
+        "its branches, and only that is computed."
+        if plan.sites
+        else "A model in one ONNX file, made by rr-export: it takes the same path in every run.",
+        "",
+        *_table(("", ""), rows),
+    ]
+
+
+def _tensor(row: Mapping[str, Any]) -> str:
+    return f"`{row['name']}` {row['dtype']} [{', '.join(map(str, row['shape']))}]"
+
+
+def _sites(plan: Plan) -> list[str]:
+    if not plan.sites:
+        return []
+    laws = zip(plan.sites, plan.marginals(), plan.reached(), strict=True)
+    rows = [
+        (
+            f"`{site.name}`",
+            site.kind,
+            ", ".join(f"{name} {p:.3g}" for name, p in zip(site.branches, law, strict=True)),
+            f"step {site.policy.index} of a chain" if isinstance(site.policy, MarkovStep) else "by itself",
+            f"{reached:.3g}",
+        )
+        for site, law, reached in list(laws)[:MOST_SITES]
+    ]
+    more = [f"And {len(plan.sites) - MOST_SITES} more."] if len(plan.sites) > MOST_SITES else []
+    head = ("site", "kind", "branches and their probabilities", "drawn", "P(reached)")
+    return ["", "## Sites and law", "", *_table(head, rows), *more]
+
+
+def _cost(model: ir.Model, plan: Plan, manifest: Mapping[str, Any]) -> list[str]:
+    labels = {d for row in manifest["inputs"] for d in row["shape"] if isinstance(d, str)}
+    cost = expected_cost(model, plan, sizes_taken(labels))
+    at = ", ".join(f"{name}={size}" for name, size in cost.sizes.items())
+    rows = [
+        (what, f"{total:,.0f}", f"{used:,.0f}", f"{used / total:.1%}" if total else "-")
+        for what, total, used in (
+            ("parameters", cost.parameters, cost.parameters_used),
+            (f"FLOPs of products and convolutions{f' at {at}' * bool(at)}", cost.flops, cost.flops_used),
+        )
+    ]
+    return ["", "## Expected cost of a run", "", *_table(("", "in the file", "used per run", "share"), rows)]
+
+
+def _targets(targets: Mapping[str, Any]) -> list[str]:
+    if not targets:
+        return []
+    rows = [(f"`{name}`", t["provider"], t["form"], t["precision"]) for name, t in targets.items()]
+    return ["", "## Other forms", "", *_table(("target", "for", "form", "precision"), rows)]
+
+
+def _how(plan: Plan, manifest: Mapping[str, Any], name: str, file: str) -> list[str]:
+    inputs = ", ".join(f"{row['name']!r}: ..." for row in manifest["inputs"])
+    told = manifest["interface"] in ("explicit", "host")
+    runs = ["print(session.run(inputs).path)  # a fresh path every run"] if told else []
+    runs += ["session.run(inputs, seed=7)  # the same path on every machine"] if told else []
+    runs += [f"session.run(inputs, path={list(plan.most_probable())})  # exactly this path"] if told else []
+    feeds = {
+        "explicit": [
+            'feeds = inputs | {"rr_seed": np.array(-1), "rr_path": np.full(' + f"{len(plan.sites)}" + ", -1)}",
+        ],
+        "host": [
+            f'feeds = inputs | {{"rr_draws": np.random.rand({len(plan.sites)}).astype(np.float32), '
+            f'"rr_path": np.full({len(plan.sites)}, -1)}}',
+        ],
+    }.get(str(manifest["interface"]), ["feeds = inputs"])
+    return [
+        *("", "## How to run it", "", "Python, with `pip install rr-runtime` (numpy and onnxruntime, no torch):", ""),
+        *("```python", "from rr_runtime import Session", "", f"session = Session({name!r})"),
+        f"inputs = {{{inputs}}}",
+        *(runs or ["session.run(inputs)"]),
+        *("```", "", "onnxruntime itself, in Python and alike in its other languages:", ""),
+        *("```python", "import numpy as np", "import onnxruntime", ""),
+        f'session = onnxruntime.InferenceSession("{name}/{file}")',
+        *feeds,
+        *("session.run(None, feeds)", "```", "", "The command line:", ""),
+        *("```bash", f"rr-export run {name} --golden 0", f"rr-export inspect {name}", "```"),
+    ]
+
+
+def _proof(parity: Mapping[str, Any] | None, name: str) -> list[str]:
+    lines = ["", "## Proof", ""]
+    if parity is None:
+        return [
+            *lines,
+            f"Not verified yet: `rr-export verify {name} MODEL --record` compares it with its PyTorch model.",
+        ]
+    verdict = "The same model" if parity.get("passed") else "NOT the same model"
+    rows = [
+        (c["name"], {True: "holds", False: "FAILS", None: "not tried"}[c.get("passed")], c.get("summary", ""))
+        for c in parity.get("checks", ())
+    ]
+    return [*lines, f"{verdict}, by the last `rr-export verify`:", "", *_table(("point", "result", "how"), rows)]
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    line = "|".join(["", *(f" {cell} " if cell else " " for cell in head), ""])
+    return [
+        line,
+        "|" + "---|" * len(head),
+        *("|".join(["", *(f" {_cell(cell)} " for cell in row), ""]) for row in rows),
+    ]
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
