@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -16,7 +17,13 @@ from rr_export.cli.console import MISMATCH, USAGE, err, out
 from rr_export.cli.options import read_codes
 from rr_export.errors import LintError
 from rr_export.lint.finding import ENGINES, RULES, SEVERITIES, Finding
-from rr_export.lint.report import rules_table, sarif, summary, table, to_json
+from rr_export.lint.report import code_quality, rules_table, sarif, summary, table, to_json
+
+FORMS: dict[str, Callable[[Sequence[Finding], Sequence[str]], Any]] = {
+    "json": to_json,
+    "sarif": sarif,
+    "codequality": code_quality,
+}
 
 
 def _print_rules(context: click.Context, parameter: click.Parameter, value: bool) -> None:
@@ -27,7 +34,7 @@ def _print_rules(context: click.Context, parameter: click.Parameter, value: bool
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@click.option("--format", "form", type=click.Choice(["table", "json", "sarif"]), default="table", show_default=True)
+@click.option("--format", "form", type=click.Choice(["table", *FORMS]), default="table", show_default=True)
 @click.option("--output", type=click.Path(path_type=Path), help="Write the report to this file instead (replaces it).")
 @click.option(
     "--fail-on",
@@ -73,7 +80,7 @@ def lint(
         console.print(table(findings, files) if findings else summary(findings, files))
         text = written.getvalue()
     else:
-        text = json.dumps((to_json if form == "json" else sarif)(findings, files), indent=1)
+        text = json.dumps(FORMS[form](findings, files), indent=1)
     if output is not None:
         write_atomically(output, text.encode())
     elif form != "table":

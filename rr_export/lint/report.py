@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -12,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from rr_export.lint.finding import RULES, SEVERITIES, Finding
-from rr_export.report.sarif import SarifResult, SarifRule, sarif_log
+from rr_export.report.sarif import SarifResult, SarifRule, relative_uri, sarif_log
 
 STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
 SHOWN = 6  # findings listed per row
@@ -87,3 +88,23 @@ def sarif(findings: Sequence[Finding], files: Sequence[str]) -> dict[str, Any]:
         for f in findings
     ]
     return sarif_log("rr-export lint", rules, results, files)
+
+
+def code_quality(findings: Sequence[Finding], files: Sequence[str]) -> list[dict[str, Any]]:
+    """Returns the findings as a report of GitLab's Code Quality (a subset of Code Climate's format).
+
+    Args:
+        findings: what was found.
+        files: all that were looked at; the format has no place for them.
+    """
+    severities = {"error": "critical", "warning": "minor", "note": "info"}
+    return [
+        {
+            "check_name": f"{f.code} {f.rule.name}",
+            "description": f"{f.message}: {f.effect}; {f.remedy}",
+            "severity": severities[f.severity],
+            "fingerprint": hashlib.sha256(f"{f.file}:{f.code}:{f.place}:{f.node}:{f.message}".encode()).hexdigest(),
+            "location": {"path": relative_uri(f.file), "lines": {"begin": 1}},
+        }
+        for f in findings
+    ]

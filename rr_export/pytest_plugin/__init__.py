@@ -36,7 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="N",
         help="compare all paths of models that have up to N, where a test does not say it itself (256)",
     )
-    group.addoption("--rr-markdown", type=Path, metavar="FILE", help="write all proofs to FILE, for a job's summary")
+    group.addoption("--rr-markdown", type=Path, metavar="FILE", help="append all proofs to FILE, a job's summary")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -42,10 +42,9 @@ class ProofRecord:
             self.rows.setdefault(subject, []).extend(found)
 
     def write(self, place: Path) -> None:
-        """The file holds all proofs as Markdown; it is replaced."""
+        """All proofs are added to the file as Markdown: a job's summary has room for several."""
         from importlib.metadata import version
 
-        from rr_export.bundle.atomic_write import write_atomically
         from rr_export.report.markdown import markdown
         from rr_export.report.report import Check, Report
 
@@ -58,4 +57,5 @@ class ProofRecord:
             "\n".join(map(markdown, reports)) or "No test asked for a proof that a model and its file are the same.\n"
         )
         place.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(place, text.encode())
+        with place.open("a", encoding="utf-8") as file:
+            file.write(text)

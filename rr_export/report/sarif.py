@@ -83,7 +83,7 @@ def sarif_log(
                         "rules": [_rule(rule) for rule in rules],
                     }
                 },
-                "artifacts": [{"location": {"uri": _uri(file)}} for file in files],
+                "artifacts": [{"location": {"uri": relative_uri(file)}} for file in files],
                 "results": [_result(result, codes, files) for result in results],
             }
         ],
@@ -134,7 +134,7 @@ def _rule(rule: SarifRule) -> dict[str, Any]:
 
 def _result(result: SarifResult, codes: Sequence[str], files: Sequence[str]) -> dict[str, Any]:
     place = {
-        "artifactLocation": {"uri": _uri(result.file), "index": files.index(result.file)},
+        "artifactLocation": {"uri": relative_uri(result.file), "index": files.index(result.file)},
         "region": {"startLine": 1},  # code scanning services want a line, also in a binary file
     }
     location: dict[str, Any] = {"physicalLocation": place}
@@ -151,7 +151,8 @@ def _result(result: SarifResult, codes: Sequence[str], files: Sequence[str]) -> 
     }
 
 
-def _uri(file: str) -> str:
+def relative_uri(file: str) -> str:
+    """Returns the address of a file, relative to the working folder where it is below it."""
     path = PurePath(os.path.relpath(file))
     if ".." in path.parts:
         return Path(file).resolve().as_uri()

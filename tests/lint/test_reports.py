@@ -17,7 +17,7 @@ from rich.console import Console
 
 from rr_export.lint.finding import RULES, SEVERITIES, Finding
 from rr_export.lint.linter import lint
-from rr_export.lint.report import sarif, table, to_json
+from rr_export.lint.report import code_quality, sarif, table, to_json
 from tests.cli.test_commands import run
 from tests.lint.sabotaged import loaded
 from tests.lint.zoo import ZOO
@@ -294,3 +294,15 @@ def test_output_follows_links_and_leaves_pipes_alone(place: Path) -> None:
     finally:
         os.close(reader)
     assert (place / "pipe").is_fifo()
+
+
+def test_code_quality_names_each_finding_once(files: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """https://docs.gitlab.com/ci/testing/code_quality/ says what GitLab reads."""
+    monkeypatch.chdir(Path(files[0]).parents[1])
+    findings = [finding for file in files for finding in lint(file)]
+    rows = code_quality(findings, files)
+    assert {row["severity"] for row in rows} == {"critical", "minor"}
+    assert len({row["fingerprint"] for row in rows}) == len(rows) == len(findings) > 0
+    assert all(row["description"] and row["check_name"][:2] == "RR" for row in rows)
+    assert all(not row["location"]["path"].startswith(("/", "..")) for row in rows)
+    assert {row["location"]["lines"]["begin"] for row in rows} == {1}
