@@ -47,6 +47,7 @@ MOST_LINES = 500  # of a file: above that it has more than one job
 SAME_JOB = {
     "bench": "measures, and shows what was measured",
     "bundle": "what is shipped, as it is made and as it is opened",
+    "divergence": "where two models part: found, and said",
     "doctor": "asks the providers of this machine, and shows what they said",
     "errors": "the errors of a package",
     "manifest": "what a bundle says about itself, written and read",

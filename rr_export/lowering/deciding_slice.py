@@ -159,12 +159,21 @@ def cut_at_path(model: ir.Model, count: int) -> bytes:
     Raises:
         KeyError: the model has no value ``rr_path_taken``.
     """
+    give_path(model, count)
+    return self_contained(model)
+
+
+def give_path(model: ir.Model, count: int) -> None:
+    """The path taken of a standalone model is an input now.
+
+    Raises:
+        KeyError: the model has no value ``rr_path_taken``.
+    """
     taken = find_value(model.graph, TAKEN)
     given = ir.Value(name=TAKEN, type=ir.TensorType(ir.DataType.INT64), shape=ir.Shape([count]))
     taken.name = CUT
     ir.convenience.replace_all_uses_with(taken, given)
     model.graph.inputs.append(given)
-    return self_contained(model)
 
 
 def find_value(graph: ir.Graph, name: str) -> ir.Value:

@@ -6,7 +6,7 @@ import os
 import platform
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -27,6 +27,7 @@ from rr_export.lint.rules.contract import check_contract
 from rr_export.lowering import DRAWS, PATH, SEED, TAKEN
 from rr_export.lowering.deciding_slice import Path_, RoutingSlice, cut_at_path, cut_routing
 from rr_export.parity.compare import Arrays
+from rr_export.parity.divergence import divergence_from_file, searched
 from rr_export.parity.executed import LEVELS, kernels, proving_options
 from rr_export.parity.law import check_law
 from rr_export.parity.nearest import check_nearest
@@ -35,6 +36,7 @@ from rr_export.parity.random_node import first_random_runs
 from rr_export.parity.streams import check_streams
 from rr_export.parity.subject import Answer, Candidate, File, Original, forcing_feeds
 from rr_export.parity.terms import Progress, Terms, silent
+from rr_export.report.divergence import Divergence
 from rr_export.report.report import Check, Report
 from rr_runtime.draws import draws
 
@@ -94,10 +96,21 @@ def verify_against(
     given = dict(opened.golden[0].inputs if inputs is None else inputs)
     with opened.folder() as folder:
         checks = check_points(Path(file), opened, folder, given, terms)
-    report = Report(checks, str(file), {p: version(p) for p in PARTS} | {"Python": platform.python_version()})
+    divergence = _divergence(Path(file), opened, given, checks, terms)
+    versions = {p: version(p) for p in PARTS} | {"Python": platform.python_version()}
+    report = Report(checks, str(file), versions, divergence)
     if not report.passed:
         raise ParityError(f"verify: expected the same model, got differences\n{report}", report)
     return report
+
+
+def _divergence(file: Path, bundle: Bundle, inputs: Arrays, checks: Sequence[Check], terms: Terms) -> Divergence | None:
+    """Where the file and the bundle's own part, if their values do."""
+    if not any(check.passed is False for check in checks if check.name in ("paths", "nearest", "streams")):
+        return None
+    reference, path = next((check.case for check in checks if check.case is not None), (None, None))
+    inputs = inputs if reference is None else reference.inputs
+    return searched(lambda: divergence_from_file(bundle, read(file).model, inputs, path, terms), path)
 
 
 def check_points(

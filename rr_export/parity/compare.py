@@ -24,6 +24,9 @@ class Comparison:
         worst: largest absolute difference of finite values seen.
         failures: one sentence per mismatch.
         rounded: how many sets of arrays differ by what tells nothing.
+        own: other tolerances than ``rtol`` and ``atol``, by the name of an array or of its dtype: a name goes before a
+            dtype.
+        case: what was handed in with the first mismatch, None where there is none.
     """
 
     rtol: float
@@ -33,8 +36,18 @@ class Comparison:
     worst: float = 0.0
     failures: list[str] = field(default_factory=list)
     rounded: int = 0
+    own: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    case: Any = None
 
-    def add(self, where: str, expected: Arrays, got: Arrays, *, unless: Callable[[], bool] | None = None) -> bool:
+    def add(
+        self,
+        where: str,
+        expected: Arrays,
+        got: Arrays,
+        *,
+        unless: Callable[[], bool] | None = None,
+        case: Any = None,
+    ) -> bool:
         """Compares names, dtypes, shapes and values; returns whether all agree, or what differs tells nothing.
 
         Args:
@@ -42,20 +55,28 @@ class Comparison:
             expected: what is right.
             got: what is compared with it.
             unless: asked where they differ: whether that tells nothing.
+            case: what is compared, for who looks for the cause.
         """
         before = len(self.failures)
         if list(expected) != list(got):
             self.failures.append(f"{where}: expected outputs {list(expected)}, got {list(got)}")
         for name in [n for n in expected if n in got]:
-            problem = self._array(expected[name], got[name])
+            problem = self._array(name, expected[name], got[name])
             if problem is not None:
                 self.failures.append(f"{where}, output {name!r}: {problem}")
         if len(self.failures) > before and unless is not None and unless():
             del self.failures[before:]
             self.rounded += 1
-        return len(self.failures) == before
+        same = len(self.failures) == before
+        if not same and self.case is None:
+            self.case = case
+        return same
 
-    def _array(self, expected: NDArray[Any], got: NDArray[Any]) -> str | None:
+    def _tolerance(self, kind: str, name: str, dtype: np.dtype[Any]) -> float:
+        own, common = self.own.get(kind, {}), self.rtol if kind == "rtol" else self.atol
+        return own.get(name, own.get(dtype.name, common))
+
+    def _array(self, name: str, expected: NDArray[Any], got: NDArray[Any]) -> str | None:
         self.compared += 1
         if expected.dtype != got.dtype:
             return f"expected dtype {expected.dtype}, got {got.dtype}"
@@ -78,11 +99,12 @@ class Comparison:
             if error <= self.share * scale:
                 return None
             return f"expected differences of at most {self.share:.0%} of the deviation {scale:.3g}, got {error:.3g}"
-        allowed = self.atol + self.rtol * np.abs(a[finite])
+        rtol, atol = (self._tolerance(kind, name, expected.dtype) for kind in ("rtol", "atol"))
+        allowed = atol + rtol * np.abs(a[finite])
         over = int((difference > allowed).sum())
         if over:
             return (
-                f"expected values within rtol {self.rtol:g}, atol {self.atol:g}, got {over} of {difference.size} "
+                f"expected values within rtol {rtol:g}, atol {atol:g}, got {over} of {difference.size} "
                 f"further apart, at most {difference.max():.3g}"
             )
         return None

@@ -102,7 +102,11 @@ class FarRuns:
         told_nothing = self.comparison.rounded
         is_rounding = rounding(eager, expected, got, path)
         self.comparison.add(
-            where, expected.outputs, got.outputs, unless=lambda: is_rounding() or self._is_by_ties(got, eager, path)
+            where,
+            expected.outputs,
+            got.outputs,
+            unless=lambda: is_rounding() or self._is_by_ties(got, eager, path),
+            case=(eager, path),
         )
         if self.comparison.rounded > told_nothing:
             return
@@ -114,7 +118,7 @@ class FarRuns:
         """Whether the model gives what the file gives where the first of equal numbers comes first, as in ONNX."""
         with FirstOfEqual() as ties:
             expected = eager.on_path(path)
-        comparison = Comparison(self.comparison.rtol, self.comparison.atol)
+        comparison = Comparison(self.comparison.rtol, self.comparison.atol, own=self.comparison.own)
         return ties.met and comparison.add("", expected.outputs, got.outputs)
 
 
@@ -158,6 +162,7 @@ def check_far_inputs(eager: Eager, file: File, terms: Terms) -> Check:
         f"{rounded}; largest difference {runs.comparison.worst:.2g}",
         tuple(runs.comparison.failures),
         {"runs": runs.compared, "rounded": count, "largest_difference": runs.comparison.worst},
+        runs.comparison.case,
     )
 
 

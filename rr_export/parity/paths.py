@@ -87,7 +87,7 @@ def check_paths(
         + (f", {min(len(few), FEWER_PATHS)} at {len(others)} more sizes" if others else "")
         + f"; {comparison.compared} outputs, largest difference {comparison.worst:.2g} "
         f"({f'{terms.share:.0%} of the deviation' if terms.share else f'rtol {terms.rtol:g}, atol {terms.atol:g}'})"
-        + told_nothing(comparison),
+        + told_nothing(comparison.rounded),
         tuple(comparison.failures),
         {
             "paths": len(paths),
@@ -98,12 +98,12 @@ def check_paths(
             "rounded": comparison.rounded,
             "other_sizes": [chosen for chosen, _, _ in sizes],
         },
+        comparison.case,
     )
 
 
-def told_nothing(comparison: Comparison) -> str:
+def told_nothing(count: int) -> str:
     """Returns how many outputs differ by more than the tolerances, but by rounding alone."""
-    count = comparison.rounded
     return f"; {count} of them by rounding alone, as the model itself where its input is rounded" if count else ""
 
 
@@ -121,6 +121,7 @@ def _compare(
         expected.outputs,
         got.outputs,
         unless=rounding(eager, expected, got, path) if rounds else None,
+        case=(eager, path),
     )
     if not np.array_equal(expected.path, got.path):
         comparison.failures.append(

@@ -36,20 +36,22 @@ def check_streams(eager: Reference, file: Candidate, routing: RoutingSlice, term
             failures.append(f"{where}: expected path {expected.path.tolist()}, got {got.path.tolist()}")
         else:
             unless = rounding(eager, expected, got, expected.path.tolist()) if terms.rounds else None
-            comparison.add(where, expected.outputs, got.outputs, unless=unless)
+            case = (eager, expected.path.tolist())
+            comparison.add(where, expected.outputs, got.outputs, unless=unless, case=case)
     failures += _slice_failures(file.plan, routing) + comparison.failures
     return Check(
         "streams",
         not failures,
         f"paths of {len(runs)} whole runs (seeds; seeds with some routes forced"
         f"{'; the random node' if routing.has_random_node else ''}) and of {SLICE_SEEDS + MIXED_SLICE_SEEDS} runs "
-        "of the routing slice, bit for bit" + told_nothing(comparison),
+        "of the routing slice, bit for bit" + told_nothing(comparison.rounded),
         tuple(failures),
         {
             "whole_runs": len(runs),
             "slice_runs": SLICE_SEEDS + MIXED_SLICE_SEEDS,
             "largest_difference": comparison.worst,
         },
+        comparison.case,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence, Sized
 from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
@@ -20,10 +20,13 @@ from rr_export.eager.choice import Choice
 from rr_export.eager.code_sites import many_runs
 from rr_export.errors import ParityError
 from rr_export.lowering.deciding_slice import routing_slice
+from rr_export.parity.data_check import check_data
+from rr_export.parity.divergence import searched
 from rr_export.parity.eager_model import Eager
 from rr_export.parity.far_inputs import check_far_inputs
 from rr_export.parity.law import check_law
 from rr_export.parity.laziness import check_laziness
+from rr_export.parity.model_divergence import divergence_from_model
 from rr_export.parity.named_numbers import numbers_named
 from rr_export.parity.other_sizes import size_thresholds
 from rr_export.parity.paths import check_paths
@@ -31,11 +34,13 @@ from rr_export.parity.random_node import first_random_runs
 from rr_export.parity.streams import check_streams
 from rr_export.parity.subject import File
 from rr_export.parity.target_check import check_target
-from rr_export.parity.terms import Progress, Terms, silent
+from rr_export.parity.terms import Progress, Terms, Tolerance, silent
 from rr_export.parity.tolerances import tolerances_of
+from rr_export.parity.user_data import Data, requests_of
+from rr_export.report.divergence import Divergence
 from rr_export.report.report import Check, Report
 
-POINTS = ("sites", "paths", "inputs", "streams", "law", "laziness", "targets")
+POINTS = ("sites", "paths", "inputs", "data", "streams", "law", "laziness", "targets")
 PARTS = ("rr-export", "rr-runtime", "torch", "onnxruntime", "onnx", "numpy")
 
 
@@ -45,8 +50,9 @@ def verify(
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any] | None = None,
     *,
-    rtol: float | None = None,
-    atol: float | None = None,
+    data: Data | None = None,
+    rtol: Tolerance | None = None,
+    atol: Tolerance | None = None,
     max_paths: int = 256,
     progress: Progress | None = None,
 ) -> Report:
@@ -57,8 +63,12 @@ def verify(
         model: the eager model, in evaluation mode.
         args: positional arguments; dynamic axes are also tried at two other sizes each.
         kwargs: keyword arguments.
-        rtol: relative tolerance of floating-point outputs; None: by the coarsest type of number that the model computes
-            in, 1e-4 for float32 and float64, 1e-2 for float16, 8e-2 for bfloat16.
+        data: inputs to compare values on, beside those: of each a tuple of arguments, ``(args, kwargs)``, a mapping of
+            arrays by name, or a single tensor; any iterable, such as a loader. All paths are compared on the first two,
+            and on the others paths that together take every branch.
+        rtol: relative tolerance of floating-point outputs, of all or by the name of an output or of a dtype; None, and
+            for outputs that are not named: by the coarsest type of number that the model computes in, 1e-4 for float32
+            and float64, 1e-2 for float16, 8e-2 for bfloat16.
         atol: absolute tolerance; None: alike, 1e-5, 5e-3 or 4e-2.
         max_paths: up to so many paths are all compared; of more, a pairwise covering set, the most probable
             one and 32 seeded random ones.
@@ -73,9 +83,11 @@ def verify(
     request = bind(model, tuple(args), kwargs)
     opened = bundle if isinstance(bundle, Bundle) else load(bundle)
     with opened.folder() as folder:
-        checks = verify_points(opened, folder, request, terms)
+        checks = verify_points(opened, folder, request, terms, data=data)
+        divergence = _divergence(opened, request, checks, terms)
     subject = str(opened.path or type(model).__name__)
-    report = Report(checks, subject, {p: version(p) for p in PARTS} | {"Python": platform.python_version()})
+    versions = {p: version(p) for p in PARTS} | {"Python": platform.python_version()}
+    report = Report(checks, subject, versions, divergence)
     if not report.passed:
         raise ParityError(f"verify: expected the same model, got differences\n{report}", report)
     return report
@@ -88,6 +100,7 @@ def verify_points(
     terms: Terms | None = None,
     *,
     points: Collection[str] = POINTS,
+    data: Data | None = None,
 ) -> tuple[Check, ...]:
     """Returns the checks of some points of the proof; without equal sites there is nothing else to compare.
 
@@ -97,12 +110,14 @@ def verify_points(
         request: the eager model and its arguments.
         terms: what counts as equal, and how much is tried; None: the defaults.
         points: which points, of ``POINTS``.
+        data: inputs of the user's, as for ``verify``.
     """
     sites = _check_sites(bundle, request)
     if sites.passed is False:
         return (sites,)
     eager, file = Eager(request), File(folder, bundle)
     terms = (terms or Terms.asked(rtol=None, atol=None)).with_default(tolerances_of(eager, bundle.plan))
+    terms.check_names({row["name"]: row["dtype"] for row in bundle.manifest["outputs"]})
     axes = {row["name"]: row["shape"] for row in bundle.manifest["inputs"]}
     bounds = bundle.manifest.get("axes", {})
     checks: dict[str, Callable[[], Check]] = {
@@ -118,6 +133,9 @@ def verify_points(
         ),
         "inputs": lambda: check_far_inputs(eager, file, terms),
     }
+    if data is not None:
+        given = requests_of(data, request)
+        checks["data"] = lambda: check_data(eager, file, terms, given, total=_length(data))
     targets = bundle.targets if "targets" in points else ()
     with ExitStack() as meanwhile:
         meanwhile.enter_context(many_runs(request.model))
@@ -132,6 +150,23 @@ def verify_points(
         found = [check() for name, check in checks.items() if name in points]
         found += [check_target(bundle, folder, name, eager, terms) for name in targets]
     return tuple(found)
+
+
+def _divergence(bundle: Bundle, request: Request, checks: Sequence[Check], terms: Terms) -> Divergence | None:
+    """Where file and model part, if their values do."""
+    failed = [check.name for check in checks if check.passed is False]
+    if not failed or failed == ["law"] or failed == ["laziness"]:
+        return None
+    terms = terms.with_default(tolerances_of(Eager(request), bundle.plan))
+    eager, path = next((check.case for check in checks if check.case is not None), (None, None))
+    with many_runs(request.model):
+        return searched(
+            lambda: divergence_from_model(bundle, request if eager is None else eager.request, path, terms), path
+        )
+
+
+def _length(data: Data | None) -> int | None:
+    return len(data) if isinstance(data, Sized) else None
 
 
 def check_evaluating(model: nn.Module) -> None:

@@ -23,6 +23,7 @@ from rr_export.lowering.placement import shape_arithmetic
 from rr_export.parity.eager_model import Eager
 from rr_export.parity.eager_work import Work, memory
 from rr_export.parity.executed import LEVELS, Executable, proving_options
+from rr_export.parity.intermediates import bodies, led_out
 from rr_export.parity.subject import File
 from rr_export.parity.terms import Terms
 
@@ -153,12 +154,12 @@ def _needed(graph: ir.Graph, executed: dict[ir.Node, None]) -> set[ir.Node]:
             continue
         needed.add(node)
         todo.extend(node.inputs)
-        bodies = _bodies(node)
+        inside = bodies(node)
         if node.op_type == "If":
-            for body in [body for body in bodies if any(n in executed for n in body)] or bodies:
+            for body in [body for body in inside if any(n in executed for n in body)] or inside:
                 todo.extend(body.outputs)
             continue
-        for body in bodies:  # of a loop: as one
+        for body in inside:  # of a loop: as one
             for inner in body.all_nodes():
                 needed.add(inner)
                 todo.extend(inner.inputs)
@@ -173,8 +174,8 @@ def _values_on(
         return {}
     copy = executable.model.clone()
     found = {v.name: v for node in copy.graph.all_nodes() for v in node.outputs}
-    owners = {body: node for node in copy.graph.all_nodes() for body in _bodies(node)}
-    led = {value.name or "": _led_out(found[value.name], owners) for value in values}
+    owners = {body: node for node in copy.graph.all_nodes() for body in bodies(node)}
+    led = {value.name or "": led_out(found[value.name], owners) for value in values}
     copy.graph.outputs.extend(value for value in led.values() if not value.is_graph_output())
     opened = executable.path.with_name("values.onnx")  # beside the weights
     ir.save(copy, opened)
@@ -182,29 +183,6 @@ def _values_on(
     session = onnxruntime.InferenceSession(str(opened), options, providers=["CPUExecutionProvider"])
     arrays = session.run([value.name for value in led.values()], feeds)
     return dict(zip(led, map(np.asarray, arrays), strict=True))
-
-
-def _led_out(value: ir.Value, owners: dict[ir.Graph, ir.Node]) -> ir.Value:
-    """The value of the main graph that hands a value on; the other branches around it hand on nothing."""
-    assert value.type is not None and value.dtype is not None
-    node = value.producer()
-    while node is not None and isinstance(node.graph, ir.Graph) and node.graph in owners:
-        owner = owners[node.graph]
-        for branch in _bodies(owner):
-            nothing = {"value": ir.tensor(np.zeros(0, value.dtype.numpy()))}
-            handed = ir.node("Identity", [value]) if branch is node.graph else ir.node("Constant", [], nothing)
-            handed.outputs[0].name, handed.outputs[0].type = f"{value.name}/{branch.name}", value.type
-            branch.append(handed)
-            branch.outputs.append(handed.outputs[0])
-        owner.resize_outputs(len(owner.outputs) + 1)
-        result = owner.outputs[-1]
-        result.name, result.type = f"{value.name}/out", value.type
-        value, node = result, owner
-    return value
-
-
-def _bodies(node: ir.Node) -> list[ir.Graph]:
-    return [a.as_graph() for a in node.attributes.values() if a.type == ir.AttributeType.GRAPH]
 
 
 class _Weights:

@@ -69,13 +69,16 @@ class Divergence:
         if self.weights:
             more = len(self.weights) - SHOWN
             names = ", ".join(self.weights[:SHOWN]) + (f" and {more} more" if more > 0 else "")
-            found.append(f"weights: {len(self.weights)} differ: {names}")
+            found.append(f"weights that differ ({len(self.weights)}): {names}")
         if self.first is not None:
-            found.append(f"first on path {list(self.path)}: {self.first}")
-            found.append(f"value {self.first.name!r}: expected {self.first.expected}, got {self.first.got}")
+            found.append(f"first value that differs, on path {list(self.path)}: {self.first}")
+            found.append(
+                f"value {self.first.name!r}: expected {self.first.expected}, got {self.first.got} "
+                f"(the largest of its differences: {self.first.difference:.2g})"
+            )
         if self.growth:
             steps = [f"{module} {difference:.2g}" for module, difference in self.growth]
-            found.append("it grows: " + " > ".join(steps))
+            found.append("the difference from there: " + " > ".join(steps))
         if self.note:
             found.append(self.note)
         return found

@@ -26,6 +26,7 @@ class Check:
         summary: what was compared, and how far it was apart.
         failures: one sentence per thing that did not hold.
         figures: the numbers behind the summary (JSON-ready).
+        case: what it first failed on, for who looks for the cause; None where it did not.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Check:
     summary: str
     failures: tuple[str, ...] = ()
     figures: Mapping[str, Any] = field(default_factory=dict)
+    case: Any = field(default=None, repr=False, compare=False)
 
     def __repr__(self) -> str:
         result = {True: "holds", False: "FAILS", None: "does not apply"}[self.passed]

@@ -1,0 +1,235 @@
+"""Where two models part: weights that differ, then the first value of a run that does, then how the difference grows.
+
+What a value should be is told by the eager model where a module returns it, and by the graph that a capture of the
+model gives now everywhere else; where a file is compared with a bundle, by the bundle's own file. Values are paired by
+their names alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from rr_export.bundle.bundle import Bundle
+from rr_export.capture.origins import line_of, module_of
+from rr_export.laws.plan import Plan
+from rr_export.lowering.deciding_slice import Path_, give_path
+from rr_export.lowering.sink import SITE_KEY
+from rr_export.parity.compare import Arrays
+from rr_export.parity.intermediates import Intermediate, intermediates, values_in_runs
+from rr_export.parity.subject import forcing_feeds
+from rr_export.parity.terms import Terms
+from rr_export.report.divergence import Divergence, DivergingValue
+
+logger = logging.getLogger(__name__)
+
+STEPS = 8  # of the growth
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is right, for a run on one path.
+
+    Attributes:
+        model: the graph whose values are right.
+        returned: what modules return in that run, by module, where the model says so itself.
+    """
+
+    model: ir.Model
+    returned: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+
+def divergence_from_file(
+    bundle: Bundle, model: ir.Model, inputs: Arrays, path: Path_ | None, terms: Terms
+) -> Divergence | None:
+    """Returns where a rewritten file parts from the bundle that it came from; None where nothing was found.
+
+    Args:
+        bundle: the bundle.
+        model: the rewritten file.
+        inputs: on which outputs differ.
+        path: where they differ; None: only weights are compared.
+        terms: what counts as equal.
+    """
+    weights = differing_weights(model, bundle.model)
+    if path is None:
+        return Divergence((), weights) if weights else None
+    feeds = forcing_feeds(bundle.manifest["interface"], inputs, path)
+    known = Known(forcible(bundle.model, bundle))
+    return diverging(known, forcible(model, bundle), bundle.plan, feeds, path, weights, terms)
+
+
+def searched(search: Callable[[], Divergence | None], path: Path_ | None) -> Divergence | None:
+    """Returns what a search finds; where it fails, that is said, and takes nothing from the verdict."""
+    try:
+        return search()
+    except Exception as error:
+        logger.debug("the search for the cause failed", exc_info=True)
+        text = " ".join(str(error).split())[:200]
+        return Divergence(tuple(path or ()), note=f"no cause was found: {type(error).__name__}: {text}")
+
+
+def differing_weights(found: ir.Model, right: ir.Model) -> tuple[str, ...]:
+    """Returns the names of weights whose numbers are not what they should be, in the order of the right model.
+
+    A weight that the other model stores under another name, as it was equal to one there, is looked for among all.
+    """
+    stored = {value.name: value.const_value for value in _weights(found)}
+    contents: set[bytes] | None = None
+    differing = []
+    for value in _weights(right):
+        name, tensor = value.name or "", value.const_value
+        other = stored.get(name)
+        if name.startswith("rr/") or tensor is None or other is tensor:
+            continue
+        if other is None:
+            contents = contents if contents is not None else {_hash(t) for t in stored.values() if t is not None}
+        same = _hash(other) == _hash(tensor) if other is not None else _hash(tensor) in (contents or ())
+        if not same:
+            differing.append(name)
+    return tuple(differing)
+
+
+def _weights(model: ir.Model) -> Iterator[ir.Value]:
+    for graph in model.graphs():
+        yield from graph.initializers.values()
+
+
+def _hash(tensor: ir.TensorProtocol) -> bytes:
+    array = np.ascontiguousarray(tensor.numpy())
+    told = f"{array.dtype} {array.shape}".encode()
+    return hashlib.blake2b(told + array.tobytes(), digest_size=16).digest()
+
+
+def forcible(model: ir.Model, bundle: Bundle) -> ir.Model:
+    """The model, or, standalone, a copy cut at the path taken."""
+    if bundle.manifest["interface"] != "standalone":
+        return model
+    copy = model.clone()
+    give_path(copy, len(bundle.plan.sites))
+    return copy
+
+
+def diverging(
+    known: Known,
+    model: ir.Model,
+    plan: Plan,
+    feeds: dict[str, NDArray[Any]],
+    path: Path_,
+    weights: tuple[str, ...],
+    terms: Terms,
+) -> Divergence | None:
+    """Compares the values of both graphs that have one name, in the order in which they are computed."""
+    right = {value.name: value for value in intermediates(known.model)}
+    paired = [v for v in intermediates(model) if v.name in right and v.node.op_type == right[v.name].node.op_type]
+    last = {module_of(right[v.name].node): v.name for v in paired}  # where the growth is looked at
+    first, growth, compared = None, [], 0
+    modules = _Modules(known.returned, terms)
+    for value, one, other in _pairs(known.model, model, paired, feeds):
+        module = module_of(right[value.name].node)
+        compared += 1
+        if first is None and not terms.comparison().add("", {"": one}, {"": other}):
+            first = _told(value, right[value.name].node, plan, path, one, other)
+        elif first is not None and module and last[module] == value.name:
+            growth.append((module, _apart(one, other)))
+        modules.look(module, value, other)
+    if first is None:
+        odd = modules.first_without_equal()
+        first = None if odd is None else _told(odd[0], right[odd[0].name].node, plan, path, odd[1], odd[2])
+    if first is None and not weights:
+        return None
+    unpaired = len(right) - len(paired)
+    note = f"{unpaired} values have no partner of their name and operator" if unpaired else ""
+    return Divergence(tuple(path), weights, first, tuple(_some(growth)), compared, note)
+
+
+def _pairs(
+    right: ir.Model, found: ir.Model, values: Sequence[Intermediate], feeds: dict[str, NDArray[Any]]
+) -> Iterator[tuple[Intermediate, NDArray[Any], NDArray[Any]]]:
+    """What values of one name are on both sides, of those that the path computes."""
+    sides = (values_in_runs(model, values, feeds) for model in (right, found))
+    by_name = {value.name: value for value in values}
+    for expected, got in zip(*sides, strict=True):
+        for name, value in ((name, by_name[name]) for name in expected):
+            if value.node.op_type != "If" and (expected[name].size or got[name].size):
+                yield value, expected[name], got[name]
+
+
+class _Modules:
+    """Which modules return what no value of the file is that was computed in them, or in modules inside them."""
+
+    def __init__(self, returned: Mapping[str, NDArray[Any]], terms: Terms) -> None:
+        self._returned, self._terms = returned, terms
+        self._nearest: dict[str, tuple[Intermediate, NDArray[Any], NDArray[Any]]] = {}
+        self._equal: set[str] = set()
+
+    def look(self, module: str, value: Intermediate, array: NDArray[Any]) -> None:
+        """A value of the file that was computed in a module."""
+        while module:
+            returned = self._returned.get(module)
+            if returned is not None and module not in self._equal and returned.shape == array.shape:
+                if self._terms.comparison().add("", {"": returned}, {"": array}):
+                    self._equal.add(module)
+                self._nearest[module] = (value, returned, array)
+            module = module.rpartition(".")[0]
+
+    def first_without_equal(self) -> tuple[Intermediate, NDArray[Any], NDArray[Any]] | None:
+        """The last value of the first such module, what it should be, and what it is."""
+        return next((found for module, found in self._nearest.items() if module not in self._equal), None)
+
+
+def _told(
+    value: Intermediate, origin: ir.Node, plan: Plan, path: Path_, expected: NDArray[Any], got: NDArray[Any]
+) -> DivergingValue:
+    sites = [int(node.metadata_props.get(SITE_KEY, -1)) for node in value.around]
+    site = next((site for site in reversed(sites) if site >= 0), -1)
+    one, other = _at_largest(expected, got)
+    return DivergingValue(
+        value.name,
+        f"{value.node.name} ({value.node.op_type})",
+        module_of(origin),
+        Path(line_of(origin)).name,
+        plan.sites[site].name if site >= 0 else "",
+        plan.sites[site].branches[path[site]] if site >= 0 else "",
+        one,
+        other,
+        _apart(expected, got),
+    )
+
+
+def _at_largest(expected: NDArray[Any], got: NDArray[Any]) -> tuple[str, str]:
+    """Both sides where they differ most, in words."""
+    if expected.shape != got.shape or expected.dtype != got.dtype:
+        return f"{expected.dtype} {list(expected.shape)}", f"{got.dtype} {list(got.shape)}"
+    if not expected.size:
+        return "nothing", "nothing"
+    with np.errstate(invalid="ignore"):
+        apart = np.abs(expected.astype(np.float64) - got.astype(np.float64))
+    place = np.unravel_index(int(np.nan_to_num(apart, nan=np.inf).argmax()), apart.shape)
+    where = f" at {[int(i) for i in place]}" if expected.ndim else ""
+    return f"{expected[place]:.6g}{where}", f"{got[place]:.6g}"
+
+
+def _apart(expected: NDArray[Any], got: NDArray[Any]) -> float:
+    """The largest difference of the numbers of two arrays; infinite where they cannot be compared."""
+    if expected.shape != got.shape or expected.dtype.kind not in "fiub":
+        return math.inf
+    with np.errstate(invalid="ignore"):
+        apart = np.abs(expected.astype(np.float64) - got.astype(np.float64))
+    return float(apart.max(initial=0.0)) if not np.isnan(apart).any() else math.inf
+
+
+def _some(growth: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
+    """At most ``STEPS`` of the steps, evenly apart, first and last among them."""
+    if len(growth) <= STEPS:
+        return list(growth)
+    return [growth[i] for i in dict.fromkeys(np.linspace(0, len(growth) - 1, STEPS).astype(int).tolist())]

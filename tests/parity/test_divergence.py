@@ -1,0 +1,199 @@
+"""Where two models part: the cause is made, and has to be found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import nn
+
+import rr_export as rr
+from rr_export.capture.request import bind
+from rr_export.parity.divergence import differing_weights
+from rr_export.parity.model_divergence import divergence_from_model
+from rr_export.parity.terms import Terms
+from rr_export.report.divergence import Divergence
+
+
+class Block(nn.Module):
+    scale = 2.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.norm = nn.Linear(8, 8), nn.LayerNorm(8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = torch.tanh(self.inner(x)) * self.scale
+        return self.norm(y + x)
+
+
+class Larger(Block):
+    scale = 2.5
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers, self.head = nn.ModuleList(Block() for _ in range(3)), nn.Linear(8, 2)
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        for layer in self.layers:
+            x = layer(x)
+        return {"logits": self.head(x), "hidden": x}
+
+
+ARGS = (torch.linspace(-1, 1, 32).reshape(4, 8),)
+
+
+def made() -> nn.Module:
+    torch.manual_seed(0)
+    model = Net().eval()
+    rr.route_layers(model, "layers.*", keep=0.8)
+    return model
+
+
+def layer(model: nn.Module, number: int) -> Block:
+    found = model.get_submodule(f"layers.{number}").layer
+    assert isinstance(found, Block)
+    return found
+
+
+def other_weight(model: nn.Module) -> None:
+    with torch.no_grad():
+        layer(model, 1).inner.weight[2, 3] += 0.5
+
+
+def other_shared_weight(model: nn.Module) -> None:
+    """Its bytes were those of the first layer's, which is what the file stores."""
+    with torch.no_grad():
+        layer(model, 2).norm.bias[0] = 0.5
+
+
+def other_code(model: nn.Module) -> None:
+    layer(model, 1).__class__ = Larger
+
+
+def other_head(model: nn.Module) -> None:
+    with torch.no_grad():
+        model.get_submodule("head").weight.zero_()
+
+
+@pytest.fixture(scope="module", params=["explicit", "standalone"])
+def bundle(request: pytest.FixtureRequest) -> rr.Bundle:
+    return rr.export(made(), ARGS, interface=request.param)
+
+
+def divergence(bundle: rr.Bundle, model: nn.Module) -> Divergence:
+    with pytest.raises(rr.ParityError) as caught:
+        rr.verify(bundle, model, ARGS)
+    found = caught.value.report.divergence
+    assert isinstance(found, Divergence)
+    assert "where they part" in str(caught.value.report)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("change", "weights", "module", "operator", "site"),
+    [
+        (other_weight, ("layers.1.layer.inner.weight",), "layers.1.layer.inner", "Gemm", "layers.1"),
+        (other_shared_weight, ("layers.2.layer.norm.bias",), "layers.2.layer.norm", "LayerNormalization", "layers.2"),
+        (other_code, (), "layers.1.layer", "Mul", "layers.1"),
+        (other_head, ("head.weight",), "head", "Gemm", ""),
+    ],
+)
+def test_the_first_cause_is_found(
+    bundle: rr.Bundle, change: Callable[[nn.Module], None], weights: tuple[str, ...], module: str, operator: str,
+    site: str,
+) -> None:  # fmt: skip
+    model = made()
+    change(model)
+    found = divergence(bundle, model)
+    assert tuple(name.replace(".layer.", ".", 1) for name in found.weights) == tuple(
+        name.replace(".layer.", ".", 1) for name in weights
+    )
+    assert found.first is not None and found.first.module == module and found.first.node.endswith(f"({operator})")
+    assert (found.first.site, found.first.branch) == ((site, "run") if site else ("", ""))
+    assert found.first.line.startswith("test_divergence.py:")
+    assert found.first.difference > 1e-3 and found.first.expected != found.first.got
+    if site:
+        assert found.path[int(site[-1])] == 1
+        assert found.growth[-1][0] == "head"
+
+
+def test_nothing_is_found_where_nothing_parts(bundle: rr.Bundle) -> None:
+    for path in ((1, 1, 1), (0, 1, 0)):
+        assert divergence_from_model(bundle, bind(made(), ARGS), path, Terms()) is None
+    assert differing_weights(bundle.model, bundle.model.clone()) == ()
+
+
+def test_a_fault_of_the_exporter_is_found_by_what_modules_return(
+    bundle: rr.Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is what a capture gives now, and yet not the model: only the model itself can tell."""
+    monkeypatch.setattr("rr_export.parity.model_divergence._captured", lambda *_: bundle.model)
+    model = made()
+    other_weight(model)
+    found = divergence(bundle, model)
+    assert found.weights == () and found.first is not None
+    assert found.first.module == "layers.1.layer.inner" and found.first.site == "layers.1"
+
+
+def test_a_search_that_fails_takes_nothing_from_the_verdict(bundle: rr.Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rr_export.parity.model_divergence.differing_weights", lambda *_: 1 / 0)
+    model = made()
+    other_weight(model)
+    found = divergence(bundle, model)
+    assert found.first is None and "ZeroDivisionError" in found.note
+
+
+def test_the_input_on_which_they_part_is_looked_at() -> None:
+    """On the example nothing differs."""
+
+    class Rare(nn.Module):
+        def __init__(self, slope: float) -> None:
+            super().__init__()
+            self.choice, self.slope = rr.LayerChoice(nn.Linear(4, 4), 0.5), slope
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.choice(x) + torch.relu(x - 1e4) * self.slope
+
+    torch.manual_seed(0)
+    one, other = Rare(3.0).eval(), Rare(2.0).eval()
+    other.load_state_dict(one.state_dict())
+    bundle, args = rr.export(one, (torch.ones(2, 4),)), (torch.ones(2, 4),)
+    rr.verify(bundle, other, args)
+    data = [torch.ones(2, 4), torch.full((2, 4), 2e4), torch.zeros(2, 4)]
+    with pytest.raises(rr.ParityError) as caught:
+        rr.verify(bundle, other, args, data=data)
+    report = caught.value.report
+    (failed,) = [check for check in report.checks if check.passed is False]
+    assert failed.name == "data" and all(text.startswith("input 1,") for text in failed.failures)
+    assert report.divergence.first.node.endswith("(Mul)"), report.divergence
+
+
+def test_a_rewritten_file_is_compared_with_its_bundle(bundle: rr.Bundle, tmp_path: Path) -> None:
+    folder = bundle.save(tmp_path / "out")
+    proto = onnx.load(folder / "model.onnx")
+    (weight,) = [w for w in proto.graph.initializer if w.name == "head.bias"]
+    weight.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(weight) + np.float32(1), weight.name))
+    onnx.save(proto, tmp_path / "rewritten.onnx")
+    with pytest.raises(rr.ParityError) as caught:
+        rr.verify_against(tmp_path / "rewritten.onnx", folder)
+    found = caught.value.report.divergence
+    assert found.weights == ("head.bias",) and found.first.name == "logits"
+    assert found.first.difference == pytest.approx(1, abs=1e-4)
+
+
+def test_a_model_that_is_not_captured_any_more_is_said_so(bundle: rr.Bundle) -> None:
+    class Asks(Block):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + np.float32(x.detach().sum().numpy())
+
+    model = made()
+    layer(model, 1).__class__ = Asks
+    found = divergence_from_model(bundle, bind(model, ARGS), (1, 1, 1), Terms())
+    assert found is not None and "not captured" in found.note and found.first is None
