@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from rr_export.cli.console import HOLDS, MISMATCH, progress
+from rr_export.cli.data_files import read_data, read_tolerance
 from rr_export.cli.model_options import METAVAR, ModelOptions, load_case, model_options
 from rr_export.cli.options import read_inputs
 from rr_export.cli.report_files import ReportFiles, report_files
@@ -29,8 +30,19 @@ from rr_export.report.report import Report
 @click.option(
     "--input", "inputs", multiple=True, metavar="NAME=FILE.npy", help="With --against or --target: an input; repeat."
 )
-@click.option("--rtol", type=click.FloatRange(min=0), help="Without it: by the type of number, 1e-4 for float32.")
-@click.option("--atol", type=click.FloatRange(min=0), help="Alike: 1e-5 for float32.")
+@click.option(
+    "--data",
+    multiple=True,
+    metavar="FILE|MODULE:FUNCTION",
+    help="Inputs to compare values on: .npz or .npy, or a function that returns an iterable; repeat.",
+)
+@click.option(
+    "--rtol",
+    multiple=True,
+    metavar="R|NAME=R",
+    help="Of all outputs, or of an output or dtype; repeat. Without it: by the type of number, 1e-4 for float32.",
+)
+@click.option("--atol", multiple=True, metavar="A|NAME=A", help="Alike: 1e-5 for float32.")
 @click.option(
     "--share",
     type=click.FloatRange(min=0, max=1, max_open=True),
@@ -41,8 +53,8 @@ from rr_export.report.report import Report
 @report_files
 def verify(
     file: Path, model: str | None, against: Path | None, targets: Sequence[str], provider: str, inputs: Sequence[str],
-    rtol: float | None, atol: float | None, share: float | None, max_paths: int, record: bool, reports: ReportFiles,
-    model_options: ModelOptions,
+    data: Sequence[str], rtol: Sequence[str], atol: Sequence[str], share: float | None, max_paths: int, record: bool,
+    reports: ReportFiles, model_options: ModelOptions,
 ) -> None:  # fmt: skip
     """Prove that the bundle FILE is the model that FUNCTION returns.
 
@@ -77,14 +89,17 @@ def verify(
             "--record: expected a bundle folder and MODULE:FUNCTION, got "
             f"{'no MODULE:FUNCTION' if model is None else f'{file}, which is none'}; only a whole proof is recorded"
         )
-    options = {"rtol": rtol, "atol": atol, "max_paths": max_paths} | ({"share": share} if share else {})
+    if data and targets:
+        raise click.UsageError("--data: expected MODULE:FUNCTION or --against beside it, got --target; use --input")
+    options: dict[str, Any] = {"rtol": read_tolerance("rtol", rtol), "atol": read_tolerance("atol", atol)}
+    options |= {"max_paths": max_paths} | ({"share": share} if share else {})
     with reports.written(str(file)) as tell:
         if targets:
             report = _prove_targets(file, targets, provider, inputs, options)
         elif against:
-            report = _prove_rewritten(file, against, inputs, options)
+            report = _prove_rewritten(file, against, inputs, data, options)
         else:
-            report = _prove(file, model or "", model_options, options)
+            report = _prove(file, model or "", model_options, data, options)
         tell(report)
     if record:
         from rr_export.bundle.bundle_reader import load
@@ -93,25 +108,29 @@ def verify(
     sys.exit(HOLDS if report.passed else MISMATCH)
 
 
-def _prove(place: Path, model: str, given: ModelOptions, options: dict[str, Any]) -> Report:
+def _prove(place: Path, model: str, given: ModelOptions, data: Sequence[str], options: dict[str, Any]) -> Report:
     """The report on a bundle and its eager model."""
     from rr_export.bundle.bundle_reader import load
     from rr_export.parity.verify import verify as run_verify
 
     loaded, case = load(place), load_case(model, given)
     case.pop("dynamic_shapes", None)
+    case["data"] = read_data(data, loaded.manifest["inputs"])
     with progress("verifying") as tell:
         return _report(lambda: run_verify(loaded, **case, **options, progress=tell))
 
 
-def _prove_rewritten(file: Path, bundle: Path, inputs: Sequence[str], options: dict[str, Any]) -> Report:
+def _prove_rewritten(
+    file: Path, bundle: Path, inputs: Sequence[str], data: Sequence[str], options: dict[str, Any]
+) -> Report:
     """The report on a file that another tool has made of a bundle's model."""
     from rr_export.bundle.bundle_reader import load
     from rr_export.parity.against import verify_against
 
-    given = read_inputs(inputs) or None
+    given, original = read_inputs(inputs) or None, load(bundle)
+    options["data"] = read_data(data, original.manifest["inputs"])
     with progress("verifying") as tell:
-        return _report(lambda: verify_against(file, load(bundle), inputs=given, **options, progress=tell))
+        return _report(lambda: verify_against(file, original, inputs=given, **options, progress=tell))
 
 
 def _prove_targets(

@@ -6,7 +6,7 @@ import os
 import platform
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -27,6 +27,7 @@ from rr_export.lint.rules.contract import check_contract
 from rr_export.lowering import DRAWS, PATH, SEED, TAKEN
 from rr_export.lowering.deciding_slice import Path_, RoutingSlice, cut_at_path, cut_routing
 from rr_export.parity.compare import Arrays
+from rr_export.parity.data_check import check_data
 from rr_export.parity.divergence import divergence_from_file, searched
 from rr_export.parity.executed import LEVELS, kernels, proving_options
 from rr_export.parity.law import check_law
@@ -35,12 +36,12 @@ from rr_export.parity.paths import check_paths, paths_taking_everything, paths_t
 from rr_export.parity.random_node import first_random_runs
 from rr_export.parity.streams import check_streams
 from rr_export.parity.subject import Answer, Candidate, File, Original, forcing_feeds
-from rr_export.parity.terms import Progress, Terms, silent
+from rr_export.parity.terms import Progress, Terms, Tolerance, silent
 from rr_export.report.divergence import Divergence
 from rr_export.report.report import Check, Report
 from rr_runtime.draws import draws
 
-POINTS = ("contract", "paths", "nearest", "streams", "law", "laziness")
+POINTS = ("contract", "paths", "nearest", "data", "streams", "law", "laziness")
 PARTS = ("rr-export", "rr-runtime", "onnxruntime", "onnx", "numpy")
 WEIGHTED = "operators with weights"
 HEAVY = ("MatMul", "Gemm", "Conv", "Attention", "LSTM", "GRU", "RNN", "Einsum")  # parts of their names
@@ -59,8 +60,9 @@ def verify_against(
     bundle: Bundle | str | os.PathLike[str],
     *,
     inputs: Mapping[str, NDArray[Any]] | None = None,
-    rtol: float | None = None,
-    atol: float | None = None,
+    data: Iterable[Mapping[str, NDArray[Any]]] | None = None,
+    rtol: Tolerance | None = None,
+    atol: Tolerance | None = None,
     share: float = 0.0,
     max_paths: int = 256,
     progress: Progress | None = None,
@@ -71,7 +73,9 @@ def verify_against(
         file: what a tool has made of the bundle's model: a ``.onnx`` or ``.ort`` file, or a bundle folder.
         bundle: the bundle, or the place of one, that was verified against the eager model.
         inputs: arrays by input name; the bundle's first golden case has some.
-        rtol: relative tolerance of floating-point outputs; None: what the bundle was proven to.
+        data: more inputs to compare values on, each as arrays by input name.
+        rtol: relative tolerance of floating-point outputs, of all or by the name of an output or of a dtype; None: what
+            the bundle was proven to.
         atol: absolute tolerance; None: alike.
         share: above 0, in place of both: for every output, how large the root mean square of the differences may be, as
             a share of the output's standard deviation. For quantised files.
@@ -88,6 +92,7 @@ def verify_against(
     terms = Terms.asked(rtol=rtol, atol=atol, share=share, max_paths=max_paths, progress=progress or silent)
     opened = bundle if isinstance(bundle, Bundle) else load(bundle)
     terms = terms.with_default(opened.manifest["tolerances"])
+    terms.check_names({row["name"]: row["dtype"] for row in opened.manifest["outputs"]})
     if inputs is None and not opened.golden:
         raise ValueError(
             f"verify: expected inputs, or a bundle folder with golden cases, got neither in {opened.path}; pass "
@@ -95,7 +100,7 @@ def verify_against(
         )
     given = dict(opened.golden[0].inputs if inputs is None else inputs)
     with opened.folder() as folder:
-        checks = check_points(Path(file), opened, folder, given, terms)
+        checks = check_points(Path(file), opened, folder, given, terms, data=data)
     divergence = _divergence(Path(file), opened, given, checks, terms)
     versions = {p: version(p) for p in PARTS} | {"Python": platform.python_version()}
     report = Report(checks, str(file), versions, divergence)
@@ -106,11 +111,25 @@ def verify_against(
 
 def _divergence(file: Path, bundle: Bundle, inputs: Arrays, checks: Sequence[Check], terms: Terms) -> Divergence | None:
     """Where the file and the bundle's own part, if their values do."""
-    if not any(check.passed is False for check in checks if check.name in ("paths", "nearest", "streams")):
+    if not any(check.passed is False for check in checks if check.name in ("paths", "nearest", "data", "streams")):
         return None
     reference, path = next((check.case for check in checks if check.case is not None), (None, None))
     inputs = inputs if reference is None else reference.inputs
     return searched(lambda: divergence_from_file(bundle, read(file).model, inputs, path, terms), path)
+
+
+def arrays_of(data: Iterable[Any], names: Sequence[str]) -> Iterator[Arrays]:
+    """Yields each of some inputs as arrays by name.
+
+    Raises:
+        TypeError, ValueError: one is no mapping, or has other names; the text says which.
+    """
+    for number, item in enumerate(data):
+        if not isinstance(item, Mapping):
+            raise TypeError(f"data, input {number}: expected arrays by input name, got {type(item).__name__}")
+        if set(item) != set(names):
+            raise ValueError(f"data, input {number}: expected an array for each of {list(names)}, got {sorted(item)}")
+        yield {name: np.asarray(item[name]) for name in names}
 
 
 def check_points(
@@ -121,6 +140,7 @@ def check_points(
     terms: Terms,
     *,
     points: Collection[str] = POINTS,
+    data: Iterable[Mapping[str, NDArray[Any]]] | None = None,
 ) -> tuple[Check, ...]:
     """Returns the checks of some points of the proof; where the file does not load there is nothing else to compare."""
     subject = read(file)
@@ -138,6 +158,9 @@ def check_points(
         "paths": lambda: check_paths(original, rewritten, terms, axes=axes, bounds=bounds),
         "nearest": lambda: check_nearest(original, rewritten, terms),
     }
+    if data is not None:
+        references = (Original(original.file, given) for given in arrays_of(data, list(axes)))
+        checks["data"] = lambda: check_data(references, rewritten, terms)
     if bundle.plan.sites:
         checks |= {
             "streams": lambda: _check_streams(original, rewritten, terms),

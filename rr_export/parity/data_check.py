@@ -9,13 +9,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from rr_export.capture.request import Request
 from rr_export.laws.plan import Plan
 from rr_export.parity.compare import Arrays
-from rr_export.parity.eager_model import Eager
 from rr_export.parity.paths import paths_to_compare, told_nothing
 from rr_export.parity.rounding import rounding
-from rr_export.parity.subject import Answer, Candidate
+from rr_export.parity.subject import Answer, Candidate, Reference
 from rr_export.parity.terms import Terms
 from rr_export.report.report import Check
 
@@ -117,7 +115,7 @@ class InputResult:
         rounded: how many answers differ by rounding alone.
         differences: the largest ones.
         agreement: by output.
-        case: the model with the input and the path of the first mismatch, None where there is none.
+        case: what is right, with the input, and the path of the first mismatch; None where there is none.
     """
 
     number: int
@@ -126,21 +124,23 @@ class InputResult:
     rounded: int = 0
     differences: list[Difference] = field(default_factory=list)
     agreement: dict[str, Agreement] = field(default_factory=dict)
-    case: tuple[Eager, Path_] | None = None
+    case: tuple[Reference, Path_] | None = None
 
 
-def compare_on_input(number: int, eager: Eager, file: Candidate, paths: Sequence[Path_], terms: Terms) -> InputResult:
+def compare_on_input(
+    number: int, reference: Reference, file: Candidate, paths: Sequence[Path_], terms: Terms
+) -> InputResult:
     """Returns how file and model agree on one input: on some paths, and on the path that a seed takes on both.
 
     Args:
         number: of the input, which is the seed too.
-        eager: the eager model with this input.
+        reference: what is right, with this input.
         file: what is compared with it.
         paths: the paths.
         terms: what counts as equal.
     """
     comparison, result = terms.comparison(), InputResult(number, len(paths))
-    for where, expected, got in _answers(number, eager, file, paths):
+    for where, expected, got in _answers(number, reference, file, paths):
         where = f"input {number}, {where}"
         if not isinstance(got, Answer):
             comparison.failures.append(f"{where}: expected outputs, got {type(got).__name__}: {got}")
@@ -150,8 +150,8 @@ def compare_on_input(number: int, eager: Eager, file: Candidate, paths: Sequence
             where,
             expected.outputs,
             got.outputs,
-            unless=rounding(eager, expected, got, path) if terms.rounds else None,
-            case=(eager, path),
+            unless=rounding(reference, expected, got, path) if terms.rounds else None,
+            case=(reference, path),
         )
         if not np.array_equal(expected.path, got.path):
             comparison.failures.append(f"{where}: expected path taken {list(path)}, got {got.path.tolist()}")
@@ -161,23 +161,20 @@ def compare_on_input(number: int, eager: Eager, file: Candidate, paths: Sequence
     return result
 
 
-def check_data(
-    eager: Eager, file: Candidate, terms: Terms, requests: Iterable[Request], *, total: int | None = None
-) -> Check:
-    """Compares file and model on the inputs that users have.
+def check_data(references: Iterable[Reference], file: Candidate, terms: Terms, *, total: int | None = None) -> Check:
+    """Compares a file with what is right on the inputs that users have.
 
     Args:
-        eager: the eager model with its example.
+        references: what is right, with each input.
         file: what is compared with it.
         terms: what counts as equal, and how much is tried.
-        requests: the model with each input.
         total: how many there are, where that is known.
     """
     design = PathDesign(tuple(paths_to_compare(file.plan, terms.max_paths)[0]))
     results: list[InputResult] = []
-    for number, request in enumerate(requests):
+    for number, reference in enumerate(references):
         terms.progress("data", number, total or number + 1)
-        results.append(compare_on_input(number, Eager(request), file, design.on(number), terms))
+        results.append(compare_on_input(number, reference, file, design.on(number), terms))
     return summed_up(file.plan, design, results)
 
 
@@ -225,19 +222,19 @@ def largest(differences: Iterable[Difference]) -> list[Difference]:
 
 
 def _answers(
-    number: int, eager: Eager, file: Candidate, paths: Sequence[Path_]
+    number: int, reference: Reference, file: Candidate, paths: Sequence[Path_]
 ) -> Iterator[tuple[str, Answer, Answer | Exception]]:
     """What both give on each path, and with a seed; a file that fails where the model does not is another model."""
     for path in paths:
-        expected = eager.on_path(path)
+        expected = reference.on_path(path)
         try:
-            yield f"path {list(path)}", expected, file.on_path(eager.inputs, path)
+            yield f"path {list(path)}", expected, file.on_path(reference.inputs, path)
         except Exception as error:  # onnxruntime's own exceptions have no common base
             yield f"path {list(path)}", expected, error
     if file.interface in ("explicit", "host"):
-        expected = eager.on_seed(number)
+        expected = reference.on_seed(number)
         try:
-            yield f"seed {number}", expected, file.on_seed(eager.inputs, number)
+            yield f"seed {number}", expected, file.on_seed(reference.inputs, number)
         except Exception as error:
             yield f"seed {number}", expected, error
 

@@ -26,7 +26,7 @@ from rr_export.parity.nearest import check_nearest
 from rr_export.parity.paths import check_paths
 from rr_export.parity.streams import EAGER_SEEDS, MIXED_SEEDS, mixed_path
 from rr_export.parity.subject import Answer, File, Original, Reference
-from rr_export.parity.terms import Progress, Terms, silent
+from rr_export.parity.terms import Progress, Terms, Tolerance, silent
 from rr_export.report.report import Check, Report
 from rr_export.targets.frozen_paths import site_variations
 from rr_export.targets.provider_table import share_of
@@ -43,8 +43,8 @@ def verify_targets(
     *,
     provider: str = "cpu",
     inputs: Mapping[str, NDArray[Any]] | None = None,
-    rtol: float | None = None,
-    atol: float | None = None,
+    rtol: Tolerance | None = None,
+    atol: Tolerance | None = None,
     max_paths: int = 256,
     progress: Progress | None = None,
 ) -> Report:
@@ -68,6 +68,7 @@ def verify_targets(
     terms = Terms.asked(rtol=rtol, atol=atol, max_paths=max_paths, progress=progress or silent)
     opened = bundle if isinstance(bundle, Bundle) else load(bundle)
     terms = terms.with_default(opened.manifest["tolerances"])
+    terms.check_names({row["name"]: row["dtype"] for row in opened.manifest["outputs"]})
     missing = [name for name in names if name not in opened.targets]
     if missing or not opened.targets:
         known = ", ".join(opened.targets) or "none"

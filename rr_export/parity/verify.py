@@ -134,8 +134,8 @@ def verify_points(
         "inputs": lambda: check_far_inputs(eager, file, terms),
     }
     if data is not None:
-        given = requests_of(data, request)
-        checks["data"] = lambda: check_data(eager, file, terms, given, total=_length(data))
+        given = (Eager(other) for other in requests_of(data, request))
+        checks["data"] = lambda: check_data(given, file, terms, total=_length(data))
     targets = bundle.targets if "targets" in points else ()
     with ExitStack() as meanwhile:
         meanwhile.enter_context(many_runs(request.model))

@@ -82,6 +82,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "my_models.py").write_text(SOURCE)
     assert run(folder, "export", "my_models:small", "out").returncode == 0
     np.save(folder / "x.npy", np.ones((4, 8), np.float32))
+    np.savez(folder / "wrong.npz", x=np.ones((4, 8), np.float32))
     return folder
 
 
@@ -116,6 +117,19 @@ def test_layers_are_routed_and_weights_loaded_by_options(place: Path) -> None:
     several = ("--route", "0", "--keep", "0.8", "--route", "1", "--keep", "0.7", "--weights", "weights.pt")
     assert run(place, "verify", "by_options", "my_models:plain", *several).returncode == 1
     assert run(place, "verify", "by_options", "my_models:plain", *model[:4]).returncode == 1
+
+
+def test_verify_on_the_users_data(place: Path) -> None:
+    np.savez(place / "many.npz", input=np.linspace(-1, 1, 160, dtype=np.float32).reshape(5, 4, 8))
+    done = run(place, "verify", "out", "my_models:small", "--data", "many.npz", "--data", "x.npy", "--json")
+    (data,) = [c for c in json.loads(done.stdout)["checks"] if c["name"] == "data"]
+    assert done.returncode == 0 and data["figures"]["inputs"] == 6 and data["figures"]["pairs"] > 6
+    done = run(place, "verify", "out", "--against", "out", "--data", "many.npz", "--json", "--max-paths", "2")
+    assert done.returncode == 0 and "5 inputs" in str(json.loads(done.stdout)["checks"])
+    done = run(
+        place, "verify", "out", "my_models:other", "--max-paths", "1", "--rtol", "output=9", "--atol", "float32=9"
+    )
+    assert done.returncode == 0  # whatever it gives
 
 
 def test_verify_against_a_bundle(place: Path) -> None:
@@ -166,6 +180,12 @@ def test_verify_against_exits_with_1_on_a_mismatch(place: Path) -> None:
         (("run", "out", "--golden", "0", "--input", "input=x.npy"), "expected no --input beside it"),
         (("run", "out", "--input", "input=x.npy", "--input", "input=x.npy"), "got 'input' twice"),
         (("export", "my_models:keys", "elsewhere"), "expected the keys model, args, kwargs, dynamic_shapes"),
+        (("verify", "out", "my_models:small", "--data", "absent.npz"), "--data: expected a .npz or .npy file"),
+        (("verify", "out", "my_models:small", "--data", "my_models:nothing"), "to return an iterable, got int"),
+        (("verify", "out", "my_models:small", "--data", "wrong.npz"), "expected an array for each of ['input']"),
+        (("verify", "out", "my_models:small", "--rtol", "output"), "--rtol: expected a number >= 0 or NAME=NUMBER"),
+        (("verify", "out", "my_models:small", "--rtol", "1", "--rtol", "output=1"), "got both"),
+        (("verify", "out", "my_models:small", "--rtol", "logits=1"), "expected an output or a dtype"),
         (("verify", "out", "--against", "out", "--record"), "expected a bundle folder and MODULE:FUNCTION"),
         (("verify", "out", "my_models:small", "--json=out"), "--json: expected the name of a file, got the folder out"),
         (("verify", "out", "my_models:small", "--junit", "absent/r.xml"), "got no folder absent"),

@@ -64,7 +64,7 @@ def test_what_onnxruntime_saves_is_the_same_model(any_saved: Path, name: str, tm
 def test_the_whole_proof(saved: Path, tmp_path: Path) -> None:
     file = saved_by_onnxruntime(saved / "model.onnx", tmp_path / "model.onnx")
     report = rr.verify_against(file, saved, max_paths=20)
-    assert tuple(c.name for c in report.checks) == POINTS
+    assert tuple(c.name for c in report.checks) == tuple(point for point in POINTS if point != "data")
     assert all(c.passed for c in report.checks)
     assert report.checks[1].figures["outputs"] > 60
     assert "the same model" in str(report)

@@ -1,0 +1,92 @@
+"""``--data``: the inputs that users have, from files or from a function of theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rr_export.cli.users_code import load_function
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+FILES = (".npz", ".npy")
+
+
+def read_data(texts: Sequence[str], inputs: Sequence[Mapping[str, Any]]) -> Iterable[Any] | None:
+    """Returns the inputs that some texts name, None where there is no text.
+
+    Args:
+        texts: files, or ``module:function`` of a function that returns an iterable. A ``.npz`` holds an array for each
+            input of the model by its name, a ``.npy`` that of its only input: one input, or several, along a first axis
+            that the model's input has not.
+        inputs: the model's inputs, as the manifest has them.
+
+    Raises:
+        click.ClickException: a file is not there or holds something else, or a function fails.
+    """
+    if not texts:
+        return None
+    return [item for text in texts for item in _items(text, inputs)]
+
+
+def _items(text: str, inputs: Sequence[Mapping[str, Any]]) -> Iterable[Any]:
+    if Path(text).suffix in FILES:
+        return _of_file(text, inputs)
+    made = load_function(text)()
+    if not isinstance(made, Iterable):
+        raise click.UsageError(f"--data: expected {text} to return an iterable, got {type(made).__name__}; return one")
+    return made
+
+
+def _of_file(file: str, inputs: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, NDArray[Any]]]:
+    import numpy as np
+
+    names = [row["name"] for row in inputs]
+    try:
+        read = np.load(file, allow_pickle=False)
+        arrays = {names[0]: read} if isinstance(read, np.ndarray) else dict(read)
+    except (OSError, ValueError) as error:
+        raise click.UsageError(
+            f"--data: expected a .npz or .npy file, got {error}; write it with numpy.savez"
+        ) from None
+    if set(arrays) != set(names) or (isinstance(read, np.ndarray) and len(names) > 1):
+        raise click.UsageError(
+            f"--data {file}: expected an array for each of {names}, got {sorted(arrays)}; save them by these names"
+        )
+    extra = {arrays[row["name"]].ndim - len(row["shape"]) for row in inputs}
+    if extra == {0}:
+        return iter([arrays])
+    sizes = {array.shape[0] for array in arrays.values() if array.ndim}
+    if extra == {1} and len(sizes) == 1:
+        return ({name: array[i] for name, array in arrays.items()} for i in range(sizes.pop()))
+    shapes = {name: list(array.shape) for name, array in arrays.items()}
+    raise click.UsageError(
+        f"--data {file}: expected one input, or several along a first axis of their own, got the shapes {shapes} for "
+        f"{[list(row['shape']) for row in inputs]}; stack whole inputs"
+    )
+
+
+def read_tolerance(option: str, texts: Sequence[str]) -> float | dict[str, float] | None:
+    """Returns what ``1e-4`` or several ``NAME=1e-4`` say, None where there is nothing.
+
+    Raises:
+        click.UsageError: a text is neither, or a number is negative.
+    """
+    found: dict[str, float] = {}
+    for text in texts:
+        name, _, number = text.rpartition("=")
+        try:
+            found[name] = float(number)
+        except ValueError:
+            found[name] = -1.0
+        if not found[name] >= 0:
+            raise click.UsageError(f"--{option}: expected a number >= 0 or NAME=NUMBER, got {text!r}; such as 1e-4")
+    if "" in found and len(texts) > 1:
+        raise click.UsageError(
+            f"--{option}: expected one number for all or NAME=NUMBER for some, got both; name the outputs or a dtype"
+        )
+    return found.get("", found or None)
