@@ -13,6 +13,7 @@ from torch import nn
 from rr_export.bundle.bundle import Bundle
 from rr_export.bundle.manifest import TensorRow, write_manifest
 from rr_export.capture.captured_model import Captured
+from rr_export.capture.python.training_notice import training_routes_in
 from rr_export.capture.refusals import model_runs
 from rr_export.capture.request import bind
 from rr_export.capture.trace import capture
@@ -49,6 +50,7 @@ def export(
     target: str | Sequence[str] = (),
     sizes: Mapping[str, int] | None = None,
     keep_training_routes: bool = False,
+    require_sites: bool = False,
 ) -> Bundle:
     """Returns the model as a bundle whose every routing decision is an explicit ``If``.
 
@@ -66,19 +68,24 @@ def export(
             :func:`rr_export.package`, which adds more, and other precisions).
         sizes: sizes of named axes to fix in these forms; engines that want static shapes need all of them.
         keep_training_routes: modules that decide at random in training only (layer drop, stochastic depth) do so in
-            the exported model too; everything else, such as dropout, stays in evaluation mode.
+            the exported model too; everything else, such as dropout, stays in evaluation mode. Where they are left
+            out, a warning names them.
+        require_sites: a model that decides nothing is an error, not a warning.
 
     Raises:
         PackageError: the model has no form for a target.
-        CaptureError: the model cannot be captured faithfully.
+        CaptureError: the model cannot be captured faithfully, or has no sites where they are required.
         LoweringError: a value leaves a branch other than as its result.
         ValueError, TypeError: the arguments are wrong; raised before any work.
     """
-    targets = _checked_targets(interface, target, sizes)
+    targets = checked_targets(interface, target, sizes)
     request = bind(model, args, kwargs, dynamic_shapes)
     with streams_kept():
         captured = capture(request, opset=opset, training=None if keep_training_routes else ())
-        _warn_of_no_sites(captured, model)
+        if not keep_training_routes:
+            _warn_of_training_routes(training_routes_in(request))
+        if not captured.plan.sites and captured.program is None:
+            _tell_of_no_sites(model, required=require_sites)
         lowered = lower(captured, interface=interface)
         gated = lowered.clone() if captured.has_gates else None
         idle = sites_without_if(lowered, captured.plan)
@@ -106,7 +113,7 @@ def export(
     return bundle
 
 
-def _checked_targets(interface: str, target: str | Sequence[str], sizes: Mapping[str, int] | None) -> list[str]:
+def checked_targets(interface: str, target: str | Sequence[str], sizes: Mapping[str, int] | None) -> list[str]:
     """Returns the names of the targets that are asked for, after all options but the model's own were checked."""
     if interface not in INTERFACES:
         raise ValueError(f"interface: expected one of {', '.join(INTERFACES)}, got {interface!r}; choose one")
@@ -118,11 +125,18 @@ def _checked_targets(interface: str, target: str | Sequence[str], sizes: Mapping
     return targets
 
 
-def _warn_of_no_sites(captured: Captured, model: nn.Module) -> None:
-    if not captured.plan.sites and captured.program is None:
+def _tell_of_no_sites(model: nn.Module, *, required: bool) -> None:
+    text = f"export: expected a model with sites, got {type(model).__name__} without any"
+    if required:
+        raise CaptureError(f"{text}; route layers (route_layers, --route), or drop require_sites (--require-sites)")
+    warnings.warn(f"{text}; it is exported as it is, without inputs or outputs of rr_export", stacklevel=3)
+
+
+def _warn_of_training_routes(found: Sequence[str]) -> None:
+    if found:
         warnings.warn(
-            f"export: expected a model with sites, got {type(model).__name__} without any; it is exported as it is, "
-            "without inputs or outputs of rr_export",
+            f"export: expected no routes of training alone, got some of {', '.join(found)}; they are not in the file: "
+            "pass keep_training_routes=True (--keep-training-routes) to keep them",
             stacklevel=3,
         )
 

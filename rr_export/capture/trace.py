@@ -180,14 +180,19 @@ def _name_routes(model: ir.Model, program: Program) -> None:
             node.attributes["middle"] = ir.AttrInt64("middle", middle)
 
 
-def _check(request: Request, opset: int) -> None:
-    model = request.model
-    refuse_scripted(model)
+def check_opset(opset: int) -> None:
+    """Raises a ValueError where no file can be of that opset."""
     if not isinstance(opset, int) or opset not in OPSETS:
         raise ValueError(
             f"export: expected an opset from {OPSETS[0]} to {OPSETS[-1]}, got {opset!r}; ONNX Runtime has no CPU "
             "kernels for random operators from 22 on"
         )
+
+
+def _check(request: Request, opset: int) -> None:
+    model = request.model
+    refuse_scripted(model)
+    check_opset(opset)
     training = [n or "the model itself" for n, m in model.named_modules() if m.training and not isinstance(m, Choice)]
     if training:
         raise CaptureError(

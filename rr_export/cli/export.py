@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 from rich.markup import escape
 
+from rr_export.bundle.places import check_place, check_room
 from rr_export.cli.console import out, progress
 from rr_export.cli.model_options import METAVAR, ModelOptions, hub_around, load_case, model_options
 from rr_export.cli.options import read_sizes
@@ -43,10 +44,11 @@ from rr_export.targets.provider_table import TARGETS
     is_flag=True,
     help="Layer drop and stochastic depth decide as in training; everything else stays in evaluation mode.",
 )
+@click.option("--require-sites", is_flag=True, help="A model that decides nothing is an error.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier bundle.")
 def export(
     model: str, output: Path, interface: str, opset: int, external_data: bool | None, targets: Sequence[str],
-    sizes: Sequence[str], keep_training_routes: bool, overwrite: bool, model_options: ModelOptions,
+    sizes: Sequence[str], keep_training_routes: bool, require_sites: bool, overwrite: bool, model_options: ModelOptions,
 ) -> None:  # fmt: skip
     """Export MODEL to the folder (or .onnx file) OUTPUT.
 
@@ -56,17 +58,26 @@ def export(
     A function returns (model, args), (model, args, kwargs), or a dictionary with model, args, kwargs and
     dynamic_shapes.
     """
+    check_place(output, overwrite=overwrite)
+    from rr_export.capture.trace import check_opset
+    from rr_export.export import checked_targets
     from rr_export.export import export as run_export
+    from rr_export.sources.model_case import tensor_bytes
 
+    check_opset(opset)
+    fixed = read_sizes(sizes)
+    checked_targets(interface, targets, fixed)
     case = load_case(model, model_options)
+    check_room(output, tensor_bytes(case["model"]))
     with progress("exporting"):
         bundle = run_export(
             **case,
             interface=interface,
             opset=opset,
             target=targets,
-            sizes=read_sizes(sizes),
+            sizes=fixed,
             keep_training_routes=keep_training_routes,
+            require_sites=require_sites,
         )
     around = None if output.suffix == ".onnx" else hub_around(model, model_options)
     bundle.save(output, external_data=external_data, overwrite=overwrite, around=around)

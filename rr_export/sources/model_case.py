@@ -9,6 +9,13 @@ from typing import Any
 from torch import nn
 
 
+def tensor_bytes(model: nn.Module) -> int:
+    """Returns how many bytes the parameters and buffers of a model have; of what is no model, 0."""
+    if not isinstance(model, nn.Module):
+        return 0
+    return sum(tensor.nbytes for tensor in {*model.parameters(), *model.buffers()})
+
+
 @dataclass(frozen=True, eq=False)
 class ModelCase:
     """A model with example arguments.

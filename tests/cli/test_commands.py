@@ -42,6 +42,9 @@ def plain():
     model = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 2)).eval()
     return {"model": model, "args": (torch.ones(4, 8),), "dynamic_shapes": {"input": {0: "batch"}}}
 
+def slow():
+    raise SystemExit("was called")
+
 def nothing():
     return 3
 
@@ -193,6 +196,10 @@ def test_verify_against_exits_with_1_on_a_mismatch(place: Path) -> None:
             ("export", "my_models:plain", "elsewhere", "--route", "[01]"),
             "--keep: expected one for all or one for each of 1",
         ),
+        (("export", "my_models:slow", "out"), "got one with other content"),
+        (("export", "my_models:slow", "elsewhere", "--opset", "22"), "opset from 18 to 21"),
+        (("export", "my_models:slow", "elsewhere", "--size", "batch=2"), "expected a target beside them"),
+        (("export", "my_models:plain", "elsewhere", "--require-sites"), "or drop require_sites (--require-sites)"),
         (("export", "my_models:plain", "elsewhere", "--keep", "0.5"), "--keep: expected --route PATTERN beside it"),
         (
             ("export", "my_models:plain", "elsewhere", "--route", "x.*", "--keep", "0.5"),

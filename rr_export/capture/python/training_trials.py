@@ -84,6 +84,14 @@ class TrainingTrials:
         self._needed = self._least([], self._groups)
         return _in_order(self._request.model, self._needed)
 
+    def with_effect(self, names: Collection[str]) -> tuple[str, ...]:
+        """Returns those of the modules whose training mode changes what some module returns, whatever is drawn."""
+        groups = [group for group in self._groups if not set(group).isdisjoint(names)]
+        scripts = range(len(SCRIPTS))
+        before = [self._run(_scripted(s), []).results for s in scripts]
+        changing = [g for g in groups if any(self._run(_scripted(s), [g]).results != before[s] for s in scripts)]
+        return tuple(name for name in _in_order(self._request.model, changing) if name in set(names))
+
     def leave_out(self, file: str, line: int, module: str) -> tuple[str, ...]:
         """Returns the paths of the routers without which nothing is drawn at a line, and counts them as none.
 
