@@ -228,7 +228,7 @@ def test_bad_usage_exits_with_2(place: Path, arguments: tuple[str, ...], message
     [
         (
             ("export", "my_models:raising", "elsewhere"),
-            "my_models.py:29: expected my_models:raising to return, got RuntimeError: no weights; mend it there",
+            "my_models.py:32: expected my_models:raising to return, got RuntimeError: no weights; mend it there",
             'raise RuntimeError("no weights")',
         ),
         (("verify", "out", "my_models:unfit"), "4x9", "in forward"),
