@@ -15,7 +15,7 @@ PAIR_TESTS := tests/test_export.py tests/test_models.py tests/capture tests/eage
 PROVIDERS := openvino qnn webgpu xnnpack ggml aarch64 xnnpack-aarch64
 SETUPS := $(PROVIDERS:%=setup-%) setup-cuda
 
-.PHONY: help install demo test test-slow test-zoo test-packages packages test-lowest test-survival survival test-generated generated test-providers conformance bench bench-cuda
+.PHONY: help install demo test test-slow test-zoo test-packages packages test-lowest test-survival survival test-generated generated test-providers conformance bench bench-cuda docs test-docs
 .PHONY: $(PAIRS:%=test-%) setup $(SETUPS) lint clean
 
 help:
@@ -42,6 +42,8 @@ help:
 	@echo "                $(PROVIDERS)"
 	@echo "make setup      all of these"
 	@echo "make setup-cuda  what to carry to a machine with a GPU, 250 MB in pieces"
+	@echo "make docs       the documentation site, in site/; a link that leads nowhere is an error"
+	@echo "make test-docs  every tutorial, page and link, and the site"
 	@echo "make lint       ruff and mypy"
 	@echo "make install    only install, into $(VENV)"
 	@echo "make clean      remove $(VENV) and everything else that the targets made"
@@ -129,6 +131,13 @@ bench: $(STAMP)
 bench-cuda: $(STAMP)
 	$(VENV)/bin/python -m benchmarks.cuda
 
+# Nothing outside of this machine is asked while it is made, nor when it is read.
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --clean
+
+test-docs: $(STAMP)
+	$(VENV)/bin/python -m pytest -m "slow or not slow" $(PARALLEL) tests/docs tests/test_readme.py
+
 setup: $(PROVIDERS:%=setup-%)
 
 $(SETUPS): setup-%:
@@ -146,7 +155,7 @@ install: $(STAMP)
 $(STAMP): $(PROJECTS) constraints.txt | $(VENV)/bin/pip
 	@echo "Installing rr-export and what it needs into $(VENV): about 1.7 GB, a minute or two."
 	PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 \
-	    $(VENV)/bin/python -m pip install -e ./runtimes/python -e '.[demo,test,survival]'
+	    $(VENV)/bin/python -m pip install -e ./runtimes/python -e '.[demo,docs,test,survival]'
 	@touch $@
 
 # The first interpreter that is new enough; `make PYTHON=/path/to/python` names another.
@@ -168,7 +177,7 @@ $(VENV)/bin/pip:
 	rm -rf $(VENV) && "$$python" -m venv $(VENV)
 
 clean:
-	rm -rf $(VENV) $(PACKAGES) $(VENV)-lowest $(PAIRS:%=$(VENV)-%) build dist out demo-out runtimes/python/build runtimes/python/dist
+	rm -rf $(VENV) $(PACKAGES) $(VENV)-lowest $(PAIRS:%=$(VENV)-%) build dist out demo-out site runtimes/python/build runtimes/python/dist
 	rm -rf .providers .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name '*.egg-info' -prune -exec rm -rf {} +
 	find . -name __pycache__ -prune -exec rm -rf {} +
