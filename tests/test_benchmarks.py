@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import cost, cuda, latency, overhead, sites, size
+from benchmarks import cost, cuda, fusions, latency, overhead, sites, size
 from benchmarks.__main__ import BENCHMARKS, main
 from benchmarks.models import Size
 from benchmarks.table import Row, Section
@@ -64,6 +64,12 @@ def test_overhead_is_told_over_the_bare_call_of_every_interface() -> None:
     assert kinds == {"explicit", "host", "gates", "plain"}
     assert all(row.value.low > 0 for row in section.rows if row.what.endswith("the bare call"))
     assert {row.what.split(",")[0] for row in section.rows if row.target is not None} == {"explicit", "plain"}
+
+
+def test_fusions_are_told_as_ratios() -> None:
+    section = fusions.measure(runs=2, sizes=[(2, 4), (3, 8)])
+    check_form(section, 2)
+    assert all(row.value.low > 0 and row.target == 1 for row in section.rows)
 
 
 @pytest.mark.parametrize("side", cost.SIDES)

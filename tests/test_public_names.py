@@ -47,6 +47,7 @@ RUNTIME = [
     "Result",
     "RuntimeFailure",
     "Session",
+    "Tuning",
     "__version__",
     "draws",
     "providers",

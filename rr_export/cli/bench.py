@@ -32,7 +32,7 @@ from rr_export.cli.console import MISMATCH, err, out, progress
 @click.option("--python", type=click.Path(path_type=Path), help="The Python of another environment, where it runs.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Write all figures there.")
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw them: .png or .svg.")
-@click.option("--record", is_flag=True, help="Make the fastest provider that of Session(provider='auto') here.")
+@click.option("--record", is_flag=True, help="Find and keep what is fastest here for Session(provider='auto').")
 def bench(
     bundle: Path, runs: int, threads: int, providers: Sequence[str], targets: Sequence[str], loads: int, frozen: bool,
     seed: int | None, python: Path | None, json_file: Path | None, plot: Path | None, record: bool,

@@ -107,7 +107,16 @@ def _recorded(fastest: Mapping[str, Any]) -> list[str]:
     lines = [f"[red]{escape(name)} is not recorded:[/] {escape(why)}" for name, why in fastest["wrong"].items()]
     if fastest["provider"] is None:
         return [*lines, "[red]nothing is recorded[/]"]
-    return [*lines, f"recorded for provider='auto': {escape(fastest['provider'])} ({escape(fastest['file'])})"]
+    lines += [f"tuning, {escape(step['setting'])}: {_compared(step)}" for step in fastest["steps"]]
+    what = f"{fastest['provider']}, {fastest['words']}"
+    return [*lines, f"recorded for provider='auto': {escape(what)} ({escape(fastest['file'])})"]
+
+
+def _compared(step: Mapping[str, Any]) -> str:
+    """What came out of a comparison of two tunings."""
+    if step["ratio"] is None:
+        return "does not run, or not rightly"
+    return f"{step['ratio']:.3f} of the time, {'faster' if step['faster'] else 'not faster beyond the noise'}"
 
 
 def _law(result: Mapping[str, Any], subjects: Sequence[Mapping[str, Any]]) -> Table:

@@ -5,21 +5,25 @@ from __future__ import annotations
 import json
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from onnxruntime import SessionOptions
 
 import rr_export as rr
 from rr_export.errors import RRExportError
 from rr_export.tools.bench import bench_view
 from rr_export.tools.plot import plot_bench
-from rr_runtime import Session
+from rr_runtime import Session, Tuning
 from rr_runtime.bundle import open_bundle
 from rr_runtime.errors import RuntimeFailure
-from rr_runtime.fastest import FASTEST, record_provider, recorded_provider
+from rr_runtime.fastest import FASTEST, MOST_BYTES, Fastest, record_fastest, recorded_fastest
+from rr_runtime.provider_options import CPU
 from rr_runtime.tools import bench as tool
 from rr_runtime.tools.assignment import Assigned, Assignment
+from rr_runtime.tuning import default_tuning
 from tests import nets
 from tests.cli.test_commands import run
 from tests.tools.sabotage import forget_operator, spoil_golden
@@ -148,11 +152,18 @@ def test_bad_arguments(two_layers: Path, tmp_path: Path) -> None:
 
 def test_the_fastest_is_recorded(two_layers: Path, tmp_path: Path) -> None:
     folder = rr.load(two_layers).save(tmp_path / "bundle")
-    assert recorded_provider(folder) is None
-    ended = run(tmp_path, "bench", "bundle", "--runs", "10", "--loads", "0", "--no-frozen", "--record")
-    assert ended.returncode == 0 and "recorded for provider='auto': cpu" in " ".join(ended.stdout.split())
-    assert recorded_provider(folder) == "cpu"
-    assert Session(folder, provider="auto").provider == "cpu"
+    assert recorded_fastest(folder) is None
+    ended = run(tmp_path, "bench", "bundle", "--runs", "10", "--loads", "0", "--no-frozen", "--record", "--json", "f")
+    said = " ".join(ended.stdout.split())
+    assert ended.returncode == 0 and "recorded for provider='auto': cpu, threads " in said
+    assert "tuning, threads 1:" in said and "tuning, SkipLayerNormFusion:" in said
+    found, recorded = json.loads((tmp_path / "f").read_text())["fastest"], recorded_fastest(folder)
+    assert recorded is not None and recorded.provider == "cpu" and recorded.tuning.to_json() == found["tuning"]
+    session = Session(folder, provider="auto")
+    assert session.provider == "cpu" and session.tuning == recorded.tuning
+    assert Session(folder).tuning == default_tuning(CPU)
+    for step in found["steps"]:
+        assert step["ratio"] > 0 and step["faster"] in (True, False)
 
 
 def test_a_wrong_provider_is_not_recorded(two_layers: Path, tmp_path: Path) -> None:
@@ -184,38 +195,85 @@ def test_bug_the_cpu_is_timed_beside_what_is_recorded(two_layers: Path, tmp_path
     assert [subject["provider"] for subject in found["subjects"]] == ["cpu"] and found["fastest"]["provider"] == "cpu"
 
 
-def law(mean: float, error: float) -> dict[str, Any]:
-    return {"mean": mean, "error": error}
-
-
 @pytest.mark.parametrize(("mean", "expected"), [(0.5, "cuda"), (0.99, "cpu"), (2.0, "cpu")])
-def test_the_cpu_stays_unless_another_is_faster_beyond_doubt(
-    mean: float, expected: str, two_layers: Path, tmp_path: Path
-) -> None:
-    folder = rr.load(two_layers).save(tmp_path / "bundle")
-    entries = [{"provider": "cpu", "law": law(1.0, 0.01)}, {"provider": "cuda", "law": law(mean, 0.01)}]
-    assert tool._record(folder, [], entries, {})["provider"] == expected
+def test_the_cpu_stays_unless_another_is_faster_beyond_doubt(mean: float, expected: str) -> None:
+    laws = {"cpu": {"mean": 1.0, "error": 0.01}, "cuda": {"mean": mean, "error": 0.01}}
+    assert tool.fastest_provider(laws) == expected
+
+
+TUNED = Fastest("cpu", Tuning(1, False, False, ("NchwcTransformer",)))
 
 
 def test_a_record_holds_for_one_machine_and_one_bundle(
     two_layers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = rr.load(two_layers).save(tmp_path / "bundle")
-    record_provider(folder, "cpu", mean_ms={"cpu": 1.0})
-    assert recorded_provider(folder) == "cpu"
+    record_fastest(folder, TUNED, mean_ms={"cpu": 1.0})
+    assert recorded_fastest(folder) == TUNED
     with monkeypatch.context() as context:
         context.setattr("rr_runtime.fastest.fingerprint", lambda: "another")
-        assert recorded_provider(folder) is None
-        record_provider(folder, "nnapi", mean_ms={})
-        assert recorded_provider(folder) is None  # it is gone, or never was here
-    assert recorded_provider(folder) == "cpu"
+        assert recorded_fastest(folder) is None
+        record_fastest(folder, replace(TUNED, provider="nnapi"), mean_ms={})
+        assert recorded_fastest(folder) is None  # it is gone, or never was here
+    assert recorded_fastest(folder) == TUNED
     manifest = (folder / "manifest.json").read_text()
     (folder / "manifest.json").write_text(manifest + " ")
-    assert recorded_provider(folder) is None
+    assert recorded_fastest(folder) is None
     (folder / "manifest.json").write_text(manifest)
-    (folder / FASTEST).write_text("{")
-    assert recorded_provider(folder) is None and "measure again" in caplog.text
-    assert recorded_provider(tmp_path / "nothing") is None
+    assert caplog.text == ""
+    for text in ("{", "[" * 100_000, "[]", "null", " " * (MOST_BYTES + 1)):
+        caplog.clear()
+        (folder / FASTEST).write_text(text)
+        assert recorded_fastest(folder) is None and "measure again" in caplog.text
+    assert recorded_fastest(tmp_path / "nothing") is None
+
+
+def test_what_is_recorded_is_used_and_what_the_caller_says_goes_over_it(two_layers: Path, tmp_path: Path) -> None:
+    folder = rr.load(two_layers).save(tmp_path / "bundle")
+    record_fastest(folder, TUNED, mean_ms={})
+    assert Session(folder, provider="auto").tuning == TUNED.tuning
+    assert Session(folder, provider="auto", threads=2).tuning == replace(TUNED.tuning, threads=2)
+    assert Session(folder, provider="auto", tuning=Tuning()).tuning == Tuning()
+    assert Session(folder, provider="auto", session_options=SessionOptions()).tuning is None
+    assert Session(folder, provider="auto", target="default").tuning == default_tuning(CPU)  # not what was measured
+    assert Session(folder, provider="auto").check() > 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"threads": 10**6},
+        {"threads": -1},
+        {"spinning": 0},
+        {"arena": "yes"},
+        {"left_out": ["ConstantFolding"]},
+        {"left_out": 3},
+        {"library": "/tmp/evil.so"},
+    ],
+    ids=str,
+)
+def test_sabotage_a_strangers_record_is_not_used(
+    two_layers: Path, tmp_path: Path, change: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = rr.load(two_layers).save(tmp_path / "bundle")
+    file = record_fastest(folder, TUNED, mean_ms={})
+    content = json.loads(file.read_text())
+    (entry,) = content["machines"].values()
+    entry["tuning"] |= change
+    file.write_text(json.dumps(content))
+    assert recorded_fastest(folder) is None and "measure again" in caplog.text
+    assert Session(folder, provider="auto").tuning == default_tuning(CPU)
+
+
+def test_a_record_of_a_provider_alone_has_its_default(two_layers: Path, tmp_path: Path) -> None:
+    """What earlier versions wrote."""
+    folder = rr.load(two_layers).save(tmp_path / "bundle")
+    file = record_fastest(folder, TUNED, mean_ms={})
+    content = json.loads(file.read_text())
+    (entry,) = content["machines"].values()
+    del entry["tuning"]
+    file.write_text(json.dumps(content))
+    assert recorded_fastest(folder) == Fastest("cpu", default_tuning(CPU))
 
 
 def test_a_busy_machine_is_told(done: tuple[str, dict[str, Any], Path]) -> None:

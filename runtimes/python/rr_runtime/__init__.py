@@ -8,6 +8,7 @@ from rr_runtime.prepared import PreparedRun
 from rr_runtime.providers import providers
 from rr_runtime.results import EnsembleResult, Result
 from rr_runtime.session import Session
+from rr_runtime.tuning import Tuning
 
 __all__ = [
     "BundleError",
@@ -17,6 +18,7 @@ __all__ = [
     "Result",
     "RuntimeFailure",
     "Session",
+    "Tuning",
     "__version__",
     "draws",
     "providers",

@@ -1,6 +1,8 @@
-"""Remembers in a bundle folder which provider was fastest on which machine: `fastest.json`.
+"""Remembers in a bundle folder what was fastest on which machine, provider and tuning: `fastest.json`.
 
-A record holds for one kind of machine with one onnxruntime, and for the bundle as it was when it was measured.
+A record holds for one kind of machine with one onnxruntime, and for the bundle as it was when it was measured. It may
+come from a stranger: whatever it says, a session computes the same, on a provider that is here, with as many threads as
+there are cores at most.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import json
 import logging
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,40 +22,57 @@ from rr_runtime.bundle import MANIFEST, bundle_folder
 from rr_runtime.plugins import installed_plugins
 from rr_runtime.providers import short_name
 from rr_runtime.tools.machine import about_machine, fingerprint
+from rr_runtime.tuning import Tuning, default_tuning, read_tuning
 
 FASTEST = "fastest.json"
 FORMAT, VERSION = "rr.fastest", 1
+MOST_BYTES = 2**20  # of the file
 
 _LOG = logging.getLogger(__name__)
 
 
-def recorded_provider(folder: str | os.PathLike[str]) -> str | None:
-    """Returns the short name of the provider that was fastest for this bundle on this machine.
+@dataclass(frozen=True)
+class Fastest:
+    """What is recorded: the short name of a provider, and how a session on it computes."""
+
+    provider: str
+    tuning: Tuning
+
+
+def recorded_fastest(folder: str | os.PathLike[str]) -> Fastest | None:
+    """Returns what was fastest for this bundle on this machine.
 
     None where nothing was measured here with this onnxruntime, where the bundle has changed since, where the provider
-    is gone, and where the record is damaged (which is logged).
+    is gone, and where the record is damaged (which is logged). A record without a tuning has the provider's default.
     """
     place = bundle_folder(folder)
     entry = _read(place).get(fingerprint())
     if not isinstance(entry, dict) or entry.get("manifest") != _digest(place):
         return None
     name = entry.get("provider")
-    here = [*onnxruntime.get_available_providers(), *installed_plugins()]
-    return name if isinstance(name, str) and name in map(short_name, here) else None
+    here = {short_name(p): p for p in (*onnxruntime.get_available_providers(), *installed_plugins())}
+    if not isinstance(name, str) or name not in here:
+        return None
+    try:
+        return Fastest(name, read_tuning(entry["tuning"]) if "tuning" in entry else default_tuning(here[name]))
+    except ValueError as error:
+        _warn(Path(folder) / FASTEST, error)
+        return None
 
 
-def record_provider(folder: str | os.PathLike[str], provider: str, *, mean_ms: Mapping[str, float]) -> Path:
-    """The provider is recorded as the fastest for this bundle on this machine; other machines' records stay.
+def record_fastest(folder: str | os.PathLike[str], fastest: Fastest, *, mean_ms: Mapping[str, float]) -> Path:
+    """The provider and its tuning are recorded as the fastest for this bundle on this machine; other records stay.
 
     Args:
         folder: the bundle folder.
-        provider: its short name.
+        fastest: what was fastest.
         mean_ms: the mean milliseconds of a run on every provider that was measured.
     """
     place = bundle_folder(folder)
     machines = _read(place)
     machines[fingerprint()] = {
-        "provider": provider,
+        "provider": fastest.provider,
+        "tuning": fastest.tuning.to_json(),
         "mean_ms": dict(mean_ms),
         "manifest": _digest(place),
         "machine": about_machine(),
@@ -69,15 +89,21 @@ def _read(folder: Path) -> dict[str, Any]:
     """What is recorded, by fingerprint; {} where there is nothing, or nothing that can be read."""
     file = folder / FASTEST
     try:
+        if not file.is_file():
+            return {}
+        if file.stat().st_size > MOST_BYTES:
+            raise ValueError(f"more than {MOST_BYTES} bytes")
         found = json.loads(file.read_text(encoding="utf-8"))
         if found["format"] == FORMAT and found["version"] == VERSION:
             return dict(found["machines"])
         raise ValueError(f"format {found['format']!r}, version {found['version']!r}")
-    except (FileNotFoundError, NotADirectoryError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        _warn(file, error)
         return {}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        _LOG.warning("%s: expected a record of the fastest provider, got %s; measure again", file, error)
-        return {}
+
+
+def _warn(file: Path, error: Exception) -> None:
+    _LOG.warning("%s: expected a record of what is fastest, got %s; measure again", file, error)
 
 
 def _digest(folder: Path) -> str | None:

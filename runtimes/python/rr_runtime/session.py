@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -18,16 +19,18 @@ from rr_runtime.bundle import Bundle, open_bundle
 from rr_runtime.draws import SEEDS, check_seed, fresh_seed
 from rr_runtime.engines import Engine, Opening, open_engine
 from rr_runtime.errors import BundleError, RuntimeFailure, run_failure
-from rr_runtime.fastest import recorded_provider
+from rr_runtime.fastest import Fastest, recorded_fastest
 from rr_runtime.faults import refuse_faults
 from rr_runtime.golden import check_golden
 from rr_runtime.manifest import Manifest, Site, Tensor
 from rr_runtime.moments import Moments
 from rr_runtime.one_line import cut_to_line, list_few
 from rr_runtime.prepared import PreparedRun
+from rr_runtime.provider_options import CPU
 from rr_runtime.providers import find_provider, short_name
 from rr_runtime.results import EnsembleResult, Result
 from rr_runtime.target import DEFAULT, Target
+from rr_runtime.tuning import Tuning, default_tuning
 
 
 class Session:
@@ -47,8 +50,10 @@ class Session:
         target: which form of the model: the name of one of the bundle's targets, or "default" for its own model; None
             takes the target that is called like the provider, where there is none the bundle's own model, and in a
             folder without that its first target.
-        threads: the number of threads inside one operator, >= 1; None leaves it to onnxruntime.
-        session_options: onnxruntime's options, used as they are; not together with `threads`.
+        threads: the number of threads inside one operator, >= 1; None leaves it to `tuning`.
+        tuning: how the session computes; None takes what is faster on this kind of machine, or, with provider="auto",
+            what was recorded.
+        session_options: onnxruntime's options, used as they are; not together with `threads` or `tuning`.
         provider_options: options of the provider, which take the place of those that `rr_runtime` gives it.
         loaded_paths: how many paths of a frozen target stay loaded, >= 1; the least recently used one goes.
 
@@ -65,23 +70,32 @@ class Session:
         provider: str = "cpu",
         target: str | None = None,
         threads: int | None = None,
+        tuning: Tuning | None = None,
         session_options: onnxruntime.SessionOptions | None = None,
         provider_options: Mapping[str, str] | None = None,
         loaded_paths: int = 8,
     ) -> None:
         if threads is not None:
             threads = check_count(threads, "threads")
-        if threads is not None and session_options is not None:
-            raise ValueError(
-                f"threads: expected None beside session_options, got {threads}; "
-                "set session_options.intra_op_num_threads"
-            )
+        for name, value in (("threads", threads), ("tuning", tuning)):
+            if value is not None and session_options is not None:
+                raise ValueError(
+                    f"{name}: expected None beside session_options, got {value}; "
+                    "set session_options.intra_op_num_threads"
+                )
+        if tuning is not None and not isinstance(tuning, Tuning):
+            raise TypeError(f"tuning: expected a Tuning, got {type(tuning).__name__}; pass rr_runtime.Tuning(...)")
         loaded_paths = check_count(loaded_paths, "loaded_paths")
-        self._provider = find_provider(_recorded(path, target) if provider == "auto" else provider)
+        found = _recorded(path, target) if provider == "auto" else None
+        self._provider = find_provider(provider if found is None else found.provider)
+        if tuning is None:
+            tuning = default_tuning(self._provider) if found is None else found.tuning
+        self._tuning = tuning if threads is None else replace(tuning, threads=threads)
+        self._own_options = session_options is not None
         self._bundle: Bundle = open_bundle(path)
         self._target = _find_target(self._bundle, target, short_name(self._provider))
         refuse_faults(self._bundle, self._target, short_name(self._provider))
-        opening = Opening(self._provider, threads, session_options, provider_options)
+        opening = Opening(self._provider, self._tuning, session_options, provider_options)
         self._engine: Engine = open_engine(self._bundle, self._target, opening, loaded_paths=loaded_paths)
         sizes = {} if self._target is None else {name: (size, size) for name, size in self._target.sizes.items()}
         self._axes = MappingProxyType({**self.manifest.axes, **sizes})
@@ -113,6 +127,11 @@ class Session:
     def provider(self) -> str:
         """The short name of the execution provider."""
         return short_name(self._provider)
+
+    @property
+    def tuning(self) -> Tuning | None:
+        """How it computes; None where the caller gave session options, which say it."""
+        return None if self._own_options else self._tuning
 
     @property
     def target(self) -> str:
@@ -247,9 +266,10 @@ def _place(tensor: Tensor, sizes: Mapping[str, int]) -> NDArray[Any] | None:
     return None if None in shape else np.zeros([size or 0 for size in shape], tensor.dtype)
 
 
-def _recorded(path: str | os.PathLike[str], target: str | None) -> str:
-    """Returns the provider that "auto" is: what was measured was the form that the provider itself takes."""
-    return (recorded_provider(path) or "cpu") if target is None else "cpu"
+def _recorded(path: str | os.PathLike[str], target: str | None) -> Fastest:
+    """Returns what "auto" is: what was measured was the form that the provider itself takes."""
+    found = recorded_fastest(path) if target is None else None
+    return found or Fastest("cpu", default_tuning(CPU))
 
 
 def _find_target(bundle: Bundle, name: str | None, provider: str) -> Target | None:

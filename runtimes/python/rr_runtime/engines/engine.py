@@ -15,6 +15,7 @@ from rr_runtime.errors import BundleError
 from rr_runtime.manifest import Tensor
 from rr_runtime.provider_options import CPU, captures_graphs
 from rr_runtime.providers import create_session
+from rr_runtime.tuning import Tuning
 
 Arrays = dict[str, NDArray[Any]]
 Places = Mapping[str, "NDArray[Any] | None"]
@@ -60,13 +61,13 @@ class Opening:
 
     Attributes:
         provider: onnxruntime's name of the execution provider.
-        threads: the number of threads inside one operator, or None.
+        tuning: how they compute, where the caller gives no session options.
         options: the caller's session options, or None.
         provider_options: the caller's options of the provider, or None.
     """
 
     provider: str
-    threads: int | None
+    tuning: Tuning
     options: onnxruntime.SessionOptions | None
     provider_options: Mapping[str, str] | None
 
@@ -82,13 +83,7 @@ class Opening:
             BundleError: the file is at fault.
             ProviderError: the provider is.
         """
-        options = self.options
-        if options is None and (self.threads is not None or not spinning):
-            options = onnxruntime.SessionOptions()
-            if self.threads is not None:
-                options.intra_op_num_threads = self.threads
-            if not spinning:
-                options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options = self.tuning.options(spinning=spinning) if self.options is None else self.options
         return create_session(model, self.provider, options, reseed=reseed, provider_options=self.provider_options)
 
 

@@ -24,6 +24,7 @@ from rr_runtime.target import Target
 from rr_runtime.tools import choices
 from rr_runtime.tools.onnx_file import read_graph
 from rr_runtime.tools.parts import Gate, Part, Place, files_of, gates_in, places_in
+from rr_runtime.tuning import Tuning, default_tuning
 
 # Providers that run onnxruntime's own nodes, so that a model that was prepared for them can be saved and looked at;
 # the others compile what they take.
@@ -115,12 +116,13 @@ class Watching(Opening):
         options = quiet_options(save)
         if self.provider == CPU:  # others are always recorded
             options.add_session_config_entry(RECORD, "1")
-        if self.threads is not None:
-            options.intra_op_num_threads = self.threads
+        if self.tuning.threads is not None:
+            options.intra_op_num_threads = self.tuning.threads
+        self.tuning.leave_out(options)
         if self.profile:
             options.enable_profiling = True
             options.profile_file_prefix = str(self.scratch / f"profile-{len(self.sessions)}")
-        plain = Opening(self.provider, None, options, self.provider_options)
+        plain = Opening(self.provider, self.tuning, options, self.provider_options)
         return plain.open(model, reseed=reseed)
 
 
@@ -142,9 +144,11 @@ def assignment(
         RuntimeFailure: a profile was needed, and a run failed.
     """
     branches = [len(site.branches) for site in bundle.manifest.sites]
+    name = find_provider(provider)
+    tuning = replace(default_tuning(name), threads=threads)
     mapped = sys.platform == "win32"  # which removes no file that a session still reads
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=mapped) as folder:
-        watching = Watching(find_provider(provider), threads, None, None, scratch=Path(folder))
+        watching = Watching(name, tuning, None, None, scratch=Path(folder))
         gates: dict[Path, dict[str, Gate]] = {}
         basic: dict[Path, list[Place]] = {}
         original: list[Place] = []
@@ -233,7 +237,7 @@ def _places(
     options = quiet_options(saved)
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     try:
-        Opening(CPU, None, options, None).open(file)
+        Opening(CPU, Tuning(), options, None).open(file)
         return gates, source, places_in(read_graph(saved), gates, branches, part)
     except RuntimeFailure:  # made for another provider
         return gates, source, source

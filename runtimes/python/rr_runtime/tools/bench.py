@@ -11,7 +11,7 @@ Every form on every provider is timed in the same interleaved rounds:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from rr_runtime.arguments import check_path
 from rr_runtime.bundle import Bundle, open_bundle
 from rr_runtime.draws import SEEDS, check_seed, fresh_seed
 from rr_runtime.errors import RuntimeFailure
-from rr_runtime.fastest import record_provider
+from rr_runtime.fastest import Fastest, record_fastest
 from rr_runtime.providers import find_provider
 from rr_runtime.session import Session
 from rr_runtime.target import Target
@@ -44,7 +44,10 @@ from rr_runtime.tools.timing import (
     paired_ratio,
     spread_of,
 )
+from rr_runtime.tools.tune import Found, compare_on, find_tuning
+from rr_runtime.tuning import default_tuning
 
+TUNING_SHARE = 5  # a comparison of tunings has so many times fewer rounds than the benchmark
 BRANCH_ROUNDS = 50  # branches take part in so many rounds, or in all where there are fewer
 LAW, USUAL, FROZEN = "law", "most probable path", "frozen path"
 Feeds = dict[str, NDArray[Any]]
@@ -97,7 +100,8 @@ def bench(
         usual: the most probable path, S routes; None: the most probable routes.
         frozen: a bundle folder with the static file of that path, or None.
         seed: the first of the seeds, which are consecutive; None takes a fresh one from the operating system.
-        record: write the fastest of the providers beside the bundle, for ``provider="auto"``; the CPU is among them.
+        record: write beside the bundle what is fastest, for ``provider="auto"``: the provider, of which the CPU is one,
+            and on the CPU how it computes.
         progress: told (stage, done, total).
 
     Raises:
@@ -137,7 +141,7 @@ def bench(
     cases, single, seldom = _cases(sound, feeds, routes, first, runs)
     times = interleave(cases, runs=runs, progress=progress, title="timing", single=single, seldom=seldom)
     entries = [_entry(subject, bundle, times) for subject in subjects]
-    fastest = _record(path, sound, entries, feeds) if record else None
+    fastest = _record(path, sound, entries, feeds, first, runs, progress) if record else None
     return {
         "tool": "bench",
         "bundle": str(path),
@@ -326,12 +330,18 @@ def _entry(subject: _Subject, bundle: Bundle, times: Times) -> dict[str, Any]:
 
 
 def _record(
-    path: Path, subjects: Sequence[_Subject], entries: Sequence[dict[str, Any]], feeds: Feeds
+    path: Path,
+    subjects: Sequence[_Subject],
+    entries: Sequence[dict[str, Any]],
+    feeds: Feeds,
+    first: int,
+    runs: int,
+    progress: Tell | None,
 ) -> dict[str, Any]:
-    """The provider of the least mean is recorded; the CPU, unless another is faster beyond doubt, and right.
+    """The fastest provider that is right is recorded, and on the CPU the fastest tuning.
 
-    Beyond doubt: by more than three standard errors of the difference. Right: the golden cases hold on it, and it
-    has nodes: where it is known to have none, its times are those of the CPU.
+    Right: the golden cases hold on it, and it has nodes: where it is known to have none, its times are those of the
+    CPU.
     """
     laws = {entry["provider"]: entry["law"] for entry in entries if entry["law"] is not None}
     wrong = {}
@@ -345,13 +355,30 @@ def _record(
             laws.pop(subject.session.provider, None)
     if not laws:
         return {"provider": None, "file": None, "wrong": wrong}
-    best = min(laws, key=lambda name: float(laws[name]["mean"]))
+    best = fastest_provider(laws)
+    found = Found(default_tuning(find_provider(best)), ())
+    if best == "cpu":
+        forms = {entry["provider"]: entry["form"] for entry in entries}
+        spins = forms["cpu"] == "routed"
+        compare = compare_on(path, feeds, first=first, rounds=max(5, runs // TUNING_SHARE))
+        found = find_tuning(found.tuning, compare, spins=spins, progress=progress)
+    means = {name: float(law["mean"]) for name, law in laws.items()}
+    file = record_fastest(path, Fastest(best, found.tuning), mean_ms=means)
+    return {"provider": best, "file": str(file), "wrong": wrong, **found.to_json()}
+
+
+def fastest_provider(laws: Mapping[str, Mapping[str, float]]) -> str:
+    """Returns the provider of the least mean; the CPU, unless another is faster by three standard errors.
+
+    Args:
+        laws: by provider, mean and its standard error.
+    """
+    best = min(laws, key=lambda name: laws[name]["mean"])
     if "cpu" in laws and best != "cpu":
         doubt = float(np.hypot(laws["cpu"]["error"], laws[best]["error"]))
         if laws["cpu"]["mean"] - laws[best]["mean"] <= 3 * doubt:
-            best = "cpu"
-    file = record_provider(path, best, mean_ms={name: float(law["mean"]) for name, law in laws.items()})
-    return {"provider": best, "file": str(file), "wrong": wrong}
+            return "cpu"
+    return best
 
 
 def _drop_frozen_on_cpu(subject: _Subject, frozen: Path | None, feeds: Feeds) -> None:

@@ -102,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     found.add_argument("--usual", type=_routes, help="the most probable path, such as 1,0,1")
     found.add_argument("--frozen", type=Path, help="a bundle of the static file of that path")
     found.add_argument("--seed", type=int, help="the first of the seeds")
-    found.add_argument("--record", action="store_true", help="write the fastest provider for provider='auto'")
+    found.add_argument("--record", action="store_true", help="find and write what is fastest here, for provider='auto'")
     found.set_defaults(tool=bench)
     return parser
 

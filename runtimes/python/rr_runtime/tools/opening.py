@@ -15,6 +15,7 @@ from rr_runtime.providers import find_provider
 from rr_runtime.session import Session
 from rr_runtime.target import DEFAULT
 from rr_runtime.tools.timing import session_options
+from rr_runtime.tuning import default_tuning
 
 
 class Fails(RuntimeFailure):
@@ -47,17 +48,15 @@ def check_least(value: int, least: int, name: str) -> None:
 
 
 def open_session(path: Path, provider: str, target: str | None, *, threads: int) -> Session:
-    """Returns a session whose operators use at most ``threads`` threads.
+    """Returns a session like any other, whose operators use at most ``threads`` threads that do not wait actively.
 
     Raises:
         BundleError: the bundle is at fault.
         ProviderError: the provider is.
         ValueError: the bundle has no such target.
     """
+    name, options = find_provider(provider), session_options(threads)
+    default_tuning(name).leave_out(options)
     return Session(
-        path,
-        provider=provider,
-        target=target,
-        session_options=session_options(threads),
-        provider_options=thread_options(find_provider(provider), threads),
+        path, provider=provider, target=target, session_options=options, provider_options=thread_options(name, threads)
     )
