@@ -21,7 +21,7 @@ import rr_runtime
 from rr_runtime import RuntimeFailure, Session
 
 from . import handmade
-from .handmade import ROUTED, UNROUTED, assert_outputs
+from .handmade import INTERFACES, ROUTED, UNROUTED, assert_outputs
 
 # Runs
 
@@ -284,6 +284,14 @@ def test_outputs_belong_to_the_caller(sessions: dict[str, Session], interface: s
             array[...] = 0
     for name, array in first.outputs.items():
         np.testing.assert_array_equal(array, kept[name])
+
+
+@pytest.mark.parametrize("interface", INTERFACES)
+def test_bug_engines_add_nothing_to_what_they_are_given(sessions: dict[str, Session], interface: str) -> None:
+    """`rr_runtime.tools` hand them the same dictionary again and again."""
+    feeds = handmade.example()
+    sessions[interface].engine.run(feeds, 7 if interface in ROUTED else None, None)
+    assert list(feeds) == ["x", "offset"]
 
 
 # Threads

@@ -64,7 +64,7 @@ class Copied:
         Raises:
             RuntimeFailure: an output is of other sizes than its place.
         """
-        outputs, taken = self._engine.run(dict(self._inputs), seed, asked)
+        outputs, taken = self._engine.run(self._inputs, seed, asked)
         for name, place in self._places.items():
             if place is not None:
                 if outputs[name].shape != place.shape:

@@ -34,7 +34,7 @@ class Engine(Protocol):
         """Returns the outputs by name, and the path taken, int64 [S], or None where the file does not tell it.
 
         Args:
-            feeds: the model's own inputs; the engine may add its own to them.
+            feeds: the model's own inputs.
             seed: the seed of the run, None where the engine is not routed.
             asked: int64 [S], -1 draws; None where all sites draw, and where the engine is not routed.
         """

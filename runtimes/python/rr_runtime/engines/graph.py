@@ -84,7 +84,10 @@ class Graph:
         if self._again is not None and self._again.process != os.getpid():
             self._session = self._again.open(self._session)
             self._run = direct_run(self._session)
-        taken = None if seed is None else self.decide(feeds, seed, asked)
+        taken = None
+        if seed is not None:
+            feeds = feeds.copy()
+            taken = self.decide(feeds, seed, asked)
         values = self._run(self._asked_outputs, feeds)
         if self._tells:
             taken = values.pop()
