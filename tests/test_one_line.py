@@ -19,6 +19,7 @@ from rr_export.report.report import Check, Report
 from rr_export.wrap import plan_of
 from rr_runtime.bundle import open_bundle
 from rr_runtime.target import Target
+from rr_runtime.tuning import FUSIONS
 from tests import nets
 
 MANY = 60
@@ -72,6 +73,7 @@ def test_every_public_class_says_in_one_line_what_it_is(saved: Path, everything_
         "PreparedRun": session.prepare({"x": inputs["x"].shape}),
         "Result": session.run(inputs),
         "Session": session,
+        "Tuning": rr_runtime.Tuning(64, False, False, FUSIONS),
     }
     parts = {
         "Check": check,

@@ -14,6 +14,7 @@ from typing import Any
 import onnxruntime
 
 from rr_runtime.arguments import check_count
+from rr_runtime.one_line import cut_to_line
 from rr_runtime.provider_options import CPU
 
 X86 = ("x86_64", "amd64")  # the processor's names in lower case
@@ -75,6 +76,10 @@ class Tuning:
         return {
             "threads": self.threads, "spinning": self.spinning, "arena": self.arena, "left_out": list(self.left_out)
         }  # fmt: skip
+
+    def __repr__(self) -> str:
+        """Shows the tuning in words."""
+        return cut_to_line(f"Tuning({self})")
 
     def __str__(self) -> str:
         """The tuning in words."""
