@@ -25,7 +25,8 @@ from rr_export.lowering.lower import lower
 from rr_export.lowering.sink import sites_without_if
 from rr_export.parity.axis_bounds import bound_axes
 from rr_export.parity.eager_model import Eager
-from rr_export.parity.golden_cases import golden_cases, golden_cases_at
+from rr_export.parity.golden_cases import golden_cases_at, record_golden
+from rr_export.parity.golden_inputs import GoldenAsked, check_golden_inputs, golden_of, golden_requests
 from rr_export.parity.loading import check_loads
 from rr_export.parity.recheck import recheck
 from rr_export.parity.tolerances import tolerances_of
@@ -51,6 +52,7 @@ def export(
     sizes: Mapping[str, int] | None = None,
     keep_training_routes: bool = False,
     require_sites: bool = False,
+    golden: GoldenAsked = None,
 ) -> Bundle:
     """Returns the model as a bundle whose every routing decision is an explicit ``If``.
 
@@ -71,6 +73,9 @@ def export(
             the exported model too; everything else, such as dropout, stays in evaluation mode. Where they are left
             out, a warning names them.
         require_sites: a model that decides nothing is an error, not a warning.
+        golden: which runs of the model the bundle carries, to be compared with on a device: how many, or inputs to
+            record them on, each a tuple in place of ``args`` or a dictionary of arguments or inputs by name. None: on
+            the example, the most probable path, the fewest further paths that take every branch, and two seeds.
 
     Raises:
         PackageError: the model has no form for a target.
@@ -80,6 +85,7 @@ def export(
     """
     targets = checked_targets(interface, target, sizes)
     request = bind(model, args, kwargs, dynamic_shapes)
+    others, count = golden_requests(golden, request)
     with streams_kept():
         captured = capture(request, opset=opset, training=None if keep_training_routes else ())
         if not keep_training_routes:
@@ -102,12 +108,14 @@ def export(
                 routes, tolerances = captured.training, bundle.manifest["tolerances"]
                 check_training_mode(eager, kept=routes.kept, left_out=routes.left_out, **tolerances)
             bound_axes(bundle, eager)
-            golden = golden_cases(eager, captured.plan)
+        recorded = golden_of(eager, others, count)
+        check_golden_inputs(recorded, bundle.manifest)
+        with many_runs(model), model_runs():
+            record_golden(bundle, recorded, captured.program)
         if sizes:
             check_sizes(bundle.manifest, sizes)
             axes = {row["name"]: row["shape"] for row in bundle.manifest["inputs"]}
-            golden += golden_cases_at(eager, captured.plan, sizes, axes)
-        bundle.golden = golden
+            bundle.golden = [*bundle.golden, *golden_cases_at(recorded, bundle.plan, sizes, axes)]
     for name in targets:
         bundle = package(bundle, name, sizes=sizes)
     return bundle

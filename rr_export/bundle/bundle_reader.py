@@ -77,14 +77,19 @@ def _read_target(about: dict[str, Any], source: Path) -> TargetFiles:
 def _read_golden(rows: list[dict[str, Any]], source: Path) -> list[GoldenCase]:
     if not rows:
         return []
-    cases = []
+    sides: dict[tuple[int, str], dict[str, NDArray[Any]]] = {}
     with np.load(source) as arrays:
-        for number, row in enumerate(rows):
-            sides: dict[str, dict[str, NDArray[Any]]] = {"input": {}, "output": {}}
-            for key in arrays.files:
-                case, side, name = key.split("/", 2)
-                if int(case) == number:
-                    sides[side][name] = arrays[key]
-            path = None if row["path"] is None else tuple(row["path"])
-            cases.append(GoldenCase(row["seed"], path, tuple(row["taken"]), sides["input"], sides["output"]))
-    return cases
+        for key in arrays.files:
+            number, side, name = key.split("/", 2)
+            sides.setdefault((int(number), side), {})[name] = arrays[key]
+    return [
+        GoldenCase(
+            row["seed"],
+            None if row["path"] is None else tuple(row["path"]),
+            tuple(row["taken"]),
+            sides.get((row.get("inputs", number), "input"), {}),
+            sides.get((number, "output"), {}),
+            row.get("why", ""),
+        )
+        for number, row in enumerate(rows)
+    ]

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from rr_export.bundle.atomic_write import is_leftover
 from rr_export.bundle.card import is_card
@@ -50,12 +51,11 @@ def write_folder(
         models |= target.models
         inside |= set(target.models) if target.about.get("weights_inside") else set()
     _write_models(folder, models, inside if external else set(models))
-    _write_golden(folder / GOLDEN, golden)
+    rows = _write_golden(folder / GOLDEN, golden)
     names = [*models, *([WEIGHTS] if (folder / WEIGHTS).exists() else []), GOLDEN]
     files = {n: {"sha256": _sha256(folder / n), "bytes": (folder / n).stat().st_size} for n in names}
-    runs = [{"seed": c.seed, "path": None if c.path is None else list(c.path), "taken": list(c.taken)} for c in golden]
     entries = {"targets": {name: dict(target.about) for name, target in targets.items()}} if targets else {}
-    told = {**manifest, **entries, "files": files, "golden": runs}
+    told = {**manifest, **entries, "files": files, "golden": rows}
     (folder / MANIFEST).write_text(manifest_text(told, indent=1))
     if parity is not None:
         (folder / PARITY).write_text(json.dumps(parity, indent=1))
@@ -133,14 +133,29 @@ def _write_models(folder: Path, models: Mapping[str, ir.Model | bytes], inside: 
         (folder / name).write_bytes(weights.serialized(model))
 
 
-def _write_golden(file: Path, golden: Sequence[GoldenCase]) -> None:
-    arrays = {
-        f"{number}/{side}/{name}": array
-        for number, case in enumerate(golden)
-        for side, group in (("input", case.inputs), ("output", case.outputs))
-        for name, array in group.items()
-    }
+def _write_golden(file: Path, golden: Sequence[GoldenCase]) -> list[dict[str, Any]]:
+    """The file holds the runs' arrays, inputs that several have once; returns what the manifest says of each run."""
+    arrays: dict[str, NDArray[Any]] = {}
+    rows: list[dict[str, Any]] = []
+    first: dict[tuple[Any, ...], int] = {}
+    for number, case in enumerate(golden):
+        owner = first.setdefault(_content(case.inputs), number)
+        if owner == number:
+            arrays |= {f"{number}/input/{name}": array for name, array in case.inputs.items()}
+        arrays |= {f"{number}/output/{name}": array for name, array in case.outputs.items()}
+        row = {"seed": case.seed, "path": None if case.path is None else list(case.path), "taken": list(case.taken)}
+        row |= {"inputs": owner} if owner != number else {}
+        rows.append(row | ({"why": case.why} if case.why else {}))
     np.savez(file, **arrays)  # type: ignore[arg-type]
+    return rows
+
+
+def _content(inputs: Mapping[str, NDArray[Any]]) -> tuple[Any, ...]:
+    """What is equal for equal inputs."""
+    return tuple(
+        (name, array.dtype.str, array.shape, hashlib.sha256(array.tobytes()).digest())
+        for name, array in sorted(inputs.items())
+    )
 
 
 def _sha256(file: Path) -> str:

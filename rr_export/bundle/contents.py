@@ -23,6 +23,7 @@ class GoldenCase:
         taken: int64 [S], the path taken.
         inputs: arrays by input name.
         outputs: arrays by output name.
+        why: what it is there for, in words; "" where nothing is said.
     """
 
     seed: int | None
@@ -30,6 +31,7 @@ class GoldenCase:
     taken: tuple[int, ...]
     inputs: Mapping[str, NDArray[Any]]
     outputs: Mapping[str, NDArray[Any]]
+    why: str = ""
 
     def __repr__(self) -> str:
         """Shows what decided, and names and sizes of the arrays."""

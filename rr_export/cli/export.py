@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from rr_export.bundle.places import check_place, check_room
 from rr_export.cli.console import out, progress
+from rr_export.cli.golden_option import read_golden
 from rr_export.cli.model_options import METAVAR, ModelOptions, hub_around, load_case, model_options
 from rr_export.cli.options import read_sizes
 from rr_export.targets.provider_table import TARGETS
@@ -44,11 +45,18 @@ from rr_export.targets.provider_table import TARGETS
     is_flag=True,
     help="Layer drop and stochastic depth decide as in training; everything else stays in evaluation mode.",
 )
+@click.option(
+    "--golden",
+    multiple=True,
+    metavar="N|FILE.npz|MODULE:FUNCTION",
+    help="Record so many runs to compare with on a device, or runs on these inputs; repeat (default: every branch).",
+)
 @click.option("--require-sites", is_flag=True, help="A model that decides nothing is an error.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier bundle.")
 def export(
     model: str, output: Path, interface: str, opset: int, external_data: bool | None, targets: Sequence[str],
-    sizes: Sequence[str], keep_training_routes: bool, require_sites: bool, overwrite: bool, model_options: ModelOptions,
+    sizes: Sequence[str], keep_training_routes: bool, require_sites: bool, golden: Sequence[str],
+    overwrite: bool, model_options: ModelOptions,
 ) -> None:  # fmt: skip
     """Export MODEL to the folder (or .onnx file) OUTPUT.
 
@@ -78,6 +86,7 @@ def export(
             sizes=fixed,
             keep_training_routes=keep_training_routes,
             require_sites=require_sites,
+            golden=read_golden(golden),
         )
     around = None if output.suffix == ".onnx" else hub_around(model, model_options)
     bundle.save(output, external_data=external_data, overwrite=overwrite, around=around)

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 from rich.markup import escape
 from rich.table import Table
 
 from rr_export.cli.console import out, progress
+from rr_export.cli.golden_option import read_arrays, read_golden
 from rr_export.cli.options import read_path, read_sizes
 from rr_export.cli.users_code import load_function
 from rr_export.targets.provider_table import TARGETS, find_target
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from rr_export.bundle.bundle import Bundle
 
 
@@ -50,12 +49,18 @@ if TYPE_CHECKING:
 )
 @click.option("--format", "file_format", type=click.Choice(["onnx", "ort"]), default="onnx", show_default=True)
 @click.option("--name", help="The target's name in the bundle (default: that of its provider).")
+@click.option(
+    "--golden",
+    multiple=True,
+    metavar="N|FILE.npz|MODULE:FUNCTION",
+    help="Record so many runs to compare with on a device, or runs on these inputs; repeat (default: what it needs).",
+)
 @click.option("--only", is_flag=True, help="Write the new targets alone, without the routed model: for a device.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier bundle.")
 def package(
     bundle: Path, output: Path, targets: Sequence[str], form: str | None, frozen: int | None, best: str | None,
-    sizes: Sequence[str], precision: str, calibration: Sequence[Path], file_format: str, name: str | None, only: bool,
-    overwrite: bool,
+    sizes: Sequence[str], precision: str, calibration: Sequence[Path], file_format: str, name: str | None,
+    golden: Sequence[str], only: bool, overwrite: bool,
 ) -> None:  # fmt: skip
     """Give BUNDLE forms of its model that execution providers want, and write it to the folder OUTPUT.
 
@@ -85,9 +90,10 @@ def package(
                 best=metric,
                 sizes=read_sizes(sizes),
                 precision=precision,
-                calibration=[_read_arrays(file) for file in calibration] or None,
+                calibration=[read_arrays(file, "--calibration") for file in calibration] or None,
                 name=name,
                 format=file_format,
+                golden=read_golden(golden),
             )
     new = [name or target for target in targets]
     made.save(output, only=new if only else (), overwrite=overwrite)
@@ -107,18 +113,6 @@ def freeze(bundle: Path, output: Path, path_text: str, overwrite: bool) -> None:
     frozen = run_freeze(load(bundle), read_path(path_text) or [])
     frozen.save(output, overwrite=overwrite)
     out.print(f"{escape(str(output))}: the static model of path {escape(str(frozen.manifest['frozen']['path']))}")
-
-
-def _read_arrays(file: Path) -> dict[str, NDArray[Any]]:
-    import numpy as np
-
-    try:
-        with np.load(file, allow_pickle=False) as archive:
-            return dict(archive)
-    except Exception as error:  # numpy, zipfile and zlib each have their own
-        raise click.UsageError(
-            f"--calibration: expected a .npz file, got {file}: {error}; write it with numpy.savez"
-        ) from error
 
 
 def _table(output: Path, bundle: Bundle, names: Sequence[str]) -> Table:

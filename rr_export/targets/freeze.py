@@ -20,6 +20,7 @@ from rr_export.laws.plan import Plan
 from rr_export.lowering.sink import CALL_KEY, MIDDLE_KEY, SITE_KEY
 from rr_export.passes.simplify import simplify
 from rr_export.passes.unique_names import name_uniquely
+from rr_export.targets.golden_runs import golden_on_path
 from rr_export.targets.marks import mark_sites
 from rr_export.targets.reroute import forget_routing
 from rr_export.targets.weight_results import make_results
@@ -29,7 +30,8 @@ def freeze(bundle: Bundle, path: Sequence[int]) -> Bundle:
     """Returns a bundle of one static file that computes what the routed file computes on ``path``.
 
     It has the model's own inputs and outputs, no sites and no ``If`` of a site (interface "plain"); its manifest says
-    under ``frozen`` which path it is. Of the golden cases it keeps those on this path.
+    under ``frozen`` which path it is. Of the golden cases it keeps those on this path; where there are none, it gets
+    one, as the routed file answers it.
 
     Args:
         bundle: a routed bundle.
@@ -43,7 +45,7 @@ def freeze(bundle: Bundle, path: Sequence[int]) -> Bundle:
     names = [site.name for site in bundle.plan.sites]
     manifest = copy.deepcopy(bundle.manifest)
     manifest |= {"interface": "plain", "sites": [], "idle": [], "frozen": {"path": list(taken), "sites": names}}
-    golden = [replace(case, seed=None, path=None, taken=()) for case in bundle.golden if case.taken == taken]
+    golden = [replace(case, seed=None, path=None, taken=()) for case in golden_on_path(bundle, taken)]
     model = bundle.model.clone()
     mark_sites(model, bundle.plan, bundle.manifest.get("idle", ()))
     return Bundle(freeze_model(model, taken), manifest, golden)

@@ -13,7 +13,7 @@ from rr_export.targets.calibration_inputs import calibration_inputs
 from rr_export.targets.file_format import in_format
 from rr_export.targets.forms import Form, make_form
 from rr_export.targets.frozen_paths import Metric
-from rr_export.targets.golden_runs import golden_runs
+from rr_export.targets.golden_runs import GoldenWanted, golden_runs, golden_wanted
 from rr_export.targets.marks import mark_sites
 from rr_export.targets.package_request import Arrays, PackageRequest
 from rr_export.targets.precision import in_precision
@@ -33,6 +33,7 @@ def package(
     calibration: Sequence[Arrays] | None = None,
     name: str | None = None,
     format: str = "onnx",
+    golden: GoldenWanted = None,
 ) -> Bundle:
     """Returns the bundle with one more target; its own model and its other targets stay, over the same weights.
 
@@ -55,6 +56,8 @@ def package(
         name: the target's name; None: ``target``.
         format: "onnx", or "ort" for ONNX Runtime's own format, with weights inside each file and the list of operators
             that a reduced build needs.
+        golden: which runs the bundle gets for the target, to be compared with on a device: how many, or inputs by name
+            to record them on, cut or repeated to the target's sizes. None: what it needs, where it can run none yet.
 
     Raises:
         PackageError: the target does not take such a form, the name is taken, or the model has no such form.
@@ -72,6 +75,7 @@ def package(
         name=name,
         format=format,
     )
+    request = replace(request, golden=golden_wanted(golden, bundle))
     feeds = calibration_inputs(request)
     model = bundle.model.clone()
     mark_sites(model, bundle.plan, bundle.manifest.get("idle", ()))
@@ -81,8 +85,8 @@ def package(
     made = in_format(made, request)
     _check_files(made, request)
     files = TargetFiles(_about(made, request), made.models)
-    golden = [*bundle.golden, *golden_runs(request, files.about)]
-    return replace(bundle, targets={**bundle.targets, request.name: files}, golden=golden, parity=None, path=None)
+    cases = [*bundle.golden, *golden_runs(request, files.about)]
+    return replace(bundle, targets={**bundle.targets, request.name: files}, golden=cases, parity=None, path=None)
 
 
 def _check_files(made: Form, request: PackageRequest) -> None:

@@ -35,6 +35,7 @@ class PackageRequest:
         precision: "float32", "float16", "qdq" or "qdq16".
         calibration: inputs to calibrate with; None: those of the golden cases.
         format: "onnx" or "ort".
+        golden: how many golden cases the target gets, or checked inputs to record them on; None: those that it needs.
 
     Raises:
         PackageError: the provider does not take such a form, or the name is taken.
@@ -50,6 +51,7 @@ class PackageRequest:
     precision: str
     calibration: Sequence[Arrays] | None
     format: str
+    golden: int | Sequence[Arrays] | None = None
 
     @classmethod
     def resolved(

@@ -41,16 +41,17 @@ def test_a_folder_holds_what_is_shipped(bundle: rr.Bundle, tmp_path: Path) -> No
     assert entries(tmp_path) == ["out"]
     manifest = json.loads((folder / "manifest.json").read_text())
     assert set(manifest["files"]) == {"model.onnx", "golden.npz"}
-    assert [c["seed"] for c in manifest["golden"]] == [None, 0, 1]
+    assert [c["seed"] for c in manifest["golden"]] == [None, None, 0, 1]
 
 
 def test_what_is_loaded_is_what_was_saved(bundle: rr.Bundle, tmp_path: Path) -> None:
     loaded = rr.load(bundle.save(tmp_path / "out"))
     assert loaded.manifest == json.loads(json.dumps(bundle.manifest))
     assert [s.name for s in loaded.plan.sites] == ["0", "1"]
-    assert len(loaded.golden) == 3
+    assert len(loaded.golden) == 4
     for a, b in zip(loaded.golden, bundle.golden, strict=True):
-        assert (a.seed, a.path, a.taken) == (b.seed, b.path, b.taken)
+        assert (a.seed, a.path, a.taken, a.why) == (b.seed, b.path, b.taken, b.why)
+        np.testing.assert_array_equal(a.inputs["input"], b.inputs["input"])
         np.testing.assert_array_equal(a.outputs["output"], b.outputs["output"])
 
 
@@ -194,7 +195,7 @@ def test_external_data_gives_the_same_outputs(tmp_path: Path) -> None:
     onnx.checker.check_model(str(outside / "model.onnx"), full_check=True)
     results = [Session(p).run({"input": x.numpy()}, seed=3) for p in (inside, outside)]
     np.testing.assert_array_equal(results[0].outputs["output"], results[1].outputs["output"])
-    assert Session(outside).check() == 3
+    assert Session(outside).check() == 4
     reloaded = rr.load(outside)
     assert rr.verify(reloaded, model, (x,)).passed
     again = reloaded.save(tmp_path / "again", external_data=True)

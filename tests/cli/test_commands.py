@@ -176,7 +176,7 @@ def test_verify_against_exits_with_1_on_a_mismatch(place: Path) -> None:
         (("run", "out", "--input", "input=x.npy", "--path", "a,b"), "integers joined by commas"),
         (("run", "out", "--input", "inptu=x.npy"), "input"),
         (("run", "out", "--input", "x.npy"), "expected NAME=FILE.npy"),
-        (("run", "out", "--golden", "7"), "expected 0..2, got 7"),
+        (("run", "out", "--golden", "7"), "expected 0..3, got 7"),
         (("run", "out", "--golden", "0", "--provider", "quantum"), "cpu"),
         (("run", "out", "--golden", "0", "--runs", "3", "--path", "1,1"), "single run"),
         (("run", "out", "--golden", "0", "--output", "absent/y.npz"), "expected a folder absent, got none"),

@@ -164,6 +164,39 @@ def test_golden_file_that_is_not_recorded_is_refused(bundle: WriteBundle) -> Non
         Session(folder).check()
 
 
+def share_inputs(folder: Path, numbers: dict[int, Any]) -> None:
+    """Some cases have the inputs of others, and arrays of their own no more."""
+    content = handmade.content_of(folder)
+    for number, owner in numbers.items():
+        content["golden"][number]["inputs"] = owner
+        content["golden"][number]["why"] = "it is there"
+    write_golden(folder, lambda a: [a.pop(key) for key in list(a) if key.startswith(tuple(f"{n}/in" for n in numbers))])
+    handmade.write_manifest(folder, content)
+
+
+def test_inputs_of_an_earlier_case_are_taken(bundle: WriteBundle) -> None:
+    folder = bundle()
+    content = handmade.content_of(folder)
+    content["golden"][3] = dict(content["golden"][0])
+    handmade.write_manifest(folder, content)
+    write_golden(folder, lambda a: a.update({f"3{key[1:]}": a[key] for key in list(a) if key.startswith("0/")}))
+    share_inputs(folder, {3: 0})
+    session = Session(folder)
+    assert session.check() == 4
+    assert [case.inputs for case in session.manifest.golden] == [None, None, None, 0]
+    write_golden(folder, lambda a: a.update({"3/output/y": a["3/output/y"] + 1}))
+    with pytest.raises(RuntimeFailure, match=r"golden case 3 \(it is there\): output 'y': expected"):
+        Session(folder).check()
+
+
+@pytest.mark.parametrize("numbers", [{1: 1}, {1: 2}, {0: 0}, {1: -1}, {1: "0"}, {1: True}, {1: 0, 2: 1}])
+def test_inputs_of_a_case_that_has_none_are_refused(bundle: WriteBundle, numbers: dict[int, Any]) -> None:
+    folder = bundle()
+    share_inputs(folder, numbers)
+    with pytest.raises(BundleError, match=r"golden\[\d\]\.inputs: expected (an integer|an earlier run)"):
+        Session(folder)
+
+
 @pytest.mark.parametrize(
     ("expected", "found", "equal"),
     [

@@ -36,7 +36,10 @@ from rr_export.eager.code_sites import CodeRun, CodeSite
 from rr_export.errors import RunError
 from rr_export.laws.plan import Plan
 
+Outcome = tuple[int, bool]  # the number of a decision that is a condition on the input, and how it went
+
 _turned: ContextVar[Mapping[int, bool]] = ContextVar("rr_python_gates", default={})  # noqa: B039 (never changed)
+_watched: ContextVar[set[Outcome] | None] = ContextVar("rr_python_gates_watched", default=None)
 
 
 @contextmanager
@@ -47,6 +50,17 @@ def turned_gates(outcomes: Mapping[int, bool]) -> Iterator[None]:
         yield
     finally:
         _turned.reset(token)
+
+
+@contextmanager
+def watched_gates() -> Iterator[set[Outcome]]:
+    """Yields what holds, when runs inside the block are over, how conditions on the input went in them."""
+    seen: set[Outcome] = set()
+    token = _watched.set(seen)
+    try:
+        yield seen
+    finally:
+        _watched.reset(token)
 
 
 @dataclass
@@ -268,6 +282,9 @@ class _Walk:
     def _take(self, number: int, condition: Any, natural: bool) -> bool:
         self.next = number + 1
         outcome = _turned.get().get(number, natural)
+        watched = _watched.get()
+        if watched is not None:
+            watched.add((number, outcome))
         self.positions[number] = float(outcome)
         again = self.decisions[number].again
         self.asked[id(condition)] = (condition, number if again is None else again, outcome)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,21 @@ from rr_runtime.errors import BundleError, RuntimeFailure
 from rr_runtime.manifest import GoldenCase
 from rr_runtime.results import Result
 from rr_runtime.target import Target
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """A recorded run that was repeated.
+
+    Attributes:
+        number: which one.
+        case: what is recorded of it, as it was repeated: a frozen target takes the path itself, not the seed.
+        failure: what differs, None where it holds.
+    """
+
+    number: int
+    case: GoldenCase
+    failure: RuntimeFailure | None
 
 
 def check_golden(bundle: Bundle, target: Target | None, run: Callable[..., Result]) -> int:
@@ -31,21 +46,62 @@ def check_golden(bundle: Bundle, target: Target | None, run: Callable[..., Resul
         BundleError: the recorded arrays are damaged.
         RuntimeFailure: there are no cases, or one differs; it names case and output.
     """
-    manifest = bundle.manifest
-    if not manifest.golden:
-        raise RuntimeFailure(f"{bundle.path}: expected golden cases, got none; check a bundle folder that has some")
-    if manifest.interface == "standalone" and target is None:
-        raise RuntimeFailure(
-            f"{bundle.path}: expected a file that takes a path, got interface 'standalone', whose runs cannot be "
-            "repeated; verify it with rr_export"
+    count = 0
+    for replayed in replay_golden(bundle, target, run):
+        if replayed.failure is not None:
+            raise replayed.failure
+        count += 1
+    return count
+
+
+def replay_golden(bundle: Bundle, target: Target | None, run: Callable[..., Result]) -> Iterator[Replayed]:
+    """Yields every recorded run that the form can repeat, repeated; arguments and what is left out as `check_golden`.
+
+    Raises:
+        BundleError: the recorded arrays are damaged.
+        RuntimeFailure: there are no cases that the form can repeat.
+    """
+    arrays = _load(bundle) if replayable(bundle, target) is None else {}
+    cases = replayable_cases(bundle, target, arrays)
+    for number, case in cases.items():
+        failure = None
+        try:
+            _check_case(bundle, target, number, case, arrays, run)
+        except RuntimeFailure as error:
+            failure = error
+        yield Replayed(number, case, failure)
+
+
+def replayable(bundle: Bundle, target: Target | None) -> str | None:
+    """Returns why no recorded run can be repeated on a form, whatever the runs are; None where they can."""
+    if not bundle.manifest.golden:
+        return "expected golden cases, got none; check a bundle folder that has some"
+    if bundle.manifest.interface == "standalone" and target is None:
+        return (
+            "expected a file that takes a path, got interface 'standalone', whose runs cannot be repeated; verify it "
+            "with rr_export"
         )
-    arrays = _load(bundle)
+    return None
+
+
+def replayable_cases(
+    bundle: Bundle, target: Target | None, arrays: Mapping[str, NDArray[Any]]
+) -> dict[int, GoldenCase]:
+    """Returns the recorded runs that a form can repeat, by number.
+
+    Raises:
+        RuntimeFailure: there are none.
+    """
+    manifest, where = bundle.manifest, f"{bundle.path}: "
+    why = replayable(bundle, target)
+    if why is not None:
+        raise RuntimeFailure(where + why)
     cases = dict(enumerate(manifest.golden))
     if target is not None and target.sizes:
         cases = {number: case for number, case in cases.items() if _has_sizes(bundle, target, arrays, number)}
         if not cases:
             raise RuntimeFailure(
-                f"{bundle.path}: expected golden cases at the sizes {dict(target.sizes)} of target {target.name!r}, "
+                f"{where}expected golden cases at the sizes {dict(target.sizes)} of target {target.name!r}, "
                 "got none; verify it with rr_export, or package it again"
             )
     if target is not None and target.form == "frozen":
@@ -57,12 +113,10 @@ def check_golden(bundle: Bundle, target: Target | None, run: Callable[..., Resul
         }
         if not cases:
             raise RuntimeFailure(
-                f"{bundle.path}: expected golden cases on paths of target {target.name!r}, got none; "
+                f"{where}expected golden cases on paths of target {target.name!r}, got none; "
                 "verify it with rr_export, or package these paths"
             )
-    for number, case in cases.items():
-        _check_case(bundle, target, number, case, arrays, run)
-    return len(cases)
+    return cases
 
 
 def golden_inputs(bundle: Bundle, number: int) -> dict[str, NDArray[Any]]:
@@ -76,7 +130,7 @@ def golden_inputs(bundle: Bundle, number: int) -> dict[str, NDArray[Any]]:
     if not 0 <= number < count:
         known = f"0..{count - 1}" if count else "a bundle folder that has some"
         raise ValueError(f"golden case: expected {known}, got {number} of {count} in {bundle.path}; name another")
-    return _side(_load(bundle), f"{number}/input/")
+    return _inputs(bundle, _load(bundle), number)
 
 
 def difference(
@@ -129,9 +183,9 @@ def _load(bundle: Bundle) -> dict[str, NDArray[Any]]:
         raise BundleError(f"{file}: expected arrays, got {type(error).__name__}: {error}; export again") from error
 
 
-def _has_sizes(bundle: Bundle, target: Target, arrays: dict[str, NDArray[Any]], number: int) -> bool:
+def _has_sizes(bundle: Bundle, target: Target, arrays: Mapping[str, NDArray[Any]], number: int) -> bool:
     """Tells whether a recorded run's inputs have the sizes that a target fixes; damaged ones are looked at later."""
-    inputs = _side(arrays, f"{number}/input/")
+    inputs = _inputs(bundle, arrays, number)
     return all(
         target.sizes.get(name, size) == size if isinstance(name, str) else True
         for tensor in bundle.manifest.inputs
@@ -145,11 +199,11 @@ def _check_case(
     target: Target | None,
     number: int,
     case: GoldenCase,
-    arrays: dict[str, NDArray[Any]],
+    arrays: Mapping[str, NDArray[Any]],
     run: Callable[..., Result],
 ) -> None:
-    where = f"{bundle.path}: golden case {number}"
-    inputs = _side(arrays, f"{number}/input/")
+    where = f"{bundle.path}: golden case {number}{f' ({case.why})' if case.why else ''}"
+    inputs = _inputs(bundle, arrays, number)
     expected = _side(arrays, f"{number}/output/")
     names = [tensor.name for tensor in bundle.manifest.outputs]
     if set(expected) != set(names):
@@ -177,5 +231,10 @@ def _check_case(
             raise RuntimeFailure(f"{where}: output {name!r}: {found}; try another version of onnxruntime or provider")
 
 
-def _side(arrays: dict[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
+def _inputs(bundle: Bundle, arrays: Mapping[str, NDArray[Any]], number: int) -> dict[str, NDArray[Any]]:
+    shared = bundle.manifest.golden[number].inputs
+    return _side(arrays, f"{number if shared is None else shared}/input/")
+
+
+def _side(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
     return {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}

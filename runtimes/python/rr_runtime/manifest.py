@@ -101,11 +101,15 @@ class GoldenCase:
         seed: the seed it ran with, or None.
         path: the path that was asked, S routes (-1: drawn), or None.
         taken: the path that was taken, S routes (-1: not reached), or None where the file does not tell it.
+        inputs: the number of the earlier run that has the same inputs, or None where it has its own.
+        why: what it was recorded for, in words; "" where nothing is said.
     """
 
     seed: int | None
     path: tuple[int, ...] | None
     taken: tuple[int, ...] | None
+    inputs: int | None = None
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -133,6 +137,8 @@ class Manifest:
         files: the other files of the bundle folder by name; empty in the manifest inside a model.
         targets: other forms of the model, by name; empty in the manifest inside a model.
         golden: the recorded runs; empty in the manifest inside a model.
+        unseen_conditions: conditions on the input, with how they went in none of the runs that were recorded when the
+            model was exported, such as "net.py:12: true".
     """
 
     interface: str
@@ -147,6 +153,7 @@ class Manifest:
     files: Mapping[str, RecordedFile]
     targets: Mapping[str, Target]
     golden: tuple[GoldenCase, ...]
+    unseen_conditions: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return cut_to_line(f"Manifest({self.summary()})")
@@ -186,6 +193,7 @@ class Manifest:
         inputs, outputs = _read_tensors(root.key("inputs")), _read_tensors(root.key("outputs"))
         golden = root.optional("golden")
         axes = root.optional("axes")
+        unseen = root.optional("unseen_conditions")
         return cls(
             interface=interface,
             opset=root.key("opset").integer(1),
@@ -207,7 +215,8 @@ class Manifest:
                 files,
                 {name for tensor in inputs for size in tensor.shape for name in symbols(size)},
             ),
-            golden=golden.each(lambda case: _read_golden(case, sites)) if golden is not None else (),
+            golden=_read_golden(golden, sites) if golden is not None else (),
+            unseen_conditions=unseen.each(Node.text) if unseen is not None else (),
         )
 
     def about_model(self) -> Manifest:
@@ -349,15 +358,23 @@ def _stays_inside(name: str) -> bool:
     return bool(name) and not absolute and ".." not in posix.parts and not set("\\:\0") & set(name)
 
 
-def _read_golden(node: Node, sites: tuple[Site, ...]) -> GoldenCase:
-    seed = node.key("seed")
-    path = node.key("path")
-    taken = node.key("taken")
-    return GoldenCase(
-        seed=None if seed.value is None else seed.integer(0, SEEDS - 1),
-        path=None if path.value is None else _read_routes(path, sites),
-        taken=None if taken.value is None else _read_routes(taken, sites),
-    )
+def _read_golden(node: Node, sites: tuple[Site, ...]) -> tuple[GoldenCase, ...]:
+    cases: list[GoldenCase] = []
+    for row in node.each(lambda row: row):
+        seed, path, taken = row.key("seed"), row.key("path"), row.key("taken")
+        inputs, why = row.optional("inputs"), row.optional("why")
+        if inputs is not None and cases[inputs.integer(0, len(cases) - 1)].inputs is not None:
+            inputs.fail("an earlier run with inputs of its own")
+        cases.append(
+            GoldenCase(
+                seed=None if seed.value is None else seed.integer(0, SEEDS - 1),
+                path=None if path.value is None else _read_routes(path, sites),
+                taken=None if taken.value is None else _read_routes(taken, sites),
+                inputs=None if inputs is None else int(inputs.value),
+                why="" if why is None else why.text(),
+            )
+        )
+    return tuple(cases)
 
 
 def _read_routes(node: Node, sites: tuple[Site, ...]) -> tuple[int, ...]:
