@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -35,12 +34,14 @@ def read_inputs(texts: Sequence[str]) -> dict[str, NDArray[Any]]:
     return dict(read)
 
 
-def read_golden_inputs(bundle: Path, number: int) -> dict[str, NDArray[Any]]:
-    """Returns the inputs of one golden case of a bundle folder."""
-    from rr_runtime.bundle import open_bundle
-    from rr_runtime.golden import golden_inputs
-
-    return golden_inputs(open_bundle(bundle), number)
+def read_numbers(option: str, text: str | None) -> list[float]:
+    """Returns the numbers of ``0.5,0.5,0.5``, [] for None."""
+    try:
+        return [] if text is None else [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise click.UsageError(
+            f"{option}: expected numbers joined by commas, got {text!r}; for instance 0.5,0.5,0.5"
+        ) from error
 
 
 def read_path(text: str | None) -> list[int] | None:

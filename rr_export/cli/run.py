@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.markup import escape
 
-from rr_export.cli.console import fail, out, progress
-from rr_export.cli.options import read_golden_inputs, read_inputs, read_path
+from rr_export.cli.console import out, progress
+from rr_export.cli.options import read_numbers, read_path
 
 
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.option("--input", "inputs", multiple=True, metavar="NAME=FILE.npy", help="An input; repeat for several.")
+@click.option(
+    "--input",
+    "inputs",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A .npy, .npz, .json or image file, numbers such as 3 or [[1, 2]], utf8:TEXT; or FILE.npz, FILE.json of "
+    "several inputs by name; repeat.",
+)
+@click.option("--text", "texts", multiple=True, help="Text for a tokenizer; repeat for a batch.")
+@click.option("--tokenizer", type=click.Path(path_type=Path), metavar="FILE", help="Its file (default: in BUNDLE).")
+@click.option("--mean", metavar="M,M,M", help="Of images: subtracted from [0, 1].")
+@click.option("--std", metavar="S,S,S", help="Of images: then divided by.")
 @click.option("--golden", type=int, metavar="N", help="Take the inputs of golden case N instead.")
 @click.option("--seed", type=int, help="Use the draws of this seed (0 <= seed < 2^63).")
 @click.option("--path", "path_text", metavar="1,0,-1", help="Force these routes; -1 draws.")
@@ -26,44 +35,28 @@ from rr_export.cli.options import read_golden_inputs, read_inputs, read_path
 )
 @click.option("--provider", default="cpu", show_default=True, help="Execution provider.")
 @click.option("--target", help="A target of the bundle, or 'default' (default: the provider's, if there is one).")
-@click.option("--output", type=click.Path(path_type=Path), help="Write the outputs to this .npz file.")
+@click.option("--output", type=click.Path(path_type=Path), help="Write the outputs to this .npz or .json file.")
+@click.option("--overwrite", is_flag=True, help="Replace that file.")
 @click.option("--json", "as_json", is_flag=True, help="Print path, seed and output shapes as JSON.")
 def run(
-    bundle: Path, inputs: Sequence[str], golden: int | None, seed: int | None, path_text: str | None, runs: int,
-    provider: str, target: str | None, output: Path | None, as_json: bool,
+    bundle: Path, inputs: Sequence[str], texts: Sequence[str], tokenizer: Path | None, mean: str | None,
+    std: str | None, golden: int | None, seed: int | None, path_text: str | None, runs: int, provider: str,
+    target: str | None, output: Path | None, overwrite: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    """Run BUNDLE without torch, once or as an ensemble of paths."""
-    import numpy as np
+    """Run BUNDLE without torch, once or as an ensemble of paths.
 
-    from rr_export.bundle.atomic_write import write_atomically
-    from rr_runtime import Session
+    Example: rr-export run out/ --input x=x.npy --seed 7 --output y.npz
+    """
+    from rr_runtime.command_runs import Asked, run_asked
+    from rr_runtime.given_inputs import GivenInputs
 
-    if golden is not None and inputs:
-        raise click.UsageError("--golden: expected no --input beside it, got one; the golden case has all inputs")
-    feeds = read_golden_inputs(bundle, golden) if golden is not None else read_inputs(inputs)
-    session = Session(bundle, provider=provider, target=target)
-    if output is not None and output.exists():
-        fail(f"{output}: expected no such file, got one; choose another name")
-    if output is not None and not output.parent.is_dir():
-        fail(f"{output}: expected a folder {output.parent}, got none; make it first")
-    if runs > 1 and path_text is not None:
-        fail("--path: expected a single run, got --runs as well; a forced path gives the same outputs every time")
+    given = GivenInputs(inputs, texts, tokenizer, read_numbers("--mean", mean), read_numbers("--std", std))
+    asked = Asked(bundle, given, golden, seed, read_path(path_text), runs, provider, target, output, overwrite)
     if runs > 1:
         with progress("running"):
-            ensemble = session.ensemble(feeds, runs=runs, seed=seed)
-        results = {**ensemble.mean, **{f"{k}.std": v for k, v in ensemble.std.items()}}
-        facts: dict[str, Any] = {
-            "runs": runs,
-            "distinct_paths": None if ensemble.paths is None else len({tuple(p) for p in ensemble.paths.tolist()}),
-        }
+            facts, results = run_asked(asked)
     else:
-        result = session.run(feeds, seed=seed, path=read_path(path_text))
-        results = dict(result.outputs)
-        facts = {"path": None if result.path is None else result.path.tolist(), "seed": result.seed}
-    if output is not None:
-        archive = io.BytesIO()
-        np.savez(archive, **results)  # type: ignore[arg-type]
-        write_atomically(output, archive.getvalue())
+        facts, results = run_asked(asked)
     if as_json:
         shapes = {k: {"dtype": str(v.dtype), "shape": list(v.shape)} for k, v in results.items()}
         click.echo(json.dumps({**facts, "outputs": shapes}))

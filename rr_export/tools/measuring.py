@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import rr_runtime
+from rr_runtime.cli import ERROR, HOLDS, MISMATCH
+from rr_runtime.cli import measure as measure_here
+from rr_runtime.cli.progress import PROGRESS
 from rr_runtime.errors import RuntimeFailure
-from rr_runtime.tools.command import ERROR, HOLDS, MISMATCH, PROGRESS
-from rr_runtime.tools.command import measure as measure_here
 from rr_runtime.tools.opening import Fails
 from rr_runtime.tools.timing import Tell
 
@@ -36,7 +37,7 @@ def measure(arguments: Sequence[str], *, python: Path | None = None, progress: T
         return measure_here(arguments, progress)
     source = str(Path(rr_runtime.__file__).parent.parent)
     search = os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH", "")]))
-    command = [os.path.abspath(python), "-m", "rr_runtime", *arguments, "--progress"]
+    command = [os.path.abspath(python), "-m", "rr_runtime", *arguments, "--json", "--progress"]
     with tempfile.TemporaryFile("w+", encoding="utf-8") as printed:
         try:
             process = subprocess.Popen(

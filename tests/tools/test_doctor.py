@@ -32,21 +32,23 @@ def test_tries_a_bundle(saved: Path, tmp_path: Path) -> None:
     done = run(tmp_path, "doctor", str(saved), "--provider", "cpu", "--json")
     (entry,) = json.loads(done.stdout)["providers"]
     found = entry["bundle"]
-    assert done.returncode == 0 and found["holds"] and found["opens"] and found["golden"] == 3
+    assert done.returncode == 0 and found["holds"] and found["opens"] and found["golden"] == 6
     assert (found["target"], found["form"], found["warnings"]) == ("default", "routed", [])
     assert found["nodes"]["cpu"] > 100
     done = run(tmp_path, "doctor", str(saved))
     shown = " ".join(done.stdout.split())  # a long path wraps the title
-    assert done.returncode == 0 and "what each would do with it" in shown and "3 hold" in shown
+    assert done.returncode == 0 and "what each would do with it" in shown and "6 hold" in shown
 
 
 def test_a_broken_golden_case_exits_with_1(saved: Path, tmp_path: Path) -> None:
     folder = spoil_golden(saved, tmp_path / "spoilt")
     done = run(tmp_path, "doctor", "spoilt", "--provider", "cpu")
     assert done.returncode == 1
-    assert "FAIL" in done.stdout and "golden case 0" in done.stdout
+    assert "FAIL" in done.stdout and "golden case 0 (most probable path)" in " ".join(done.stdout.split())
     found = doctor.doctor(folder, providers=["cpu"])
-    assert not found["holds"] and "golden case 0: output" in found["providers"][0]["bundle"]["error"]
+    assert (
+        not found["holds"] and "golden case 0 (most probable path): output" in found["providers"][0]["bundle"]["error"]
+    )
 
 
 def test_a_single_file_is_not_compared(saved: Path) -> None:
@@ -78,7 +80,7 @@ def test_bug_an_error_about_nodes_does_not_hold(saved: Path, monkeypatch: pytest
 
     monkeypatch.setattr(doctor, "assignment", refuse)
     bundle = doctor.examine("cpu", str(saved), None)["bundle"]
-    assert (bundle["error"], bundle["holds"], bundle["golden"]) == ("nodes: no", False, 3)
+    assert (bundle["error"], bundle["holds"], bundle["golden"]) == ("nodes: no", False, 6)
 
 
 def test_a_provider_that_is_built_in_and_does_not_work_says_why(monkeypatch: pytest.MonkeyPatch) -> None:

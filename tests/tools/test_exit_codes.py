@@ -11,7 +11,7 @@ import torch
 import rr_export as rr
 from rr_export.tools.bench import bench_view
 from rr_export.tools.measuring import measure
-from rr_runtime.tools.command import run_command
+from rr_runtime.cli import run_command
 from rr_runtime.tools.opening import Fails
 from tests import nets
 from tests.cli.test_commands import run

@@ -54,8 +54,8 @@ def test_the_runtime_has_the_tools_without_torch(two_layers: Path) -> None:
     source = (
         "import sys; sys.modules.update(dict.fromkeys(('torch', 'onnx', 'onnx_ir', 'rich', 'click', 'rr_export')))\n"
     )
-    source += "from rr_runtime.tools.command import main; main()"
-    command = [sys.executable, "-c", source, "place", str(two_layers), "--provider", "cpu", "--runs", "0"]
+    source += "from rr_runtime.cli import main; main()"
+    command = [sys.executable, "-c", source, "place", str(two_layers), "--provider", "cpu", "--runs", "0", "--json"]
     folder = str(Path(rr_runtime.__file__).parent.parent)
     done = subprocess.run(command, env={"PYTHONPATH": folder}, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

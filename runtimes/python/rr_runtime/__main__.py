@@ -1,8 +1,8 @@
-"""``python -m rr_runtime``: what execution providers do with a bundle, as JSON."""
+"""``python -m rr_runtime``: the command line."""
 
 from __future__ import annotations
 
-from rr_runtime.tools.command import main
+from rr_runtime.cli import main
 
 if __name__ == "__main__":
     main()

@@ -1,0 +1,48 @@
+"""``rr-runtime run``: a bundle runs, once or as an ensemble of paths."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rr_runtime.cli.outcome import Outcome
+from rr_runtime.command_runs import Asked, run_asked
+from rr_runtime.given_inputs import GivenInputs
+from rr_runtime.tools.timing import Tell
+
+
+def run(
+    bundle: Path,
+    *,
+    given: GivenInputs,
+    golden: int | None,
+    seed: int | None,
+    route: Sequence[int] | None,
+    runs: int,
+    provider: str,
+    target: str | None,
+    output: Path | None,
+    overwrite: bool,
+    progress: Tell | None = None,
+) -> Outcome:
+    """Returns path, seed, and the outputs' dtypes and shapes; the outputs are in the file that is asked for.
+
+    Raises:
+        RuntimeFailure: the bundle or the provider is at fault, or the run fails.
+        TypeError, ValueError: an argument or input is wrong.
+    """
+    if progress is not None and runs > 1:
+        progress(f"running {runs} times", 0, 1)
+    asked = Asked(bundle, given, golden, seed, route, runs, provider, target, output, overwrite)
+    facts, outputs = run_asked(asked)
+    result: dict[str, Any] = {
+        **facts,
+        "outputs": {name: {"dtype": str(v.dtype), "shape": list(v.shape)} for name, v in outputs.items()},
+    }
+
+    def text() -> str:
+        lines = [f"{name}: {fact}" for name, fact in facts.items()]
+        return "\n".join([*lines, *(f"{n}: {v.dtype} {list(v.shape)}\n{v}" for n, v in outputs.items())])
+
+    return Outcome(result, text)

@@ -1,0 +1,88 @@
+"""A run as a command line asks for it: inputs from files, outputs into one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from rr_runtime.bundle import open_bundle
+from rr_runtime.given_inputs import GivenInputs
+from rr_runtime.golden import golden_inputs
+from rr_runtime.output_files import check_output_file, write_outputs
+from rr_runtime.session import Session
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A run, or several ones.
+
+    Attributes:
+        bundle: the bundle folder or model file.
+        given: the inputs.
+        golden: the number of the golden case whose inputs are taken in their place.
+        seed: the seed, or None.
+        route: the path to force, or None.
+        runs: how many; several are an ensemble.
+        provider: the execution provider.
+        target: which form, or None.
+        output: the file that gets the outputs, or None.
+        overwrite: whether it is replaced.
+    """
+
+    bundle: Path
+    given: GivenInputs
+    golden: int | None
+    seed: int | None
+    route: Sequence[int] | None
+    runs: int
+    provider: str
+    target: str | None
+    output: Path | None
+    overwrite: bool
+
+
+def run_asked(asked: Asked) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Returns facts of the run (JSON-ready) and its outputs, of several runs means and deviations (``<name>.std``).
+
+    The outputs are in the file that was asked for.
+
+    Raises:
+        RuntimeFailure: the bundle or the provider is at fault, or the run fails.
+        TypeError, ValueError: an argument or input is wrong; raised before the run.
+    """
+    if asked.output is not None:
+        check_output_file(asked.output, overwrite=asked.overwrite)
+    if asked.runs < 1:
+        raise ValueError(f"--runs: expected at least 1, got {asked.runs}; say how many")
+    if asked.runs > 1 and asked.route is not None:
+        raise ValueError(
+            "--path: expected a single run, got --runs as well; a forced path gives the same outputs every time"
+        )
+    if asked.golden is not None and (asked.given.inputs or asked.given.texts):
+        raise ValueError("--golden: expected no --input beside it, got one; the golden case has all inputs")
+    bundle = open_bundle(asked.bundle)
+    if asked.golden is not None:
+        feeds: dict[str, Any] = dict(golden_inputs(bundle, asked.golden))
+    else:
+        feeds = asked.given.read(bundle.manifest.inputs, bundle.path if bundle.path.is_dir() else bundle.path.parent)
+    session = Session(asked.bundle, provider=asked.provider, target=asked.target)
+    facts: dict[str, Any]
+    if asked.runs > 1:
+        ensemble = session.ensemble(feeds, runs=asked.runs, seed=asked.seed)
+        outputs: dict[str, NDArray[Any]] = {**ensemble.mean, **{f"{k}.std": v for k, v in ensemble.std.items()}}
+        paths = ensemble.paths
+        facts = {
+            "runs": asked.runs,
+            "distinct_paths": None if paths is None else len({tuple(p) for p in paths.tolist()}),
+        }
+    else:
+        result = session.run(feeds, seed=asked.seed, path=None if asked.route is None else list(asked.route))
+        outputs = dict(result.outputs)
+        facts = {"path": None if result.path is None else result.path.tolist(), "seed": result.seed}
+    if asked.output is not None:
+        write_outputs(asked.output, outputs)
+    return facts, outputs

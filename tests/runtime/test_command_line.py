@@ -1,0 +1,317 @@
+"""``rr-runtime``: info, run and check end with the right code, and say what is there, done and wrong."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import rr_runtime
+from rr_runtime import Session
+from rr_runtime.cli import run_command
+from rr_runtime.cli.parser import parser
+
+from . import handmade
+
+WriteBundle = Callable[..., Path]
+OFFSET = "offset=[1, 2]"
+
+
+def ended(*arguments: object) -> int:
+    """The exit code of a command line."""
+    try:
+        return run_command([str(argument) for argument in arguments])
+    except SystemExit as error:
+        assert isinstance(error.code, int)
+        return error.code
+
+
+def result_of(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str, Any]:
+    """What a command prints as JSON."""
+    assert ended(*arguments, "--json") in (0, 1)
+    found: dict[str, Any] = json.loads(capsys.readouterr().out.splitlines()[-1])
+    return found
+
+
+@pytest.fixture(scope="module")
+def x(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of input files."""
+    folder = tmp_path_factory.mktemp("inputs")
+    inputs = handmade.example(batch=2)
+    np.save(folder / "x.npy", inputs["x"])
+    np.savez(folder / "both.npz", **inputs)
+    (folder / "both.json").write_text(json.dumps({name: array.tolist() for name, array in inputs.items()}))
+    (folder / "x.json").write_text(json.dumps(inputs["x"].tolist()))
+    np.save(folder / "double.npy", inputs["x"].astype(np.float64))
+    np.save(folder / "pickled.npy", np.array([{}], dtype=object), allow_pickle=True)
+    (folder / "note.txt").write_text("hello")
+    return folder
+
+
+def test_info_tells_what_is_there(bundles: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    found = result_of(capsys, "info", bundles["explicit"])
+    assert [row["name"] for row in found["inputs"]] == ["x", "offset"]
+    assert [site["branches"] for site in found["sites"]] == [
+        ["twice", "nested", "less"],
+        ["add", "multiply"],
+        ["skip", "run"],
+    ]
+    assert [case["path"] for case in found["golden"]][1] == [1, 1, 0]
+    assert set(found["files"]) == {"model.onnx", "golden.npz"}
+    taken = {(i, k) for case in found["golden"] for i, k in enumerate(case["path"])}
+    free = [
+        f"{site['name']}: {name}"
+        for i, site in enumerate(found["sites"])
+        for k, name in enumerate(site["branches"])
+        if (i, k) not in taken
+    ]
+    assert found["uncovered"] == free
+    assert ended("info", bundles["explicit"]) == 0
+    shown = capsys.readouterr().out
+    assert "[batch, 4]" in shown and "twice 0.25, nested 0.25, less 0.5" in shown and "step 1 of chain 0" in shown
+    assert ended("info", bundles["explicit"] / "model.onnx") == 0
+    assert "no golden cases: nothing can be checked" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        ("x=x.npy", OFFSET),
+        ("x=x.json", OFFSET),
+        ("x=both.npz", "offset=both.npz"),
+        ("both.npz",),
+        ("both.json",),
+    ],
+)
+def test_inputs_of_every_kind_run_alike(
+    inputs: tuple[str, ...], bundles: dict[str, Path], x: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(x)
+    offset = handmade.example(batch=2)["offset"].tolist()
+    given = [part for text in inputs for part in ("--input", text.replace("[1, 2]", str(offset)))]
+    for name in ("y.npz", "y.json"):
+        assert ended("run", bundles["explicit"], *given, "--path", "1,1,0", "--output", tmp_path / name) == 0
+    expected = Session(bundles["explicit"]).run(handmade.example(batch=2), path=[1, 1, 0]).outputs
+    told = json.loads((tmp_path / "y.json").read_text())
+    with np.load(tmp_path / "y.npz") as written:
+        for output, value in expected.items():
+            np.testing.assert_array_equal(written[output], value)
+            np.testing.assert_array_equal(np.array(told[output], value.dtype), value)
+
+
+def test_a_run_tells_path_seed_and_outputs(
+    bundles: dict[str, Path], x: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = result_of(capsys, "run", bundles["host"], "--golden", 1, "--seed", 5)
+    again = Session(bundles["host"]).run(handmade.example(batch=2), seed=5)
+    assert again.path is not None and (found["path"], found["seed"]) == (again.path.tolist(), 5)
+    assert found["outputs"]["y"] == {"dtype": "float32", "shape": [2, 4]}
+    several = result_of(capsys, "run", bundles["host"], "--input", x / "both.npz", "--runs", 8, "--seed", 1)
+    assert several["runs"] == 8 and 1 < several["distinct_paths"] <= 8 and "y.std" in several["outputs"]
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (("--input", "x=x.npy"), "error: input 'offset': expected x: float32"),
+        (("--input", "x=double.npy", "--input", OFFSET), "error: input 'x': expected float32, got float64"),
+        (("--input", "x=pickled.npy", "--input", OFFSET), "error: --input x: expected a .npy file, got "),
+        (("--input", "x=nothing.npy"), "error: --input x: expected a .npy file, got "),
+        (("--input", "x=both.json", "--input", OFFSET), "error: input 'x': "),
+        (("--input", "x=x.npy", "--input", "both.npz"), "error: --input: expected every input once, got 'x' twice"),
+        (("--input", "z=both.npz"), "error: --input z: expected it among x, offset of both.npz, got no such"),
+        (("--input", "x.npy"), "error: --input: expected NAME=VALUE, or a .npz or .json file of inputs by name"),
+        (("--input", "x.json"), "error: --input x.json: expected inputs by name, got a list; write NAME=x.json"),
+        (("--input", "x=note.txt"), "; for text see --text, or write utf8:TEXT for its bytes"),
+        (("--input", "x=[1,"), "error: --input x: expected a .npy, .npz, .json or image file, numbers"),
+        (("--input", "x=utf8:hi"), "error: --input x: expected an input of integers 0 to 255"),
+        (("--text", "hi"), "error: --text: expected a model with an input input_ids, got x, offset"),
+        (("--golden", "9"), "error: golden case: expected 0..3, got 9"),
+        (("--golden", "0", "--input", "x=x.npy"), "error: --golden: expected no --input beside it"),
+        (("--golden", "0", "--runs", "0"), "error: --runs: expected at least 1, got 0"),
+        (("--golden", "0", "--runs", "2", "--path", "1,1,0"), "error: --path: expected a single run"),
+        (("--golden", "0", "--path", "1,x"), "error: argument --path: expected integers joined by commas, got '1,x'"),
+        (("--golden", "0", "--path", "5,0,0"), "error: path[0], site 'outer': expected -1 (draw) or 0..2, got 5"),
+        (("--golden", "0", "--seed", "-1"), "error: seed: expected 0 <= seed < 2**63"),
+        (("--golden", "0", "--provider", "cudo"), "error: provider: expected one of "),
+        (("--golden", "0", "--target", "qnn"), "error: target: expected one of default"),
+        (("--golden", "0", "--output", "y.txt"), "error: --output: expected a name that ends in .npz or .json"),
+        (
+            ("--golden", "0", "--output", "absent/y.npz"),
+            "absent/y.npz: expected a place for a file, got no folder",
+        ),
+        (("--golden", "0", "--output", "x.json"), "error: x.json: expected no such file, got one; choose another name"),
+    ],
+)
+def test_bad_input_ends_with_2_in_words(
+    options: tuple[str, ...],
+    text: str,
+    bundles: dict[str, Path],
+    x: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(x)
+    before = (x / "x.json").read_bytes()
+    assert ended("run", bundles["explicit"], *options) == 2
+    assert text in capsys.readouterr().err
+    assert (x / "x.json").read_bytes() == before and not (x / "y.txt").exists()
+
+
+def test_a_file_is_replaced_where_that_is_asked_for(bundles: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "y.json").write_text("old")
+    assert ended("run", bundles["explicit"], "--golden", 0, "--output", tmp_path / "y.json", "--overwrite") == 0
+    assert "y" in json.loads((tmp_path / "y.json").read_text())
+    assert [file.name for file in tmp_path.iterdir()] == ["y.json"]
+
+
+def test_what_json_cannot_say_is_not_written(tmp_path: Path) -> None:
+    from rr_runtime.output_files import write_outputs
+
+    with pytest.raises(ValueError, match=r"output 'y': expected finite numbers for JSON, got others; write a .npz"):
+        write_outputs(tmp_path / "y.json", {"y": np.array([np.nan], np.float32)})
+    assert list(tmp_path.iterdir()) == []
+    write_outputs(tmp_path / "y.npz", {"file": np.array([np.nan], np.float32)})  # a name that numpy.savez refuses
+    with np.load(tmp_path / "y.npz") as written:
+        assert np.isnan(written["file"]).all()
+
+
+@pytest.mark.parametrize(("interface", "cases"), [("explicit", 4), ("host", 4), ("plain", 1)])
+def test_check_holds(interface: str, cases: int, bundles: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    found = result_of(capsys, "check", bundles[interface])
+    (form,) = found["places"][0]["forms"]
+    assert found["holds"] and (form["target"], form["provider"], len(form["cases"])) == ("default", "cpu", cases)
+    assert ended("check", bundles[interface]) == 0
+    assert f"{cases} hold" in capsys.readouterr().out
+
+
+def test_where_nothing_can_be_checked_it_does_not_hold(
+    bundle: WriteBundle, bundles: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ended("check", bundles["explicit"] / "model.onnx") == 1
+    assert "NOTHING WAS CHECKED" in (shown := capsys.readouterr().out) and "expected golden cases, got none" in shown
+    folder = bundle("standalone")
+    golden = [{"seed": None, "path": None, "taken": [0, -1, 0]}]
+    handmade.write_manifest(folder, {**handmade.content_of(folder), "golden": golden})
+    assert ended("check", folder, bundles["explicit"]) == 1  # the other one holds
+    assert "whose runs cannot be repeated" in (shown := capsys.readouterr().out) and "4 hold" in shown
+
+
+def spoil_output(folder: Path) -> None:
+    with np.load(folder / "golden.npz") as archive:
+        arrays: dict[str, Any] = {key: archive[key] for key in archive.files}
+    arrays["2/output/y"] = arrays["2/output/y"] + np.float32(0.5)
+    np.savez(folder / "golden.npz", **arrays)
+
+
+def spoil_weight(folder: Path) -> None:
+    content = (folder / "model.onnx").read_bytes()
+    weight = handmade.WEIGHT.tobytes()
+    assert weight in content
+    (folder / "model.onnx").write_bytes(content.replace(weight, (handmade.WEIGHT + np.float32(1)).tobytes()))
+
+
+def spoil_path(folder: Path) -> None:
+    content = handmade.content_of(folder)
+    content["golden"][1]["path"] = [0, -1, 0]
+    handmade.write_manifest(folder, content)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "case", "text"),
+    [
+        (spoil_output, 2, "output 'y': expected"),
+        (spoil_weight, None, "output 'y': expected"),
+        (spoil_path, 1, "expected path [1, 1, 0], got [0, -1, 0]"),
+    ],
+)
+def test_what_is_spoilt_does_not_hold(
+    spoil: Callable[[Path], None],
+    case: int | None,
+    text: str,
+    bundle: WriteBundle,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = bundle()
+    content = handmade.content_of(folder)
+    for number, row in enumerate(content["golden"]):
+        row["why"] = f"reason {number}"
+    handmade.write_manifest(folder, content)
+    spoil(folder)
+    handmade.write_manifest(folder, handmade.content_of(folder))  # the hashes are right again
+    found = result_of(capsys, "check", folder, "--junit", tmp_path / "check.xml")
+    failing = [row for row in found["places"][0]["forms"][0]["cases"] if not row["holds"]]
+    assert not found["holds"] and failing
+    if case is not None:
+        assert [row["case"] for row in failing] == [case]
+    assert text in failing[0]["failure"] and f"(reason {failing[0]['case']})" in failing[0]["failure"]
+    assert ended("check", folder) == 1
+    shown = capsys.readouterr().out
+    assert "DOES NOT HOLD" in shown and f"case {failing[0]['case']}, reason {failing[0]['case']}, path" in shown
+    report = (tmp_path / "check.xml").read_text()
+    assert f'failures="{len(failing)}"' in report and f"reason {failing[0]['case']}" in report
+
+
+def test_a_damaged_bundle_ends_with_2_and_others_are_checked(
+    bundle: WriteBundle, bundles: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = bundle()
+    (folder / "model.onnx").write_bytes(b"x")
+    assert ended("check", folder, bundles["explicit"], "--junit", tmp_path / "check.xml") == 2
+    told = capsys.readouterr()
+    assert "error: " in told.err and "model.onnx: expected" in told.err and "4 hold" in told.out
+    assert 'errors="1"' in (tmp_path / "check.xml").read_text()
+    assert ended("check", bundles["explicit"], "--junit", tmp_path / "absent" / "check.xml") == 2
+    assert "--junit: expected a place for a file" in capsys.readouterr().err
+
+
+def test_a_provider_that_is_not_here_ends_with_2(bundles: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert ended("check", bundles["explicit"], "--provider", "nnapi") == 2
+    assert "provider: expected one of" in capsys.readouterr().err
+    assert ended("check", bundles["explicit"], "--target", "qnn") == 2
+    assert "target: expected one of default, all" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["info", "run", "check", "doctor", "place", "bench"])
+def test_every_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ended(command, "--help") == 0
+    shown = capsys.readouterr().out
+    assert f"example: rr-runtime {command}" in shown and "exit codes: 0 holds, 1 does not hold, 2" in shown
+
+
+@pytest.mark.parametrize("arguments", [(), ("nonsense",), ("check",), ("run", "out", "--runs", "x")])
+def test_bad_usage_ends_with_2(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert ended(*arguments) == 2
+    assert "\nerror: " in capsys.readouterr().err
+
+
+def test_it_runs_as_a_module_without_torch(bundles: dict[str, Path]) -> None:
+    blocked = "('torch', 'onnx', 'click', 'rich', 'rr_export', 'PIL', 'tokenizers')"
+    source = f"import sys; sys.modules.update(dict.fromkeys({blocked})); from rr_runtime.cli import main; main()"
+    folder = str(Path(rr_runtime.__file__).parent.parent)
+    done = subprocess.run(
+        [sys.executable, "-c", source, "check", str(bundles["explicit"])],
+        env={"PYTHONPATH": folder},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0 and "4 hold" in done.stdout, done.stderr
+    assert ended("--version") == 0
+
+
+def test_the_commands_of_the_page_are_there_with_their_options() -> None:
+    page = Path(__file__).parent.parent.parent / "docs" / "device.md"
+    shown = re.findall(r"^\$ rr-runtime (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    assert {line.split()[0] for line in shown} == {"info", "run", "check"}
+    for line in shown:
+        assert callable(parser().parse_args(shlex.split(line, comments=True)).do)
