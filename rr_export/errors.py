@@ -44,6 +44,10 @@ class LintError(RRExportError):
     """What was given to the linter is no ONNX model."""
 
 
+class SweepError(RRExportError):
+    """Results of a sweep cannot be kept, or belong to another one."""
+
+
 class ParityError(RRExportError):
     """The file and the model are not the same.
 

@@ -53,7 +53,7 @@ def write_folder(
     _write_models(folder, models, inside if external else set(models))
     rows = _write_golden(folder / GOLDEN, golden)
     names = [*models, *([WEIGHTS] if (folder / WEIGHTS).exists() else []), GOLDEN]
-    files = {n: {"sha256": _sha256(folder / n), "bytes": (folder / n).stat().st_size} for n in names}
+    files = {n: {"sha256": sha256_of(folder / n), "bytes": (folder / n).stat().st_size} for n in names}
     entries = {"targets": {name: dict(target.about) for name, target in targets.items()}} if targets else {}
     told = {**manifest, **entries, "files": files, "golden": rows}
     (folder / MANIFEST).write_text(manifest_text(told, indent=1))
@@ -72,7 +72,7 @@ def holds(folder: Path, files: FileRows, *, like: Path) -> bool:
     try:
         told = json.loads((folder / MANIFEST).read_text())
         return bool(told == json.loads((like / MANIFEST).read_text())) and all(
-            _sha256(folder / name) == row["sha256"] for name, row in files.items()
+            sha256_of(folder / name) == row["sha256"] for name, row in files.items()
         )
     except (OSError, ValueError, KeyError, TypeError):
         return False
@@ -158,6 +158,7 @@ def _content(inputs: Mapping[str, NDArray[Any]]) -> tuple[Any, ...]:
     )
 
 
-def _sha256(file: Path) -> str:
+def sha256_of(file: Path) -> str:
+    """Returns the SHA-256 of a file, in hexadecimal digits."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -49,12 +49,21 @@ from rr_export.report.report import Report
     help="With --against, in place of both: differences as a share of each output's deviation (quantised files).",
 )
 @click.option("--max-paths", type=click.IntRange(min=1), default=256, show_default=True)
+@click.option(
+    "--jobs", type=int, metavar="N", help="With --data: processes that compare, -1 one for each core (default: one)."
+)
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="With --data: keep what is found as it comes; an interrupted run goes on there.",
+)
 @click.option("--record", is_flag=True, help="Write the report into the bundle FILE, as parity.json.")
 @report_files
 def verify(
     file: Path, model: str | None, against: Path | None, targets: Sequence[str], provider: str, inputs: Sequence[str],
-    data: Sequence[str], rtol: Sequence[str], atol: Sequence[str], share: float | None, max_paths: int, record: bool,
-    reports: ReportFiles, model_options: ModelOptions,
+    data: Sequence[str], rtol: Sequence[str], atol: Sequence[str], share: float | None, max_paths: int,
+    jobs: int | None, results: Path | None, record: bool, reports: ReportFiles, model_options: ModelOptions,
 ) -> None:  # fmt: skip
     """Prove that the bundle FILE is the model that FUNCTION returns.
 
@@ -92,6 +101,10 @@ def verify(
     if data and targets:
         raise click.UsageError("--data: expected MODULE:FUNCTION or --against beside it, got --target; use --input")
     options: dict[str, Any] = {"rtol": read_tolerance("rtol", rtol), "atol": read_tolerance("atol", atol)}
+    if not data and (jobs is not None or results is not None):
+        raise click.UsageError("--jobs, --results: expected --data beside them, got none; only inputs are spread")
+    if not targets:
+        options |= {"jobs": jobs, "results": results}
     options |= {"max_paths": max_paths} | ({"share": share} if share else {})
     with reports.written(str(file)) as tell:
         if targets:

@@ -18,28 +18,28 @@ from numpy.typing import NDArray
 
 from rr_export.bundle.bundle import Bundle
 from rr_export.bundle.bundle_reader import load
+from rr_export.bundle.bundle_writer import sha256_of
 from rr_export.errors import ParityError
-from rr_export.laws.plan import Plan
 from rr_export.lint.dataflow import Dataflow
 from rr_export.lint.reading import Subject, read
 from rr_export.lint.rules.branches import check_defaults
 from rr_export.lint.rules.contract import check_contract
-from rr_export.lowering import DRAWS, PATH, SEED, TAKEN
-from rr_export.lowering.deciding_slice import Path_, RoutingSlice, cut_at_path, cut_routing
+from rr_export.lowering.deciding_slice import Path_
 from rr_export.parity.compare import Arrays
-from rr_export.parity.data_check import check_data
+from rr_export.parity.data_check import Spread, check_data
 from rr_export.parity.divergence import divergence_from_file, searched
 from rr_export.parity.executed import LEVELS, kernels, proving_options
+from rr_export.parity.file_worker import file_worker
 from rr_export.parity.law import check_law
 from rr_export.parity.nearest import check_nearest
 from rr_export.parity.paths import check_paths, paths_taking_everything, paths_to_compare
 from rr_export.parity.random_node import first_random_runs
+from rr_export.parity.rewritten import Rewritten
 from rr_export.parity.streams import check_streams
-from rr_export.parity.subject import Answer, Candidate, File, Original, forcing_feeds
+from rr_export.parity.subject import Candidate, File, Original
 from rr_export.parity.terms import Progress, Terms, Tolerance, silent
 from rr_export.report.divergence import Divergence
 from rr_export.report.report import Check, Report
-from rr_runtime.draws import draws
 
 POINTS = ("contract", "paths", "nearest", "data", "streams", "law", "laziness")
 PARTS = ("rr-export", "rr-runtime", "onnxruntime", "onnx", "numpy")
@@ -65,6 +65,8 @@ def verify_against(
     atol: Tolerance | None = None,
     share: float = 0.0,
     max_paths: int = 256,
+    jobs: int | None = None,
+    results: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """The file still is the model of the bundle: the report says how far that was tried. No eager model is needed.
@@ -80,6 +82,8 @@ def verify_against(
         share: above 0, in place of both: for every output, how large the root mean square of the differences may be, as
             a share of the output's standard deviation. For quantised files.
         max_paths: as for ``verify``.
+        jobs: with ``data``: as for ``verify``.
+        results: with ``data``: alike.
         progress: called with (stage, done, total).
 
     Raises:
@@ -100,7 +104,7 @@ def verify_against(
         )
     given = dict(opened.golden[0].inputs if inputs is None else inputs)
     with opened.folder() as folder:
-        checks = check_points(Path(file), opened, folder, given, terms, data=data)
+        checks = check_points(Path(file), opened, folder, given, terms, data=data, jobs=jobs, results=results)
     divergence = _divergence(Path(file), opened, given, checks, terms)
     versions = {p: version(p) for p in PARTS} | {"Python": platform.python_version()}
     report = Report(checks, str(file), versions, divergence)
@@ -141,6 +145,8 @@ def check_points(
     *,
     points: Collection[str] = POINTS,
     data: Iterable[Mapping[str, NDArray[Any]]] | None = None,
+    jobs: int | None = None,
+    results: str | os.PathLike[str] | None = None,
 ) -> tuple[Check, ...]:
     """Returns the checks of some points of the proof; where the file does not load there is nothing else to compare."""
     subject = read(file)
@@ -160,7 +166,13 @@ def check_points(
     }
     if data is not None:
         references = (Original(original.file, given) for given in arrays_of(data, list(axes)))
-        checks["data"] = lambda: check_data(references, rewritten, terms)
+        spread = Spread(
+            jobs,
+            None if results is None else Path(results),
+            "" if results is None else f"{sha256_of(original.file.source)} {sha256_of(subject.path)}",
+            file_worker(subject.path, folder, terms),
+        )
+        checks["data"] = lambda: check_data(references, rewritten, terms, spread=spread)
     if bundle.plan.sites:
         checks |= {
             "streams": lambda: _check_streams(original, rewritten, terms),
@@ -180,68 +192,6 @@ def _guard(name: str, check: Callable[[], Check]) -> Check:
 
 def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-
-
-class Rewritten:
-    """The file to prove, which need not carry a manifest any more: the bundle's says what it should be.
-
-    Attributes:
-        interface: what it takes and gives.
-        plan: its sites.
-        forcible: what onnxruntime loads to take a given path: the file, or a copy's content that is cut there.
-    """
-
-    def __init__(self, subject: Subject, bundle: Bundle) -> None:
-        self.interface: str = bundle.manifest["interface"]
-        self.plan: Plan = bundle.plan
-        self.forcible: str | bytes = str(subject.path)
-        self._model = subject.model
-        self._names = [row["name"] for row in bundle.manifest["outputs"]]
-        self._whole = _open(str(subject.path))
-        self._forced = self._whole
-        if self.interface == "standalone":
-            self.forcible = cut_at_path(subject.model.clone(), len(self.plan.sites))
-            self._forced = _open(self.forcible)
-
-    def routing(self, inputs: Arrays) -> RoutingSlice:
-        """Returns the routing slice of the file."""
-        return cut_routing(self._model, self.interface, self.plan, inputs)
-
-    def feeds(self, inputs: Arrays, path: Path_) -> dict[str, NDArray[Any]]:
-        """Returns what to feed to ``forcible`` so that it takes ``path``."""
-        return forcing_feeds(self.interface, inputs, path)
-
-    def on_path(self, inputs: Arrays, path: Path_) -> Answer:
-        """Returns what the file gives when forced to ``path``."""
-        return self._answer(self._forced, self.feeds(inputs, path), path)
-
-    def on_seed(self, inputs: Arrays, seed: int, path: Path_ | None = None) -> Answer:
-        """Returns what the file gives with ``seed``, where ``path`` does not force a route."""
-        count = len(self.plan.sites)
-        drawn = {SEED: np.array(seed)} if self.interface == "explicit" else {DRAWS: draws(seed, count)}
-        routes = np.full(count, -1) if path is None else np.array(path, dtype=np.int64)
-        return self._answer(self._whole, {**inputs, **drawn, PATH: routes}, ())
-
-    def on_random_node(self, inputs: Arrays) -> Answer:
-        """Returns what an explicit file gives when its random node decides."""
-        free = np.full(len(self.plan.sites), -1)
-        return self._answer(self._whole, {**inputs, SEED: np.array(-1), PATH: free}, ())
-
-    def on_its_own(self, inputs: Arrays) -> Arrays:
-        """Returns what a standalone file gives."""
-        return dict(zip(self._names, self._whole.run(self._names, dict(inputs)), strict=True))
-
-    def _answer(self, session: onnxruntime.InferenceSession, feeds: Arrays, path: Path_) -> Answer:
-        """The outputs by the bundle's names; what else the file gives is a difference."""
-        told = self.interface in ("explicit", "host")
-        names = [o.name for o in session.get_outputs()]
-        values = dict(zip(names, session.run(names, dict(feeds)), strict=True))
-        taken = np.asarray(values.pop(TAKEN)) if told else np.array(path, dtype=np.int64)
-        return Answer(values, taken)
-
-
-def _open(file: str | bytes) -> onnxruntime.InferenceSession:
-    return onnxruntime.InferenceSession(file, proving_options(LEVELS["all"]), providers=["CPUExecutionProvider"])
 
 
 def _check_contract(subject: Subject, bundle: Bundle) -> Check:

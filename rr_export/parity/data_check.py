@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rr_export.laws.plan import Plan
+from rr_export.lowering.deciding_slice import Path_
 from rr_export.parity.compare import Arrays
+from rr_export.parity.input_result import Agreement, InputResult, compare_on_input, largest
 from rr_export.parity.paths import paths_to_compare, told_nothing
-from rr_export.parity.rounding import rounding
-from rr_export.parity.subject import Answer, Candidate, Reference
+from rr_export.parity.subject import Candidate, Reference
 from rr_export.parity.terms import Terms
 from rr_export.report.report import Check
+from rr_export.sweep import Task, sweep, workers
 
 WHOLE = 2  # inputs on which all paths are compared
-KEPT = 5  # largest differences that are kept with their input
-FAILURES = 20  # kept for each input
-
-Path_ = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -61,107 +63,58 @@ def _stride(count: int) -> int:
 
 
 @dataclass(frozen=True)
-class Difference:
-    """How far apart an output was."""
-
-    difference: float
-    input: int
-    path: Path_
-    output: str
-
-
-@dataclass
-class Agreement:
-    """How far an output says the same, over its last axis: as a classifier, and as a vector.
+class InputTask:
+    """One input to compare on.
 
     Attributes:
-        rows: how many vectors were compared.
-        same_top: how many of them have their largest number at the same place.
-        cosine: sum of their cosines.
-        least_cosine: the least of these.
-    """
-
-    rows: int = 0
-    same_top: int = 0
-    cosine: float = 0.0
-    least_cosine: float = 1.0
-
-    def add(self, other: Agreement) -> None:
-        """The rows of another one count too."""
-        self.rows += other.rows
-        self.same_top += other.same_top
-        self.cosine += other.cosine
-        self.least_cosine = min(self.least_cosine, other.least_cosine)
-
-    def to_json(self) -> dict[str, float]:
-        """Returns shares and cosines, in [0, 1] and [-1, 1]."""
-        rows = max(self.rows, 1)
-        return {
-            "top1": self.same_top / rows,
-            "cosine_mean": self.cosine / rows,
-            "cosine_least": self.least_cosine,
-            "rows": self.rows,
-        }
-
-
-@dataclass
-class InputResult:
-    """What the comparison on one input found.
-
-    Attributes:
-        number: of the input.
-        paths: how many paths were compared.
-        failures: one sentence per mismatch.
-        rounded: how many answers differ by rounding alone.
-        differences: the largest ones.
-        agreement: by output.
-        case: what is right, with the input, and the path of the first mismatch; None where there is none.
+        number: of the input, which is the seed too.
+        given: what the model is given: the reference itself, or what another process makes it of.
+        paths: the paths to compare.
     """
 
     number: int
-    paths: int = 0
-    failures: list[str] = field(default_factory=list)
-    rounded: int = 0
-    differences: list[Difference] = field(default_factory=list)
-    agreement: dict[str, Agreement] = field(default_factory=dict)
-    case: tuple[Reference, Path_] | None = None
+    given: Any
+    paths: list[Path_]
 
 
-def compare_on_input(
-    number: int, reference: Reference, file: Candidate, paths: Sequence[Path_], terms: Terms
-) -> InputResult:
-    """Returns how file and model agree on one input: on some paths, and on the path that a seed takes on both.
+@dataclass(frozen=True)
+class Here:
+    """Compares in this process."""
 
-    Args:
-        number: of the input, which is the seed too.
-        reference: what is right, with this input.
-        file: what is compared with it.
-        paths: the paths.
-        terms: what counts as equal.
+    file: Candidate
+    terms: Terms
+
+    def __call__(self, task: InputTask) -> dict[str, Any]:
+        """Returns the result on an input, JSON-ready; what the task is given is the reference."""
+        return asdict(compare_on_input(task.number, task.given, self.file, task.paths, self.terms))
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How a comparison on many inputs is spread over workers.
+
+    Attributes:
+        jobs: how many workers; -1: one for each core; None: as joblib's active configuration says.
+        results: the file that keeps results as they come, None: none does.
+        of: what they are results of: what tells this model and this file from others.
+        elsewhere: what makes the work for other processes, in a folder that they see, and what turns a reference into
+            what such work is given; None: all is done in this process.
     """
-    comparison, result = terms.comparison(), InputResult(number, len(paths))
-    for where, expected, got in _answers(number, reference, file, paths):
-        where = f"input {number}, {where}"
-        if not isinstance(got, Answer):
-            comparison.failures.append(f"{where}: expected outputs, got {type(got).__name__}: {got}")
-            continue
-        path = tuple(expected.path.tolist())
-        comparison.add(
-            where,
-            expected.outputs,
-            got.outputs,
-            unless=rounding(reference, expected, got, path) if terms.rounds else None,
-            case=(reference, path),
-        )
-        if not np.array_equal(expected.path, got.path):
-            comparison.failures.append(f"{where}: expected path taken {list(path)}, got {got.path.tolist()}")
-        _measure(result, path, expected.outputs, got.outputs)
-    result.failures, result.rounded, result.case = comparison.failures[:FAILURES], comparison.rounded, comparison.case
-    result.differences = largest(result.differences)
-    return result
+
+    jobs: int | None = None
+    results: Path | None = None
+    of: str = ""
+    elsewhere: Callable[[Path], tuple[Callable[[InputTask], Any], Callable[[Any], Any]]] | None = None
 
 
-def check_data(references: Iterable[Reference], file: Candidate, terms: Terms, *, total: int | None = None) -> Check:
+def check_data(
+    references: Iterable[Reference],
+    file: Candidate,
+    terms: Terms,
+    *,
+    total: int | None = None,
+    spread: Spread | None = None,
+) -> Check:
     """Compares a file with what is right on the inputs that users have.
 
     Args:
@@ -169,20 +122,60 @@ def check_data(references: Iterable[Reference], file: Candidate, terms: Terms, *
         file: what is compared with it.
         terms: what counts as equal, and how much is tried.
         total: how many there are, where that is known.
+        spread: over which workers; None: in this process.
     """
     design = PathDesign(tuple(paths_to_compare(file.plan, terms.max_paths)[0]))
+    spread = spread or Spread()
+    waiting: dict[int, Reference] = {}
     results: list[InputResult] = []
-    for number, reference in enumerate(references):
-        terms.progress("data", number, total or number + 1)
-        results.append(compare_on_input(number, reference, file, design.on(number), terms))
-    return summed_up(file.plan, design, results)
+    case: tuple[int, Reference, Path_] | None = None
+    with ExitStack() as stack:
+        work: Callable[[InputTask], Any] = Here(file, terms)
+        given: Callable[[Any], Any] = lambda reference: reference  # noqa: E731
+        if spread.elsewhere is not None and workers(spread.jobs) > 1:
+            beside = None if spread.results is None else spread.results.parent
+            work, given = spread.elsewhere(
+                Path(stack.enter_context(TemporaryDirectory(prefix=".rr-work.", dir=beside)))
+            )
+
+        def tasks() -> Iterator[Task]:
+            for number, reference in enumerate(references):
+                waiting[number] = reference
+                yield Task(
+                    f"{number} {_digest(reference.inputs)}", InputTask(number, given(reference), design.on(number))
+                )
+
+        of = (
+            f"{spread.of} rtol {terms.rtol:g} atol {terms.atol:g} share {terms.share:g} {terms.own} {len(design.paths)}"
+        )
+        for _, told in sweep(
+            work,
+            tasks(),
+            jobs=spread.jobs if spread.elsewhere is not None else 1,
+            results=spread.results,
+            of=of,
+            progress=lambda done: terms.progress("data", done, total or done),
+        ):
+            result = InputResult.read(told)
+            reference = waiting.pop(result.number)
+            if result.failing is not None and (case is None or result.number < case[0]):
+                case = (result.number, reference, result.failing)
+            results.append(result)
+    return summed_up(file.plan, design, results, None if case is None else case[1:])
 
 
-def summed_up(plan: Plan, design: PathDesign, results: Sequence[InputResult]) -> Check:
-    """Returns the check that the results on all inputs make."""
+def _digest(arrays: Arrays) -> str:
+    """What tells an input from others."""
+    found = hashlib.blake2b(digest_size=12)
+    for name, array in arrays.items():
+        found.update(f"{name} {array.dtype} {array.shape}".encode() + np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()
+
+
+def summed_up(plan: Plan, design: PathDesign, results: Sequence[InputResult], case: Any = None) -> Check:
+    """Returns the check that the results on all inputs make, with what it first failed on."""
     results = sorted(results, key=lambda r: r.number)
     failures = [text for result in results for text in result.failures]
-    case = next((result.case for result in results if result.case is not None), None)
     if not results:
         failures.append("expected inputs, got none")
     worst = largest([d for result in results for d in result.differences])
@@ -214,51 +207,3 @@ def summed_up(plan: Plan, design: PathDesign, results: Sequence[InputResult]) ->
         "agreement": {name: a.to_json() for name, a in agreement.items()},
     }
     return Check("data", not failures, summary + told_nothing(rounded), tuple(failures), figures, case)
-
-
-def largest(differences: Iterable[Difference]) -> list[Difference]:
-    """Returns the largest differences, the largest first."""
-    return sorted(differences, key=lambda d: -d.difference)[:KEPT]
-
-
-def _answers(
-    number: int, reference: Reference, file: Candidate, paths: Sequence[Path_]
-) -> Iterator[tuple[str, Answer, Answer | Exception]]:
-    """What both give on each path, and with a seed; a file that fails where the model does not is another model."""
-    for path in paths:
-        expected = reference.on_path(path)
-        try:
-            yield f"path {list(path)}", expected, file.on_path(reference.inputs, path)
-        except Exception as error:  # onnxruntime's own exceptions have no common base
-            yield f"path {list(path)}", expected, error
-    if file.interface in ("explicit", "host"):
-        expected = reference.on_seed(number)
-        try:
-            yield f"seed {number}", expected, file.on_seed(reference.inputs, number)
-        except Exception as error:
-            yield f"seed {number}", expected, error
-
-
-def _measure(result: InputResult, path: Path_, expected: Arrays, got: Arrays) -> None:
-    for name, one in expected.items():
-        other = got.get(name)
-        if other is None or other.shape != one.shape or one.dtype.kind != "f":
-            continue
-        a, b = one.astype(np.float64), other.astype(np.float64)
-        with np.errstate(invalid="ignore"):
-            apart = np.abs(a - b)
-        apart = apart[np.isfinite(apart)]
-        if apart.size:
-            result.differences.append(Difference(float(apart.max()), result.number, path, name))
-        if a.ndim and a.shape[-1] > 1 and a.size:
-            result.agreement.setdefault(name, Agreement()).add(_agreement(a, b))
-
-
-def _agreement(a: NDArray[np.float64], b: NDArray[np.float64]) -> Agreement:
-    rows, others = (np.nan_to_num(x).reshape(-1, x.shape[-1]) for x in (a, b))
-    lengths = np.linalg.norm(rows, axis=1) * np.linalg.norm(others, axis=1)
-    products = (rows * others).sum(axis=1)
-    both_zero = ~rows.any(axis=1) & ~others.any(axis=1)
-    cosines = np.where(both_zero, 1.0, products / np.where(lengths > 0, lengths, np.inf))
-    same = int((rows.argmax(axis=1) == others.argmax(axis=1)).sum())
-    return Agreement(len(rows), same, float(cosines.sum()), float(cosines.min()))

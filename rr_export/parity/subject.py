@@ -97,19 +97,19 @@ class File:
         forcible: what onnxruntime loads to take a given path: the file, or the copy's content.
     """
 
-    def __init__(self, folder: Path, bundle: Bundle) -> None:
+    def __init__(self, folder: Path, bundle: Bundle, *, threads: int = 0) -> None:
         self.interface = bundle.manifest["interface"]
         self.source = folder / MODEL if folder.is_dir() else folder
         self.plan: Plan = bundle.plan
-        self.session = Session(folder, target=DEFAULT, session_options=proving_options())
+        options = proving_options()
+        options.intra_op_num_threads = threads
+        self.session = Session(folder, target=DEFAULT, session_options=options)
         self.forcible: str | bytes = str(self.source)
         self._outputs = [row["name"] for row in bundle.manifest["outputs"]]
         self._cut = None
         if self.interface == "standalone":
             self.forcible = cut_at_path(ir.load(self.source), len(self.plan.sites))
-            self._cut = onnxruntime.InferenceSession(
-                self.forcible, proving_options(), providers=["CPUExecutionProvider"]
-            )
+            self._cut = onnxruntime.InferenceSession(self.forcible, options, providers=["CPUExecutionProvider"])
 
     def feeds(self, inputs: Arrays, path: Path_) -> dict[str, NDArray[Any]]:
         """Returns what to feed to ``forcible`` so that it takes ``path``."""

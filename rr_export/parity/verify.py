@@ -14,19 +14,21 @@ from torch import nn
 
 from rr_export.bundle.bundle import Bundle
 from rr_export.bundle.bundle_reader import load
+from rr_export.bundle.bundle_writer import sha256_of
 from rr_export.capture.request import Request, bind
 from rr_export.capture.trace import trace_plan
 from rr_export.eager.choice import Choice
 from rr_export.eager.code_sites import many_runs
 from rr_export.errors import ParityError
 from rr_export.lowering.deciding_slice import routing_slice
-from rr_export.parity.data_check import check_data
+from rr_export.parity.data_check import Spread, check_data
 from rr_export.parity.divergence import searched
 from rr_export.parity.eager_model import Eager
 from rr_export.parity.far_inputs import check_far_inputs
 from rr_export.parity.law import check_law
 from rr_export.parity.laziness import check_laziness
 from rr_export.parity.model_divergence import divergence_from_model
+from rr_export.parity.model_worker import model_digest, model_worker
 from rr_export.parity.named_numbers import numbers_named
 from rr_export.parity.other_sizes import size_thresholds
 from rr_export.parity.paths import check_paths
@@ -54,6 +56,8 @@ def verify(
     rtol: Tolerance | None = None,
     atol: Tolerance | None = None,
     max_paths: int = 256,
+    jobs: int | None = None,
+    results: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """The bundle and the eager model are the same: the report says how far that was tried.
@@ -72,6 +76,9 @@ def verify(
         atol: absolute tolerance; None: alike, 1e-5, 5e-3 or 4e-2.
         max_paths: up to so many paths are all compared; of more, a pairwise covering set, the most probable
             one and 32 seeded random ones.
+        jobs: with ``data``: how many processes compare, -1: one for each core; None: as joblib's active configuration
+            says, such as ``with joblib.parallel_config(backend="dask")``, one where there is none.
+        results: with ``data``: a file that keeps results as they come; an interrupted verification goes on there.
         progress: called with (stage, done, total).
 
     Raises:
@@ -83,7 +90,7 @@ def verify(
     request = bind(model, tuple(args), kwargs)
     opened = bundle if isinstance(bundle, Bundle) else load(bundle)
     with opened.folder() as folder:
-        checks = verify_points(opened, folder, request, terms, data=data)
+        checks = verify_points(opened, folder, request, terms, data=data, jobs=jobs, results=results)
         divergence = _divergence(opened, request, checks, terms)
     subject = str(opened.path or type(model).__name__)
     versions = {p: version(p) for p in PARTS} | {"Python": platform.python_version()}
@@ -101,6 +108,8 @@ def verify_points(
     *,
     points: Collection[str] = POINTS,
     data: Data | None = None,
+    jobs: int | None = None,
+    results: str | os.PathLike[str] | None = None,
 ) -> tuple[Check, ...]:
     """Returns the checks of some points of the proof; without equal sites there is nothing else to compare.
 
@@ -111,6 +120,8 @@ def verify_points(
         terms: what counts as equal, and how much is tried; None: the defaults.
         points: which points, of ``POINTS``.
         data: inputs of the user's, as for ``verify``.
+        jobs: how many processes compare on them.
+        results: the file that keeps what they find.
     """
     sites = _check_sites(bundle, request)
     if sites.passed is False:
@@ -135,7 +146,13 @@ def verify_points(
     }
     if data is not None:
         given = (Eager(other) for other in requests_of(data, request))
-        checks["data"] = lambda: check_data(given, file, terms, total=_length(data))
+        spread = Spread(
+            jobs,
+            None if results is None else Path(results),
+            "" if results is None else f"{model_digest(request.model)} {sha256_of(file.source)}",
+            model_worker(request, folder, terms),
+        )
+        checks["data"] = lambda: check_data(given, file, terms, total=_length(data), spread=spread)
     targets = bundle.targets if "targets" in points else ()
     with ExitStack() as meanwhile:
         meanwhile.enter_context(many_runs(request.model))

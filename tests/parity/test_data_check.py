@@ -14,7 +14,8 @@ from torch import nn
 import rr_export as rr
 from rr_export.capture.request import bind
 from rr_export.parity.compare import Comparison
-from rr_export.parity.data_check import Agreement, PathDesign, _agreement
+from rr_export.parity.data_check import PathDesign
+from rr_export.parity.input_result import Agreement, _agreement
 from rr_export.parity.user_data import requests_of
 
 
