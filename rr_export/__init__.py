@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from rr_export.parity.against import verify_against
     from rr_export.parity.verify import verify
     from rr_export.report.report import Report
+    from rr_export.sweep import Task, sweep
     from rr_export.targets.freeze import freeze
     from rr_export.targets.package import package
     from rr_export.targets.provider_table import TARGETS
@@ -47,6 +48,7 @@ __all__ = [
     "RRExportError",
     "Report",
     "Site",
+    "Task",
     "Uniform",
     "export",
     "forced",
@@ -58,6 +60,7 @@ __all__ = [
     "recorded",
     "route_layers",
     "seeded",
+    "sweep",
     "verify",
     "verify_against",
 ]
@@ -76,6 +79,7 @@ _HOMES = {
     "RRExportError": "rr_export.errors",
     "Report": "rr_export.report.report",
     "Site": "rr_export.laws.plan",
+    "Task": "rr_export.sweep",
     "Uniform": "rr_export.laws.policies",
     "export": "rr_export.export",
     "forced": "rr_export.eager.blocks",
@@ -87,6 +91,7 @@ _HOMES = {
     "recorded": "rr_export.eager.blocks",
     "route_layers": "rr_export.wrap",
     "seeded": "rr_export.eager.blocks",
+    "sweep": "rr_export.sweep",
     "verify": "rr_export.parity.verify",
     "verify_against": "rr_export.parity.against",
 }
@@ -116,7 +121,7 @@ def __dir__() -> list[str]:
 
 
 class _Package(ModuleType):
-    """Keeps the functions ``export`` and ``lint`` in place of the file and the folder of these names."""
+    """Keeps the functions ``export``, ``lint`` and ``sweep`` in place of the files and the folder of these names."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not (name in _HOMES and isinstance(value, ModuleType)):

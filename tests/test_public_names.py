@@ -25,6 +25,7 @@ EXPORTER = [
     "RRExportError",
     "Report",
     "Site",
+    "Task",
     "Uniform",
     "export",
     "forced",
@@ -36,6 +37,7 @@ EXPORTER = [
     "recorded",
     "route_layers",
     "seeded",
+    "sweep",
     "verify",
     "verify_against",
 ]
