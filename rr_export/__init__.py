@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from rr_export.laws.policies import Categorical, Markov, Uniform
     from rr_export.lint.finding import Finding
     from rr_export.lint.linter import lint
+    from rr_export.packaging import package
     from rr_export.parity.against import verify_against
     from rr_export.parity.verify import verify
     from rr_export.report.report import Report
     from rr_export.sweep import Task, sweep
     from rr_export.targets.freeze import freeze
-    from rr_export.targets.package import package
     from rr_export.targets.provider_table import TARGETS
     from rr_export.wrap import plan_of, route_layers
 
@@ -86,7 +86,7 @@ _HOMES = {
     "freeze": "rr_export.targets.freeze",
     "lint": "rr_export.lint.linter",
     "load": "rr_export.bundle.bundle_reader",
-    "package": "rr_export.targets.package",
+    "package": "rr_export.packaging",
     "plan_of": "rr_export.wrap",
     "recorded": "rr_export.eager.blocks",
     "route_layers": "rr_export.wrap",

@@ -33,7 +33,7 @@ from rr_export.parity.tolerances import tolerances_of
 from rr_export.parity.training_mode import check_training_mode
 from rr_export.passes.place_weights import place_weights
 from rr_export.passes.simplify import simplify
-from rr_export.targets.package import package
+from rr_export.targets.package import make_target
 from rr_export.targets.provider_table import find_target
 from rr_export.targets.sizes import check_sizes
 
@@ -117,7 +117,7 @@ def export(
             axes = {row["name"]: row["shape"] for row in bundle.manifest["inputs"]}
             bundle.golden = [*bundle.golden, *golden_cases_at(recorded, bundle.plan, sizes, axes)]
     for name in targets:
-        bundle = package(bundle, name, sizes=sizes)
+        bundle = make_target(bundle, name, sizes=sizes)
     return bundle
 
 

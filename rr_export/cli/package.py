@@ -67,7 +67,7 @@ def package(
     All forms share the bundle's weights. `rr-export verify OUTPUT --target NAME` proves them again.
     """
     from rr_export.bundle.bundle_reader import load
-    from rr_export.targets.package import package as run_package
+    from rr_export.packaging import package as run_package
 
     if best is not None and frozen is None:
         raise click.UsageError("--best: expected --frozen N beside it, got none; say how many paths")

@@ -21,7 +21,7 @@ from rr_export.targets.provider_table import share_of
 from rr_export.targets.sizes import fix_sizes
 
 
-def package(
+def make_target(
     bundle: Bundle,
     target: str,
     *,
@@ -35,29 +35,7 @@ def package(
     format: str = "onnx",
     golden: GoldenWanted = None,
 ) -> Bundle:
-    """Returns the bundle with one more target; its own model and its other targets stay, over the same weights.
-
-    Made from the bundle alone: the PyTorch model and its source are not needed. Where no golden case fits the target,
-    runs of the bundle's own model at the target's sizes are added to them.
-
-    Args:
-        bundle: a bundle with a routed model.
-        target: what it is for: a name in ``TARGETS``, which says what form the model gets.
-        form: "routed" or "segments" in place of the form that the target says; a routed form has the target's
-            interface, or "host" where it has none.
-        frozen: instead of that form, static files of this many paths, of which the runtime chooses one per run. Their
-            law is as near to the plan's as that many paths allow; the distance stands in the manifest.
-        best: take the frozen paths for which this is largest; None: paths drawn from the plan.
-        sizes: sizes of symbolic axes to fix, by name; engines that want static shapes need all of them.
-        precision: "float32", "float16" (inside; inputs and outputs stay), "qdq" (8-bit integers; static forms only) or
-            "qdq16" (the same with activations of 16 bits, which transformers need; opset 21).
-        calibration: for "qdq" and "qdq16": inputs to calibrate with; each is run on paths that reach every branch.
-            Larger ones are cut into pieces of the target's sizes. None: the inputs of the golden cases.
-        name: the target's name; None: ``target``.
-        format: "onnx", or "ort" for ONNX Runtime's own format, with weights inside each file and the list of operators
-            that a reduced build needs.
-        golden: which runs the bundle gets for the target, to be compared with on a device: how many, or inputs by name
-            to record them on, cut or repeated to the target's sizes. None: what it needs, where it can run none yet.
+    """Returns the bundle with one more target, of which nothing is proven; see :func:`rr_export.package`.
 
     Raises:
         PackageError: the target does not take such a form, the name is taken, or the model has no such form.

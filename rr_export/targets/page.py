@@ -15,6 +15,13 @@ table is `rr_export/targets/provider_table.py`; this page is made from it by `py
 |---|---|---|---|---|---|
 """
 
+PRECISION = """
+The first precision is the default, and the only one that changes no value. `qdq` and `qdq16` need inputs to calibrate
+with (`--calibration`; else those of the golden cases), and are proven as they are made, as `rr-export verify --target`
+does: a form that is too far from the model, or on some path nearer to another path, is refused, and the text says what
+holds.
+"""
+
 
 def page() -> str:
     """Returns the page."""
@@ -25,7 +32,7 @@ def page() -> str:
         f"{'fixed' if t.static else 'any'} | {', '.join(t.precisions)} | {t.opset} |\n"
         for t in TARGETS.values()
     ]
-    parts = [HEAD, *rows, "\nThe first precision is the default, and the only one that changes no value.\n"]
+    parts = [HEAD, *rows, PRECISION]
     for target in TARGETS.values():
         parts.append(f"\n## {target.name}\n\n{target.why}\n")
         if target.faults:

@@ -41,7 +41,7 @@ def freeze_usual(bundle: Path, folder: Path) -> tuple[tuple[int, ...], Path]:
         folder: an empty folder to write to.
     """
     from rr_export.targets.freeze import freeze
-    from rr_export.targets.package import package
+    from rr_export.targets.package import make_target
 
     loaded = load(bundle)
     path = tuple(int(route) for route in loaded.plan.most_probable())
@@ -49,7 +49,7 @@ def freeze_usual(bundle: Path, folder: Path) -> tuple[tuple[int, ...], Path]:
     for name, target in loaded.targets.items():
         about = target.about
         with contextlib.suppress(PackageError):  # nothing to calibrate with
-            frozen = package(
+            frozen = make_target(
                 frozen, about["provider"], sizes=about.get("sizes"), precision=about["precision"], name=name
             )
     return path, frozen.save(folder / "frozen")
