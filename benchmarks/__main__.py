@@ -1,4 +1,4 @@
-"""``python -m benchmarks [latency|sites|overhead|fusions|cost|size|all]``: prints every ratio with its target."""
+"""``python -m benchmarks [latency|sites|overhead|fusions|cost|size|start|all]``: prints every ratio with its target."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks import cost, fusions, latency, overhead, sites, size
+from benchmarks import cost, fusions, latency, overhead, sites, size, start
 from benchmarks.table import Section
 
 # rounds by default: a timed run takes milliseconds, an export many seconds
@@ -21,6 +21,7 @@ BENCHMARKS: Mapping[str, tuple[Callable[..., Section], int]] = {
     "fusions": (fusions.measure, 15),
     "cost": (cost.measure, 3),
     "size": (size.measure, 1),
+    "start": (start.measure, 10),
 }
 
 

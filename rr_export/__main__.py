@@ -6,6 +6,7 @@ import gc
 from typing import NoReturn
 
 from rr_export.cli import main
+from rr_export.late_sympy import import_sympy_late
 
 
 def start() -> NoReturn:
@@ -14,7 +15,8 @@ def start() -> NoReturn:
     Imports make many objects and no garbage: the collector looks at them seldom, and not once more at the end, which
     saves a third of the time that a short command takes.
     """
-    gc.set_threshold(50_000, 20, 100)
+    import_sympy_late()
+    gc.set_threshold(10_000, 20, 50)
     try:
         main()
     finally:

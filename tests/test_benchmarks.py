@@ -16,10 +16,11 @@ from click.testing import CliRunner
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import cost, cuda, fusions, latency, overhead, sites, size
+from benchmarks import cost, cuda, fusions, latency, overhead, sites, size, start
 from benchmarks.__main__ import BENCHMARKS, main
 from benchmarks.models import Size
 from benchmarks.table import Row, Section
+from rr_export.cli import COMMANDS
 from rr_runtime.tools.timing import Spread, interleave, paired_ratio, spread_of
 
 TINY = Size(width=32, hidden=64, heads=2, layers=3, tokens=4)
@@ -91,6 +92,22 @@ def test_files_of_a_few_megabytes_are_their_weights() -> None:
     for row in section.rows:
         assert row.target == 1.02
         assert 0.99 < row.value.median <= 1.02, row.what
+
+
+def test_starts_are_measured_of_what_ends_as_told() -> None:
+    section = start.measure(runs=1, names=["--help", "lint --rules"])
+    check_form(section, 2)
+    assert all(0.01 < row.value.median < 10 for row in section.rows)
+
+
+def test_a_command_that_ends_otherwise_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(start.STARTS, "--help", (["--hlep"], None, 0))
+    with pytest.raises(RuntimeError, match="expected exit code 0, got 2"):
+        start.measure(runs=1, names=["--help"])
+
+
+def test_every_command_has_its_start_measured() -> None:
+    assert {name.split()[0] for name in start.STARTS} >= set(COMMANDS) - {"demo"}
 
 
 def test_command_writes_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

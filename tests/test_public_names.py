@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -63,6 +65,16 @@ RUNTIME = [
 def test_public_names(package: ModuleType, expected: list[str]) -> None:
     assert sorted(package.__all__) == sorted(expected)
     assert [name for name in package.__all__ if not hasattr(package, name)] == []
+
+
+@pytest.mark.parametrize("package", [rr_export, rr_runtime], ids=lambda package: package.__name__)
+def test_every_public_name_has_one_home(package: ModuleType) -> None:
+    """The table that imports a name, and the imports that type checkers read, say the same."""
+    tree = ast.parse(Path(str(package.__file__)).read_text(encoding="utf-8"))
+    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    told = {a.name: node.module for node in block.body if isinstance(node, ast.ImportFrom) for a in node.names}
+    assert told == package._HOMES
+    assert sorted({*told, "__version__"} & {*package.__all__}) == sorted(package.__all__)
 
 
 @pytest.mark.parametrize("package", [rr_export, rr_runtime], ids=lambda package: package.__name__)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -81,6 +83,26 @@ def test_the_help_lists_every_command_in_order() -> None:
     text = CliRunner().invoke(cli, ["--help"]).output
     places = [text.index(f"\n  {name} ") for name in COMMANDS]
     assert places == sorted(places)
+
+
+def test_symbolic_sizes_are_computed_where_sympy_comes_late() -> None:
+    """And who asks for sympy itself has it, before and after."""
+    code = (
+        "import sys; from rr_export.late_sympy import import_sympy_late; import_sympy_late(); import onnx_ir as ir\n"
+        "print('sympy.core' in sys.modules)\n"
+        "print(ir.SymbolicDim('max(a, 2) + 1').evaluate({'a': 3}), (ir.SymbolicDim('a') * 2).evaluate({'a': 3}))\n"
+        "import sympy.core.symbol; from sympy import Symbol\n"
+        "print(ir.SymbolicDim(Symbol('b') + 1).evaluate({'b': 1}), sympy.__name__, sympy.Symbol is Symbol)\n"
+    )
+    assert said(code) == ["False", "4", "6", "2", "sympy", "True"]
+    first = "import onnx_ir as ir; from sympy import floor; import sympy.polys; print(floor(2.5), sympy.Max(1, 2))\n"
+    assert said(code.replace("import onnx_ir as ir", first, 1))[2:] == ["True", "4", "6", "2", "sympy", "True"]
+
+
+def said(code: str) -> list[str]:
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout.split()
 
 
 def test_public_functions_stay_what_they_are_where_a_module_has_their_name() -> None:

@@ -36,10 +36,18 @@ def test_source_imports_nothing_else() -> None:
 
 
 def test_import_brings_no_torch_onnx_or_exporter() -> None:
-    script = (
-        "import sys, rr_runtime; print(*{'torch', 'onnx', 'onnx_ir', 'onnxscript', 'rr_export'} & set(sys.modules))"
-    )
+    names = {"torch", "onnx", "onnx_ir", "onnxscript", "rr_export"}
+    script = f"import sys, rr_runtime; rr_runtime.Session; print(*{names} & set(sys.modules))"
     assert run_python(script).strip() == ""
+
+
+def test_import_brings_a_name_when_it_is_asked_for() -> None:
+    script = (
+        "import sys, rr_runtime; print('onnxruntime' in sys.modules, 'Session' in dir(rr_runtime))\n"
+        "import rr_runtime.draws, rr_runtime.providers\n"
+        "print(callable(rr_runtime.draws), callable(rr_runtime.providers), rr_runtime.Session.__module__)\n"
+    )
+    assert run_python(script).split() == ["False", "True", "True", "True", "rr_runtime.session"]
 
 
 def test_import_prints_nothing_and_leaves_the_random_seeds() -> None:
@@ -48,7 +56,7 @@ def test_import_prints_nothing_and_leaves_the_random_seeds() -> None:
         "seeds = []\n"
         "onnxruntime.set_seed = seeds.append\n"
         "before = random.getstate(), numpy.random.get_state()[1].tolist()\n"
-        "import rr_runtime\n"
+        "import rr_runtime; rr_runtime.Session\n"
         "assert (random.getstate(), numpy.random.get_state()[1].tolist()) == before and not seeds\n"
     )
     assert run_python(script) == ""
