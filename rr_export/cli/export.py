@@ -8,7 +8,6 @@ from pathlib import Path
 import click
 from rich.markup import escape
 
-from rr_export.bundle.places import check_place, check_room
 from rr_export.cli.console import out, progress
 from rr_export.cli.golden_option import read_golden
 from rr_export.cli.model_options import METAVAR, ModelOptions, hub_around, load_case, model_options
@@ -66,6 +65,8 @@ def export(
     A function returns (model, args), (model, args, kwargs), or a dictionary with model, args, kwargs and
     dynamic_shapes.
     """
+    from rr_export.bundle.places import check_place, check_room
+
     check_place(output, overwrite=overwrite)
     from rr_export.capture.trace import check_opset
     from rr_export.export import checked_targets

@@ -8,15 +8,17 @@ from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.markup import escape
 
-from rr_export.bundle.contents import HubFiles
 from rr_export.cli.console import err
 from rr_export.cli.users_code import load_function
 from rr_export.sources.tasks import TASKS
+
+if TYPE_CHECKING:
+    from rr_export.bundle.contents import HubFiles
 
 METAVAR = "MODEL"
 HUGGING_FACE, TIMM = "hf:", "timm:"  # begin names of models that are no functions
