@@ -20,7 +20,7 @@ from rr_export.extras import told_extra
 
 # The module of every command, and the first sentence of its help.
 COMMANDS = {
-    "export": ("export", "Export the model that FUNCTION returns to the folder (or .onnx file) OUTPUT."),
+    "export": ("export", "Export MODEL to the folder (or .onnx file) OUTPUT."),
     "verify": ("verify", "Prove that the bundle FILE is the model that FUNCTION returns."),
     "inspect": (
         "inspect",
