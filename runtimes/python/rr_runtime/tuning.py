@@ -93,8 +93,8 @@ def default_tuning(provider: str) -> Tuning:
     """Returns what a session takes where its caller says nothing.
 
     On x86 the CPU provider's kernel of SkipLayerNormalization is slower than the nodes that it replaces. Elsewhere that
-    is not measured, and onnxruntime's own defaults stay; so they do for threads, waiting and memory, of which none was
-    faster on all models.
+    is not measured, and onnxruntime's own defaults stay; so they do for threads, waiting and memory, where nothing was
+    found that is faster beyond the noise.
 
     Args:
         provider: onnxruntime's name of the provider.
