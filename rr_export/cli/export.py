@@ -71,6 +71,7 @@ def export(
     from rr_export.capture.trace import check_opset
     from rr_export.export import checked_targets
     from rr_export.export import export as run_export
+    from rr_export.laws.runs_to_record import untaken
     from rr_export.sources.model_case import tensor_bytes
 
     check_opset(opset)
@@ -93,5 +94,14 @@ def export(
     bundle.save(output, external_data=external_data, overwrite=overwrite, around=around)
     out.print(
         f"{escape(str(output))}: {len(bundle.plan.sites)} sites, {bundle.plan.path_count()} paths, "
-        f"interface {interface}" + (f", targets {', '.join(bundle.targets)}" if bundle.targets else "")
+        f"interface {interface}"
+        + (f", targets {', '.join(bundle.targets)}" if bundle.targets else "")
+        + f", {len(bundle.golden)} golden cases"
     )
+    left_out = {
+        "branches that no golden case takes": untaken(bundle.plan, [case.taken for case in bundle.golden]),
+        "ways of conditions on the input that no golden case goes": bundle.manifest.get("unseen_conditions", []),
+    }
+    for what, names in left_out.items():
+        if names and bundle.golden:
+            out.print(f"{what}: {escape(', '.join(names))}")

@@ -24,7 +24,7 @@ from rr_export.cli.options import read_numbers, read_path
     "several inputs by name; repeat.",
 )
 @click.option("--text", "texts", multiple=True, help="Text for a tokenizer; repeat for a batch.")
-@click.option("--tokenizer", type=click.Path(path_type=Path), metavar="FILE", help="Its file (default: in BUNDLE).")
+@click.option("--tokenizer", type=click.Path(path_type=Path), metavar="FILE", help="Its file (default: near BUNDLE).")
 @click.option("--mean", metavar="M,M,M", help="Of images: subtracted from [0, 1].")
 @click.option("--std", metavar="S,S,S", help="Of images: then divided by.")
 @click.option("--golden", type=int, metavar="N", help="Take the inputs of golden case N instead.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from rr_export.laws.plan import Plan
@@ -71,6 +71,17 @@ def branch_cover(plan: Plan, first: Sequence[int]) -> Iterator[tuple[tuple[int, 
         yield path, _take(missing, path)
 
 
+def untaken(plan: Plan, paths: Iterable[Sequence[int]]) -> list[str]:
+    """Returns the branches that none of the paths takes, though some path can, as ``site: branch``."""
+    taken = {(i, k) for path in paths for i, k in enumerate(path) if k >= 0}
+    return [
+        _name(plan, (i, k))
+        for i, site in enumerate(plan.sites)
+        for k in range(len(site.branches))
+        if (i, k) not in taken and _needed(site.calls, (i, k)) is not None
+    ]
+
+
 def _take(missing: dict[Route, None], path: Sequence[int]) -> list[Route]:
     """Returns the branches of a path that were missing; they are no more."""
     new = [(i, k) for i, k in enumerate(path) if (i, k) in missing]
@@ -132,6 +143,11 @@ def _reached_by(
 
 
 def _covers(plan: Plan, new: Sequence[Route]) -> str:
-    named = [f"{plan.sites[i].name}: {plan.sites[i].branches[k]}" for i, k in new[:NAMED]]
+    named = [_name(plan, route) for route in new[:NAMED]]
     more = [f"{len(new) - NAMED} more"] if len(new) > NAMED else []
     return "covers " + ", ".join(named) + (f" and {more[0]}" if more else "")
+
+
+def _name(plan: Plan, route: Route) -> str:
+    site = plan.sites[route[0]]
+    return f"{site.name}: {site.branches[route[1]]}"

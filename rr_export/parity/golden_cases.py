@@ -112,7 +112,7 @@ def _condition_cases(
 
 
 def _went(lines: Mapping[int, object], outcomes: set[Outcome]) -> list[str]:
-    return [f"{lines[number]}: {str(way).lower()}" for number, way in sorted(outcomes)]
+    return list(dict.fromkeys(f"{lines[number]}: {str(way).lower()}" for number, way in sorted(outcomes)))
 
 
 def _asked(golden: Golden, plan: Plan) -> list[RunToRecord]:

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 
+from rr_export import load
 from rr_export.cli import main
 
 SOURCE = """
@@ -345,3 +346,36 @@ def test_version_and_help_of_the_module() -> None:
     assert "0.1.0" in done.stdout
     text = run(Path.cwd(), "--help").stdout
     assert all(name in text for name in ("export", "verify", "run", "inspect", "bench", "demo"))
+
+
+def test_golden_says_which_runs_are_recorded(place: Path) -> None:
+    np.savez(place / "a.npz", input=np.full((2, 8), 0.5, np.float32))
+    (place / "my_data.py").write_text(
+        "import torch\n\ndef inputs():\n    return [(torch.full((n, 8), 2.0),) for n in (3, 5)]\n"
+    )
+    done = run(place, "export", "my_models:small", "one", "--golden", "1")
+    assert done.returncode == 0 and "1 golden cases" in done.stdout
+    assert "branches that no golden case takes: 0: skip, 1: skip" in " ".join(done.stdout.split())
+    data = ("--golden", "a.npz", "--golden", "my_data:inputs")
+    done = run(place, "export", "my_models:small", "mine", *data)
+    assert done.returncode == 0 and "4 golden cases" in done.stdout and "no golden case" not in done.stdout
+    assert [len(case.inputs["input"]) for case in load(place / "mine").golden] == [2, 3, 5, 2]
+    packaged = ("package", "out", "device", "--target", "qnn", "--size", "batch=1", "--only", "--golden", "a.npz")
+    assert run(place, *packaged).returncode == 0
+    told = json.loads((place / "device" / "manifest.json").read_text())["golden"]
+    assert next(row["why"] for row in told if "your input 1" in row["why"]) == "most probable path, your input 1"
+
+
+@pytest.mark.parametrize(
+    ("golden", "message"),
+    [
+        ("absent.npz", "--golden: expected a .npz file, got absent.npz"),
+        ("many", "--golden: expected how many runs, a .npz file or MODULE:FUNCTION, got 'many'"),
+        ("my_models:small", "--golden: expected my_models:small to return a list of inputs, got dict"),
+        ("wrong.npz", "golden: your input 1: expected arguments among input, got x"),
+    ],
+)
+def test_golden_that_is_none_exits_with_2(place: Path, golden: str, message: str) -> None:
+    done = run(place, "export", "my_models:small", "elsewhere", "--golden", golden)
+    assert done.returncode == 2 and message in " ".join(done.stderr.split())
+    assert not (place / "elsewhere").exists()

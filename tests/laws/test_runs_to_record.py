@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rr_export.laws.plan import Plan, Site
 from rr_export.laws.policies import Categorical, Markov, Uniform
-from rr_export.laws.runs_to_record import branch_cover, runs_to_record
+from rr_export.laws.runs_to_record import branch_cover, runs_to_record, untaken
 
 
 def site(name: str, branches: int = 2, calls: Sequence[Sequence[tuple[int, int]]] = ((),)) -> Site:
@@ -91,6 +91,8 @@ def test_every_branch_of_any_path_is_taken(plan: Plan) -> None:
     cover = list(branch_cover(plan, first))
     every = set(plan.paths())
     assert taken([first, *(path for path, _ in cover)]) == taken(list(every))
+    assert untaken(plan, [first, *(path for path, _ in cover)]) == []
+    assert len(untaken(plan, [])) == len(taken(list(every)))
     for path, new in cover:
         assert path in every and new  # each adds a branch
     before = taken([first])

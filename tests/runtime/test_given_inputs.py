@@ -124,6 +124,9 @@ def test_texts_become_ids_and_masks(tokenizer: Path) -> None:
     assert found["input_ids"].dtype == np.int32
     np.testing.assert_array_equal(found["input_ids"], [[5, 6, 5], [6, 0, 0]])
     np.testing.assert_array_equal(found["attention_mask"], [[1, 1, 1], [1, 0, 0]])
+    (tokenizer.parent / "onnx").mkdir()
+    around = GivenInputs(texts=["b"]).read(inputs, tokenizer.parent / "onnx")
+    np.testing.assert_array_equal(around["input_ids"], [[6]])
     fixed = encode_texts(["a b"], declared(4, "input_ids"), tokenizer)
     np.testing.assert_array_equal(fixed["input_ids"], [[5, 6, 0, 0]])
 

@@ -27,7 +27,7 @@ class GivenInputs:
     Attributes:
         inputs: ``NAME=VALUE`` texts, or names of ``.npz`` and ``.json`` files that hold several inputs by name.
         texts: texts for the inputs that a tokenizer makes.
-        tokenizer: the tokenizer's file, or None for ``tokenizer.json`` in the bundle's folder.
+        tokenizer: the tokenizer's file, or None for ``tokenizer.json`` in the bundle's folder or the one around it.
         mean: what is subtracted from each channel of images in [0, 1]; one number stands for all of them.
         std: what each channel is divided by after that.
     """
@@ -54,7 +54,7 @@ class GivenInputs:
             for name, value in self._read(text, known):
                 _add(found, name, value, "--input")
         if self.texts:
-            file = folder / "tokenizer.json" if self.tokenizer is None else self.tokenizer
+            file = _tokenizer_at(folder) if self.tokenizer is None else self.tokenizer
             for name, value in encode_texts(self.texts, declared, file).items():
                 _add(found, name, value, "--text")
         elif self.tokenizer is not None:
@@ -87,6 +87,12 @@ class GivenInputs:
             tensor = _declared(name, declared, where)
             return [(name, read_image(Path(value), tensor, mean=self.mean, std=self.std))]
         return [(name, _numbers(value, where))]
+
+
+def _tokenizer_at(folder: Path) -> Path:
+    """Where the tokenizer of a bundle lies: in its folder, or, in the layout of Hugging Face, in the one around it."""
+    own, around = folder / "tokenizer.json", folder.absolute().parent / "tokenizer.json"
+    return around if around.is_file() and not own.is_file() else own
 
 
 def _add(found: dict[str, Any], name: str, value: Any, option: str) -> None:

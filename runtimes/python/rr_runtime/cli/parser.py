@@ -116,7 +116,7 @@ def _add_run(commands: Any) -> None:
         "of several inputs by name; repeat",
     )
     made.add_argument("--text", action="append", default=[], dest="texts", help="text for a tokenizer; repeat")
-    made.add_argument("--tokenizer", type=Path, metavar="FILE", help="its tokenizer.json (default: in the bundle)")
+    made.add_argument("--tokenizer", type=Path, metavar="FILE", help="its tokenizer.json (default: near the bundle)")
     made.add_argument("--mean", type=numbers, default=[], metavar="M,M,M", help="of images: subtracted from [0, 1]")
     made.add_argument("--std", type=numbers, default=[], metavar="S,S,S", help="of images: then divided by")
     made.add_argument("--golden", type=int, metavar="N", help="take the inputs of golden case N instead")
