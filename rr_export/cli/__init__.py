@@ -13,8 +13,11 @@ from importlib import import_module
 from typing import NoReturn
 
 import click
+from click.shell_completion import CompletionItem, get_completion_class
 
 from rr_export.cli.console import FAULT, USAGE, err, fail, show_warning
+from rr_export.cli.error_pages import INDEX, page_of, place_of
+from rr_export.cli.examples import epilog_of
 from rr_export.cli.failures import exit_code_of, is_expected, told
 from rr_export.extras import told_extra
 
@@ -60,10 +63,23 @@ class Commands(click.Group):
         """Returns the command, None where there is none of that name."""
         return _load(cmd_name) if cmd_name in COMMANDS else None
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Returns the names that begin so, and options; imports no command."""
+        names = [CompletionItem(name, help=text) for name, (_, text) in COMMANDS.items() if name.startswith(incomplete)]
+        return names + click.Command.shell_complete(self, ctx, incomplete)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Writes every name with its sentence."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes where more is said."""
+        formatter.write_paragraph()
+        formatter.write_text(
+            "\b\nA command's own help ends with examples: rr-export verify --help\n"
+            f"Errors, exit codes and what to do: {place_of(INDEX)}"
+        )
 
     def invoke(self, ctx: click.Context) -> object:
         """Runs the command; what only an extra brings is told as such."""
@@ -88,6 +104,7 @@ def _load(name: str) -> click.Command:
             help="Show all of the traceback of an error.",
         )
     )
+    command.epilog = epilog_of(name)
     return command
 
 
@@ -96,8 +113,25 @@ def _asks_for_traceback(context: click.Context, parameter: click.Parameter, valu
         context.obj["whole"] = True
 
 
+def _print_completion(context: click.Context, parameter: click.Parameter, shell: str | None) -> None:
+    if shell is None or context.resilient_parsing:
+        return
+    kind = get_completion_class(shell)
+    assert kind is not None
+    click.echo(kind(cli, {}, "rr-export", "_RR_EXPORT_COMPLETE").source())
+    context.exit()
+
+
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="rr-export")
+@click.option(
+    "--completion",
+    type=click.Choice(["bash", "zsh", "fish"]),
+    is_eager=True,
+    expose_value=False,
+    callback=_print_completion,
+    help="Print what makes a shell complete commands, options and their values: source it.",
+)
 def cli() -> None:
     """Export randomly routed PyTorch models to ONNX, run them without torch, and prove they are the same."""
 
@@ -118,5 +152,6 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except Exception as error:
         if not is_expected(error):
             fail(f"a fault of rr_export, please report it: {told(error, whole=True)}", code=FAULT)
-        fail(told(error, **asked), code=exit_code_of(error))
+        page = page_of(error)
+        fail(told(error, **asked) + (f"\nsee {page}" if page else ""), code=exit_code_of(error))
     sys.exit(code if isinstance(code, int) else 0)

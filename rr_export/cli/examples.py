@@ -1,0 +1,58 @@
+"""Examples of every command, which its long help ends with."""
+
+from __future__ import annotations
+
+# Command -> (what it does, how it is called).
+EXAMPLES = {
+    "export": (
+        ("A function of yours becomes a folder:", "rr-export export my_models:encoder out/"),
+        (
+            "A folder of Hugging Face, whose layers are to be skipped at random:",
+            "rr-export export hf:minilm out/ --route 'encoder.layer.*' --keep 0.8",
+        ),
+    ),
+    "verify": (
+        ("Against the model, with a report for CI:", "rr-export verify out/ my_models:encoder --junit parity.xml"),
+        (
+            "What a tool made of it, against what it came from:",
+            "rr-export verify quantised.onnx --against out/ --share 0.1",
+        ),
+        ("Its forms for providers, here:", "rr-export verify out/ --target all --provider cpu"),
+    ),
+    "inspect": (("What a run costs at batch 8:", "rr-export inspect out/ --size batch=8"),),
+    "lint": (
+        ("Any ONNX file:", "rr-export lint model.onnx"),
+        ("For code scanning:", "rr-export lint out/ --format sarif --output lint.sarif"),
+    ),
+    "run": (
+        ("On recorded inputs, on a given path:", "rr-export run out/ --golden 0 --path 1,0,1,1"),
+        ("Mean and deviation over 100 paths:", "rr-export run out/ --input x=x.npy --runs 100 --output mean.npz"),
+    ),
+    "package": (
+        (
+            "8 bits for an NPU, in a folder for the device alone:",
+            "rr-export package out/ shipped/ --target qnn --size batch=1 --precision qdq --only",
+        ),
+        (
+            "Static files of the 8 best paths:",
+            "rr-export package out/ shipped/ --target cuda --frozen 8 --best my:score",
+        ),
+    ),
+    "freeze": (("One path as an ordinary ONNX file:", "rr-export freeze out/ path.onnx --path 1,0,1,1"),),
+    "doctor": (
+        ("What is here:", "rr-export doctor"),
+        ("What each provider would do with a bundle:", "rr-export doctor out/"),
+    ),
+    "place": (("Where nodes run, and whether skipping saves anything:", "rr-export place out/ --provider cpu"),),
+    "bench": (
+        ("The law of latency over paths:", "rr-export bench out/ --plot latency.svg"),
+        ("What is fastest here, kept for Session(provider='auto'):", "rr-export bench out/ --record"),
+    ),
+    "demo": (("The whole way, into a folder:", "rr-export demo --output out/demo"),),
+}
+
+
+def epilog_of(command: str) -> str:
+    """Returns what the long help of a command ends with."""
+    lines = [line for text, call in EXAMPLES[command] for line in (f"  {text}", f"    $ {call}")]
+    return "\n".join(["\b", "Examples:", *lines])

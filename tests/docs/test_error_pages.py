@@ -1,0 +1,90 @@
+"""Every error has a page, whose quotes are texts that the sources hold; the command line names it."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+import rr_export.errors
+import rr_runtime.errors
+from rr_export.cli import error_pages, main
+from rr_export.cli.error_pages import MODEL_FAILED, PAGES, page_of
+from website.links import ROOT
+
+FOLDER = ROOT / "docs" / "errors"
+ERRORS = {
+    (package.__name__.partition(".")[0], name): error
+    for package in (rr_export.errors, rr_runtime.errors)
+    for name, error in inspect.getmembers(package, inspect.isclass)
+    if issubclass(error, Exception)
+}
+
+
+@functools.cache
+def texts() -> str:
+    """All texts of both packages, what is computed in them as "..."."""
+    found = []
+    for package in (ROOT / "rr_export", ROOT / "runtimes" / "python" / "rr_runtime"):
+        for file in sorted(package.rglob("*.py")):
+            found += [text_of(node) for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))]
+    return "\0".join(text for text in found if text)
+
+
+def text_of(node: ast.AST) -> str:
+    if isinstance(node, ast.JoinedStr):
+        return "".join(text_of(part) or "..." for part in node.values)
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+
+
+def quotes(page: Path) -> list[str]:
+    """What the first column of a page's table says."""
+    return re.findall(r"^\| `(.+?)` \|", page.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def unknown(quote: str) -> list[str]:
+    """The parts of a quote that no text holds."""
+    parts = [part.strip() for part in quote.split("...")]
+    return [part for part in parts if len(part) > 3 and part not in texts()]
+
+
+@pytest.mark.parametrize("page", sorted(FOLDER.glob("*.md")), ids=lambda page: page.stem)
+def test_quotes_are_texts_of_the_sources(page: Path) -> None:
+    assert page.stem == "index" or quotes(page)
+    assert {quote: unknown(quote) for quote in quotes(page) if unknown(quote)} == {}
+
+
+def test_quotes_that_no_text_holds_are_found() -> None:
+    assert unknown("expected a model in evaluation mode, got training mode in ... and then some") == ["and then some"]
+
+
+def test_every_error_has_its_page() -> None:
+    assert ERRORS.keys() <= PAGES.keys()
+    pages = {*PAGES.values(), MODEL_FAILED}
+    assert {f"errors/{page.name}" for page in FOLDER.glob("*.md")} == pages
+    for (_, name), page in PAGES.items():
+        title = (ROOT / "docs" / page).read_text(encoding="utf-8").splitlines()[0]
+        assert name in title or page == error_pages.INDEX
+
+
+def test_an_error_names_its_page() -> None:
+    for (package, name), error in ERRORS.items():
+        assert page_of(error("text")) == f"docs/{PAGES[package, name]}"
+    assert page_of(UnicodeDecodeError("utf-8", b"", 0, 1, "")) == "docs/errors/arguments.md"
+    assert page_of(OSError("text")) is None
+
+
+def test_a_site_that_is_published_is_named_instead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(error_pages, "_site", lambda: "https://host/docs/")
+    assert page_of(rr_export.errors.PlanError("text")) == "https://host/docs/errors/plan.html"
+
+
+def test_the_command_line_names_the_page(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["inspect", "no_such_folder"])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.endswith("\nsee docs/errors/bundle.md\n")
