@@ -95,6 +95,10 @@ class Bundle:
         if unknown:
             raise ValueError(f"around: expected names among {', '.join(COMPANIONS)}, got {unknown}; leave them away")
         place = Path(path) if Path(path).name and not os.path.islink(path) else Path(os.path.realpath(path))
+        if around is not None and place.suffix == ".onnx":
+            raise ValueError(
+                f"around: expected a folder beside it, got the name of one file, {place}; save to a folder"
+            )
         external = self._external() if external_data is None else external_data
         with writable(place):
             if place.suffix == ".onnx":

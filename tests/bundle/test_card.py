@@ -110,5 +110,7 @@ def test_a_folder_in_the_layout_of_hugging_face(bundle: Bundle, tmp_path: Path) 
     (place / "notes.txt").write_text("mine")
     with pytest.raises(BundleError, match=r"got 'notes\.txt', which no bundle holds"):
         bundle.save(place, around=around, overwrite=True)
+    with pytest.raises(ValueError, match=r"around: expected a folder beside it, got the name of one file"):
+        bundle.save(tmp_path / "one.onnx", around=around)
     with pytest.raises(ValueError, match=r"around: expected names among .*, got \['weights\.bin'\]"):
         bundle.save(tmp_path / "other", around=HubFiles({"weights.bin": b""}, {}))
