@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
+from rr_export.pytest_plugin.case_proof import CaseProof, LastProof
 from rr_export.pytest_plugin.cases import Case, read_case
 from rr_export.pytest_plugin.collected_paths import collected_paths
 from rr_export.pytest_plugin.outcome import prove_point
-from rr_export.pytest_plugin.proof import LastProof, Proof
 from rr_export.pytest_plugin.quiet_tracing import quiet_tracing
 from rr_export.pytest_plugin.record import ProofRecord
 from rr_export.pytest_plugin.session_bundles import SessionBundles
@@ -77,11 +77,11 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> object:
     given = {a: pyfuncitem.funcargs[a] for a in pyfuncitem._fixtureinfo.argnames}
     bundles: SessionBundles = pyfuncitem._request.getfixturevalue("rr_bundle").__self__
 
-    def prove() -> Proof:
+    def prove() -> CaseProof:
         __tracebackhide__ = True  # what the test itself raises is shown from the test on
         with quiet_tracing():
             case = read_case(pyfuncitem.obj(**given), name)
-        return Proof(bundles.of(case, wanted.export), case, wanted.terms)
+        return CaseProof(bundles.of(case, wanted.export), case, wanted.terms)
 
     test: Any = pyfuncitem.callspec.params[POINT]
     record, subject = config.stash[_RECORD], _subject(pyfuncitem, name_of(test))
@@ -121,7 +121,7 @@ def assert_parity(request: pytest.FixtureRequest, rr_bundle: Callable[..., Any])
         if wanted.export:
             raise ValueError("assert_parity: expected a bundle, got export= beside it; give it to rr_bundle")
         case, compared = Case(model, tuple(args), kwargs or {}, bundle=bundle), False
-        with closing(Proof(rr_bundle(bundle), case, wanted.terms)) as proof:
+        with closing(CaseProof(rr_bundle(bundle), case, wanted.terms)) as proof:
             for name, test in wanted.tests(proof.paths).items():
                 with subtests.test(name):
                     compared = prove_point(proof, test, record, subject) or compared

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rr_export.pytest_plugin.proof import Proof
+from rr_export.pytest_plugin.case_proof import CaseProof
 from rr_export.pytest_plugin.record import ProofRecord
 from rr_export.pytest_plugin.wanted import Path_, name_of
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 SHOWN = 5  # failures of a point that are listed
 
 
-def prove_point(proof: Proof, test: str | Path_, record: ProofRecord, subject: str) -> bool:
+def prove_point(proof: CaseProof, test: str | Path_, record: ProofRecord, subject: str) -> bool:
     """Returns whether there was anything to compare; the test that asked fails where it does not hold.
 
     Args:
@@ -32,7 +32,8 @@ def prove_point(proof: Proof, test: str | Path_, record: ProofRecord, subject: s
     record.add(subject, checks)
     failed = [check for check in checks if check.passed is False]
     if failed:
-        pytest.fail("\n".join([headline(name, failed[0]), *_details(failed)]), pytrace=False)
+        parting = ["where they part:", *(f"- {line}" for line in proof.parting)] if proof.parting else []
+        pytest.fail("\n".join([headline(name, failed[0]), *parting, *_details(failed)]), pytrace=False)
     return any(check.passed for check in checks)
 
 
@@ -46,7 +47,8 @@ def headline(name: str, check: Check) -> str:
     which = "" if check.name.partition(" ")[0] in name else f"{check.name}: "
     if check.name == "sites" != name:
         which = "not compared, as the sites differ: "
-    far = check.figures.get("largest_difference")
+    kept = [row["difference"] for row in check.figures.get("largest_differences", ())]  # of the user's data
+    far = max(kept, default=check.figures.get("largest_difference"))
     apart = f"{far:.2g} apart: " if far else ""
     first, more = (*check.failures, check.summary)[0], len(check.failures) - 1
     return " ".join(f"{which}{apart}{first}{f' (and {more} more)' if more > 0 else ''}".split())

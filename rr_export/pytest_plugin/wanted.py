@@ -42,14 +42,18 @@ class Wanted:
         Raises:
             ValueError: there is no such point, or paths are no paths.
         """
-        from rr_export.parity.verify import POINTS
+        from rr_export.parity.terms import POINTS
 
-        chosen = (points,) if isinstance(points, str) else POINTS if points is None else tuple(points)
+        if points is None:
+            points = [name for name in POINTS if name != "data" or name in terms]
+        chosen = (points,) if isinstance(points, str) else tuple(points)
         for name in chosen:
             if name not in POINTS:
                 raise ValueError(f"{where}: expected points out of {', '.join(POINTS)}, got {name!r}; mend it")
         if not chosen:
             raise ValueError(f"{where}: expected points out of {', '.join(POINTS)}, got none; name one")
+        if ("data" in chosen) != ("data" in terms):
+            raise ValueError(f"{where}: expected data= and the point 'data' together, got one of them; add the other")
         if paths and "paths" not in chosen:
             raise ValueError(f"{where}: expected the point 'paths' where paths are asked for, got {chosen}; add it")
         if isinstance(paths, str):

@@ -29,6 +29,7 @@ def encoder(seed=0, keep=0.8, changed=None):
 """
 POINTS = """
 import pytest
+import torch
 from models import encoder
 
 import rr_export as rr
@@ -71,6 +72,12 @@ def test_thresholds(rr_bundle):
     return bundle, model, args
 
 
+@pytest.mark.rr_parity(points="data", data=[torch.zeros(4, 8), torch.ones(4, 8)])
+@pytest.mark.parametrize("changed", [None, 0])
+def test_data(rr_bundle, changed):
+    return rr_bundle(*encoder()), *encoder(changed=changed)
+
+
 @pytest.mark.rr_parity(points="paths")
 def test_raises():
     raise LookupError("no model today")
@@ -101,6 +108,7 @@ def test_red_subtests(rr_bundle, assert_parity):
 """
 COLLECTED = {
     "test_points.py": "points='speed'",
+    "test_data.py": "points='data'",
     "test_nothing.py": "points=[]",
     "test_paths.py": "paths='all'",
     "test_apart.py": "points='law', paths='each'",
@@ -179,6 +187,16 @@ def test_other_weights_are_red_on_the_paths_that_use_them_alone(done: Run) -> No
     assert message.startswith("Failed: 0.25 apart: path [1, 1], output 'output': expected values within rtol")
 
 
+def test_users_own_inputs_are_a_point_of_their_own(done: Run) -> None:
+    assert of(done.outcomes, "test_data") == {"None-data": "passed", "0-data": "failed"}
+    assert done.messages["test_data[0-data]"].startswith("Failed: 0.")
+
+
+def test_the_report_says_where_they_part(done: Run) -> None:
+    message = done.messages["test_weights[1-path 1,1]"]
+    assert "where they part:" in message and "1.layer.bias" in message
+
+
 def test_another_law_is_red_at_the_sites_and_nothing_else_is_compared(done: Run) -> None:
     assert of(done.outcomes, "test_law") == {"sites": "failed", "paths": "failed"}
     assert done.messages["test_law[sites]"].startswith("Failed: site '0': expected probabilities [[0.1")
@@ -252,7 +270,8 @@ def test_marks_that_ask_for_nothing_are_refused_when_collected(tmp_path: Path) -
     assert "expected paths='each' or a list of paths, got 'all'" in text
     assert "expected the point 'paths' where paths are asked for" in text
     assert "expected a test without fixtures where paths='each'" in text and "got one with tmp_path" in text
-    assert "5 errors" in text
+    assert "expected data= and the point 'data' together" in text
+    assert "6 errors" in text
 
 
 def test_a_project_without_proofs_imports_nothing_for_them(tmp_path: Path) -> None:
