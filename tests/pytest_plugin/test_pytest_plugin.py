@@ -9,8 +9,11 @@ import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+import rr_export as rr
 
 MODELS = """
 import torch
@@ -282,3 +285,17 @@ def test_a_project_without_proofs_imports_nothing_for_them(tmp_path: Path) -> No
     )
     done = run(tmp_path, "-p", "no:hypothesispytest", "-p", "no:xdist")
     assert done.outcomes == {"test_plain": "passed"}, done.text
+
+
+def test_the_page_runs_as_printed(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "pytest.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    few = 'rr_parity(points=["sites", "paths"])\n'  # the others are tried above
+    (tmp_path / "my_models.py").write_text(MODELS)
+    (tmp_path / "test_page.py").write_text("\n\n".join(blocks).replace("rr_parity\n", few))
+    names: dict[str, Any] = {}
+    exec(MODELS, names)
+    rr.export(*names["encoder"]()).save(tmp_path / "released" / "encoder")
+    done = run(tmp_path, "-k", "not test_interfaces")
+    assert {"test_encoder[paths]", "test_release[paths]", "test_own"} <= done.outcomes.keys()
+    assert set(done.outcomes.values()) == {"passed"}, done.text
