@@ -37,7 +37,7 @@ class CaseProof:
         from rr_export.parity.verify import check_evaluating
 
         given = {"rtol": None, "atol": None, **terms}
-        data = given.pop("data", None)
+        others = {name: given.pop(name) for name in ("data", "jobs", "results") if name in given}
         asked = Terms.asked(**given)
         check_evaluating(case.model)
         self._bundle, self._terms, self._paths_tried = bundle, asked, 0
@@ -45,7 +45,7 @@ class CaseProof:
         folder = self._open.enter_context(bundle.folder())
         with quiet_tracing():
             request = bind(case.model, case.args, case.kwargs)
-        self._proof = Proof(bundle, folder, request, asked, data=data)
+        self._proof = Proof(bundle, folder, request, asked, **others)
         self._failed: tuple[Check, ...] = ()
 
     def checks(self, test: str | Path_) -> tuple[Check, ...]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 import rr_export as rr
 
@@ -151,16 +154,23 @@ def run(folder: Path, *options: str) -> Run:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("project")
-    (folder / "pytest.ini").write_text("[pytest]\naddopts = --strict-markers -W error\n")
-    (folder / "models.py").write_text(MODELS)
-    (folder / "test_points.py").write_text(POINTS)
+    """A project that pytest has run on, with its ``Run`` as JSON: workers of xdist share it."""
+    root = tmp_path_factory.getbasetemp()
+    folder = (root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / "project"
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            folder.mkdir()
+            (folder / "pytest.ini").write_text("[pytest]\naddopts = --strict-markers -W error\n")
+            (folder / "models.py").write_text(MODELS)
+            (folder / "test_points.py").write_text(POINTS)
+            done = run(folder, "-v", "--rr-markdown", "reports/proofs.md")
+            (folder / "run.json").write_text(json.dumps(asdict(done)))
     return folder
 
 
 @pytest.fixture(scope="module")
 def done(project: Path) -> Run:
-    return run(project, "-v", "--rr-markdown", "reports/proofs.md")
+    return Run(**json.loads((project / "run.json").read_text()))
 
 
 def of(outcomes: dict[str, str], test: str) -> dict[str, str]:
