@@ -24,11 +24,6 @@ def collected_paths(where: str, function: Callable[..., Any], wanted: Wanted) ->
         function: the test.
         wanted: what it asks for.
     """
-    from rr_export.bundle.bundle_reader import load
-    from rr_export.capture.request import bind
-    from rr_export.capture.trace import trace_plan
-    from rr_export.parity.paths import paths_to_compare
-
     fixtures = ", ".join(inspect.signature(function).parameters)
     if fixtures:
         pytest.fail(
@@ -37,6 +32,11 @@ def collected_paths(where: str, function: Callable[..., Any], wanted: Wanted) ->
             pytrace=False,
         )
     case = read_case(function(), where)
+    from rr_export.bundle.bundle_reader import load
+    from rr_export.capture.request import bind
+    from rr_export.capture.trace import trace_plan
+    from rr_export.parity.paths import paths_to_compare
+
     if case.bundle is None:
         training = None if wanted.export.get("keep_training_routes") else ()
         with quiet_tracing():
