@@ -15,6 +15,7 @@ from rr_export.extras import told_extra
 if TYPE_CHECKING:
     from rr_export.bundle.bundle import Bundle
     from rr_export.bundle.bundle_reader import load
+    from rr_export.diff.bundles import diff
     from rr_export.eager.blocks import forced, recorded, seeded
     from rr_export.eager.layer_choice import LayerChoice
     from rr_export.eager.operation_choice import OperationChoice
@@ -50,6 +51,7 @@ __all__ = [
     "Site",
     "Task",
     "Uniform",
+    "diff",
     "export",
     "forced",
     "freeze",
@@ -81,6 +83,7 @@ _HOMES = {
     "Site": "rr_export.laws.plan",
     "Task": "rr_export.sweep",
     "Uniform": "rr_export.laws.policies",
+    "diff": "rr_export.diff.bundles",
     "export": "rr_export.export",
     "forced": "rr_export.eager.blocks",
     "freeze": "rr_export.targets.freeze",
@@ -121,7 +124,7 @@ def __dir__() -> list[str]:
 
 
 class _Package(ModuleType):
-    """Keeps the functions ``export``, ``lint`` and ``sweep`` in place of the files and the folder of these names."""
+    """Keeps functions such as ``export`` and ``lint`` in place of the files and folders of their names."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not (name in _HOMES and isinstance(value, ModuleType)):

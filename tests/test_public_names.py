@@ -29,6 +29,7 @@ EXPORTER = [
     "Site",
     "Task",
     "Uniform",
+    "diff",
     "export",
     "forced",
     "freeze",

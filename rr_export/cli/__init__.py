@@ -25,6 +25,10 @@ from rr_export.extras import told_extra
 COMMANDS = {
     "export": ("export", "Export MODEL to the folder (or .onnx file) OUTPUT."),
     "verify": ("verify", "Prove that the bundle FILE is the model that FUNCTION returns."),
+    "diff": (
+        "diff",
+        "Tell what changed from A to B: sites, laws, paths of seeds, weights, graph, outputs, size and latency.",
+    ),
     "inspect": (
         "inspect",
         "Print the sites of BUNDLE, its expected cost per run, and whether it keeps the graph contract.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -21,7 +21,9 @@ from rr_export.report.report import Report
 from rr_export.report.sarif import report_sarif
 
 STDOUT = "-"
-FORMS: dict[str, Callable[[Report], str]] = {
+Forms = Mapping[str, Callable[[Any], str]]  # from a report to its text, by the name of the form
+
+PROOF: Forms = {
     "json": lambda report: json.dumps(report.to_json(), indent=1) + "\n",
     "junit": junit,
     "sarif": lambda report: json.dumps(report_sarif(report), indent=1) + "\n",
@@ -36,24 +38,26 @@ class ReportFiles:
 
     Attributes:
         files: the file of every form that was asked for; "-" is standard output, in place of the table.
+        forms: what makes the text of each.
     """
 
-    files: dict[str, str]
+    files: Mapping[str, str]
+    forms: Forms
 
     @contextmanager
-    def written(self, subject: str) -> Iterator[Callable[[Report], None]]:
+    def written(self, subject: str) -> Iterator[Callable[[Any], None]]:
         """Yields what a report is told to: it is printed first, and then written in every form that was asked for.
 
-        Where the block ends by an error before that, the forms say so, and the error goes on.
+        Where a proof ends by an error before that, its forms say so, and the error goes on.
         """
         self._check()
-        done: list[Report] = []
+        done: list[Any] = []
 
-        def tell(report: Report) -> None:
+        def tell(report: Any) -> None:
             done.append(report)
             printed = [form for form, file in self.files.items() if file == STDOUT]
             for form in printed:
-                click.echo(FORMS[form](report), nl=False)
+                click.echo(self.forms[form](report), nl=False)
             if not printed:
                 out.print(report.table())
             self._write(report)
@@ -61,7 +65,7 @@ class ReportFiles:
         try:
             yield tell
         except Exception as error:
-            if not done:
+            if not done and self.forms is PROOF:
                 self._write(Report((), subject, {"rr-export": version("rr-export")}, error=told(error)))
             raise
 
@@ -75,19 +79,19 @@ class ReportFiles:
                 found = f"the folder {file}" if place.is_dir() else f"no folder {place.parent}"
                 raise click.UsageError(f"--{form}: expected the name of a file, got {found}; write --{form}=FILE")
 
-    def _write(self, report: Report) -> None:
+    def _write(self, report: Any) -> None:
         from rr_export.bundle.atomic_write import write_atomically
 
         for form, file in self.files.items():
             if file != STDOUT:
-                text = FORMS[form](report).encode()
+                text = self.forms[form](report).encode()
                 if form in APPENDED and Path(file).exists():
                     text = Path(file).read_bytes() + text
                 write_atomically(Path(file), text)
 
 
-def report_files(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds ``--json``, ``--junit``, ``--sarif`` and ``--markdown``; the command gets ``reports``."""
+def report_files(forms: Forms = PROOF) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Adds an option for each of some forms to a command, which gets ``reports``."""
     helps = {
         "json": "Print the report as JSON in place of the table, or write it to FILE.",
         "junit": "Write it as JUnit XML: a test case per point.",
@@ -95,12 +99,16 @@ def report_files(command: Callable[..., Any]) -> Callable[..., Any]:
         "markdown": "Append it to FILE as Markdown, such as $GITHUB_STEP_SUMMARY.",
     }
 
-    @functools.wraps(command)
-    def with_reports(**options: Any) -> Any:
-        given = {form: options.pop(form) for form in FORMS}
-        return command(**options, reports=ReportFiles({form: file for form, file in given.items() if file}))
+    def with_options(command: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(command)
+        def with_reports(**options: Any) -> Any:
+            given = {form: options.pop(form) for form in forms}
+            files = {form: file for form, file in given.items() if file}
+            return command(**options, reports=ReportFiles(files, forms))
 
-    for form in reversed(FORMS):
-        alone: dict[str, Any] = {"is_flag": False, "flag_value": STDOUT} if form == "json" else {}
-        with_reports = click.option(f"--{form}", metavar="FILE", help=helps[form], **alone)(with_reports)
-    return with_reports
+        for form in reversed(list(forms)):
+            alone: dict[str, Any] = {"is_flag": False, "flag_value": STDOUT} if form == "json" else {}
+            with_reports = click.option(f"--{form}", metavar="FILE", help=helps[form], **alone)(with_reports)
+        return with_reports
+
+    return with_options

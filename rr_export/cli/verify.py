@@ -59,7 +59,7 @@ from rr_export.report.report import Report
     help="With --data: keep what is found as it comes; an interrupted run goes on there.",
 )
 @click.option("--record", is_flag=True, help="Write the report into the bundle FILE, as parity.json.")
-@report_files
+@report_files()
 def verify(
     file: Path, model: str | None, against: Path | None, targets: Sequence[str], provider: str, inputs: Sequence[str],
     data: Sequence[str], rtol: Sequence[str], atol: Sequence[str], share: float | None, max_paths: int,

@@ -39,6 +39,7 @@ TORCH_FREE: list[tuple[str, ...]] = [
     ("freeze", "out", "frozen", "--path", "1,0,1"),
     ("verify", "out/model.onnx", "--against", "out"),
     ("verify", "packaged", "--target", "two"),
+    ("diff", "out", "packaged", "--runs", "10", "--fail-on", "outputs"),
     ("bench", "out", "--runs", "10", "--loads", "0"),
 ]
 NEED_TORCH = [
@@ -107,6 +108,6 @@ def said(code: str) -> list[str]:
 
 def test_public_functions_stay_what_they_are_where_a_module_has_their_name() -> None:
     import rr_export.export  # noqa: F401
-    import rr_export.lint.report  # noqa: F401
+    import rr_export.sweep  # noqa: F401
 
-    assert callable(rr.export) and callable(rr.lint)
+    assert callable(rr.export) and callable(rr.lint) and callable(rr.diff) and callable(rr.sweep)

@@ -1,0 +1,1 @@
+"""What changed from one model to another: sites, laws, paths, weights, graph, outputs, size and latency."""

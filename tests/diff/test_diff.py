@@ -1,0 +1,138 @@
+"""What changed: each aspect is changed by itself, and told; what did not change is called the same."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import rr_export as rr
+from rr_export.report.changes import ASPECTS, Aspect, Changes
+from tests.cli.test_commands import SOURCE, run
+
+ARGS = (torch.linspace(-1, 1, 32).reshape(4, 8),)
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers, self.head = nn.ModuleList(nn.Linear(8, 8) for _ in range(2)), nn.Linear(8, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for layer in self.layers:
+            x = torch.tanh(layer(x))
+        return self.head(x)
+
+
+def made(keep: float = 0.8, pattern: str = "layers.*") -> nn.Module:
+    torch.manual_seed(0)
+    model = Net().eval()
+    rr.route_layers(model, pattern, keep=keep)
+    return model
+
+
+def retrained() -> nn.Module:
+    model = made()
+    with torch.no_grad():
+        model.get_submodule("head").weight[0, 0] += 0.1
+    return model
+
+
+class Sharper(Net):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x).abs()
+
+
+def sharper() -> nn.Module:
+    model = made()
+    model.__class__ = Sharper
+    return model
+
+
+@pytest.fixture(scope="module")
+def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return rr.export(made(), ARGS).save(tmp_path_factory.mktemp("diff") / "before")
+
+
+@pytest.mark.parametrize(
+    ("after", "changed"),
+    [
+        (made, set()),
+        (lambda: made(keep=0.7), {"laws", "paths"}),
+        (lambda: made(pattern="layers.0"), {"sites", "paths", "graph", "outputs"}),
+        (retrained, {"weights", "outputs"}),
+        (sharper, {"graph", "outputs"}),
+    ],
+)
+def test_what_changed_is_told_and_nothing_else(before: Path, after: Callable[[], nn.Module], changed: set[str]) -> None:
+    changes = rr.diff(before, rr.export(after(), ARGS), timed_runs=0)
+    told = [aspect for aspect in changes.aspects if aspect.name not in ("size", "latency")]
+    assert set(changes.changed([aspect.name for aspect in told])) == changed
+    assert all(aspect.details or "other sites" in aspect.summary for aspect in told if aspect.changed)
+    assert json.loads(json.dumps(changes.to_json()))["format"] == "rr.changes"
+    for name in changed:
+        assert name in changes.markdown() and name in str(changes)
+
+
+def test_how_far_weights_and_laws_moved(before: Path) -> None:
+    weights, laws = (
+        next(a for a in rr.diff(before, rr.export(model, ARGS), timed_runs=0).aspects if a.name == name)
+        for model, name in ((retrained(), "weights"), (made(keep=0.7), "laws"))
+    )
+    assert weights.details[0].startswith("head.weight: moved by") and weights.figures["changed"] == 1
+    assert laws.figures["largest_difference"] == pytest.approx(0.1)
+    assert laws.details[0] == "layers.0: [0.2 0.8] -> [0.3 0.7]"
+
+
+def test_outputs_agree_on_data_and_latency_is_timed(before: Path) -> None:
+    data = [{"x": np.full((4, 8), n, np.float32)} for n in range(3)]
+    changes = rr.diff(before, rr.export(retrained(), ARGS), data=data, timed_runs=10)
+    outputs, latency = (next(a for a in changes.aspects if a.name == name) for name in ("outputs", "latency"))
+    assert outputs.figures["inputs"] == 3 and outputs.figures["agreement"]["output"]["cosine_least"] < 1
+    assert 0.1 < latency.figures["ratio"] < 10 and len(latency.figures["before_ms"]) == 3
+
+
+def test_an_aspect_that_was_not_compared_is_no_agreement() -> None:
+    changes = Changes("a", "b", (Aspect("outputs", None, "other inputs"), Aspect("laws", False, "2 sites")))
+    assert changes.changed() == ["outputs"] and changes.changed(["laws"]) == []
+    assert set(ASPECTS) >= {a.name for a in changes.aspects}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("diff_cli")
+    (folder / "diff_models.py").write_text(SOURCE)
+    assert run(folder, "export", "diff_models:small", "out").returncode == 0
+    return folder
+
+
+def test_the_command_exits_by_what_changed(place: Path) -> None:
+    same = run(place, "diff", "out", "diff_models:small", "--runs", "0")
+    assert same.returncode == 0 and "changed" not in same.stdout, same
+    done = run(place, "diff", "out", "diff_models:other", "--runs", "0", "--json=d.json", "--markdown", "d.md")
+    assert done.returncode == 1 and "weights" in done.stdout, done
+    assert json.loads((place / "d.json").read_text())["after"] and "**changed**" in (place / "d.md").read_text()
+    laws = run(place, "diff", "out", "diff_models:other", "--runs", "0", "--fail-on", "laws,paths")
+    never = run(place, "diff", "out", "diff_models:other", "--runs", "0", "--fail-on", "never", "--json")
+    assert (laws.returncode, never.returncode) == (0, 0) and json.loads(never.stdout)["version"] == 1
+    wrong = run(place, "diff", "out", "out", "--fail-on", "law")
+    assert wrong.returncode == 2 and "expected some of sites, laws" in wrong.stderr
+
+
+def test_checkpoints_are_compared_by_their_weights(place: Path) -> None:
+    one = {"a": torch.ones(3), "b": torch.ones(2, dtype=torch.bfloat16), "n": torch.tensor([2**53 + 1])}
+    other = copy.deepcopy(one) | {"c": torch.ones(1)}
+    other["n"] += 1
+    torch.save(one, place / "one.pt")
+    torch.save({"state_dict": other}, place / "other.pt")
+    assert run(place, "diff", "one.pt", "one.pt").returncode == 0
+    done = run(place, "diff", "one.pt", "other.pt", "--json")
+    (weights,) = json.loads(done.stdout)["aspects"]
+    assert done.returncode == 1 and weights["figures"]["new"] == ["c"] and weights["figures"]["changed"] == 1
+    assert run(place, "diff", "one.pt", "out").returncode == 2
