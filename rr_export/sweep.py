@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rr_export.errors import SweepError
+from rr_export.one_line import cut_to_line
 
 FORMAT = "rr.sweep"
 AT_ONCE = 8  # tasks of each worker, where a backend gives results together only
@@ -31,6 +32,10 @@ class Task:
 
     key: str
     payload: Any
+
+    def __repr__(self) -> str:
+        """Shows the key: the payload may be anything."""
+        return cut_to_line(f"Task({self.key!r})")
 
 
 def sweep(

@@ -65,6 +65,7 @@ def test_every_public_class_says_in_one_line_what_it_is(saved: Path, everything_
         "Plan without sites": plan_of(nn.Linear(2, 2)),
         "Report": report,
         "Site": rr.Site("layers." * MANY, tuple(map(str, range(MANY))), rr.Uniform(MANY)),
+        "Task": rr.Task("key " * MANY, {"payload": [0] * MANY}),
         "Uniform": rr.Uniform(MANY),
         "BundleError": rr_runtime.BundleError("short"),
         "ProviderError": rr_runtime.ProviderError("short"),
