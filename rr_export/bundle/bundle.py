@@ -28,7 +28,7 @@ from rr_export.bundle.card import merge_card, write_card
 from rr_export.bundle.contents import GoldenCase, HubFiles, TargetFiles
 from rr_export.bundle.file_names import CARD, COMPANIONS, HUB, PARITY
 from rr_export.bundle.manifest import METADATA_KEY, manifest_text, read_plan
-from rr_export.bundle.weights import EXTERNAL_ABOVE, inlined, weight_bytes
+from rr_export.bundle.weights import EXTERNAL_ABOVE, inlined, shared_with_torch, weight_bytes
 from rr_export.errors import BundleError
 from rr_export.laws.plan import Plan
 from rr_export.one_line import cut_to_line, list_few
@@ -53,6 +53,9 @@ class Bundle:
     targets: Mapping[str, TargetFiles] = field(default_factory=dict)
     parity: dict[str, Any] | None = None
     path: Path | None = field(default=None)
+
+    def __post_init__(self) -> None:
+        self._exported = shared_with_torch(self.model)  # the model may be trained on in the same memory
 
     @property
     def plan(self) -> Plan:
@@ -189,6 +192,7 @@ class Bundle:
             raise BundleError(
                 f"{place}: expected weights that fit into one file, got a request for external data; save to a folder"
             )
+        self._check_weights()
         content = serialized(inlined(self._stamped()))
         place.parent.mkdir(parents=True, exist_ok=True)
         with alone_in(place.parent):
@@ -199,12 +203,22 @@ class Bundle:
                 )
             put_file(place, content)
 
+    def _check_weights(self) -> None:
+        now = shared_with_torch(self.model) if self._exported else {}
+        for name, content in self._exported.items():
+            if now.get(name, content) != content:
+                raise BundleError(
+                    f"save: expected the weights that were exported, got other numbers in {name!r}, which was changed "
+                    "in place since; save the bundle before the model is trained on, or export again"
+                )
+
     def _stamped(self) -> ir.Model:
         self.model.metadata_props[METADATA_KEY] = manifest_text(self.manifest)
         return self.model
 
     def _write(self, folder: Path, external: bool, only: Collection[str] = ()) -> FileRows:
         """The folder holds the bundle, or some of its targets alone; returns what its manifest records of each file."""
+        self._check_weights()
         model = None if only else self._stamped()
         targets = {name: target for name, target in self.targets.items() if not only or name in only}
         return write_folder(folder, model, self.manifest, self.golden, targets, self.parity, external=external)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 
@@ -108,6 +109,21 @@ def weight_bytes(model: ir.Model) -> int:
     return sum(
         {id(v.const_value): v.const_value.nbytes for v in initializers(model) if v.const_value is not None}.values()
     )
+
+
+def shared_with_torch(model: ir.Model) -> dict[str, bytes]:
+    """Returns, by name, what tells the numbers of the weights that still are the memory of a torch model."""
+    found = {}
+    for value in initializers(model):
+        tensor = value.const_value
+        if hasattr(getattr(tensor, "raw", None), "untyped_storage"):
+            found[value.name or ""] = _digest(tensor)
+    return found
+
+
+def _digest(tensor: ir.TensorProtocol | None) -> bytes:
+    array = np.ascontiguousarray(tensor.numpy()) if tensor is not None else np.empty(0)
+    return hashlib.sha256(f"{array.dtype} {array.shape}".encode() + array.tobytes()).digest()
 
 
 def initializers(model: ir.Model) -> Iterator[ir.Value]:

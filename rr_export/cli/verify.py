@@ -58,12 +58,18 @@ from rr_export.report.report import Report
     metavar="FILE",
     help="With --data: keep what is found as it comes; an interrupted run goes on there.",
 )
+@click.option(
+    "--worst",
+    type=click.Path(path_type=Path),
+    metavar="FILE.npz",
+    help="With --data: keep the input with the largest difference, as --data takes it.",
+)
 @click.option("--record", is_flag=True, help="Write the report into the bundle FILE, as parity.json.")
 @report_files()
 def verify(
     file: Path, model: str | None, against: Path | None, targets: Sequence[str], provider: str, inputs: Sequence[str],
     data: Sequence[str], rtol: Sequence[str], atol: Sequence[str], share: float | None, max_paths: int,
-    jobs: int | None, results: Path | None, record: bool, reports: ReportFiles, model_options: ModelOptions,
+    jobs: int | None, results: Path | None, worst: Path | None, record: bool, reports: ReportFiles, model_options: ModelOptions,
 ) -> None:  # fmt: skip
     """Prove that the bundle FILE is the model that FUNCTION returns.
 
@@ -101,8 +107,12 @@ def verify(
     if data and targets:
         raise click.UsageError("--data: expected MODULE:FUNCTION or --against beside it, got --target; use --input")
     options: dict[str, Any] = {"rtol": read_tolerance("rtol", rtol), "atol": read_tolerance("atol", atol)}
-    if not data and (jobs is not None or results is not None):
-        raise click.UsageError("--jobs, --results: expected --data beside them, got none; only inputs are spread")
+    if not data and (jobs is not None or results is not None or worst is not None):
+        raise click.UsageError("--jobs, --results, --worst: expected --data beside them, got none; name the inputs")
+    if worst is not None:
+        from rr_runtime.output_files import check_output_file
+
+        check_output_file(worst, overwrite=False, option="--worst")
     if not targets:
         options |= {"jobs": jobs, "results": results}
     options |= {"max_paths": max_paths} | ({"share": share} if share else {})
@@ -114,11 +124,22 @@ def verify(
         else:
             report = _prove(file, model or "", model_options, data, options)
         tell(report)
+    if worst is not None:
+        _keep_worst(worst, report)
     if record:
         from rr_export.bundle.bundle_reader import load
 
         load(file).write_parity(report.to_json())
     sys.exit(HOLDS if report.passed else MISMATCH)
+
+
+def _keep_worst(file: Path, report: Report) -> None:
+    """The input with the largest difference is in the file, if there is any."""
+    from rr_runtime.output_files import write_outputs
+
+    kept = next((check.worst for check in report.checks if check.worst), None)
+    if kept is not None:
+        write_outputs(file, kept)
 
 
 def _prove(place: Path, model: str, given: ModelOptions, data: Sequence[str], options: dict[str, Any]) -> Report:

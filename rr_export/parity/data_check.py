@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -129,6 +129,7 @@ def check_data(
     waiting: dict[int, Reference] = {}
     results: list[InputResult] = []
     case: tuple[int, Reference, Path_] | None = None
+    worst: tuple[float, Arrays] = (0.0, {})
     with ExitStack() as stack:
         work: Callable[[InputTask], Any] = Here(file, terms)
         given: Callable[[Any], Any] = lambda reference: reference  # noqa: E731
@@ -160,8 +161,11 @@ def check_data(
             reference = waiting.pop(result.number)
             if result.failing is not None and (case is None or result.number < case[0]):
                 case = (result.number, reference, result.failing)
+            if result.differences and result.differences[0].difference >= worst[0]:
+                worst = (result.differences[0].difference, reference.inputs)
             results.append(result)
-    return summed_up(file.plan, design, results, None if case is None else case[1:])
+    check = summed_up(file.plan, design, results)
+    return replace(check, case=None if case is None else case[1:], worst=worst[1])
 
 
 def _digest(arrays: Arrays) -> str:
@@ -172,8 +176,8 @@ def _digest(arrays: Arrays) -> str:
     return found.hexdigest()
 
 
-def summed_up(plan: Plan, design: PathDesign, results: Sequence[InputResult], case: Any = None) -> Check:
-    """Returns the check that the results on all inputs make, with what it first failed on."""
+def summed_up(plan: Plan, design: PathDesign, results: Sequence[InputResult]) -> Check:
+    """Returns the check that the results on all inputs make."""
     results = sorted(results, key=lambda r: r.number)
     failures = [text for result in results for text in result.failures]
     if not results:
@@ -206,4 +210,4 @@ def summed_up(plan: Plan, design: PathDesign, results: Sequence[InputResult], ca
         ],
         "agreement": {name: a.to_json() for name, a in agreement.items()},
     }
-    return Check("data", not failures, summary + told_nothing(rounded), tuple(failures), figures, case)
+    return Check("data", not failures, summary + told_nothing(rounded), tuple(failures), figures)

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import onnx_ir as ir
-from onnxscript import rewriter
 
 _one_at_a_time = threading.Lock()
 
@@ -21,6 +20,8 @@ _one_at_a_time = threading.Lock()
 @contextmanager
 def quick_rules() -> Iterator[None]:
     """Inside the block onnxscript's default rules are quick."""
+    from onnxscript import rewriter  # of half a second, where nothing is rewritten after all
+
     home: Any = rewriter
     with _one_at_a_time:
         before = home._DEFAULT_REWRITE_RULES

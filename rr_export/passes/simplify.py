@@ -12,7 +12,6 @@ import warnings
 
 import onnx_ir as ir
 import onnx_ir.passes.common as ir_passes
-from onnxscript import optimizer
 
 from rr_export.passes.quick_rules import quick_rules
 from rr_export.passes.unique_names import name_uniquely
@@ -28,6 +27,8 @@ _CHATTY_TOO = "onnx_ir.passes.common.initializer_deduplication"
 
 def simplify(model: ir.Model) -> bool:
     """The model computes the same with fewer nodes; returns whether anything changed."""
+    from onnxscript import optimizer  # of half a second, where nothing is rewritten after all
+
     before = sum(1 for _ in ir.traversal.RecursiveGraphIterator(model.graph))
     with warnings.catch_warnings(), only_errors(_CHATTY), only_errors(_CHATTY_TOO), quick_rules():
         # onnxscript 0.7 warns about its own deprecated calls

@@ -27,6 +27,7 @@ class Check:
         failures: one sentence per thing that did not hold.
         figures: the numbers behind the summary (JSON-ready).
         case: what it first failed on, for who looks for the cause; None where it did not.
+        worst: where inputs of the user's were compared, the one with the largest difference: arrays by name.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Check:
     failures: tuple[str, ...] = ()
     figures: Mapping[str, Any] = field(default_factory=dict)
     case: Any = field(default=None, repr=False, compare=False)
+    worst: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
 
     def __repr__(self) -> str:
         result = {True: "holds", False: "FAILS", None: "does not apply"}[self.passed]

@@ -335,3 +335,29 @@ def test_bug_a_single_file_with_a_damaged_byte_is_a_bundle_error(bundle: rr.Bund
         except BundleError:
             seen.add(-1)
     assert -1 in seen and seen <= {-1, len(bundle.plan.sites)}
+
+
+@pytest.mark.parametrize("change", ["in place", "by its data", "to another type"])
+def test_bug_training_on_after_export_changed_the_bundle(tmp_path: Path, change: str) -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2)).eval()
+    rr.route_layers(model, "0", keep=0.5)
+    bundle, args = rr.export(model, (torch.ones(2, 4),)), (torch.ones(2, 4),)
+    bundle.save(tmp_path / "before")
+    before = model.state_dict()["1.weight"].clone()
+    if change == "in place":
+        with torch.no_grad():
+            model[1].weight.add_(1)
+    elif change == "by its data":
+        model[1].weight.data.mul_(2)
+    else:
+        model.half()
+    for place in ("after", "after.onnx"):
+        with pytest.raises(
+            rr.RRExportError, match=r"got other numbers in '\d\.[\w.]+', which was changed in place since"
+        ):
+            bundle.save(tmp_path / place)
+    if change == "in place":
+        with torch.no_grad():
+            model[1].weight.copy_(before)
+        bundle.save(tmp_path / "again")  # what it was
+        rr.verify(tmp_path / "again", model, args, max_paths=1)

@@ -128,6 +128,13 @@ def test_verify_on_the_users_data(place: Path) -> None:
     done = run(place, "verify", "out", "my_models:small", "--data", "many.npz", "--data", "x.npy", "--json")
     (data,) = [c for c in json.loads(done.stdout)["checks"] if c["name"] == "data"]
     assert done.returncode == 0 and data["figures"]["inputs"] == 6 and data["figures"]["pairs"] > 6
+    done = run(place, "verify", "out", "my_models:other", "--data", "many.npz", "--worst", "worst.npz", "--json")
+    (data,) = [c for c in json.loads(done.stdout)["checks"] if c["name"] == "data"]
+    far = data["figures"]["largest_differences"][0]["input"]
+    many, worst = (np.load(place / name)["input"] for name in ("many.npz", "worst.npz"))
+    assert done.returncode == 1 and np.array_equal(worst, many[far])
+    again = run(place, "verify", "out", "my_models:other", "--data", "worst.npz", "--worst", "worst.npz")
+    assert again.returncode == 2 and "expected no such file, got one" in again.stderr
     done = run(place, "verify", "out", "--against", "out", "--data", "many.npz", "--json", "--max-paths", "2")
     assert done.returncode == 0 and "5 inputs" in str(json.loads(done.stdout)["checks"])
     done = run(

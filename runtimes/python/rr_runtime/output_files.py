@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 SUFFIXES = (".npz", ".json")
 
 
-def check_output_file(file: Path, *, overwrite: bool) -> None:
+def check_output_file(file: Path, *, overwrite: bool, option: str = "--output") -> None:
     """A file can be written there; to be called before the work whose outcome it gets.
 
     Raises:
         ValueError: its name ends otherwise, its folder is not there, or it is there and is not to be overwritten.
     """
     if file.suffix.lower() not in SUFFIXES:
-        raise ValueError(f"--output: expected a name that ends in .npz or .json, got {file}; rename it")
+        raise ValueError(f"{option}: expected a name that ends in .npz or .json, got {file}; rename it")
     if file.is_dir() or not file.parent.is_dir():
         found = "a folder of that name" if file.is_dir() else f"no folder {file.parent}"
         raise ValueError(f"{file}: expected a place for a file, got {found}; make it, or choose another name")
