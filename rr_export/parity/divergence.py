@@ -32,6 +32,7 @@ from rr_export.report.divergence import Divergence, DivergingValue
 
 logger = logging.getLogger(__name__)
 
+ROUTING = "rr/"  # begins the names of what decides in a file
 STEPS = 8  # of the growth
 
 
@@ -89,7 +90,7 @@ def differing_weights(found: ir.Model, right: ir.Model) -> tuple[str, ...]:
     for value in _weights(right):
         name, tensor = value.name or "", value.const_value
         other = stored.get(name)
-        if name.startswith("rr/") or tensor is None or other is tensor:
+        if name.startswith(ROUTING) or tensor is None or other is tensor:
             continue
         if other is None:
             contents = contents if contents is not None else {_hash(t) for t in stored.values() if t is not None}
@@ -131,6 +132,7 @@ def diverging(
     """Compares the values of both graphs that have one name, in the order in which they are computed."""
     right = {value.name: value for value in intermediates(known.model)}
     paired = [v for v in intermediates(model) if v.name in right and v.node.op_type == right[v.name].node.op_type]
+    paired = [v for v in paired if not v.name.startswith(ROUTING)]  # drawn anew on either side; the path is forced
     last = {module_of(right[v.name].node): v.name for v in paired}  # where the growth is looked at
     first, growth, compared = None, [], 0
     modules = _Modules(known.returned, terms)

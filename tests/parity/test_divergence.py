@@ -188,6 +188,22 @@ def test_a_rewritten_file_is_compared_with_its_bundle(bundle: rr.Bundle, tmp_pat
     assert found.first.difference == pytest.approx(1, abs=1e-4)
 
 
+def test_bug_numbers_that_are_drawn_anew_are_no_cause(bundle: rr.Bundle, tmp_path: Path) -> None:
+    """The random node of the file draws others than that of the bundle, here always; the cause is a weight."""
+    path = bundle.save(tmp_path / "out") / "model.onnx"
+    proto = onnx.load(path)
+    (random,) = (node for node in proto.graph.node if node.op_type == "RandomUniformLike")
+    random.attribute.append(onnx.helper.make_attribute("seed", 1.0))
+    weight = next(w for w in proto.graph.initializer if w.name.endswith("1.layer.inner.bias"))
+    weight.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(weight) + 0.5, weight.name))
+    onnx.save(proto, tmp_path / "other.onnx")
+    with pytest.raises(rr.ParityError) as refused:
+        rr.verify_against(tmp_path / "other.onnx", bundle)
+    divergence = refused.value.report.divergence
+    assert divergence.weights == (weight.name,)
+    assert divergence.first is not None and "RandomUniformLike" not in divergence.first.node
+
+
 def test_a_model_that_is_not_captured_any_more_is_said_so(bundle: rr.Bundle) -> None:
     class Asks(Block):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
