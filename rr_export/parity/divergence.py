@@ -130,9 +130,9 @@ def diverging(
     terms: Terms,
 ) -> Divergence | None:
     """Compares the values of both graphs that have one name, in the order in which they are computed."""
-    right = {value.name: value for value in intermediates(known.model)}
+    # what decides is drawn anew on either side, and the path is forced
+    right = {value.name: value for value in intermediates(known.model) if not value.name.startswith(ROUTING)}
     paired = [v for v in intermediates(model) if v.name in right and v.node.op_type == right[v.name].node.op_type]
-    paired = [v for v in paired if not v.name.startswith(ROUTING)]  # drawn anew on either side; the path is forced
     last = {module_of(right[v.name].node): v.name for v in paired}  # where the growth is looked at
     first, growth, compared = None, [], 0
     modules = _Modules(known.returned, terms)

@@ -1,0 +1,57 @@
+"""Every tutorial does what it says, from an empty folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.docs.tutorial import differs, reader, steps
+from website.links import ROOT
+
+FOLDER = ROOT / "docs" / "tutorials"
+QUICK = ("device", "markov")  # the others by `make test-docs`
+PAGES = [
+    pytest.param(page, id=page.stem, marks=[] if page.stem in QUICK else [pytest.mark.slow])
+    for page in sorted(FOLDER.glob("*.md"))
+    if page.stem != "index"
+]
+
+
+@pytest.mark.filterwarnings("default")  # a reader is told of warnings
+@pytest.mark.parametrize("page", PAGES)
+def test_a_tutorial_does_what_it_says(page: Path, tmp_path: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert any(step.kind == "command" for step in steps(text))
+    with reader(tmp_path) as place:
+        for step in steps(text):
+            printed = place.do(step)
+            assert step.kind != "command" or differs(step.printed, printed) == "", f"$ {step.text}\n{printed}"
+            assert step.kind != "python" or differs(step.printed, printed) == "", printed
+
+
+@pytest.mark.parametrize(
+    ("expected", "got", "said"),
+    [
+        ("16 of 16 paths\n", "16 of 16 paths\n", ""),
+        ("worst 1.2e-07", "worst 3.4e-08", ""),
+        ("a  b\n", "│ a b │\n", ""),
+        ("a [...]\n", "a b c\n", ""),
+        ("16 of 16 paths\n", "8 of 16 paths\n", " -16 +8"),
+        ("a [...]\n", "b c\n", " -a"),
+        ("the same model\n", "NOT the same model\n", " +NOT"),
+    ],
+)
+def test_outputs_that_differ_are_found(expected: str, got: str, said: str) -> None:
+    assert differs(expected, got) == said
+
+
+def test_steps_of_a_page() -> None:
+    page = '```python title="a.py"\nx = 1\n```\n\n```console\n$ ls\na.py\n$ echo $?\n0\n```\n\n```python\nprint(1)\n```\n\n```text\n1\n```\n'
+    found = [(step.kind, step.text, step.title, step.printed) for step in steps(page)]
+    assert found == [
+        ("file", "x = 1\n", "a.py", ""),
+        ("command", "ls", "", "a.py\n"),
+        ("command", "echo $?", "", "0\n"),
+        ("python", "print(1)\n", "", "1\n"),
+    ]
