@@ -19,6 +19,13 @@ EXAMPLES = {
         ),
         ("Its forms for providers, here:", "rr-export verify out/ --target all --provider cpu"),
     ),
+    "diff": (
+        ("Two bundles:", "rr-export diff released/ out/ --markdown summary.md"),
+        (
+            "A bundle and a model, an error where laws or paths changed:",
+            "rr-export diff out/ my_models:encoder --fail-on laws,paths",
+        ),
+    ),
     "inspect": (("What a run costs at batch 8:", "rr-export inspect out/ --size batch=8"),),
     "lint": (
         ("Any ONNX file:", "rr-export lint model.onnx"),
@@ -54,5 +61,5 @@ EXAMPLES = {
 
 def epilog_of(command: str) -> str:
     """Returns what the long help of a command ends with."""
-    lines = [line for text, call in EXAMPLES[command] for line in (f"  {text}", f"    $ {call}")]
+    lines = [line for text, call in EXAMPLES.get(command, ()) for line in (f"  {text}", f"    $ {call}")]
     return "\n".join(["\b", "Examples:", *lines])

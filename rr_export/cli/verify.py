@@ -69,7 +69,8 @@ from rr_export.report.report import Report
 def verify(
     file: Path, model: str | None, against: Path | None, targets: Sequence[str], provider: str, inputs: Sequence[str],
     data: Sequence[str], rtol: Sequence[str], atol: Sequence[str], share: float | None, max_paths: int,
-    jobs: int | None, results: Path | None, worst: Path | None, record: bool, reports: ReportFiles, model_options: ModelOptions,
+    jobs: int | None, results: Path | None, worst: Path | None, record: bool, reports: ReportFiles,
+    model_options: ModelOptions,
 ) -> None:  # fmt: skip
     """Prove that the bundle FILE is the model that FUNCTION returns.
 

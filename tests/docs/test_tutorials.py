@@ -47,7 +47,8 @@ def test_outputs_that_differ_are_found(expected: str, got: str, said: str) -> No
 
 
 def test_steps_of_a_page() -> None:
-    page = '```python title="a.py"\nx = 1\n```\n\n```console\n$ ls\na.py\n$ echo $?\n0\n```\n\n```python\nprint(1)\n```\n\n```text\n1\n```\n'
+    blocks = ['python title="a.py"\nx = 1', "console\n$ ls\na.py\n$ echo $?\n0", "python\nprint(1)", "text\n1"]
+    page = "\n\n".join(f"```{block}\n```" for block in blocks)
     found = [(step.kind, step.text, step.title, step.printed) for step in steps(page)]
     assert found == [
         ("file", "x = 1\n", "a.py", ""),

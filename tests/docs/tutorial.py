@@ -1,6 +1,6 @@
 """Tutorials as programs: a page's files are written, its commands and code run, and what they print is compared.
 
-``python -m tests.docs.tutorial docs/tutorials/ci.md`` runs a page in an empty folder and writes what was printed into it.
+``python -m tests.docs.tutorial docs/tutorials/ci.md`` runs a page in an empty folder, and writes what it prints.
 
 A block with a title is a file; other Python runs in one namespace per page; in a console block each ``$`` line is a
 command, and what follows it is its output. An output may leave words out: ``[...]``.
@@ -29,9 +29,15 @@ from website.links import ROOT
 
 WIDTH = 100  # of the terminal
 LEFT_OUT = "[...]"  # where an output of a page is cut
-_BLOCK = re.compile(r"^```(?P<language>\w+)(?: title=\"(?P<title>[^\"]+)\")?\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
-_FIGURE = re.compile(r"\b\d+\.\d+(?:\.\d+)*(?:e[-+]?\d+)?\b|\b\d+e[-+]?\d+\b|(?<=difference )0\b|(?<=at most )0\b")
-_PROGRESS = re.compile(r"^(?:(?:export|verify|packag|calibrat)ing(?: \.\.\.|: .*)|\w+ on \w+ \.\.\.)\n", re.MULTILINE)  # a bar, in a terminal
+_BLOCK = re.compile(
+    r"^```(?P<language>\w+)(?: title=\"(?P<title>[^\"]+)\")?\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE
+)
+_FIGURE = re.compile(
+    r"\b\d+\.\d+(?:\.\d+)*(?:e[-+]?\d+)?\b|\b\d+e[-+]?\d+\b|(?<=free draws: )\d+|(?<=difference )0\b|(?<=at most )0\b"
+)
+_PROGRESS = re.compile(
+    r"^(?:(?:export|verify|packag|calibrat)ing(?: \.\.\.|: .*)|\w+ on \w+ \.\.\.)\n", re.MULTILINE
+)  # a bar, in a terminal
 _DRAWN = re.compile(r"[\u2500-\u257f]+")  # the lines of tables
 
 
@@ -101,7 +107,9 @@ class Place:
         own = {"rr-export": _rr_export, "rr-runtime": _rr_runtime, "python": _python}
         if program in own and (program != "python" or arguments[0].endswith(".py")):  # here: torch is imported already
             return self._printed(lambda: own[program](arguments))
-        done = subprocess.run(["bash", "-c", step.text], capture_output=True, text=True, timeout=300, env=_environment())
+        done = subprocess.run(
+            ["bash", "-c", step.text], capture_output=True, text=True, timeout=300, env=_environment()
+        )
         self.code = done.returncode
         return done.stdout + done.stderr
 
