@@ -17,7 +17,7 @@ from rr_export.cli import COMMANDS, cli
 from rr_export.cli.examples import EXAMPLES
 
 
-def parses(call: str) -> click.Context:
+def parsed(call: str) -> click.Context:
     """The context of a call of ``rr-export``, which is not run; raises a UsageError where it is none."""
     program, name, *arguments = shlex.split(call)
     assert program == "rr-export"
@@ -34,7 +34,7 @@ def test_help_ends_with_examples_that_parse(name: str) -> None:
     shown = re.findall(r"^ +\$ (.+)$", helped.output.partition("\n  Examples:\n")[2], re.MULTILINE)
     assert shown == [call for _, call in EXAMPLES[name]]
     for call in shown:
-        assert parses(call).info_name == name
+        assert parsed(call).info_name == name
 
 
 def test_every_example_is_of_a_command() -> None:
@@ -46,7 +46,7 @@ def test_every_example_is_of_a_command() -> None:
 )
 def test_examples_that_do_not_parse_are_found(call: str) -> None:
     with pytest.raises(click.UsageError):
-        parses(call)
+        parsed(call)
 
 
 def test_the_help_says_where_more_is_said() -> None:
