@@ -33,6 +33,7 @@ STARTS: Mapping[str, tuple[Sequence[str], float | None, int]] = {
     "freeze": (["freeze", "absent", "out", "--path", "1"], TARGET, 2),
     "verify --against": (["verify", "absent.onnx", "--against", "absent"], TARGET, 2),
     "verify --target": (["verify", "absent", "--target", "all"], TARGET, 2),
+    "diff": (["diff", "absent", "absent"], TARGET, 2),
     "verify MODEL": (["verify", "absent", "absent:model"], None, 2),
     "export MODEL": (["export", "absent:model", "out"], None, 2),
 }

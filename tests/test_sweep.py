@@ -15,7 +15,10 @@ import torch
 from torch import nn
 
 import rr_export as rr
+from rr_export.capture.request import bind
 from rr_export.errors import SweepError
+from rr_export.parity.terms import Terms
+from rr_export.parity.verify import verify_points
 from rr_export.sweep import Task, sweep
 
 
@@ -139,11 +142,10 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def data_check(saved: Path, model: nn.Module, data: list[torch.Tensor], **options: Any) -> Any:
-    try:
-        report = rr.verify(saved, model, ARGS, data=data, max_paths=4, **options)
-    except rr.ParityError as error:
-        report = error.report
-    return next(check for check in report.checks if check.name == "data")
+    terms = Terms.asked(rtol=None, atol=None, max_paths=4)
+    points = ("sites", "data")
+    _, found = verify_points(rr.load(saved), saved, bind(model, ARGS), terms, points=points, data=data, **options)
+    return found
 
 
 def test_two_processes_find_what_one_does(saved: Path, tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,68 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FILES = (".npz", ".npy")
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """What the command line says of the user's inputs.
+
+    Attributes:
+        names: files and functions that have them.
+        jobs: how many processes compare on them.
+        results: where results are kept as they come.
+        worst: where the input with the largest difference goes.
+    """
+
+    names: tuple[str, ...]
+    jobs: int | None
+    results: Path | None
+    worst: Path | None
+
+    def __post_init__(self) -> None:
+        """Raises a UsageError or ValueError where they do not fit together, or a file cannot be written."""
+        if not self.names and (self.jobs, self.results, self.worst) != (None, None, None):
+            raise click.UsageError("--jobs, --results, --worst: expected --data beside them, got none; name the inputs")
+        if self.worst is not None:
+            from rr_runtime.output_files import check_output_file
+
+            check_output_file(self.worst, overwrite=False, option="--worst")
+
+    @property
+    def spread(self) -> dict[str, Any]:
+        """How the work on them is spread, as ``verify`` takes it."""
+        return {"jobs": self.jobs, "results": self.results}
+
+
+def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The command takes the options of the user's inputs, and is handed them as one argument, ``data``."""
+
+    @functools.wraps(command)
+    def with_options(
+        *args: Any, data: Sequence[str], jobs: int | None, results: Path | None, worst: Path | None, **kwargs: Any
+    ) -> Any:
+        return command(*args, data=DataOptions(tuple(data), jobs, results, worst), **kwargs)
+
+    for option in (
+        click.option(
+            "--worst", type=click.Path(path_type=Path), metavar="FILE.npz",
+            help="With --data: keep the input with the largest difference, as --data takes it.",
+        ),
+        click.option(
+            "--results", type=click.Path(path_type=Path), metavar="FILE",
+            help="With --data: keep what is found as it comes; an interrupted run goes on there.",
+        ),
+        click.option(
+            "--jobs", type=int, metavar="N",
+            help="With --data: processes that compare, -1: one for each core (default: one).",
+        ),
+        click.option(
+            "--data", multiple=True, metavar="FILE|MODULE:FUNCTION",
+            help="Inputs to compare values on: .npz or .npy, or a function that returns an iterable; repeat.",
+        ),
+    ):  # fmt: skip
+        with_options = option(with_options)
+    return with_options
 
 
 def read_data(texts: Sequence[str], inputs: Sequence[Mapping[str, Any]]) -> Iterable[Any] | None:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from rr_export.cli.console import HOLDS, MISMATCH, progress
-from rr_export.cli.data_files import read_data, read_tolerance
+from rr_export.cli.data_files import DataOptions, data_options, read_data, read_tolerance
 from rr_export.cli.model_options import METAVAR, ModelOptions, load_case, model_options
 from rr_export.cli.options import read_inputs
 from rr_export.cli.report_files import ReportFiles, report_files
@@ -30,12 +30,7 @@ from rr_export.report.report import Report
 @click.option(
     "--input", "inputs", multiple=True, metavar="NAME=FILE.npy", help="With --against or --target: an input; repeat."
 )
-@click.option(
-    "--data",
-    multiple=True,
-    metavar="FILE|MODULE:FUNCTION",
-    help="Inputs to compare values on: .npz or .npy, or a function that returns an iterable; repeat.",
-)
+@data_options
 @click.option(
     "--rtol",
     multiple=True,
@@ -49,28 +44,12 @@ from rr_export.report.report import Report
     help="With --against, in place of both: differences as a share of each output's deviation (quantised files).",
 )
 @click.option("--max-paths", type=click.IntRange(min=1), default=256, show_default=True)
-@click.option(
-    "--jobs", type=int, metavar="N", help="With --data: processes that compare, -1 one for each core (default: one)."
-)
-@click.option(
-    "--results",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="With --data: keep what is found as it comes; an interrupted run goes on there.",
-)
-@click.option(
-    "--worst",
-    type=click.Path(path_type=Path),
-    metavar="FILE.npz",
-    help="With --data: keep the input with the largest difference, as --data takes it.",
-)
 @click.option("--record", is_flag=True, help="Write the report into the bundle FILE, as parity.json.")
 @report_files()
 def verify(
     file: Path, model: str | None, against: Path | None, targets: Sequence[str], provider: str, inputs: Sequence[str],
-    data: Sequence[str], rtol: Sequence[str], atol: Sequence[str], share: float | None, max_paths: int,
-    jobs: int | None, results: Path | None, worst: Path | None, record: bool, reports: ReportFiles,
-    model_options: ModelOptions,
+    data: DataOptions, rtol: Sequence[str], atol: Sequence[str], share: float | None, max_paths: int, record: bool,
+    reports: ReportFiles, model_options: ModelOptions,
 ) -> None:  # fmt: skip
     """Prove that the bundle FILE is the model that FUNCTION returns.
 
@@ -105,17 +84,9 @@ def verify(
             "--record: expected a bundle folder and MODULE:FUNCTION, got "
             f"{'no MODULE:FUNCTION' if model is None else f'{file}, which is none'}; only a whole proof is recorded"
         )
-    if data and targets:
+    if data.names and targets:
         raise click.UsageError("--data: expected MODULE:FUNCTION or --against beside it, got --target; use --input")
     options: dict[str, Any] = {"rtol": read_tolerance("rtol", rtol), "atol": read_tolerance("atol", atol)}
-    if not data and (jobs is not None or results is not None or worst is not None):
-        raise click.UsageError("--jobs, --results, --worst: expected --data beside them, got none; name the inputs")
-    if worst is not None:
-        from rr_runtime.output_files import check_output_file
-
-        check_output_file(worst, overwrite=False, option="--worst")
-    if not targets:
-        options |= {"jobs": jobs, "results": results}
     options |= {"max_paths": max_paths} | ({"share": share} if share else {})
     with reports.written(str(file)) as tell:
         if targets:
@@ -125,8 +96,8 @@ def verify(
         else:
             report = _prove(file, model or "", model_options, data, options)
         tell(report)
-    if worst is not None:
-        _keep_worst(worst, report)
+    if data.worst is not None:
+        _keep_worst(data.worst, report)
     if record:
         from rr_export.bundle.bundle_reader import load
 
@@ -143,27 +114,27 @@ def _keep_worst(file: Path, report: Report) -> None:
         write_outputs(file, kept)
 
 
-def _prove(place: Path, model: str, given: ModelOptions, data: Sequence[str], options: dict[str, Any]) -> Report:
+def _prove(place: Path, model: str, given: ModelOptions, data: DataOptions, options: dict[str, Any]) -> Report:
     """The report on a bundle and its eager model."""
     from rr_export.bundle.bundle_reader import load
     from rr_export.parity.verify import verify as run_verify
 
     loaded, case = load(place), load_case(model, given)
     case.pop("dynamic_shapes", None)
-    case["data"] = read_data(data, loaded.manifest["inputs"])
+    case |= {"data": read_data(data.names, loaded.manifest["inputs"]), **data.spread}
     with progress("verifying") as tell:
         return _report(lambda: run_verify(loaded, **case, **options, progress=tell))
 
 
 def _prove_rewritten(
-    file: Path, bundle: Path, inputs: Sequence[str], data: Sequence[str], options: dict[str, Any]
+    file: Path, bundle: Path, inputs: Sequence[str], data: DataOptions, options: dict[str, Any]
 ) -> Report:
     """The report on a file that another tool has made of a bundle's model."""
     from rr_export.bundle.bundle_reader import load
     from rr_export.parity.against import verify_against
 
     given, original = read_inputs(inputs) or None, load(bundle)
-    options["data"] = read_data(data, original.manifest["inputs"])
+    options |= {"data": read_data(data.names, original.manifest["inputs"]), **data.spread}
     with progress("verifying") as tell:
         return _report(lambda: verify_against(file, original, inputs=given, **options, progress=tell))
 

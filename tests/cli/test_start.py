@@ -45,6 +45,7 @@ TORCH_FREE: list[tuple[str, ...]] = [
 NEED_TORCH = [
     (("export", "my_models:small", "made"), "export: expected torch, got none; pip install 'rr-export[torch]'"),
     (("verify", "out", "my_models:small"), "verify: expected torch, got none; pip install 'rr-export[torch]'"),
+    (("diff", "out", "my_models:small"), "diff: expected torch, got none; pip install 'rr-export[torch]'"),
     (("demo",), "demo: expected torch, got none; pip install 'rr-export[demo]'"),
 ]
 PYTHON = ("python", "import rr_export as rr; rr.export")
