@@ -154,12 +154,12 @@ def test_a_fault_of_the_exporter_is_found_by_what_modules_return(
     assert found.first.module == "layers.1.layer.inner" and found.first.site == "layers.1"
 
 
-def test_a_search_that_fails_takes_nothing_from_the_verdict(bundle: rr.Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rr_export.parity.model_divergence.differing_weights", lambda *_: 1 / 0)
-    model = made()
-    other_weight(model)
-    found = divergence(bundle, model)
-    assert found.first is None and "ZeroDivisionError" in found.note
+def test_a_search_that_fails_takes_nothing_from_the_verdict() -> None:
+    def fails() -> None:
+        raise ZeroDivisionError("no cause")
+
+    found = searched(fails, (1, 0))
+    assert found is not None and found.path == (1, 0) and "ZeroDivisionError: no cause" in found.note
 
 
 def test_the_input_on_which_they_part_is_looked_at() -> None:
