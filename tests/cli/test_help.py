@@ -1,7 +1,8 @@
-"""The long help of every command ends with examples that parse, and shells complete what is typed."""
+"""The long help of every command of both command lines ends with examples that parse; shells complete what is typed."""
 
 from __future__ import annotations
 
+import argparse
 import re
 import shlex
 import shutil
@@ -15,6 +16,8 @@ from click.testing import CliRunner
 
 from rr_export.cli import COMMANDS, cli
 from rr_export.cli.examples import EXAMPLES
+from rr_runtime.cli.completion import completion
+from rr_runtime.cli.parser import parser
 
 
 def parsed(call: str) -> click.Context:
@@ -39,6 +42,16 @@ def test_help_ends_with_examples_that_parse(name: str) -> None:
 
 def test_every_example_is_of_a_command() -> None:
     assert EXAMPLES.keys() == COMMANDS.keys()
+
+
+def test_help_of_the_runtime_ends_with_examples_that_parse(capsys: pytest.CaptureFixture[str]) -> None:
+    (commands,) = (a.choices for a in parser()._actions if isinstance(a, argparse._SubParsersAction))
+    for name in commands:
+        with pytest.raises(SystemExit) as ended:
+            parser().parse_args([name, "--help"])
+        assert ended.value.code == 0
+        (call,) = re.findall(r"^example: rr-runtime (.+)$", capsys.readouterr().out, re.MULTILINE)
+        assert parser().parse_args(shlex.split(call)).do is not None and call.startswith(name)
 
 
 @pytest.mark.parametrize(
@@ -67,6 +80,26 @@ def test_the_help_says_where_more_is_said() -> None:
 def test_completion(typed: list[str], incomplete: str, expected: set[str]) -> None:
     found = ShellComplete(cli, {}, "rr-export", "_RR_EXPORT_COMPLETE").get_completions(typed, incomplete)
     assert {item.value for item in found if item.type == "plain"} == expected
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [("rr-runtime ch", {"check"}), ("rr-runtime check out --j", {"--json", "--junit"}), ("rr-runtime no --j", set())],
+)
+def test_completion_of_the_runtime_in_bash(typed: str, expected: set[str], tmp_path: Path) -> None:
+    (tmp_path / "script").write_text(completion(parser(), "bash"))
+    words = typed.split(" ")
+    asked = f"source ./script; COMP_WORDS=({typed}); COMP_CWORD={len(words) - 1}; _rr_runtime; echo ${{COMPREPLY[@]}}"
+    done = subprocess.run(["bash", "-c", asked], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert set(done.stdout.split()) == expected, done.stderr
+
+
+@pytest.mark.parametrize(("shell", "said"), [("zsh", "bashcompinit"), ("fish", "__fish_seen_subcommand_from check")])
+def test_the_other_scripts_of_the_runtime(shell: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parser().parse_args(["--completion", shell])
+    assert ended.value.code == 0
+    assert said in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -13,12 +13,13 @@ import onnxruntime
 
 import rr_runtime
 from rr_runtime.cli.check import check
+from rr_runtime.cli.completion import SHELLS, completion
 from rr_runtime.cli.info import info
 from rr_runtime.cli.measured import bench, doctor, place
 from rr_runtime.cli.run import run
 from rr_runtime.given_inputs import GivenInputs
 
-CODES = "exit codes: 0 holds, 1 does not hold, 2 bad usage or bad input"
+CODES = "exit codes: 0 holds, 1 does not hold, 2 bad usage or bad input\nerrors: docs/errors/index.md of the repository"
 
 
 class Parser(argparse.ArgumentParser):
@@ -30,6 +31,20 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {message}; see {self.prog} --help\n")
 
 
+class _Completion(argparse.Action):
+    """Prints the script of a shell, and exits."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> NoReturn:
+        print(completion(parser, str(values)), end="")
+        parser.exit()
+
+
 def parser() -> Parser:
     """Returns the parser; its results hold the function to call as ``do``."""
     made = Parser(
@@ -39,6 +54,13 @@ def parser() -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument("--version", action="version", version=_versions())
+    made.add_argument(
+        "--completion",
+        choices=SHELLS,
+        action=_Completion,
+        default=argparse.SUPPRESS,
+        help="print what makes a shell complete: source it",
+    )
     commands = made.add_subparsers(required=True, metavar="COMMAND")
     _add_info(commands)
     _add_run(commands)
