@@ -13,7 +13,7 @@ from torch import nn
 
 import rr_export as rr
 from rr_export.capture.request import bind
-from rr_export.parity.divergence import differing_weights
+from rr_export.parity.divergence import differing_weights, searched
 from rr_export.parity.model_divergence import divergence_from_model
 from rr_export.parity.terms import Terms
 from rr_export.report.divergence import Divergence
