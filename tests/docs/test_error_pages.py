@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import functools
 import inspect
 import re
@@ -14,6 +15,7 @@ import rr_export.errors
 import rr_runtime.errors
 from rr_export.cli import error_pages, main
 from rr_export.cli.error_pages import MODEL_FAILED, PAGES, page_of
+from rr_runtime.cli import docs_pages, run_command
 from website.links import ROOT
 
 FOLDER = ROOT / "docs" / "errors"
@@ -76,6 +78,15 @@ def test_an_error_names_its_page() -> None:
         assert page_of(error("text")) == f"docs/{PAGES[package, name]}"
     assert page_of(UnicodeDecodeError("utf-8", b"", 0, 1, "")) == "docs/errors/arguments.md"
     assert page_of(OSError("text")) is None
+
+
+def test_the_runtime_names_the_same_pages(capsys: pytest.CaptureFixture[str]) -> None:
+    for (package, name), page in PAGES.items():
+        kind = ERRORS.get((package, name)) or getattr(builtins, name)
+        if package != "rr_export":
+            assert docs_pages.page_of(kind("text")) == f"docs/{page}"
+    assert run_command(["info", "no_such_folder"]) == 2
+    assert capsys.readouterr().err.endswith("\nsee docs/errors/runtime-bundle.md\n")
 
 
 def test_a_site_that_is_published_is_named_instead(monkeypatch: pytest.MonkeyPatch) -> None:

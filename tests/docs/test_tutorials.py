@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ PAGES = [
 ]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the pages call GNU's sed")
 @pytest.mark.filterwarnings("default")  # a reader is told of warnings
 @pytest.mark.parametrize("page", PAGES)
 def test_a_tutorial_does_what_it_says(page: Path, tmp_path: Path) -> None:

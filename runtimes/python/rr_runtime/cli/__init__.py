@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from rr_runtime.cli.docs_pages import page_of
 from rr_runtime.cli.outcome import HOLDS, MISMATCH, USAGE, Outcome, json_text
 from rr_runtime.cli.parser import parser
 from rr_runtime.cli.progress import tell_machine, tell_person
@@ -49,7 +50,7 @@ def run_command(arguments: Sequence[str]) -> int:
         print(f"{ERROR}{error}", file=sys.stderr)
         return MISMATCH
     except (RuntimeFailure, ValueError, TypeError) as error:
-        print(f"{ERROR}{error}", file=sys.stderr)
+        print(f"{ERROR}{error}\nsee {page_of(error)}", file=sys.stderr)
         return USAGE
     except (OSError, RuntimeError, MemoryError) as error:  # the machine's own
         print(f"{ERROR}{type(error).__name__}: {error}", file=sys.stderr)

@@ -14,12 +14,13 @@ import onnxruntime
 import rr_runtime
 from rr_runtime.cli.check import check
 from rr_runtime.cli.completion import SHELLS, completion
+from rr_runtime.cli.docs_pages import FOLDER
 from rr_runtime.cli.info import info
 from rr_runtime.cli.measured import bench, doctor, place
 from rr_runtime.cli.run import run
 from rr_runtime.given_inputs import GivenInputs
 
-CODES = "exit codes: 0 holds, 1 does not hold, 2 bad usage or bad input\nerrors: docs/errors/index.md of the repository"
+CODES = f"exit codes: 0 holds, 1 does not hold, 2 bad usage or bad input\nerrors: {FOLDER}/index.md"
 
 
 class Parser(argparse.ArgumentParser):
