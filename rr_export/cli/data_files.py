@@ -112,7 +112,11 @@ def _of_file(file: str, inputs: Sequence[Mapping[str, Any]]) -> Iterator[dict[st
     names = [row["name"] for row in inputs]
     try:
         read = np.load(file, allow_pickle=False)
-        arrays = {names[0]: read} if isinstance(read, np.ndarray) else dict(read)
+        if isinstance(read, np.ndarray):
+            arrays = {names[0]: read}
+        else:
+            with read:
+                arrays = dict(read)
     except (OSError, ValueError) as error:
         raise click.UsageError(
             f"--data: expected a .npz or .npy file, got {error}; write it with numpy.savez"

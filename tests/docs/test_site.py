@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from rr_export.cli import COMMANDS
 from website.links import ROOT
 
 pytest.importorskip("mkdocstrings", reason="needs the extra docs")
@@ -43,6 +44,12 @@ def test_the_reference_holds_signatures_and_no_roles(site: Path) -> None:
     text = (site / "api" / "rr_export.html").read_text(encoding="utf-8")
     assert 'id="rr_export.parity.verify.verify"' in text and "keep_training_routes" in text
     assert ":func:" not in text and ":class:" not in text
+
+
+def test_the_page_of_commands_has_all_of_both(site: Path) -> None:
+    text = (site / "commands.html").read_text(encoding="utf-8")
+    assert [name for name in COMMANDS if f'id="rr-export-{name}"' not in text] == []
+    assert 'id="rr-runtime-check"' in text and "rr-runtime check device/" in text
 
 
 def test_a_dead_link_stops_the_build(tmp_path: Path) -> None:
