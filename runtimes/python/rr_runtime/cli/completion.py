@@ -17,7 +17,7 @@ def completion(parser: argparse.ArgumentParser, shell: str) -> str:
     (commands,) = (action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction))
     options = {name: _options(command) for name, command in commands.items()}
     if shell == "fish":
-        lines = [f"complete -c rr-runtime -n __fish_use_subcommand -a '{' '.join(options)}'"]
+        lines = [f"complete -c rr-runtime -f -n __fish_use_subcommand -a '{' '.join(options)}'"]
         for name, flags in options.items():
             seen = f"-n '__fish_seen_subcommand_from {name}'"
             lines += [f"complete -c rr-runtime {seen} -l {flag.removeprefix('--')}" for flag in flags]
