@@ -1,4 +1,4 @@
-"""``python -m benchmarks [latency|sites|overhead|fusions|cost|size|start|all]``: prints every ratio with its target."""
+"""``python -m benchmarks [NAME|all]``: prints every ratio with its target; the names are those of ``BENCHMARKS``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks import cost, fusions, latency, overhead, sites, size, start
+from benchmarks import cost, fusions, latency, overhead, sites, size, start, sweeps
 from benchmarks.table import Section
 
 # rounds by default: a timed run takes milliseconds, an export many seconds
@@ -22,6 +22,7 @@ BENCHMARKS: Mapping[str, tuple[Callable[..., Section], int]] = {
     "cost": (cost.measure, 3),
     "size": (size.measure, 1),
     "start": (start.measure, 10),
+    "sweeps": (sweeps.measure, 5),
 }
 
 

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import cost, cuda, fusions, latency, overhead, sites, size, start
+from benchmarks import cost, cuda, fusions, latency, overhead, sites, size, start, sweeps
 from benchmarks.__main__ import BENCHMARKS, main
 from benchmarks.models import Size
 from benchmarks.table import Row, Section
@@ -92,6 +92,12 @@ def test_files_of_a_few_megabytes_are_their_weights() -> None:
     for row in section.rows:
         assert row.target == 1.02
         assert 0.99 < row.value.median <= 1.02, row.what
+
+
+def test_a_sweep_is_timed_in_one_process_and_in_two() -> None:
+    section = sweeps.measure(runs=1, size=TINY, inputs=3)
+    ratio, pair = (row.value for row in section.rows)
+    assert ratio.median > 0 and 0 < pair.median < 1e4 and section.rows[1].unit == "ms"
 
 
 def test_starts_are_measured_of_what_ends_as_told() -> None:
