@@ -14,7 +14,7 @@ import torch
 
 # docs/versions.md says what was run with each.
 TESTED_TORCH = ("2.13", "2.14")
-_PACKAGE = __name__.partition(".")[0]
+_BETWEEN = (__name__.partition(".")[0], "functools")  # whose frames stand between the warning and who asked for it
 
 
 def warn_of_untested_torch() -> None:
@@ -35,6 +35,6 @@ def _warn_unless_tested(installed: str) -> None:
 def _levels_to_the_user() -> int:
     """How many frames the innermost one that is not of this package stands above the caller."""
     frame, levels = sys._getframe(1), 1
-    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == _PACKAGE:
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in _BETWEEN:
         frame, levels = frame.f_back, levels + 1
     return levels

@@ -66,7 +66,7 @@ def test_seeds_take_the_same_paths(name: str, packaged: Path, routed: Session) -
         mixed = [-1, 1, 0, -1, 1, -1]
         expected = routed.run(inputs, seed=seed, path=mixed).path.tolist()
         assert session.run(inputs, seed=seed, path=mixed).path.tolist() == expected
-    assert session.check() == 3
+    assert session.check() == len(session.manifest.golden) >= 3
 
 
 def test_gates_leave_nothing_of_the_routing(everything_bundle: rr.Bundle) -> None:
@@ -165,4 +165,4 @@ def test_weights_are_stored_once(tmp_path: Path) -> None:
     again = rr.load(folder)
     again.save(tmp_path / "again")
     assert (tmp_path / "again" / "model.onnx.data").read_bytes() == (folder / "model.onnx.data").read_bytes()
-    assert session.check() == 3
+    assert session.check() == len(session.manifest.golden) >= 3

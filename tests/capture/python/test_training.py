@@ -76,8 +76,10 @@ def test_routes_stay_and_dropout_goes() -> None:
 
 def test_without_the_option_there_is_nothing_to_decide() -> None:
     model, args = encoder()
-    with pytest.warns(UserWarning, match="expected a model with sites"):
+    with pytest.warns(UserWarning) as told:
         assert rr.export(model, args).plan.path_count() == 1
+    of_sites, of_training = sorted((str(warning.message) for warning in told), key=lambda text: "training" in text)
+    assert "expected a model with sites" in of_sites and "expected no routes of training alone" in of_training
 
 
 def test_a_module_with_noise_stays_as_it_is() -> None:

@@ -92,7 +92,8 @@ def direct_run(session: Any) -> Callable[[list[str], Arrays], list[Any]]:
 
     That part takes 3 us, refuses inputs that are missing, and sees to other providers' graphs and fallbacks.
     """
-    if not is_on_cpu(session) or not hasattr(session, "_sess"):
+    own_run = "run" in vars(type(session))  # of a class that derives from onnxruntime's
+    if own_run or not is_on_cpu(session) or not hasattr(session, "_sess"):
         return session.run  # type: ignore[no-any-return]
     return lambda names, feeds: session._sess.run(names, feeds, None)
 
