@@ -132,7 +132,7 @@ def diverging(
     """Compares the values of both graphs that have one name, in the order in which they are computed."""
     # what decides is drawn anew on either side, and the path is forced
     right = {value.name: value for value in intermediates(known.model) if not value.name.startswith(ROUTING)}
-    paired = [v for v in intermediates(model) if v.name in right and v.node.op_type == right[v.name].node.op_type]
+    paired = [value for value in intermediates(model) if value.name in right]
     last = {module_of(right[v.name].node): v.name for v in paired}  # where the growth is looked at
     first, growth, compared = None, [], 0
     modules = _Modules(known.returned, terms)
@@ -150,7 +150,7 @@ def diverging(
     if first is None and not weights:
         return None
     unpaired = len(right) - len(paired)
-    note = f"{unpaired} values have no partner of their name and operator" if unpaired else ""
+    note = f"{unpaired} of {len(right)} values have no partner of their name" if unpaired else ""
     return Divergence(tuple(path), weights, first, tuple(_some(growth)), compared, note)
 
 
@@ -195,9 +195,10 @@ def _told(
     sites = [int(node.metadata_props.get(SITE_KEY, -1)) for node in value.around]
     site = next((site for site in reversed(sites) if site >= 0), -1)
     one, other = _at_largest(expected, got)
+    instead = "" if value.node.op_type == origin.op_type else f" in place of {origin.op_type}"
     return DivergingValue(
         value.name,
-        f"{value.node.name} ({value.node.op_type})",
+        f"{value.node.name} ({value.node.op_type}{instead})",
         module_of(origin),
         Path(line_of(origin)).name,
         plan.sites[site].name if site >= 0 else "",

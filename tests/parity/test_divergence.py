@@ -199,6 +199,20 @@ def test_a_rewritten_file_is_compared_with_its_bundle(explicit: rr.Bundle, tmp_p
     assert found.first.difference == pytest.approx(1, abs=1e-4)
 
 
+def test_an_operator_in_the_place_of_another_is_the_first_cause(explicit: rr.Bundle, tmp_path: Path) -> None:
+    folder = explicit.save(tmp_path / "out")
+    proto = onnx.load(folder / "model.onnx")
+    branches = [a.g for node in proto.graph.node if node.op_type == "If" for a in node.attribute]
+    tanh = [node for branch in branches for node in branch.node if node.op_type == "Tanh"][1]
+    tanh.op_type = "Sigmoid"
+    onnx.save(proto, tmp_path / "other.onnx")
+    with pytest.raises(rr.ParityError) as refused:
+        rr.verify_against(tmp_path / "other.onnx", folder, max_paths=4)
+    first = refused.value.report.divergence.first
+    assert (first.name, first.site) == (tanh.output[0], "layers.1")
+    assert first.node == f"{tanh.name} (Sigmoid in place of Tanh)"
+
+
 def test_bug_numbers_that_are_drawn_anew_are_no_cause(explicit: rr.Bundle, tmp_path: Path) -> None:
     """The random node of the file draws others than that of the bundle, here always; the cause is a weight."""
     path = explicit.save(tmp_path / "out") / "model.onnx"
