@@ -23,6 +23,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 
 from rr_export.cli.console import err, out
 from website.links import ROOT
@@ -86,11 +87,13 @@ class Place:
         folder: an empty folder.
         code: the exit code of the last command.
         names: of the code that ran.
+        others: modules of this process that have the names of files of the page, and come back after it.
     """
 
     folder: Path
     code: int = 0
     names: dict[str, object] = field(default_factory=lambda: {"__name__": "__main__"})
+    others: dict[str, ModuleType] = field(default_factory=dict)
 
     def do(self, step: Step) -> str:
         """Does one step; returns what it printed."""
@@ -98,6 +101,8 @@ class Place:
             place = self.folder / step.title
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_text(step.text)
+            if place.suffix == ".py" and place.stem in sys.modules:  # of the same name, from elsewhere
+                self.others[place.stem] = sys.modules.pop(place.stem)
             return ""
         if step.kind == "python":
             return self._printed(lambda: exec(compile(step.text, "page.py", "exec"), self.names))
@@ -181,7 +186,9 @@ def reader(folder: Path) -> Iterator[Place]:
     sys.path.insert(0, str(folder))
     try:
         with contextlib.chdir(folder):
-            yield Place(folder.resolve())
+            place = Place(folder.resolve())
+            yield place
+            sys.modules.update(place.others)
     finally:
         sys.path[:], sys.dont_write_bytecode = before
         out.width, err.width = widths
