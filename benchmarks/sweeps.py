@@ -3,56 +3,84 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 import rr_export as rr
 from benchmarks.models import Size, encoder_layers, example, routed_skips
 from benchmarks.table import Row, Section
 from rr_export.capture.request import bind
+from rr_export.parity.data_check import Spread as Workers
+from rr_export.parity.data_check import check_data
+from rr_export.parity.eager_model import Eager
+from rr_export.parity.model_worker import model_worker
+from rr_export.parity.subject import File
 from rr_export.parity.terms import Terms
-from rr_export.parity.verify import verify_points
 from rr_runtime.tools.timing import Spread, Tell, caption, interleave, spread_of
 
-JOBS, INPUTS, PATHS = 2, 24, 16
+JOBS, PATHS = 2, 16
+FEW, MANY = 4, 44  # inputs; what is there once for every sweep is in both
 ENCODER = Size(width=384, hidden=1536, heads=12, layers=12, tokens=64)
 
 
-def measure(*, runs: int, progress: Tell | None = None, size: Size = ENCODER, inputs: int = INPUTS) -> Section:
-    """Returns the time of two processes over that of one, and the milliseconds of a pair in one process."""
+def measure(
+    *, runs: int, progress: Tell | None = None, size: Size = ENCODER, few: int = FEW, many: int = MANY
+) -> Section:
+    """Returns the time of a pair in two workers over that in one, and what is paid once."""
     layers, head = encoder_layers(size)
-    model, args = routed_skips(layers, head).eval(), (example(size),)
-    data = [tuple(torch.randn_like(arg) for arg in args) for _ in range(inputs)]
-    found: dict[int, int] = {}
-    with TemporaryDirectory() as scratch:
-        bundle = rr.export(model, args)
+    request = bind(routed_skips(layers, head).eval(), (example(size),))
+    data = [tuple(torch.randn_like(arg) for arg in request.args) for _ in range(many)]
+    terms = Terms.asked(rtol=None, atol=None, max_paths=PATHS)
+    pairs: dict[int, int] = {}
+    with TemporaryDirectory() as scratch, _one_thread():
+        bundle = rr.export(request.model, request.args)
         folder = bundle.save(Path(scratch) / "out")
+        file = File(folder, bundle, threads=1)
+        work = model_worker(request, folder, terms)
 
-        def compare(jobs: int) -> None:
-            terms = Terms.asked(rtol=None, atol=None, max_paths=PATHS)
-            checks = verify_points(
-                bundle, folder, bind(model, args), terms, points=("sites", "data"), data=data, jobs=jobs
-            )
-            (check,) = [check for check in checks if check.name == "data"]
+        def compare(jobs: int, inputs: int) -> None:
+            references = (Eager(bind(request.model, args)) for args in data[:inputs])
+            check = check_data(references, file, terms, spread=Workers(jobs, elsewhere=work))
             if not check.passed:
                 raise RuntimeError(f"{jobs} processes: expected the same model, got {check.failures}")
-            found[jobs] = check.figures["pairs"]
+            pairs[inputs] = check.figures["pairs"]
 
-        compare(JOBS)  # the processes are there from now on
-        cases: dict[str, Callable[[], None]] = {str(jobs): partial(compare, jobs) for jobs in (1, JOBS)}
-        times = interleave(cases, runs=runs, clock=time.perf_counter, progress=progress, title="sweep")
-    ratios = times[str(JOBS)] / times["1"]
-    seconds = times["1"] / found[1]
+        compare(JOBS, few)  # the processes are there from now on
+        cases: dict[str, Callable[[], None]] = {
+            f"{jobs} {inputs}": partial(compare, jobs, inputs) for jobs in (1, JOBS) for inputs in (few, many)
+        }
+        times = interleave(
+            cases, runs=runs, clock=time.perf_counter, progress=progress, title="sweep", single=tuple(cases)
+        )
+    more = pairs[many] - pairs[few]
+    one, both = ((times[f"{jobs} {many}"] - times[f"{jobs} {few}"]) / more for jobs in (1, JOBS))
+    once = times[f"{JOBS} {few}"] - pairs[few] * both
     rows = [
-        Row(f"{found[1]} pairs of path and input: {JOBS} processes over one", spread_of(ratios), 0.65),
-        Row("one pair, in one process", _in_milliseconds(spread_of(seconds)), None, "ms"),
+        Row(f"a pair of path and input: {JOBS} processes over one", spread_of(both / one), 0.65),
+        Row("a pair, in one process", _milliseconds(one), None, "ms"),
+        Row(f"a pair, in {JOBS} processes", _milliseconds(both), None, "ms"),
+        Row("once, in every process: model and file opened", _milliseconds(once), None, "ms"),
     ]
     return Section("Sweeps", rows, caption(runs=runs, threads=1, clock="wall time", torch=torch.__version__))
 
 
-def _in_milliseconds(spread: Spread) -> Spread:
-    return Spread(1e3 * spread.low, 1e3 * spread.median, 1e3 * spread.high)
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """This process computes as a worker does."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _milliseconds(seconds: NDArray[np.float64]) -> Spread:
+    return spread_of(1e3 * seconds)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from rr_export.bundle.bundle_reader import load
 from rr_export.lint.reading import read
 from rr_export.parity.data_check import InputTask
 from rr_export.parity.input_result import compare_on_input
+from rr_export.parity.open_once import open_once
 from rr_export.parity.rewritten import Rewritten
 from rr_export.parity.subject import File, Original
 from rr_export.parity.terms import Terms, silent
@@ -51,7 +51,7 @@ def file_worker(
     return lambda scratch: (worker, lambda reference: dict(reference.inputs))
 
 
-@functools.lru_cache(maxsize=1)
+@open_once
 def _opened(file: Path, folder: Path) -> tuple[File, Rewritten]:
     bundle = load(folder)
     return File(folder, bundle, threads=1), Rewritten(read(file), bundle, threads=1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import inspect
 import os
@@ -22,6 +21,7 @@ from rr_export.capture.trace import trace_plan
 from rr_export.parity.data_check import InputTask
 from rr_export.parity.eager_model import Eager
 from rr_export.parity.input_result import compare_on_input
+from rr_export.parity.open_once import open_once
 from rr_export.parity.subject import File
 from rr_export.parity.terms import Terms, silent
 
@@ -83,7 +83,7 @@ def model_digest(model: nn.Module) -> str:
     return found.hexdigest()
 
 
-@functools.lru_cache(maxsize=1)
+@open_once
 def _opened(state: Path, folder: Path) -> tuple[Request, File]:
     import cloudpickle
 
