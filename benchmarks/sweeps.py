@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,6 +16,7 @@ import rr_export as rr
 from benchmarks.models import Size, encoder_layers, example, routed_skips
 from benchmarks.table import Row, Section
 from rr_export.capture.request import bind
+from rr_export.demo import one_torch_thread
 from rr_export.parity.data_check import Spread as Workers
 from rr_export.parity.data_check import check_data
 from rr_export.parity.eager_model import Eager
@@ -39,7 +39,7 @@ def measure(
     data = [tuple(torch.randn_like(arg) for arg in request.args) for _ in range(many)]
     terms = Terms.asked(rtol=None, atol=None, max_paths=PATHS)
     pairs: dict[int, int] = {}
-    with TemporaryDirectory() as scratch, _one_thread():
+    with TemporaryDirectory() as scratch, one_torch_thread():
         bundle = rr.export(request.model, request.args)
         folder = bundle.save(Path(scratch) / "out")
         file = File(folder, bundle, threads=1)
@@ -69,17 +69,6 @@ def measure(
         Row("once, in every process: model and file opened", _milliseconds(once), None, "ms"),
     ]
     return Section("Sweeps", rows, caption(runs=runs, threads=1, clock="wall time", torch=torch.__version__))
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """This process computes as a worker does."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _milliseconds(seconds: NDArray[np.float64]) -> Spread:

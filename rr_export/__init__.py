@@ -5,12 +5,10 @@ A public name is imported when it is first asked for: what needs no torch never 
 
 from __future__ import annotations
 
-import sys
-from importlib import import_module
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rr_export.extras import told_extra
+from rr_runtime.lazy_names import import_when_asked
 
 if TYPE_CHECKING:
     from rr_export.bundle.bundle import Bundle
@@ -99,36 +97,4 @@ _HOMES = {
     "verify_against": "rr_export.parity.against",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Imports a public name.
-
-    Raises:
-        ModuleNotFoundError: it needs torch, and there is none.
-    """
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
-        value = getattr(import_module(_HOMES[name]), name)
-    except ModuleNotFoundError as error:
-        text = told_extra(error, name)
-        if text is None:
-            raise
-        raise ModuleNotFoundError(text, name=error.name) from error
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
-
-
-class _Package(ModuleType):
-    """Keeps functions such as ``export`` and ``lint`` in place of the files and folders of their names."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if not (name in _HOMES and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
+import_when_asked(__name__, _HOMES, told_extra)

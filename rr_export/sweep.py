@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rr_export.errors import SweepError
-from rr_export.one_line import cut_to_line
+from rr_runtime.one_line import cut_to_line
 
 FORMAT = "rr.sweep"
 AT_ONCE = 8  # tasks of each worker, where a backend gives results together only

@@ -22,7 +22,7 @@ RUNTIME = Path(rr_runtime.__file__).parent
 
 # A part imports itself and the parts of the floors before its own. `rr_export` is the package's own __init__.py.
 FLOORS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "extras", "late_sympy", "one_line", "quiet_loggers"}),
+    frozenset({"errors", "extras", "late_sympy", "quiet_loggers"}),
     frozenset({"laws", "passes", "sweep", "report"}),
     frozenset({"eager", "bundle"}),
     frozenset({"capture"}),
@@ -52,7 +52,6 @@ SAME_JOB = {
     "doctor": "asks the providers of this machine, and shows what they said",
     "errors": "the errors of a package",
     "manifest": "what a bundle says about itself, written and read",
-    "one_line": "what an object says of itself in one line",
     "place": "finds where nodes run, and shows it",
     "report": "what was found, for people and machines",
     "tools": "measures a bundle on this machine, and shows what was measured",

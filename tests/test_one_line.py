@@ -14,10 +14,10 @@ import rr_export as rr
 import rr_runtime
 from rr_export.bundle.bundle_reader import load
 from rr_export.bundle.contents import TargetFiles
-from rr_export.one_line import MOST
 from rr_export.report.report import Check, Report
 from rr_export.wrap import plan_of
 from rr_runtime.bundle import open_bundle
+from rr_runtime.one_line import MOST
 from rr_runtime.target import Target
 from rr_runtime.tuning import FUSIONS
 from tests import nets

@@ -31,7 +31,7 @@ from rr_export.bundle.manifest import METADATA_KEY, manifest_text, read_plan
 from rr_export.bundle.weights import EXTERNAL_ABOVE, inlined, shared_with_torch, weight_bytes
 from rr_export.errors import BundleError
 from rr_export.laws.plan import Plan
-from rr_export.one_line import cut_to_line, list_few
+from rr_runtime.one_line import cut_to_line, list_few
 
 
 @dataclass

@@ -9,8 +9,7 @@ from typing import Any
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from rr_export.one_line import cut_to_line, list_few
-from rr_runtime.one_line import describe_arrays
+from rr_runtime.one_line import cut_to_line, describe_arrays, list_few
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import click
 from rich.markup import escape
 
 from rr_export.cli.console import out, progress
-from rr_export.cli.golden_option import read_golden
+from rr_export.cli.golden_option import golden_option, read_golden
 from rr_export.cli.model_options import METAVAR, ModelOptions, hub_around, load_case, model_options
 from rr_export.cli.options import read_sizes
 from rr_export.targets.provider_table import TARGETS
@@ -44,12 +44,7 @@ from rr_export.targets.provider_table import TARGETS
     is_flag=True,
     help="Layer drop and stochastic depth decide as in training; everything else stays in evaluation mode.",
 )
-@click.option(
-    "--golden",
-    multiple=True,
-    metavar="N|FILE.npz|MODULE:FUNCTION",
-    help="Record so many runs to compare with on a device, or runs on these inputs; repeat (default: every branch).",
-)
+@golden_option("every branch")
 @click.option("--require-sites", is_flag=True, help="A model that decides nothing is an error.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier bundle.")
 def export(

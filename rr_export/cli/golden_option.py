@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,16 @@ from rr_export.cli.users_code import load_function
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+def golden_option(default: str) -> Callable[[Any], Any]:
+    """The option of which runs a bundle records; ``default`` says which it records without it."""
+    return click.option(
+        "--golden",
+        multiple=True,
+        metavar="N|FILE.npz|MODULE:FUNCTION",
+        help=f"Record so many runs to compare with on a device, or runs on these inputs; repeat (default: {default}).",
+    )
 
 
 def read_golden(texts: Sequence[str]) -> int | list[Any] | None:

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from rr_export.cli.console import out, progress
-from rr_export.cli.golden_option import read_arrays, read_golden
+from rr_export.cli.golden_option import golden_option, read_arrays, read_golden
 from rr_export.cli.options import read_path, read_sizes
 from rr_export.cli.users_code import load_function
 from rr_export.targets.provider_table import TARGETS, find_target
@@ -49,12 +49,7 @@ if TYPE_CHECKING:
 )
 @click.option("--format", "file_format", type=click.Choice(["onnx", "ort"]), default="onnx", show_default=True)
 @click.option("--name", help="The target's name in the bundle (default: that of its provider).")
-@click.option(
-    "--golden",
-    multiple=True,
-    metavar="N|FILE.npz|MODULE:FUNCTION",
-    help="Record so many runs to compare with on a device, or runs on these inputs; repeat (default: what it needs).",
-)
+@golden_option("what it needs")
 @click.option("--only", is_flag=True, help="Write the new targets alone, without the routed model: for a device.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier bundle.")
 def package(

@@ -43,7 +43,7 @@ def run_demo(output: Path, *, keep: float = KEEP, console: Console) -> None:
     with stage(console, "exporting"):
         bundle = export(**case, dynamic_shapes=shapes)
         bundle.save(output, overwrite=_is_demo(output, bundle))
-    with stage(console, "verifying") as tell, _one_torch_thread():
+    with stage(console, "verifying") as tell, one_torch_thread():
         report = verify(bundle, **case, progress=tell)
     bundle.write_parity(report.to_json())
     print_all(console, [report.table()])
@@ -58,7 +58,7 @@ def run_demo(output: Path, *, keep: float = KEEP, console: Console) -> None:
 
 
 @contextmanager
-def _one_torch_thread() -> Iterator[None]:
+def one_torch_thread() -> Iterator[None]:
     """The model is small: threads that wait for each other on a busy machine make it ten times slower, not faster."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from rr_export.laws.policies import Policy
-from rr_export.one_line import cut_to_line, list_few
+from rr_runtime.one_line import cut_to_line, list_few
 
 ROOT_SITE = "root"  # the name of a site that is itself the root of its run
 

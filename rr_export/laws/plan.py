@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from rr_export.laws.path_search import count_paths, covering, most_probable
 from rr_export.laws.site import Layout, Pair, Site
-from rr_export.one_line import cut_to_line, list_few
+from rr_runtime.one_line import cut_to_line, list_few
 
 __all__ = ["Plan", "Site"]
 

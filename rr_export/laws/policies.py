@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rr_export.one_line import cut_to_line, list_few
+from rr_runtime.one_line import cut_to_line, list_few
 
 LEAST = 2.0**-24  # draws are multiples of it; what is less likely could never be drawn
 SUM_TOLERANCE = 1e-6

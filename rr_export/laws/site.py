@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rr_export.errors import PlanError
 from rr_export.laws.policies import MarkovStep, Policy
-from rr_export.one_line import cut_to_line, list_few
+from rr_runtime.one_line import cut_to_line, list_few
 
 Pair = tuple[int, int]  # (site index, branch)
 

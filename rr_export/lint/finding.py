@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rr_export.one_line import cut_to_line
+from rr_runtime.one_line import cut_to_line
 
 ENGINES = ("onnxruntime", "openvino")  # what may read a file
 SEVERITIES = ("error", "warning", "note")  # from the worst on; the words of SARIF

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from rr_export.one_line import cut_to_line
 from rr_export.report.divergence import Divergence
+from rr_runtime.one_line import cut_to_line
 
 SHOWN = 5  # failures listed per check
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 ABSENT = ("torch", "torchvision", "transformers")
-HEAVY = ("numpy", "onnx", "onnx_ir", "onnxruntime", "onnxscript", "scipy", "matplotlib", "rr_runtime")
+HEAVY = ("numpy", "onnx", "onnx_ir", "onnxruntime", "onnxscript", "scipy", "matplotlib", "rr_runtime.session")
 
 
 @dataclass(frozen=True)

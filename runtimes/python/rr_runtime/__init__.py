@@ -5,10 +5,9 @@ A public name is imported when it is first asked for: a help, or a reader of fil
 
 from __future__ import annotations
 
-import sys
-from importlib import import_module
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from rr_runtime.lazy_names import import_when_asked
 
 if TYPE_CHECKING:
     from rr_runtime.draws import draws
@@ -47,25 +46,4 @@ _HOMES = {
     "providers": "rr_runtime.providers",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Imports a public name."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
-
-
-class _Package(ModuleType):
-    """Keeps the functions ``draws`` and ``providers`` in place of the files of these names."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if not (name in _HOMES and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
+import_when_asked(__name__, _HOMES)
