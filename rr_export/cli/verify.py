@@ -51,46 +51,40 @@ def verify(
     data: DataOptions, rtol: Sequence[str], atol: Sequence[str], share: float | None, max_paths: int, record: bool,
     reports: ReportFiles, model_options: ModelOptions,
 ) -> None:  # fmt: skip
-    """Prove that the bundle FILE is the model that FUNCTION returns.
+    """Prove that the bundle FILE is MODEL: what a function returns, hf:FOLDER or timm:NAME.
 
     With --against, prove that FILE, which another tool has made of BUNDLE's model, still is that model; with --target,
     that targets of FILE are its own model, on an execution provider of this machine. Neither needs the source model.
 
     FILE stays as it is, unless --record is given. Exits with 0 if it holds, 1 if it does not, 2 on bad usage or bad
-    input, 3 if the model or FUNCTION fails. The reports are written in every case.
+    input, 3 if the model or the function fails. The reports are written in every case.
     """
-    asked = [
-        name for name, given in (("MODULE:FUNCTION", model), ("--against", against), ("--target", targets)) if given
-    ]
+    asked = [name for name, given in (("MODEL", model), ("--against", against), ("--target", targets)) if given]
     if len(asked) != 1:
         raise click.UsageError(
-            "verify: expected one of MODULE:FUNCTION, --against BUNDLE and --target NAME, "
+            "verify: expected one of MODEL, --against BUNDLE and --target NAME, "
             f"got {' and '.join(asked) or 'none'}; name what FILE is to be compared with"
         )
     if model is None and model_options.given:
-        raise click.UsageError(
-            f"{model_options.given}: expected MODULE:FUNCTION beside it, got none; it says more of that model"
-        )
+        raise click.UsageError(f"{model_options.given}: expected MODEL beside it, got none; it says more of that model")
     if provider != "cpu" and not targets:
         raise click.UsageError("--provider: expected --target beside it, got none; name the targets to run there")
     if inputs and model is not None:
         raise click.UsageError(
-            "--input: expected --against or --target beside it, got none; FUNCTION returns the inputs"
+            "--input: expected --against or --target beside it, got none; MODEL has inputs of its own"
         )
     if share is not None and against is None:
         raise click.UsageError("--share: expected --against beside it, got none; use --rtol and --atol")
     if record and (model is None or not file.is_dir()):
         raise click.UsageError(
-            "--record: expected a bundle folder and MODULE:FUNCTION, got "
-            f"{'no MODULE:FUNCTION' if model is None else f'{file}, which is none'}; only a whole proof is recorded"
+            "--record: expected a bundle folder and MODEL, got "
+            f"{'no MODEL' if model is None else f'{file}, which is none'}; only a whole proof is recorded"
         )
-    if data.names and targets:
-        raise click.UsageError("--data: expected MODULE:FUNCTION or --against beside it, got --target; use --input")
     options: dict[str, Any] = {"rtol": read_tolerance("rtol", rtol), "atol": read_tolerance("atol", atol)}
     options |= {"max_paths": max_paths} | ({"share": share} if share else {})
     with reports.written(str(file)) as tell:
         if targets:
-            report = _prove_targets(file, targets, provider, inputs, options)
+            report = _prove_targets(file, targets, provider, inputs, data, options)
         elif against:
             report = _prove_rewritten(file, against, inputs, data, options)
         else:
@@ -140,18 +134,22 @@ def _prove_rewritten(
 
 
 def _prove_targets(
-    bundle: Path, targets: Sequence[str], provider: str, inputs: Sequence[str], options: dict[str, Any]
+    bundle: Path,
+    targets: Sequence[str],
+    provider: str,
+    inputs: Sequence[str],
+    data: DataOptions,
+    options: dict[str, Any],
 ) -> Report:
     """The report on targets of a bundle and its own model."""
     from rr_export.bundle.bundle_reader import load
     from rr_export.parity.target_check import verify_targets
 
     names = () if "all" in targets else tuple(targets)
-    given = read_inputs(inputs) or None
+    given, opened = read_inputs(inputs) or None, load(bundle)
+    options |= {"data": read_data(data.names, opened.manifest["inputs"]), **data.spread}
     with progress("verifying") as tell:
-        return _report(
-            lambda: verify_targets(load(bundle), names, provider=provider, inputs=given, **options, progress=tell)
-        )
+        return _report(lambda: verify_targets(opened, names, provider=provider, inputs=given, **options, progress=tell))
 
 
 def _report(prove: Callable[[], Report]) -> Report:

@@ -13,7 +13,7 @@ from rr_export.bundle.bundle_reader import load
 from rr_export.diff.structure_changes import compare_graphs, compare_laws, compare_paths, compare_sites, compare_sizes
 from rr_export.diff.value_changes import compare_latency, compare_outputs
 from rr_export.diff.weight_changes import compare_weights, weights_of
-from rr_export.parity.against import arrays_of
+from rr_export.parity.data_arrays import checked_arrays
 from rr_export.parity.terms import Progress, Terms, Tolerance, silent
 from rr_export.report.changes import Changes
 
@@ -51,7 +51,7 @@ def diff(
     terms = terms.with_default(old.manifest["tolerances"])
     terms.check_names({row["name"]: row["dtype"] for row in old.manifest["outputs"]})
     recorded = [case.inputs for case in old.golden[:1]]
-    given = recorded if data is None else list(arrays_of(data, [row["name"] for row in old.manifest["inputs"]]))
+    given = recorded if data is None else list(checked_arrays(data, old))
     with old.folder() as old_folder, new.folder() as new_folder:
         one, other = (old, old_folder), (new, new_folder)
         aspects = [

@@ -6,13 +6,12 @@ import os
 import platform
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
@@ -26,6 +25,7 @@ from rr_export.lint.rules.branches import check_defaults
 from rr_export.lint.rules.contract import check_contract
 from rr_export.lowering.deciding_slice import Path_
 from rr_export.parity.compare import Arrays
+from rr_export.parity.data_arrays import checked_arrays
 from rr_export.parity.data_check import Spread, check_data
 from rr_export.parity.divergence import divergence_from_file, searched
 from rr_export.parity.executed import LEVELS, kernels, proving_options
@@ -34,7 +34,7 @@ from rr_export.parity.law import check_law
 from rr_export.parity.nearest import check_nearest
 from rr_export.parity.paths import check_paths, paths_taking_everything, paths_to_compare
 from rr_export.parity.random_node import first_random_runs
-from rr_export.parity.rewritten import Rewritten
+from rr_export.parity.rewritten import OpensRewritten, Rewritten
 from rr_export.parity.streams import check_streams
 from rr_export.parity.subject import Candidate, File, Original
 from rr_export.parity.terms import Progress, Terms, Tolerance, silent
@@ -122,20 +122,6 @@ def _divergence(file: Path, bundle: Bundle, inputs: Arrays, checks: Sequence[Che
     return searched(lambda: divergence_from_file(bundle, read(file).model, inputs, path, terms), path)
 
 
-def arrays_of(data: Iterable[Any], names: Sequence[str]) -> Iterator[Arrays]:
-    """Yields each of some inputs as arrays by name.
-
-    Raises:
-        TypeError, ValueError: one is no mapping, or has other names; the text says which.
-    """
-    for number, item in enumerate(data):
-        if not isinstance(item, Mapping):
-            raise TypeError(f"data, input {number}: expected arrays by input name, got {type(item).__name__}")
-        if set(item) != set(names):
-            raise ValueError(f"data, input {number}: expected an array for each of {list(names)}, got {sorted(item)}")
-        yield {name: np.asarray(item[name]) for name in names}
-
-
 def check_points(
     file: Path,
     bundle: Bundle,
@@ -165,12 +151,12 @@ def check_points(
         "nearest": lambda: check_nearest(original, rewritten, terms),
     }
     if data is not None:
-        references = (Original(original.file, given) for given in arrays_of(data, list(axes)))
+        references = (Original(original.file, given) for given in checked_arrays(data, bundle))
         spread = Spread(
             jobs,
             None if results is None else Path(results),
             "" if results is None else f"{sha256_of(original.file.source)} {sha256_of(subject.path)}",
-            file_worker(subject.path, folder, terms),
+            file_worker(OpensRewritten(subject.path.resolve(), folder.resolve()), terms),
         )
         checks["data"] = lambda: check_data(references, rewritten, terms, spread=spread)
     if bundle.plan.sites:
@@ -179,7 +165,8 @@ def check_points(
             "law": lambda: _check_law(rewritten, inputs, terms),
             "laziness": lambda: _check_laziness(original, rewritten),
         }
-    return tuple(_guard(name, check) for name, check in checks.items() if name in points)
+    # what fails on the user's inputs is the file where it alone fails, and then ``check_data`` says so
+    return tuple(check() if name == "data" else _guard(name, check) for name, check in checks.items() if name in points)
 
 
 def _guard(name: str, check: Callable[[], Check]) -> Check:

@@ -18,7 +18,7 @@ from rr_export.lowering.deciding_slice import Path_
 from rr_export.parity.compare import Arrays
 from rr_export.parity.input_result import Agreement, InputResult, compare_on_input, largest
 from rr_export.parity.paths import paths_to_compare, told_nothing
-from rr_export.parity.subject import Candidate, Reference
+from rr_export.parity.subject import Answering, Reference
 from rr_export.parity.terms import Terms
 from rr_export.report.report import Check
 from rr_export.sweep import Task, sweep, workers
@@ -81,7 +81,7 @@ class InputTask:
 class Here:
     """Compares in this process."""
 
-    file: Candidate
+    file: Answering
     terms: Terms
 
     def __call__(self, task: InputTask) -> dict[str, Any]:
@@ -109,9 +109,10 @@ class Spread:
 
 def check_data(
     references: Iterable[Reference],
-    file: Candidate,
+    file: Answering,
     terms: Terms,
     *,
+    paths: Sequence[Path_] = (),
     total: int | None = None,
     spread: Spread | None = None,
 ) -> Check:
@@ -121,10 +122,11 @@ def check_data(
         references: what is right, with each input.
         file: what is compared with it.
         terms: what counts as equal, and how much is tried.
+        paths: those that the file has; none: as many as are tried of all.
         total: how many there are, where that is known.
         spread: over which workers; None: in this process.
     """
-    design = PathDesign(tuple(paths_to_compare(file.plan, terms.max_paths)[0]))
+    design = PathDesign(tuple(paths or paths_to_compare(file.plan, terms.max_paths)[0]))
     spread = spread or Spread()
     waiting: dict[int, Reference] = {}
     results: list[InputResult] = []

@@ -1,4 +1,4 @@
-"""Compares a rewritten file with its bundle on the user's inputs in other processes, each of which opens both once."""
+"""Compares two files on the user's inputs in other processes, each of which opens both once."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rr_export.bundle.bundle_reader import load
-from rr_export.lint.reading import read
 from rr_export.parity.data_check import InputTask
 from rr_export.parity.input_result import compare_on_input
 from rr_export.parity.open_once import open_once
-from rr_export.parity.rewritten import Rewritten
-from rr_export.parity.subject import File, Original
+from rr_export.parity.subject import Answering, File, Original
 from rr_export.parity.terms import Terms, silent
+
+Opens = Callable[[], tuple[File, Answering]]
 
 
 @dataclass(frozen=True)
@@ -22,36 +21,30 @@ class FileWorker:
     """Compares on an input in whatever process it is called.
 
     Attributes:
-        file: the rewritten file.
-        bundle: where the bundle that it came from is.
+        opens: opens the bundle's own file, and what is compared with it; picklable, and equal where it opens the same.
         terms: what counts as equal.
     """
 
-    file: Path
-    bundle: Path
+    opens: Opens
     terms: Terms
 
     def __call__(self, task: InputTask) -> dict[str, Any]:
         """Returns the result on an input, JSON-ready; what the task is given are arrays by name."""
-        original, rewritten = _opened(self.file, self.bundle)
-        return asdict(compare_on_input(task.number, Original(original, task.given), rewritten, task.paths, self.terms))
+        original, other = _opened(self.opens)
+        return asdict(compare_on_input(task.number, Original(original, task.given), other, task.paths, self.terms))
 
 
-def file_worker(
-    file: Path, folder: Path, terms: Terms
-) -> Callable[[Path], tuple[FileWorker, Callable[[Original], Any]]]:
+def file_worker(opens: Opens, terms: Terms) -> Callable[[Path], tuple[FileWorker, Callable[[Original], Any]]]:
     """Returns what makes the work for other processes.
 
     Args:
-        file: the rewritten file.
-        folder: of the bundle that it came from.
+        opens: as of ``FileWorker``; the places that it knows are absolute.
         terms: what counts as equal.
     """
-    worker = FileWorker(file.resolve(), folder.resolve(), replace(terms, progress=silent))
+    worker = FileWorker(opens, replace(terms, progress=silent))
     return lambda scratch: (worker, lambda reference: dict(reference.inputs))
 
 
 @open_once
-def _opened(file: Path, folder: Path) -> tuple[File, Rewritten]:
-    bundle = load(folder)
-    return File(folder, bundle, threads=1), Rewritten(read(file), bundle, threads=1)
+def _opened(opens: Opens) -> tuple[File, Answering]:
+    return opens()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rr_export.lowering.deciding_slice import Path_
 from rr_export.parity.compare import Arrays
 from rr_export.parity.rounding import rounding
-from rr_export.parity.subject import Answer, Candidate, Reference
+from rr_export.parity.subject import Answer, Answering, Reference
 from rr_export.parity.terms import Terms
 
 KEPT = 5  # largest differences that are kept with their input
@@ -95,7 +95,7 @@ class InputResult:
 
 
 def compare_on_input(
-    number: int, reference: Reference, file: Candidate, paths: Sequence[Path_], terms: Terms
+    number: int, reference: Reference, file: Answering, paths: Sequence[Path_], terms: Terms
 ) -> InputResult:
     """Returns how file and model agree on one input: on some paths, and on the path that a seed takes on both.
 
@@ -138,7 +138,7 @@ def largest(differences: Iterable[Difference]) -> list[Difference]:
 
 
 def _answers(
-    number: int, reference: Reference, file: Candidate, paths: Sequence[Path_]
+    number: int, reference: Reference, file: Answering, paths: Sequence[Path_]
 ) -> Iterator[tuple[str, Answer, Answer | Exception]]:
     """What both give on each path, and with a seed; a file that fails where the model does not is another model."""
     for path in paths:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,13 +11,14 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from rr_export.bundle.bundle import Bundle
+from rr_export.bundle.bundle_reader import load
 from rr_export.laws.plan import Plan
-from rr_export.lint.reading import Subject
+from rr_export.lint.reading import Subject, read
 from rr_export.lowering import DRAWS, PATH, SEED, TAKEN
 from rr_export.lowering.deciding_slice import Path_, RoutingSlice, cut_at_path, cut_routing
 from rr_export.parity.compare import Arrays
 from rr_export.parity.executed import LEVELS, proving_options
-from rr_export.parity.subject import Answer, forcing_feeds
+from rr_export.parity.subject import Answer, File, forcing_feeds
 from rr_runtime.draws import draws
 
 
@@ -75,6 +78,24 @@ class Rewritten:
         values = dict(zip(names, session.run(names, dict(feeds)), strict=True))
         taken = np.asarray(values.pop(TAKEN)) if told else np.array(path, dtype=np.int64)
         return Answer(values, taken)
+
+
+@dataclass(frozen=True)
+class OpensRewritten:
+    """Opens a rewritten file and the bundle that it came from, with one thread each.
+
+    Attributes:
+        file: the rewritten file.
+        folder: of the bundle.
+    """
+
+    file: Path
+    folder: Path
+
+    def __call__(self) -> tuple[File, Rewritten]:
+        """Returns the bundle's own file, and the rewritten one."""
+        bundle = load(self.folder)
+        return File(self.folder, bundle, threads=1), Rewritten(read(self.file), bundle, threads=1)
 
 
 def _open(file: str | bytes, threads: int) -> onnxruntime.InferenceSession:

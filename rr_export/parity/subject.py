@@ -64,23 +64,30 @@ class Forced(Protocol):
         """Returns what it gives when forced to ``path``."""
 
 
-class Candidate(Forced, Protocol):
-    """A file that is to be proven.
+class Answering(Forced, Protocol):
+    """What takes a path or a seed: a file, or a target.
 
     Attributes:
         interface: what it takes and gives.
-        plan: its sites.
-        forcible: what onnxruntime loads to take a given path.
     """
 
     interface: str
+
+    def on_seed(self, inputs: Arrays, seed: int, path: Path_ | None = None) -> Answer:
+        """Returns what it gives with ``seed``, where ``path`` does not force a route."""
+
+
+class Candidate(Answering, Protocol):
+    """A file that is to be proven.
+
+    Attributes:
+        forcible: what onnxruntime loads to take a given path.
+    """
+
     forcible: str | bytes
 
     def feeds(self, inputs: Arrays, path: Path_) -> dict[str, NDArray[Any]]:
         """Returns what to feed to ``forcible`` so that it takes ``path``."""
-
-    def on_seed(self, inputs: Arrays, seed: int, path: Path_ | None = None) -> Answer:
-        """Returns what it gives with ``seed``, where ``path`` does not force a route."""
 
     def on_random_node(self, inputs: Arrays) -> Answer:
         """Returns what an explicit file gives when its random node decides."""

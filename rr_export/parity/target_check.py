@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -19,13 +19,15 @@ from rr_export.bundle.bundle_reader import load
 from rr_export.errors import ParityError
 from rr_export.laws.plan import Plan
 from rr_export.lowering.deciding_slice import Path_
-from rr_export.parity.compare import Arrays
+from rr_export.parity.data_arrays import checked_arrays
 from rr_export.parity.law import FALSE_ALARM, rejected
 from rr_export.parity.misplaced import misplaced_nodes, missing_gates
 from rr_export.parity.nearest import check_nearest
 from rr_export.parity.paths import check_paths
 from rr_export.parity.streams import EAGER_SEEDS, MIXED_SEEDS, mixed_path
-from rr_export.parity.subject import Answer, File, Original, Reference
+from rr_export.parity.subject import File, Original, Reference
+from rr_export.parity.target_data import OpensTarget, check_target_data
+from rr_export.parity.target_file import TargetFile
 from rr_export.parity.terms import Progress, Terms, Tolerance, silent
 from rr_export.report.report import Check, Report
 from rr_export.targets.frozen_paths import site_variations
@@ -43,9 +45,12 @@ def verify_targets(
     *,
     provider: str = "cpu",
     inputs: Mapping[str, NDArray[Any]] | None = None,
+    data: Iterable[Mapping[str, NDArray[Any]]] | None = None,
     rtol: Tolerance | None = None,
     atol: Tolerance | None = None,
     max_paths: int = 256,
+    jobs: int | None = None,
+    results: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """The targets of a bundle are its model, on an execution provider of this machine; no eager model is needed.
@@ -55,15 +60,19 @@ def verify_targets(
         names: which targets; none: all.
         provider: where they run; the bundle's own model, which they are compared with, runs on the CPU.
         inputs: arrays by input name; the bundle's first golden case has some.
+        data: more inputs to compare values on, each as arrays by input name; for a target of fixed sizes they are cut
+            into pieces of these. None: none.
         rtol: relative tolerance of forms that change no value; the others have a share of the deviation of their own.
             None: what the bundle was proven to.
         atol: absolute tolerance of these; None: alike.
         max_paths: as for ``verify``.
+        jobs: with ``data``: as for ``verify``.
+        results: with ``data``, of one target: alike.
         progress: called with (stage, done, total).
 
     Raises:
         ParityError: something does not hold; its ``report`` says what.
-        ValueError: the bundle has no such target, or no inputs.
+        ValueError, TypeError: the bundle has no such target or no inputs, or one of ``data`` is none of its inputs.
     """
     terms = Terms.asked(rtol=rtol, atol=atol, max_paths=max_paths, progress=progress or silent)
     opened = bundle if isinstance(bundle, Bundle) else load(bundle)
@@ -76,13 +85,24 @@ def verify_targets(
     if inputs is None and not opened.golden:
         raise ValueError("verify: expected inputs, or a bundle folder with golden cases, got neither; pass inputs=")
     given = dict(opened.golden[0].inputs if inputs is None else inputs)
+    names = names or tuple(opened.targets)
+    if results is not None and len(names) != 1:
+        raise ValueError(f"results: expected one target for a file of results, got {list(names)}; name one")
+    items = None if data is None else list(checked_arrays(data, opened))
     with opened.folder() as folder:
         original = Original(File(folder, opened), given)
-        checks = tuple(
-            check_target(opened, folder, name, original, terms, provider=provider) for name in names or opened.targets
-        )
+        checks: list[Check] = []
+        for name in names:
+            checks.append(check_target(opened, folder, name, original, terms, provider=provider))
+            if items is not None and checks[-1].passed:
+                near, _ = _terms(terms, opened.manifest["tolerances"], opened.targets[name].about, provider)
+                opens = OpensTarget(folder.resolve(), name, provider)
+                kept = None if results is None else Path(results)
+                checks.append(check_target_data(opened, original.file, opens, items, near, jobs=jobs, results=kept))
     report = Report(
-        checks, str(opened.path or "bundle"), {p: version(p) for p in PARTS} | {"Python": platform.python_version()}
+        tuple(checks),
+        str(opened.path or "bundle"),
+        {p: version(p) for p in PARTS} | {"Python": platform.python_version()},
     )
     if not report.passed:
         raise ParityError(f"verify: expected the same model, got differences\n{report}", report)
@@ -162,27 +182,6 @@ def _form_failures(bundle: Bundle, name: str) -> list[str]:
     if target.about["form"] != "routed" or not bundle.plan.sites:
         return []
     return [text for model in models for text in missing_gates(model, bundle) + misplaced_nodes(model)]
-
-
-class TargetFile:
-    """A target, called like the file that it stands for."""
-
-    def __init__(self, session: Session, plan: Plan) -> None:
-        self.session, self.plan = session, plan
-
-    def on_path(self, inputs: Arrays, path: Path_) -> Answer:
-        """Returns what the target gives when forced to ``path``."""
-        if not self.plan.sites:
-            return Answer(self.session.run(inputs).outputs, np.empty(0, np.int64))
-        result = self.session.run(inputs, path=list(path))
-        assert result.path is not None
-        return Answer(result.outputs, result.path)
-
-    def on_seed(self, inputs: Arrays, seed: int, path: Path_ | None = None) -> Answer:
-        """Returns what the target gives with ``seed``, where ``path`` does not force a route."""
-        result = self.session.run(inputs, seed=seed, path=None if path is None else list(path))
-        assert result.path is not None
-        return Answer(result.outputs, result.path)
 
 
 def _check_seeds(right: Reference, file: TargetFile, frozen: set[Path_], terms: Terms) -> Check:

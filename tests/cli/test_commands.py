@@ -143,6 +143,17 @@ def test_verify_on_the_users_data(place: Path) -> None:
     assert done.returncode == 0  # whatever it gives
 
 
+def test_verify_targets_on_the_users_data(place: Path) -> None:
+    np.savez(place / "rows.npz", input=np.linspace(-1, 1, 160, dtype=np.float32).reshape(5, 4, 8))
+    assert run(place, "package", "out", "forms", "--target", "cuda", "--target", "cpu").returncode == 0
+    done = run(place, "verify", "forms", "--target", "all", "--data", "rows.npz", "--json")
+    checks = {check["name"]: check["figures"] for check in json.loads(done.stdout)["checks"]}
+    assert done.returncode == 0
+    assert checks["target cuda, data"]["inputs"] == checks["target cpu, data"]["inputs"] == 5
+    done = run(place, "verify", "forms", "--target", "all", "--data", "rows.npz", "--results", "kept.jsonl")
+    assert done.returncode == 2 and "results: expected one target" in done.stderr
+
+
 def test_verify_against_a_bundle(place: Path) -> None:
     done = run(place, "verify", "out/model.onnx", "--against", "out", "--json")
     report = json.loads(done.stdout)
@@ -163,7 +174,7 @@ def test_verify_against_exits_with_1_on_a_mismatch(place: Path) -> None:
     ("arguments", "message"),
     [
         (("verify", "out"), "--target NAME, got none"),
-        (("verify", "out", "my_models:small", "--against", "out"), "got MODULE:FUNCTION and --against"),
+        (("verify", "out", "my_models:small", "--against", "out"), "got MODEL and --against"),
         (("verify", "out", "my_models:small", "--input", "input=x.npy"), "expected --against or --target beside it"),
         (("verify", "out", "my_models:small", "--share", "0.1"), "--share: expected --against beside it"),
         (("verify", "absent.onnx", "--against", "out"), "absent.onnx: expected an ONNX model"),
@@ -200,7 +211,7 @@ def test_verify_against_exits_with_1_on_a_mismatch(place: Path) -> None:
         (("verify", "out", "my_models:small", "--rtol", "output"), "--rtol: expected a number >= 0 or NAME=NUMBER"),
         (("verify", "out", "my_models:small", "--rtol", "1", "--rtol", "output=1"), "got both"),
         (("verify", "out", "my_models:small", "--rtol", "logits=1"), "expected an output or a dtype"),
-        (("verify", "out", "--against", "out", "--record"), "expected a bundle folder and MODULE:FUNCTION"),
+        (("verify", "out", "--against", "out", "--record"), "expected a bundle folder and MODEL"),
         (("verify", "out", "my_models:small", "--json=out"), "--json: expected the name of a file, got the folder out"),
         (("verify", "out", "my_models:small", "--junit", "absent/r.xml"), "got no folder absent"),
         (
