@@ -63,7 +63,8 @@ def sweep(
         progress: called with how many results there are.
 
     Raises:
-        SweepError: the file holds results of another sweep, or is no such file; or two tasks have one key.
+        SweepError: the file holds results of another sweep, is no such file, or is another sweep's just now; or two
+            tasks have one key.
         ValueError: ``jobs`` is 0.
     """
     if jobs == 0:
@@ -152,6 +153,7 @@ def _kept(file: Path | None, of: str) -> Iterator[Callable[[str, Any], None]]:
         yield lambda key, result: None
         return
     with file.open("a+b") as stream:
+        _lock(stream, file)
         _cut_to_whole_lines(stream)
         new = stream.tell() == 0
 
@@ -163,6 +165,20 @@ def _kept(file: Path | None, of: str) -> Iterator[Callable[[str, Any], None]]:
         if new:
             write({"format": FORMAT, "version": 1, "of": of})
         yield lambda key, result: write({"key": key, "result": result})
+
+
+def _lock(stream: Any, file: Path) -> None:
+    """The file is this sweep's until it is closed, also by an end of the process; Windows has no such lock."""
+    try:
+        import fcntl
+    except ImportError:
+        return
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise SweepError(
+            f"{file}: expected a file that no other sweep writes to, got one that is written to; wait, or name another"
+        ) from error
 
 
 def _cut_to_whole_lines(stream: Any) -> None:

@@ -184,6 +184,16 @@ def test_a_rewritten_file_is_compared_by_two_processes(saved: Path) -> None:
     assert next(c for c in report.checks if c.name == "data").figures["inputs"] == 5
 
 
+def test_a_file_of_results_has_one_writer(tmp_path: Path) -> None:
+    kept = tmp_path / "kept.jsonl"
+    first = sweep(square, tasks(3), jobs=1, results=kept)
+    next(first)
+    with pytest.raises(SweepError, match=r"kept.jsonl: expected a file that no other sweep writes to, got one that is"):
+        next(sweep(square, tasks(3), jobs=1, results=kept))
+    assert len(list(first)) == 2
+    assert len(list(sweep(square, tasks(3), jobs=1, results=kept))) == 3
+
+
 @contextmanager
 def dask() -> Iterator[str]:
     from distributed import Client, LocalCluster
