@@ -91,4 +91,6 @@ def test_wavlm_is_proven() -> None:
     model, x = wavlm(), torch.randn(1, 400)
     rr.route_layers(model, "encoder.layers.0", keep=0.7, skip=("hidden_states", "zeros"))
     rr.route_layers(model, "encoder.layers.1", keep=0.7)
-    assert rr.verify(rr.export(model, (x,)), model, (x,)).passed
+    with pytest.warns(UserWarning, match="routes of training alone, got some of WavLMEncoder"):  # its layer drop
+        bundle = rr.export(model, (x,))
+    assert rr.verify(bundle, model, (x,)).passed
