@@ -38,10 +38,11 @@ from rr_export.parity.rewritten import OpensRewritten, Rewritten
 from rr_export.parity.streams import check_streams
 from rr_export.parity.subject import Candidate, File, Original
 from rr_export.parity.terms import Progress, Terms, Tolerance, silent
+from rr_export.parity.weights_check import compare_weights
 from rr_export.report.divergence import Divergence
 from rr_export.report.report import Check, Report
 
-POINTS = ("contract", "paths", "nearest", "data", "streams", "law", "laziness")
+POINTS = ("contract", "weights", "paths", "nearest", "data", "streams", "law", "laziness")
 PARTS = ("rr-export", "rr-runtime", "onnxruntime", "onnx", "numpy")
 WEIGHTED = "operators with weights"
 HEAVY = ("MatMul", "Gemm", "Conv", "Attention", "LSTM", "GRU", "RNN", "Einsum")  # parts of their names
@@ -147,6 +148,7 @@ def check_points(
     bounds = bundle.manifest.get("axes", {})
     checks: dict[str, Callable[[], Check]] = {
         "contract": lambda: contract,
+        "weights": lambda: compare_weights(bundle.model, subject.model),
         "paths": lambda: check_paths(original, rewritten, terms, axes=axes, bounds=bounds),
         "nearest": lambda: check_nearest(original, rewritten, terms),
     }

@@ -37,7 +37,7 @@ def divergence_from_model(bundle: Bundle, request: Request, path: Path_ | None, 
         terms: what counts as equal.
     """
     try:
-        now = _captured(bundle, request)
+        now = captured_now(bundle, request)
     except Exception as error:  # the model cannot be captured any more, for whatever reason
         logger.debug("the model cannot be captured", exc_info=True)
         note = f"values inside were not compared: the model as it is now is not captured ({type(error).__name__})"
@@ -51,8 +51,8 @@ def divergence_from_model(bundle: Bundle, request: Request, path: Path_ | None, 
     return diverging(known, forcible(bundle.model, bundle), bundle.plan, feeds, path, weights, terms)
 
 
-def _captured(bundle: Bundle, request: Request) -> ir.Model:
-    """The graph that export would make of the model now."""
+def captured_now(bundle: Bundle, request: Request) -> ir.Model:
+    """Returns the graph that export would make of the model now."""
     manifest = bundle.manifest
     training = manifest.get("training_routes", ())
     captured = capture(request.with_axes_of(manifest), opset=manifest["opset"], training=training)

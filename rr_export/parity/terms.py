@@ -9,7 +9,8 @@ from typing import Any
 
 from rr_export.parity.compare import Comparison
 
-POINTS = ("sites", "paths", "inputs", "data", "streams", "law", "laziness", "targets")  # of a proof against a model
+# of a proof against a model
+POINTS = ("sites", "weights", "paths", "inputs", "data", "streams", "law", "laziness", "targets")
 Progress = Callable[[str, int, int], None]
 Tolerance = float | Mapping[str, float]  # of all outputs, or by the name of an output or of a dtype
 

@@ -43,7 +43,7 @@ def failed(bundle: rr.Bundle, model: nn.Module, *points: str) -> dict[str, tuple
 def test_the_exported_model_is_the_same(any_bundle: rr.Bundle, everything_model: nn.Module) -> None:
     report = verify(any_bundle, everything_model)
     checks = {c.name: c for c in report.checks}
-    assert [c.name for c in report.checks] == ["sites", "paths", "inputs", "streams", "law", "laziness"]
+    assert [c.name for c in report.checks] == ["sites", "weights", "paths", "inputs", "streams", "law", "laziness"]
     assert checks["paths"].figures["paths"] == checks["paths"].figures["of"] == (1 + 1 + 2) * 8 * 4
     assert checks["paths"].figures["exhaustive"] is True
     assert {s.partition("=")[0] for s in checks["paths"].figures["other_sizes"]} == {"batch"}

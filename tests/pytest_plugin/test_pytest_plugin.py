@@ -184,7 +184,7 @@ def test_the_plugin_is_registered() -> None:
 
 
 def test_a_marked_test_is_one_test_per_point(done: Run) -> None:
-    points = ["sites", "paths", "inputs", "streams", "law", "laziness", "targets"]
+    points = ["sites", "weights", "paths", "inputs", "streams", "law", "laziness", "targets"]
     assert of(done.outcomes, "test_green") == {p: "passed" if p != "targets" else "skipped" for p in points}
 
 

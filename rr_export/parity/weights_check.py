@@ -1,0 +1,122 @@
+"""The weights of a file are those of the model, bit for bit, also where no input that was tried shows them."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Collection, Iterator, Mapping
+
+import onnx_ir as ir
+import torch
+
+from rr_export.bundle.bundle import Bundle
+from rr_export.capture.request import Request
+from rr_export.parity.divergence import differing_weights
+from rr_export.parity.model_divergence import captured_now
+from rr_export.parity.terms import Terms
+from rr_export.report.report import Check
+
+SHOWN = 20  # names in a report
+COUNTER = "num_batches_tracked"  # of a BatchNorm, which reads it in training only
+Content = tuple[str, bytes]  # the type of the numbers, and a hash of them
+
+logger = logging.getLogger(__name__)
+
+
+def check_weights(bundle: Bundle, request: Request, terms: Terms) -> Check:
+    """Compares the numbers of the file with those of the model's parameters and buffers.
+
+    What both call by one name must be equal; what the file calls otherwise is looked for by its numbers, also
+    transposed. Where some are not found, as they are unused, or something is computed of them, the model is captured
+    anew, and the weights of both graphs are compared. Where tolerances are asked for, what the weights do decides.
+    """
+    model = request.model
+    own = {n: t.detach() for n, t in (*model.named_parameters(), *model.named_buffers()) if t.layout == torch.strided}
+    stored = {name: tensor for name, tensor in _weights(bundle.model) if not name.startswith("rr/")}
+    differing = [n for n, t in own.items() if n in stored and _alike(t, stored[n]) and _bytes(t) != stored[n].tobytes()]
+    missing = _not_found({n: t for n, t in own.items() if n not in differing}, stored)
+    unknown = ""
+    if missing:
+        try:
+            differing += _differing_after_capture(bundle, request, own)
+        except Exception as error:  # whatever the model raises now
+            logger.debug("the model cannot be captured", exc_info=True)
+            unknown = f"; not found: {', '.join(missing[:SHOWN])}, and the model is not captured any more ({error})"
+    differing = list(dict.fromkeys(differing))
+    told = f"{len(own)} parameters and buffers, bit for bit{unknown}"
+    if differing and not terms.rounds:
+        told = f"{len(differing)} of {len(own)} differ; tolerances were asked for, so that values decide"
+    failures = [f"weight {name!r}: expected the numbers of the model, got others" for name in differing[:SHOWN]]
+    if len(differing) > SHOWN:
+        failures.append(f"and {len(differing) - SHOWN} more; export the model as it is now")
+    passed = not differing if terms.rounds else None if differing else True
+    return Check(
+        "weights",
+        None if unknown and passed else passed,
+        told,
+        tuple(failures) if terms.rounds else (),
+        {"compared": len(own), "differing": differing},
+    )
+
+
+def compare_weights(original: ir.Model, rewritten: ir.Model) -> Check:
+    """Compares weights of one name, type and shape in two files; a tool may change them, so that values decide."""
+    stored = dict(_weights(rewritten))
+    pairs = [(n, t, stored[n]) for n, t in _weights(original) if n in stored and not n.startswith("rr/")]
+    alike = [(n, t, other) for n, t, other in pairs if t.dtype == other.dtype and t.shape == other.shape]
+    differing = [name for name, tensor, other in alike if tensor.tobytes() != other.tobytes()]
+    told = f"{len(alike)} weights have one name and type in both files"
+    if differing:
+        names = ", ".join(differing[:SHOWN]) + (" ..." if len(differing) > SHOWN else "")
+        told += f", {len(differing)} of them other numbers ({names}); compare on your own inputs (--data)"
+    figures = {"compared": len(alike), "differing": differing}
+    return Check("weights", None if differing else True, told + ("" if differing else ", bit for bit"), (), figures)
+
+
+def _not_found(own: Mapping[str, torch.Tensor], stored: Mapping[str, ir.TensorProtocol]) -> list[str]:
+    """The names of tensors whose numbers, as they are or transposed, are nowhere in the file."""
+    known = {_content(tensor.dtype.numpy().name, tensor.tobytes()) for tensor in stored.values()}
+    told = {name: tensor for name, tensor in own.items() if tensor.numel() and not name.endswith(COUNTER)}
+    return [name for name, tensor in told.items() if known.isdisjoint(_contents(tensor))]
+
+
+def _differing_after_capture(bundle: Bundle, request: Request, own: Mapping[str, torch.Tensor]) -> Iterator[str]:
+    """The names of weights in which the file is not what export would make of the model now."""
+    now = captured_now(bundle, request)
+    fresh = dict(_weights(now))
+    names: dict[Content, str] = {}
+    for name, tensor in own.items():
+        names |= dict.fromkeys(_contents(tensor), name)
+    for name in differing_weights(bundle.model, now):
+        weight = fresh[name]
+        yield names.get(_content(weight.dtype.numpy().name, weight.tobytes()), name)
+
+
+def _weights(model: ir.Model) -> Iterator[tuple[str, ir.TensorProtocol]]:
+    """The weights of a file with their names, those in bodies included."""
+    for graph in model.graphs():
+        for name, value in graph.initializers.items():
+            if value.const_value is not None:
+                yield name, value.const_value
+
+
+def _alike(tensor: torch.Tensor, other: ir.TensorProtocol) -> bool:
+    """Whether they are numbers of one type and shape; what has another one differs in what it does."""
+    return _type_of(tensor) == other.dtype.numpy().name and tuple(tensor.shape) == other.shape.numpy()
+
+
+def _contents(tensor: torch.Tensor) -> Collection[Content]:
+    turned = [tensor, tensor.mT] if tensor.ndim > 1 else [tensor]
+    return {_content(_type_of(t), _bytes(t)) for t in turned}
+
+
+def _content(type_: str, numbers: bytes) -> Content:
+    return type_, hashlib.blake2b(numbers, digest_size=16).digest()
+
+
+def _type_of(tensor: torch.Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _bytes(tensor: torch.Tensor) -> bytes:
+    return tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes() if tensor.numel() else b""
