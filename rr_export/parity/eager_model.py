@@ -15,7 +15,7 @@ from rr_export.eager.code_sites import code_of
 from rr_export.eager.open_runs import free_routes, open_runs_at
 from rr_export.errors import RunError
 from rr_export.lowering.deciding_slice import Path_
-from rr_export.parity.moved_numbers import WAYS, moved, weights_moved
+from rr_export.parity.moved_numbers import WAYS, movable, moved, weights_moved
 from rr_export.parity.subject import Answer, Reference, other_sizes
 
 CODE_RUNS, CODE_SECONDS = 1000, 10.0
@@ -83,11 +83,11 @@ class Eager:
     def moved(self, path: Path_) -> Iterator[Answer]:
         """Yields what the model gives as it is, and where its input is moved by a few steps of its type.
 
-        Where the input has no real numbers, those of the model are moved.
+        Where the input has no real numbers that may be rounded, those of the model are moved.
         """
         yield self.on_path(path)
         given = self.request.tensors(self.request.args, self.request.kwargs)
-        in_input = any(tensor.is_floating_point() for _, tensor in given)
+        in_input = any(tensor.is_floating_point() and bool(movable(tensor).any()) for _, tensor in given)
         for way in range(WAYS):
             try:
                 answer = self._moved(path, way, in_input)

@@ -13,8 +13,18 @@ MIXED = 2  # ways of moving some numbers up and others down, beside all up and a
 WAYS = MIXED + 2
 
 
+def movable(tensor: torch.Tensor) -> torch.Tensor:
+    """Returns which real numbers are measured or computed ones, bool, in the tensor's shape.
+
+    Whole numbers and multiples of 1/256 are taken for exact, such as codes and steps: a model may compare with them,
+    and a number that is moved off such a step is another input, not the same one rounded. They are not moved.
+    """
+    steps = tensor.detach() * 256.0
+    return tensor.isfinite() & (steps != steps.round())
+
+
 def moved(tensor: torch.Tensor, way: int, random: torch.Generator) -> torch.Tensor:
-    """Returns real numbers moved by a few steps of their type, anything else as it is.
+    """Returns numbers moved by a few steps of their type; anything but movable real numbers as it is.
 
     Args:
         tensor: the numbers.
@@ -25,7 +35,8 @@ def moved(tensor: torch.Tensor, way: int, random: torch.Generator) -> torch.Tens
         return tensor
     signs = torch.randint(0, 2, tensor.shape, generator=random) * 2 - 1
     signs = signs if way < MIXED else torch.full_like(signs, (-1) ** way)
-    return tensor * (1 + NOISE * torch.finfo(tensor.dtype).eps * signs).to(tensor.dtype)
+    changed = tensor * (1 + NOISE * torch.finfo(tensor.dtype).eps * signs).to(tensor.dtype)
+    return torch.where(movable(tensor), changed, tensor)
 
 
 @contextmanager

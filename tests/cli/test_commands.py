@@ -158,7 +158,9 @@ def test_verify_against_a_bundle(place: Path) -> None:
     done = run(place, "verify", "out/model.onnx", "--against", "out", "--json")
     report = json.loads(done.stdout)
     assert done.returncode == 0 and report["passed"] is True
-    assert [c["name"] for c in report["checks"]] == ["contract", "paths", "nearest", "streams", "law", "laziness"]
+    assert [c["name"] for c in report["checks"]] == [
+        *("contract", "weights", "paths", "nearest", "streams", "law", "laziness")
+    ]
     done = run(place, "verify", "out", "--against", "out", "--input", "input=x.npy", "--max-paths", "2")
     assert done.returncode == 0 and "the same model" in done.stdout
 

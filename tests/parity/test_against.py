@@ -66,7 +66,7 @@ def test_the_whole_proof(saved: Path, tmp_path: Path) -> None:
     report = rr.verify_against(file, saved, max_paths=20)
     assert tuple(c.name for c in report.checks) == tuple(point for point in POINTS if point != "data")
     assert all(c.passed for c in report.checks)
-    assert report.checks[1].figures["outputs"] > 60
+    assert report.checks[2].figures["outputs"] > 60
     assert "the same model" in str(report)
 
 
@@ -101,7 +101,7 @@ def test_a_plain_model_is_compared_too(tmp_path: Path) -> None:
         bundle = rr.export(model, (nets.example(),))
     folder = bundle.save(tmp_path / "plain")
     report = rr.verify_against(saved_by_onnxruntime(folder / "model.onnx", tmp_path / "m.onnx"), bundle)
-    assert [c.name for c in report.checks] == ["contract", "paths", "nearest"]
+    assert [c.name for c in report.checks] == ["contract", "weights", "paths", "nearest"]
 
 
 # Sabotage: from a model, broken in place, to the checks that must fail.

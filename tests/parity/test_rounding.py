@@ -98,3 +98,86 @@ def test_tolerances_that_were_asked_for_are_held_to() -> None:
     assert Terms.asked(rtol=None, atol=None).with_default({"rtol": 1e-4, "atol": 1e-5}).rounds
     assert not Terms.asked(rtol=1e-6, atol=None).with_default({"rtol": 1e-4, "atol": 1e-5}).rounds
     assert not Terms(1e-6, 0.0).rounds
+
+
+class HasCodes(nn.Module):
+    """One column of real numbers is a code that it compares with; the others are measured."""
+
+    def __init__(self, *, wrong: float = 0.0) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer, self.wrong = nn.Linear(8, 8), wrong
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x) + self.wrong * (x[:, :1] == 5)
+
+
+class HasSteps(nn.Module):
+    """Numbers on the steps at which it floors."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.floor(x / 16) * 16
+
+
+def coded() -> Tensor:
+    x = torch.randn(4, 8, generator=torch.Generator().manual_seed(1))
+    x[:, 0] = torch.tensor([1.0, 5.0, 2.0, 5.0])
+    return x
+
+
+def test_bug_what_a_model_does_at_a_code_was_taken_for_rounding() -> None:
+    eager = Eager(bind(HasCodes(wrong=100.0), (coded(),)))
+    expected = eager.on_path(())
+    right = torch.from_numpy(expected.outputs["output"])
+    found = answer(right - 100 * (coded()[:, :1] == 5))
+    assert not rounding(eager, expected, found, ())()
+    assert rounding(eager, expected, answer(right + 1e-7), ())(), "the measured columns are moved"
+
+    routed = [nn.Sequential(HasCodes(wrong=w), nn.Linear(8, 8)).eval() for w in (0.0, 100.0)]
+    routed[1][1].load_state_dict(routed[0][1].state_dict())
+    for one in routed:
+        rr.route_layers(one, "1", keep=0.5)
+    bundle = rr.export(routed[0], (coded(),))
+    with pytest.raises(rr.ParityError):
+        rr.verify(bundle, routed[1], (coded(),))
+
+
+def test_bug_what_a_model_does_at_a_step_was_taken_for_rounding() -> None:
+    x = torch.randint(0, 17, (4, 8), generator=torch.Generator().manual_seed(0)).float() * 16
+    eager = Eager(bind(HasSteps(), (x,)))
+    expected = eager.on_path(())
+    assert not rounding(eager, expected, answer(torch.from_numpy(expected.outputs["output"]) - 16), ())()
+
+
+def test_a_number_that_moves_far_excuses_no_other() -> None:
+    class OneFlips(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x + 100.0 * (x == 0.1)
+
+    x = torch.linspace(0.11, 0.9, 40)
+    x[7] = 0.1
+    eager = Eager(bind(OneFlips(), (x,)))
+    expected = eager.on_path(())
+    right = torch.from_numpy(expected.outputs["output"])
+    flipped, other = right.clone(), right.clone()
+    flipped[7] -= 100
+    other[8] += 1
+    assert rounding(eager, expected, answer(flipped), ())()
+    assert not rounding(eager, expected, answer(other), ())()
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+def test_no_number_in_place_of_one_is_no_rounding_unless_it_comes_and_goes(wrong: float) -> None:
+    eager = Eager(bind(Cancels(), (X,)))
+    expected = eager.on_path(())
+    right = torch.from_numpy(expected.outputs["output"])
+    assert not rounding(eager, expected, answer(torch.full_like(right, wrong)), ())()
+
+    class AllNaN(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.where(x[0, 0] == 5, torch.full_like(x, wrong), x)
+
+    x = coded()
+    x[0, 0] = 5
+    eager = Eager(bind(AllNaN(), (x,)))
+    assert not rounding(eager, eager.on_path(()), answer(x), ())()

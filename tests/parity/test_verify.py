@@ -59,7 +59,7 @@ def test_a_plain_model_is_compared_too() -> None:
     with pytest.warns(UserWarning, match="without any"):
         bundle = rr.export(model, (nets.example(),))
     report = verify(bundle, model)
-    assert {c.name: c.passed for c in report.checks} == {"sites": None, "paths": True, "inputs": True}
+    assert {c.name: c.passed for c in report.checks} == {"sites": None, "weights": True, "paths": True, "inputs": True}
 
 
 @pytest.fixture
