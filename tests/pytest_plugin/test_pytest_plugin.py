@@ -278,7 +278,7 @@ def test_marks_that_ask_for_nothing_are_refused_when_collected(tmp_path: Path) -
         text = f"import pytest\n@pytest.mark.rr_parity({options})\ndef test_it({fixture}):\n    assert False\n"
         (tmp_path / name).write_text(text)
     text = run(tmp_path, "--collect-only").text
-    assert "expected points out of sites, paths, inputs" in text and "got 'speed'" in text
+    assert "expected points out of sites, weights, paths, inputs" in text and "got 'speed'" in text
     assert "got none; name one" in text
     assert "expected paths='each' or a list of paths, got 'all'" in text
     assert "expected the point 'paths' where paths are asked for" in text
