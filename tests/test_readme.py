@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ import torch
 from torch import nn
 
 import rr_export as rr
-from rr_export.cli import COMMANDS
+from rr_export.cli import COMMANDS, cli
+from rr_runtime.cli import run_command
 from rr_runtime.cli.parser import parser
 from tests.cli.test_help import parsed
 
@@ -97,3 +99,20 @@ def test_its_calls_parse() -> None:
         assert parsed(call).info_name in COMMANDS
     device = re.findall(r"^rr-runtime (.+?)(?: *#.*)?$", "".join(blocks("bash")), re.MULTILINE)
     assert len([parser().parse_args(call.split()) for call in device]) == 2
+
+
+def test_bug_its_commands_for_the_device_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = nn.Sequential(*[nn.Sequential(nn.Linear(16, 16), nn.ReLU()) for _ in range(4)], nn.Linear(16, 2)).eval()
+    rr.route_layers(model, "[0-3]", keep=0.8)
+    monkeypatch.chdir(tmp_path)
+    rr.export(model, (torch.randn(8, 16),), dynamic_shapes={"input": {0: "batch"}}).save("out")
+    (block,) = (block for block in blocks("bash") if "--only" in block)
+    calls = [shlex.split(line, comments=True) for line in block.splitlines()]
+    assert [call[:2] for call in calls] == [["rr-export", "package"], ["rr-runtime", "check"], ["rr-runtime", "run"]]
+    for program, *arguments in calls:
+        if program == "rr-export":
+            cli.main(arguments, standalone_mode=False, obj={})
+        else:
+            assert run_command(arguments) == 0, capsys.readouterr().err

@@ -23,7 +23,15 @@ from rr_export.bundle.atomic_write import (
     writable,
     write_atomically,
 )
-from rr_export.bundle.bundle_writer import FileRows, check_replaceable, holds, read_card, serialized, write_folder
+from rr_export.bundle.bundle_writer import (
+    FileRows,
+    check_replaceable,
+    fitting_cases,
+    holds,
+    read_card,
+    serialized,
+    write_folder,
+)
 from rr_export.bundle.card import merge_card, write_card
 from rr_export.bundle.contents import GoldenCase, HubFiles, TargetFiles
 from rr_export.bundle.file_names import CARD, COMPANIONS, HUB, PARITY
@@ -80,7 +88,8 @@ class Bundle:
             path: the folder or file.
             external_data: weights in a file of their own (mapped at load time), which all targets share; None: above
                 1.5 GB, and where there are targets.
-            only: write these targets alone, without the routed model: enough to run, for a device.
+            only: write these targets alone, without the routed model, and of the golden cases those that one of them
+                can run: enough for a device.
             overwrite: replace an earlier bundle (never another folder). What was written into its card (README.md)
                 outside of the marks there is kept.
             around: what makes it a folder in the layout of Hugging Face: the bundle is then in its folder ``onnx``.
@@ -221,7 +230,8 @@ class Bundle:
         self._check_weights()
         model = None if only else self._stamped()
         targets = {name: target for name, target in self.targets.items() if not only or name in only}
-        return write_folder(folder, model, self.manifest, self.golden, targets, self.parity, external=external)
+        golden = fitting_cases(self.golden, self.manifest, targets) if only else self.golden
+        return write_folder(folder, model, self.manifest, golden, targets, self.parity, external=external)
 
 
 def _content(file: Path) -> bytes | None:

@@ -20,6 +20,8 @@ from rr_export.bundle.manifest import FORMAT, manifest_text
 from rr_export.bundle.weights import WeightFile, inlined
 from rr_export.errors import BundleError
 from rr_runtime.fastest import FASTEST
+from rr_runtime.golden import has_sizes
+from rr_runtime.manifest import Manifest
 
 FileRows = dict[str, dict[str, Any]]  # by name: the SHA-256 and the size in bytes
 
@@ -60,6 +62,22 @@ def write_folder(
     if parity is not None:
         (folder / PARITY).write_text(json.dumps(parity, indent=1))
     return files
+
+
+def fitting_cases(
+    golden: Sequence[GoldenCase], manifest: Mapping[str, Any], targets: Mapping[str, TargetFiles]
+) -> list[GoldenCase]:
+    """Returns the golden cases that one of some targets can run: at the sizes that it fixes, on a path that it has."""
+    declared = Manifest.parse(manifest).inputs
+    forms = [
+        (target.about.get("sizes", {}), {tuple(row["path"]) for row in target.about.get("paths", ())})
+        for target in targets.values()
+    ]
+    return [
+        case
+        for case in golden
+        if any(has_sizes(declared, case.inputs, sizes) and (not paths or case.taken in paths) for sizes, paths in forms)
+    ]
 
 
 def serialized(model: ir.Model) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,8 @@ from torch import Tensor, nn
 
 import rr_export as rr
 from rr_runtime import RuntimeFailure, Session
+from rr_runtime.cli import run_command
+from rr_runtime.manifest import Manifest
 
 
 class Net(nn.Module):
@@ -62,6 +65,42 @@ def test_a_bundle_from_disk_gets_runs_at_each_targets_sizes(interface: str, tmp_
     with rr.forced(model, list(case.taken)), torch.no_grad():
         expected = model(x[torch.arange(6) % 4]).numpy()
     np.testing.assert_allclose(case.outputs["output"], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_bug_a_device_folder_has_the_cases_that_it_can_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    *_, bundle = exported(target=["qnn", "cuda"], sizes={"batch": 1})
+    both = bundle.save(tmp_path / "both")
+    bundle = rr.package(rr.load(both), "cpu", frozen=2)
+    device = bundle.save(tmp_path / "device", only=["qnn"])
+    kept = Manifest.parse((device / "manifest.json").read_text()).golden
+    assert [case.inputs for case in kept] == [None, 0, 0, 0] and [c.taken for c in kept] == [
+        case.taken for case in bundle.golden[4:8]
+    ]
+    assert (device / "golden.npz").stat().st_size < (both / "golden.npz").stat().st_size
+    assert run_command(["run", str(device), "--golden", "0", "--seed", "7"]) == 0
+    frozen = bundle.save(tmp_path / "frozen", only=["cpu"])
+    paths = {tuple(row["path"]) for row in bundle.targets["cpu"].about["paths"]}
+    assert {case.taken for case in Manifest.parse((frozen / "manifest.json").read_text()).golden} == paths
+    capsys.readouterr()
+    assert run_command(["info", str(device)]) == 0 and "runs on" not in capsys.readouterr().out
+    assert run_command(["info", str(both)]) == 0
+    shown = capsys.readouterr().out
+    assert "runs on" in shown and shown.count("  default, qnn, cuda  ") == shown.count("  default  ") == 4
+    assert run_command(["run", str(both), "--golden", "0", "--target", "qnn"]) == 2
+    assert "golden case: expected one at the sizes {'batch': 1} of target 'qnn' (4, 5, 6, 7), got 0" in (
+        capsys.readouterr().err
+    )
+
+
+def test_cases_that_fit_no_form_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    *_, bundle = exported(target="qnn", sizes={"batch": 1})
+    folder = bundle.save(tmp_path / "bundle")
+    (folder / "model.onnx").unlink()  # as folders of targets alone were written earlier: with all cases
+    content = json.loads((folder / "manifest.json").read_text())
+    del content["files"]["model.onnx"]
+    (folder / "manifest.json").write_text(json.dumps(content))
+    assert run_command(["check", str(folder)]) == 0
+    assert "4 golden cases fit no form that is here: 0, 1, 2, 3" in capsys.readouterr().out
 
 
 def test_a_wrong_run_at_the_targets_sizes_is_found(tmp_path: Path) -> None:

@@ -65,11 +65,12 @@ def run_asked(asked: Asked) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     if asked.golden is not None and (asked.given.inputs or asked.given.texts):
         raise ValueError("--golden: expected no --input beside it, got one; the golden case has all inputs")
     bundle = open_bundle(asked.bundle)
-    if asked.golden is not None:
-        feeds: dict[str, Any] = dict(golden_inputs(bundle, asked.golden))
-    else:
+    feeds: dict[str, Any] = {}
+    if asked.golden is None:
         feeds = asked.given.read(bundle.manifest.inputs, bundle.path if bundle.path.is_dir() else bundle.path.parent)
     session = Session(asked.bundle, provider=asked.provider, target=asked.target)
+    if asked.golden is not None:
+        feeds = golden_inputs(bundle, asked.golden, bundle.manifest.targets.get(session.target))
     facts: dict[str, Any]
     if asked.runs > 1:
         ensemble = session.ensemble(feeds, runs=asked.runs, seed=asked.seed)

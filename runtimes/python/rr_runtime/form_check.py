@@ -9,7 +9,7 @@ from typing import Any
 from rr_runtime.bundle import Bundle, open_bundle
 from rr_runtime.errors import ProviderError, RuntimeFailure
 from rr_runtime.faults import refuse_faults
-from rr_runtime.golden import replay_golden, replayable
+from rr_runtime.golden import forms_of_cases, replay_golden, replayable
 from rr_runtime.providers import find_provider, providers, short_name
 from rr_runtime.session import Session
 from rr_runtime.target import DEFAULT, Target
@@ -72,6 +72,7 @@ def check_bundle(
     return {
         "place": str(path),
         "forms": told,
+        "unfit": [number for number, names in enumerate(forms_of_cases(bundle)) if not names],
         "checked": len(checked),
         "holds": bool(checked) and all(row["holds"] for row in checked),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from rr_runtime.bundle import GOLDEN, Bundle
 from rr_runtime.errors import BundleError, RuntimeFailure
-from rr_runtime.manifest import GoldenCase
+from rr_runtime.manifest import GoldenCase, Tensor
 from rr_runtime.results import Result
-from rr_runtime.target import Target
+from rr_runtime.target import DEFAULT, Target
 
 
 @dataclass(frozen=True)
@@ -97,40 +97,83 @@ def replayable_cases(
     if why is not None:
         raise RuntimeFailure(where + why)
     cases = dict(enumerate(manifest.golden))
-    if target is not None and target.sizes:
-        cases = {number: case for number, case in cases.items() if _has_sizes(bundle, target, arrays, number)}
-        if not cases:
-            raise RuntimeFailure(
-                f"{where}expected golden cases at the sizes {dict(target.sizes)} of target {target.name!r}, "
-                "got none; verify it with rr_export, or package it again"
-            )
-    if target is not None and target.form == "frozen":
-        packaged = {frozen.path for frozen in target.paths}
-        cases = {
-            number: replace(case, seed=None, path=case.taken)
-            for number, case in cases.items()
-            if case.taken in packaged
-        }
-        if not cases:
-            raise RuntimeFailure(
-                f"{where}expected golden cases on paths of target {target.name!r}, got none; "
-                "verify it with rr_export, or package these paths"
-            )
-    return cases
+    if target is None:
+        return cases
+    sized = [n for n in cases if has_sizes(manifest.inputs, _inputs(bundle, arrays, n), target.sizes)]
+    if not sized:
+        raise RuntimeFailure(
+            f"{where}expected golden cases at the sizes {dict(target.sizes)} of target {target.name!r}, "
+            "got none; verify it with rr_export, or package it again"
+        )
+    if target.form != "frozen":
+        return {number: cases[number] for number in sized}
+    packaged = {frozen.path for frozen in target.paths}
+    found = {n: replace(cases[n], seed=None, path=cases[n].taken) for n in sized if cases[n].taken in packaged}
+    if not found:
+        raise RuntimeFailure(
+            f"{where}expected golden cases on paths of target {target.name!r}, got none; "
+            "verify it with rr_export, or package these paths"
+        )
+    return found
 
 
-def golden_inputs(bundle: Bundle, number: int) -> dict[str, NDArray[Any]]:
-    """Returns the inputs of a recorded run, by name.
+def forms_of_cases(bundle: Bundle) -> list[list[str]]:
+    """Returns for every recorded run the forms that can repeat it, by name: those of its sizes that have its path.
 
     Raises:
         BundleError: the recorded arrays are damaged.
-        ValueError: there is no such run.
+    """
+    forms: dict[str, Target | None] = {DEFAULT: None} if bundle.model is not None else {}
+    forms |= bundle.manifest.targets
+    found: list[list[str]] = [[] for _ in bundle.manifest.golden]
+    if not found:
+        return found
+    arrays = _load(bundle) if any(target is not None and target.sizes for target in forms.values()) else {}
+    for name, target in forms.items():
+        try:
+            cases = replayable_cases(bundle, target, arrays)
+        except RuntimeFailure:  # there are none
+            continue
+        for number in cases:
+            found[number].append(name)
+    return found
+
+
+def has_sizes(declared: Sequence[Tensor], inputs: Mapping[str, NDArray[Any]], sizes: Mapping[str, int]) -> bool:
+    """Tells whether inputs have the sizes that a target fixes; damaged ones are looked at later."""
+    return all(
+        sizes.get(name, size) == size if isinstance(name, str) else True
+        for tensor in declared
+        if tensor.name in inputs
+        for name, size in zip(tensor.shape, inputs[tensor.name].shape, strict=False)
+    )
+
+
+def golden_inputs(bundle: Bundle, number: int, target: Target | None = None) -> dict[str, NDArray[Any]]:
+    """Returns the inputs of a recorded run, by name.
+
+    Args:
+        bundle: the bundle.
+        number: of the run.
+        target: the form that they are for; None: the bundle's own model.
+
+    Raises:
+        BundleError: the recorded arrays are damaged.
+        ValueError: there is no such run, or its inputs have other sizes than the target fixes.
     """
     count = len(bundle.manifest.golden)
     if not 0 <= number < count:
         known = f"0..{count - 1}" if count else "a bundle folder that has some"
         raise ValueError(f"golden case: expected {known}, got {number} of {count} in {bundle.path}; name another")
-    return _inputs(bundle, _load(bundle), number)
+    arrays, declared = _load(bundle), bundle.manifest.inputs
+    inputs = _inputs(bundle, arrays, number)
+    if target is not None and not has_sizes(declared, inputs, target.sizes):
+        fitting = [n for n in range(count) if has_sizes(declared, _inputs(bundle, arrays, n), target.sizes)]
+        raise ValueError(
+            f"golden case: expected one at the sizes {dict(target.sizes)} of target {target.name!r} "
+            f"({', '.join(map(str, fitting)) or 'there is none'}), got {number}, at others; name another"
+        )
+    return inputs
 
 
 def difference(
@@ -181,17 +224,6 @@ def _load(bundle: Bundle) -> dict[str, NDArray[Any]]:
             return {key: archive[key] for key in archive.files}
     except Exception as error:  # numpy, zipfile and zlib each have their own
         raise BundleError(f"{file}: expected arrays, got {type(error).__name__}: {error}; export again") from error
-
-
-def _has_sizes(bundle: Bundle, target: Target, arrays: Mapping[str, NDArray[Any]], number: int) -> bool:
-    """Tells whether a recorded run's inputs have the sizes that a target fixes; damaged ones are looked at later."""
-    inputs = _inputs(bundle, arrays, number)
-    return all(
-        target.sizes.get(name, size) == size if isinstance(name, str) else True
-        for tensor in bundle.manifest.inputs
-        if tensor.name in inputs
-        for name, size in zip(tensor.shape, inputs[tensor.name].shape, strict=False)
-    )
 
 
 def _check_case(

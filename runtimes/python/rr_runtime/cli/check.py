@@ -37,7 +37,9 @@ def check(
         try:
             places.append(check_bundle(bundle, provider=provider, target=target, progress=progress) | {"error": ""})
         except (RuntimeFailure, ValueError, TypeError) as error:
-            places.append({"place": str(bundle), "forms": [], "checked": 0, "holds": False, "error": str(error)})
+            places.append(
+                {"place": str(bundle), "forms": [], "checked": 0, "unfit": [], "holds": False, "error": str(error)}
+            )
     result = {
         "tool": "check",
         "machine": about_machine(),
@@ -62,6 +64,9 @@ def _text(result: Mapping[str, Any]) -> str:
         verdict = "holds" if place["holds"] else "DOES NOT HOLD" if place["checked"] else "NOTHING WAS CHECKED"
         parts.append(f"{place['place']}: {verdict}\n" + columns(("form", "kind", "precision", "on", "cases"), rows))
         parts += [_failures(form) for form in place["forms"] if form["holds"] is False]
+        if place["checked"] and place["unfit"]:
+            numbers = ", ".join(map(str, place["unfit"]))
+            parts.append(f"{len(place['unfit'])} golden cases fit no form that is here: {numbers}")
     return "\n\n".join([*parts, machine_text(result["machine"])])
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from rr_runtime.bundle import Bundle, open_bundle
 from rr_runtime.cli.columns import columns
 from rr_runtime.cli.outcome import Outcome
+from rr_runtime.golden import forms_of_cases
 from rr_runtime.manifest import Site
 from rr_runtime.tools.timing import Tell
 
@@ -57,8 +58,9 @@ def describe(bundle: Bundle) -> dict[str, Any]:
                 "why": case.why,
                 "seed": case.seed,
                 "path": None if case.taken is None else list(case.taken),
+                "forms": forms,
             }
-            for number, case in enumerate(told.golden)
+            for number, (case, forms) in enumerate(zip(told.golden, forms_of_cases(bundle), strict=True))
         ],
         "uncovered": uncovered(bundle),
         "unseen_conditions": list(told.unseen_conditions),
@@ -110,8 +112,7 @@ def _text(found: dict[str, Any]) -> str:
             for t in found["targets"]
         ]
         parts.append(columns(head, targets))
-    cases = [(c["case"], "-" if c["path"] is None else _shape(c["path"]), c["why"]) for c in found["golden"]]
-    parts.append(columns(("golden case", "path", "why"), cases) if cases else "no golden cases: nothing can be checked")
+    parts.append(_golden(found))
     if found["uncovered"]:
         parts.append(f"branches that no golden case takes: {', '.join(found['uncovered'])}")
     if found["unseen_conditions"]:
@@ -120,6 +121,24 @@ def _text(found: dict[str, Any]) -> str:
         parts.append(columns(("file", "bytes"), list(found["files"].items())))
     parts.append("made by " + ", ".join(f"{name} {version}" for name, version in found["producer"].items()))
     return "\n\n".join(parts)
+
+
+def _golden(found: dict[str, Any]) -> str:
+    """The golden cases; which form runs which, where not every form runs all."""
+    if not found["golden"]:
+        return "no golden cases: nothing can be checked"
+    forms = len(found["targets"]) + found["own_model"]
+    told = any(len(case["forms"]) != forms for case in found["golden"])
+    rows = [
+        (
+            case["case"],
+            "-" if case["path"] is None else _shape(case["path"]),
+            *([", ".join(case["forms"]) or "no form"] * told),
+            case["why"],
+        )
+        for case in found["golden"]
+    ]
+    return columns(("golden case", "path", *(["runs on"] * told), "why"), rows)
 
 
 def _row(site: dict[str, Any]) -> tuple[str, str, str]:
