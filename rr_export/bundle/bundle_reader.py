@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
@@ -17,6 +16,7 @@ from rr_export.bundle.contents import GoldenCase, TargetFiles
 from rr_export.bundle.file_names import GOLDEN, MANIFEST, MODEL, PARITY, target_files
 from rr_export.bundle.manifest import METADATA_KEY
 from rr_export.errors import BundleError
+from rr_runtime.array_files import read_arrays
 from rr_runtime.errors import RuntimeFailure
 
 
@@ -78,10 +78,12 @@ def _read_golden(rows: list[dict[str, Any]], source: Path) -> list[GoldenCase]:
     if not rows:
         return []
     sides: dict[tuple[int, str], dict[str, NDArray[Any]]] = {}
-    with np.load(source) as arrays:
-        for key in arrays.files:
+    try:
+        for key, array in read_arrays(source, "golden cases").items():
             number, side, name = key.split("/", 2)
-            sides.setdefault((int(number), side), {})[name] = arrays[key]
+            sides.setdefault((int(number), side), {})[name] = array
+    except ValueError as error:
+        raise BundleError(f"{source}: expected the arrays of golden cases, got {error}; export again") from error
     return [
         GoldenCase(
             row["seed"],

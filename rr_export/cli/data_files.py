@@ -90,7 +90,8 @@ def read_data(texts: Sequence[str], inputs: Sequence[Mapping[str, Any]]) -> Iter
         inputs: the model's inputs, as the manifest has them.
 
     Raises:
-        click.ClickException: a file is not there or holds something else, or a function fails.
+        click.ClickException: a file holds other inputs, or a function fails.
+        ValueError: a file is not there or holds something else.
     """
     if not texts:
         return None
@@ -107,21 +108,12 @@ def _items(text: str, inputs: Sequence[Mapping[str, Any]]) -> Iterable[Any]:
 
 
 def _of_file(file: str, inputs: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, NDArray[Any]]]:
-    import numpy as np
+    from rr_runtime.array_files import read_array, read_arrays
 
     names = [row["name"] for row in inputs]
-    try:
-        read = np.load(file, allow_pickle=False)
-        if isinstance(read, np.ndarray):
-            arrays = {names[0]: read}
-        else:
-            with read:
-                arrays = dict(read)
-    except (OSError, ValueError) as error:
-        raise click.UsageError(
-            f"--data: expected a .npz or .npy file, got {error}; write it with numpy.savez"
-        ) from None
-    if set(arrays) != set(names) or (isinstance(read, np.ndarray) and len(names) > 1):
+    single = Path(file).suffix == ".npy"
+    arrays = {names[0]: read_array(file, "--data")} if single else read_arrays(file, "--data")
+    if set(arrays) != set(names) or (single and len(names) > 1):
         raise click.UsageError(
             f"--data {file}: expected an array for each of {names}, got {sorted(arrays)}; save them by these names"
         )

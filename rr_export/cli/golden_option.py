@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from rr_export.cli.users_code import load_function
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 
 def golden_option(default: str) -> Callable[[Any], Any]:
@@ -28,8 +24,11 @@ def read_golden(texts: Sequence[str]) -> int | list[Any] | None:
     """Returns what ``--golden`` texts say: how many runs, or the inputs that files hold or a function returns.
 
     Raises:
-        click.ClickException: a text is none of these, a file holds no arrays, or the function fails.
+        click.ClickException: a text is none of these, or the function fails.
+        ValueError: a file holds no arrays.
     """
+    from rr_runtime.array_files import read_arrays
+
     if not texts:
         return None
     if len(texts) == 1 and texts[0].isascii() and texts[0].isdecimal():
@@ -37,7 +36,7 @@ def read_golden(texts: Sequence[str]) -> int | list[Any] | None:
     found: list[Any] = []
     for text in texts:
         if text.endswith(".npz"):
-            found.append(read_arrays(Path(text), "--golden"))
+            found.append(read_arrays(text, "--golden"))
         elif ":" in text:
             made = load_function(text)()
             if isinstance(made, str | bytes | dict) or not isinstance(made, Iterable):
@@ -50,20 +49,3 @@ def read_golden(texts: Sequence[str]) -> int | list[Any] | None:
                 f"--golden: expected how many runs, a .npz file or MODULE:FUNCTION, got {text!r}; give one of them"
             )
     return found
-
-
-def read_arrays(file: Path, option: str) -> dict[str, NDArray[Any]]:
-    """Returns the arrays of a ``.npz`` file by name.
-
-    Raises:
-        click.UsageError: it is none.
-    """
-    import numpy as np
-
-    try:
-        with np.load(file, allow_pickle=False) as archive:
-            return dict(archive)
-    except Exception as error:  # numpy, zipfile and zlib each have their own
-        raise click.UsageError(
-            f"{option}: expected a .npz file, got {file}: {error}; write it with numpy.savez"
-        ) from error

@@ -70,17 +70,9 @@ def read_sizes(texts: Sequence[str]) -> dict[str, int]:
 
 
 def _read_input(text: str) -> tuple[str, NDArray[Any]]:
-    import numpy as np
+    from rr_runtime.array_files import read_array
 
     name, _, file = text.partition("=")
     if not file:
         raise click.UsageError(f"--input: expected NAME=FILE.npy, got {text!r}; name the input")
-    try:
-        array = np.load(file)
-        if not isinstance(array, np.ndarray):
-            raise ValueError("an archive of several arrays")
-        return name, array
-    except (OSError, ValueError) as error:
-        raise click.UsageError(
-            f"--input {name}: expected a .npy file, got {error}; write it with numpy.save"
-        ) from error
+    return name, read_array(file, f"--input {name}")

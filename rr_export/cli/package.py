@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from rr_export.cli.console import out, progress
-from rr_export.cli.golden_option import golden_option, read_arrays, read_golden
+from rr_export.cli.golden_option import golden_option, read_golden
 from rr_export.cli.options import read_path, read_sizes
 from rr_export.cli.users_code import load_function
 from rr_export.targets.provider_table import TARGETS, find_target
@@ -63,6 +63,7 @@ def package(
     """
     from rr_export.bundle.bundle_reader import load
     from rr_export.packaging import package as run_package
+    from rr_runtime.array_files import read_arrays
 
     if best is not None and frozen is None:
         raise click.UsageError("--best: expected --frozen N beside it, got none; say how many paths")

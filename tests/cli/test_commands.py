@@ -86,6 +86,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "my_models.py").write_text(SOURCE)
     assert run(folder, "export", "my_models:small", "out").returncode == 0
     np.save(folder / "x.npy", np.ones((4, 8), np.float32))
+    for name in ("empty.npy", "empty.npz"):
+        (folder / name).touch()
     np.savez(folder / "wrong.npz", x=np.ones((4, 8), np.float32))
     return folder
 
@@ -207,7 +209,21 @@ def test_verify_against_exits_with_1_on_a_mismatch(place: Path) -> None:
         (("run", "out", "--golden", "0", "--input", "input=x.npy"), "expected no --input beside it"),
         (("run", "out", "--input", "input=x.npy", "--input", "input=x.npy"), "got 'input' twice"),
         (("export", "my_models:keys", "elsewhere"), "expected the keys model, args, kwargs, dynamic_shapes"),
-        (("verify", "out", "my_models:small", "--data", "absent.npz"), "--data: expected a .npz or .npy file"),
+        (("verify", "out", "my_models:small", "--data", "empty.npy"), "--data: expected a .npy file, got empty.npy"),
+        (
+            ("verify", "out", "--against", "out", "--input", "input=empty.npy"),
+            "--input input: expected a .npy file, got",
+        ),
+        (("run", "out", "--input", "input=empty.npy"), "--input input: expected a .npy file, got empty.npy"),
+        (
+            ("export", "my_models:small", "new", "--golden", "empty.npz"),
+            "--golden: expected a .npz file, got empty.npz",
+        ),
+        (
+            ("package", "out", "new", "--target", "cpu", "--precision", "qdq", "--calibration", "empty.npz"),
+            "--calibration: expected a .npz file, got empty.npz",
+        ),
+        (("verify", "out", "my_models:small", "--data", "absent.npz"), "--data: expected a .npz file, got absent.npz"),
         (("verify", "out", "my_models:small", "--data", "my_models:nothing"), "to return an iterable, got int"),
         (("verify", "out", "my_models:small", "--data", "wrong.npz"), "expected an array for each of ['input']"),
         (("verify", "out", "my_models:small", "--rtol", "output"), "--rtol: expected a number >= 0 or NAME=NUMBER"),

@@ -53,6 +53,8 @@ def x(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.save(folder / "double.npy", inputs["x"].astype(np.float64))
     np.save(folder / "pickled.npy", np.array([{}], dtype=object), allow_pickle=True)
     (folder / "note.txt").write_text("hello")
+    (folder / "empty.npy").touch()
+    (folder / "twice.json").write_text('{"x": [1], "x": [2], "offset": [1]}')
     return folder
 
 
@@ -124,6 +126,12 @@ def test_a_run_tells_path_seed_and_outputs(
         (("--input", "x=x.npy"), "error: input 'offset': expected x: float32"),
         (("--input", "x=double.npy", "--input", OFFSET), "error: input 'x': expected float32, got float64"),
         (("--input", "x=pickled.npy", "--input", OFFSET), "error: --input x: expected a .npy file, got "),
+        (("--input", "x=empty.npy", "--input", OFFSET), "error: --input x: expected a .npy file, got empty.npy: "),
+        (("--input", "twice.json"), "error: --input twice.json: expected a JSON file, got the key 'x' twice; mend it"),
+        (("--golden", "0", "--mean", "1,2,3"), "error: --golden: expected no --mean beside it"),
+        (("--golden", "0", "--tokenizer", "x"), "error: --golden: expected no --tokenizer beside it"),
+        (("--golden", "0", "--overwrite"), "error: --overwrite: expected --output beside it, got none"),
+        (("--input", "both.npz", "--std", "1"), "error: --std: expected an image as --input beside it, got none"),
         (("--input", "x=nothing.npy"), "error: --input x: expected a .npy file, got "),
         (("--input", "x=both.json", "--input", OFFSET), "error: input 'x': "),
         (("--input", "x=x.npy", "--input", "both.npz"), "error: --input: expected every input once, got 'x' twice"),

@@ -33,6 +33,16 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     exif[0x0112] = 6  # shown turned by a quarter
     pillow.fromarray(pixels).save(folder / "turned.webp", lossless=True, exif=exif)
     (folder / "none.png").write_bytes(b"none")
+    deep = np.full((4, 6), 0x8000, np.uint16)
+    pillow.fromarray(deep).save(folder / "deep.png")
+    pillow.fromarray(deep.astype(np.int32)).save(folder / "whole.png.tiff")
+    (folder / "whole.png.tiff").rename(folder / "whole.png")  # Pillow looks at the content
+    pillow.fromarray(deep.astype(np.float32)).save(folder / "real.png.tiff")
+    (folder / "real.png.tiff").rename(folder / "real.png")
+    frames = [pillow.fromarray(pixels), pillow.fromarray(255 - pixels)]
+    frames[0].save(folder / "moving.webp", save_all=True, append_images=frames[1:])
+    pillow.fromarray(pixels).convert("P").save(folder / "palette.png")
+    pillow.fromarray(pixels[..., 0] > 99).save(folder / "bits.png")
     return folder
 
 
@@ -76,6 +86,15 @@ def test_the_declared_size_is_what_comes_out(images: Path) -> None:
         ("colour.png", (1, 3, 4, 6), "float32", {"mean": [0.5, 0.5]}, "expected one number in --mean, or 3, got 2"),
         ("colour.png", (1, 3, 4, 6), "float32", {"std": [0.0]}, "expected --std above 0"),
         ("clear.png", (1, 3, 4, 6), "float32", {}, "transparent parts, whose colour is not known"),
+        ("colour.png", (1, 3, 4, 6), "float32", {"std": [np.inf]}, r"expected finite numbers in --std, got \[inf\]"),
+        ("colour.png", (1, 3, 4, 6), "float32", {"mean": [np.nan, 0, 0]}, "expected finite numbers in --mean"),
+        *(
+            (file, (1, channels, 4, 6), dtype, {}, f"expected an image, got one of mode {mode}, where 8 bits a channel")
+            for file, mode in (("deep.png", "I;?.*"), ("whole.png", "I"), ("real.png", "F"))
+            for channels in (1, 3)
+            for dtype in ("float32", "uint8")
+        ),
+        ("moving.webp", (1, 3, 4, 6), "float32", {}, "expected an image, got 2 of them in one file"),
         ("none.png", (1, 3, 4, 6), "float32", {}, "expected an image, got "),
         ("absent.png", (1, 3, 4, 6), "float32", {}, "expected an image, got "),
     ],
@@ -85,6 +104,19 @@ def test_what_is_not_clear_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=rf"--input image: .*{message}"):
         read_image(images / file, Tensor("image", dtype, shape), **options)
+
+
+def test_images_of_at_most_8_bits_are_read(images: Path) -> None:
+    bits = read_image(images / "bits.png", Tensor("image", "float32", (1, 1, "h", "w")))
+    np.testing.assert_array_equal(bits[0, 0], pixels_of()[..., 0] > 99)
+    palette = read_image(images / "palette.png", Tensor("image", "uint8", (1, "h", "w", 3)))
+    assert palette.shape == (1, 4, 6, 3)
+
+
+def test_bug_options_of_images_without_an_image_are_refused(images: Path) -> None:
+    for given in (GivenInputs(["image=[1]"], mean=[1.0]), GivenInputs(["image=utf8:a.png"], std=[1.0])):
+        with pytest.raises(ValueError, match=r"--(mean|std): expected an image as --input beside it, got none; leave"):
+            given.read([CHANNELS_FIRST], images)
 
 
 def test_without_pillow_it_is_said(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,6 +174,81 @@ def test_texts_become_ids_and_masks(tokenizer: Path) -> None:
 def test_texts_that_do_not_fit_are_refused(inputs: list[Tensor], file: str, message: str, tokenizer: Path) -> None:
     with pytest.raises(ValueError, match=message):
         encode_texts(["a b a"], inputs, tokenizer.with_name(file))
+
+
+def tokenizer_file(folder: Path, *, padding: bool, unknown: str | None = "[UNK]") -> Path:
+    package = pytest.importorskip("tokenizers")
+    made = package.Tokenizer(package.models.WordLevel({"good": 0, "bad": 1, "film": 2, "[UNK]": 3}, unk_token=unknown))
+    made.pre_tokenizer = package.pre_tokenizers.Whitespace()
+    if padding:
+        made.enable_padding(pad_id=9, pad_to_multiple_of=8)
+    made.save(str(folder / "tokenizer.json"))
+    return folder / "tokenizer.json"
+
+
+MASKED = declared("s", "input_ids", "attention_mask")
+
+
+@pytest.mark.parametrize(
+    ("padding", "inputs", "message"),
+    [
+        (
+            False,
+            MASKED,
+            r"expected texts of 2 tokens, as .*tokenizer.json has no padding token, got one of 1; run",
+        ),
+        (False, declared(3, "input_ids"), "expected texts of 3 tokens, as .* has no padding token, got one of 1; run"),
+        (
+            True,
+            declared("s", "input_ids"),
+            "expected texts of one length, as the model has no input attention_mask",
+        ),
+    ],
+)
+def test_bug_padding_that_nobody_knows_is_refused(
+    padding: bool, inputs: list[Tensor], message: str, tmp_path: Path
+) -> None:
+    file = tokenizer_file(tmp_path, padding=padding)
+    with pytest.raises(ValueError, match=f"--text: {message}"):
+        encode_texts(["good", "bad film"], inputs, file)
+
+
+def test_texts_of_one_length_need_no_padding(tmp_path: Path) -> None:
+    alone = encode_texts(["good"], declared("s", "input_ids"), tokenizer_file(tmp_path, padding=False))
+    np.testing.assert_array_equal(alone["input_ids"], [[0]])
+    both = encode_texts(["bad film", "film bad"], declared(2, "input_ids"), tmp_path / "tokenizer.json")
+    np.testing.assert_array_equal(both["input_ids"], [[1, 2], [2, 1]])
+    padded = encode_texts(["good", "bad film"], MASKED, tokenizer_file(tmp_path, padding=True))
+    np.testing.assert_array_equal(padded["input_ids"], [[0, 9], [1, 2]])
+    np.testing.assert_array_equal(padded["attention_mask"], [[1, 0], [1, 1]])
+
+
+def test_bug_a_text_that_the_tokenizer_does_not_know_is_refused(tmp_path: Path) -> None:
+    file = tokenizer_file(tmp_path, padding=False, unknown=None)
+    with pytest.raises(ValueError, match=r"--text: expected texts that the tokenizer knows, got .*; change them, or"):
+        encode_texts(["ugly"], MASKED, file)
+
+
+@pytest.mark.parametrize(
+    ("tensor", "message"),
+    [
+        (
+            Tensor("input_ids", "float32", ("batch", "s")),
+            r"expected inputs of integers, \[N, length\], got input_ids",
+        ),
+        (Tensor("input_ids", "int64", ()), r"expected inputs of integers, \[N, length\], got input_ids: int64 \[\]"),
+        (
+            Tensor("input_ids", "uint8", ("batch", "s")),
+            r"expected ids that input_ids: uint8 \[.*\] holds, got 300",
+        ),
+    ],
+)
+def test_bug_ids_are_never_cast_to_others(tensor: Tensor, message: str, tmp_path: Path) -> None:
+    package = pytest.importorskip("tokenizers")
+    made = package.Tokenizer(package.models.WordLevel({"far": 300, "[UNK]": 0}, unk_token="[UNK]"))
+    made.save(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(ValueError, match=message):
+        encode_texts(["far"], [tensor], tmp_path / "tokenizer.json")
 
 
 def test_without_tokenizers_it_is_said(tokenizer: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -229,3 +229,10 @@ def test_sabotage_an_output_of_another_size_than_the_manifest_says_is_refused(tm
     with pytest.raises(RuntimeFailure, match=r"varying.onnx: expected a run on cpu, got: .*shape"):
         step.run(path=[1])
     assert step.run(path=[0]).outputs["y"].tolist() == [1, 2]
+
+
+def test_bug_its_arrays_cannot_be_exchanged(explicit: Session) -> None:
+    step = prepared(explicit)
+    for name in ("inputs", "outputs"):
+        with pytest.raises(AttributeError):
+            setattr(step, name, handmade.example())

@@ -56,14 +56,18 @@ def run_asked(asked: Asked) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """
     if asked.output is not None:
         check_output_file(asked.output, overwrite=asked.overwrite)
+    elif asked.overwrite:
+        raise ValueError("--overwrite: expected --output beside it, got none; name the file")
     if asked.runs < 1:
         raise ValueError(f"--runs: expected at least 1, got {asked.runs}; say how many")
     if asked.runs > 1 and asked.route is not None:
         raise ValueError(
             "--path: expected a single run, got --runs as well; a forced path gives the same outputs every time"
         )
-    if asked.golden is not None and (asked.given.inputs or asked.given.texts):
-        raise ValueError("--golden: expected no --input beside it, got one; the golden case has all inputs")
+    if asked.golden is not None and asked.given.options:
+        raise ValueError(
+            f"--golden: expected no {asked.given.options[0]} beside it, got one; the golden case has all inputs"
+        )
     bundle = open_bundle(asked.bundle)
     feeds: dict[str, Any] = {}
     if asked.golden is None:

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from rr_runtime.array_files import read_array, read_arrays, read_json_file
 from rr_runtime.images import SUFFIXES as IMAGES
 from rr_runtime.images import read_image
 from rr_runtime.manifest import Tensor
@@ -38,6 +36,12 @@ class GivenInputs:
     mean: Sequence[float] = ()
     std: Sequence[float] = ()
 
+    @property
+    def options(self) -> list[str]:
+        """The options that something was given for."""
+        named = {"input": self.inputs, "text": self.texts, "tokenizer": self.tokenizer, "mean": self.mean}
+        return [f"--{name}" for name, value in {**named, "std": self.std}.items() if value]
+
     def read(self, declared: Sequence[Tensor], folder: Path) -> dict[str, Any]:
         """Returns what was given for each input: arrays as they are in files, numbers and lists as Python has them.
 
@@ -46,9 +50,13 @@ class GivenInputs:
             folder: the bundle, beside whose files the tokenizer lies.
 
         Raises:
-            ValueError: a text, file or image is none that can be taken, or an input is given twice.
+            ValueError: a text, file or image is none that can be taken, an input is given twice, or an option is for
+                something that is not there.
         """
         known = {tensor.name: tensor for tensor in declared}
+        for option in {"--mean", "--std"} & set(self.options):
+            if not any(_is_image(text.partition("=")[2]) for text in self.inputs):
+                raise ValueError(f"{option}: expected an image as --input beside it, got none; leave it away")
         found: dict[str, Any] = {}
         for text in self.inputs:
             for name, value in self._read(text, known):
@@ -73,20 +81,25 @@ class GivenInputs:
             return [(name, utf8_ids(value[len(UTF8) :], _declared(name, declared, where), where))]
         suffix = Path(value).suffix.lower()
         if suffix == ".npy":
-            return [(name, _array(value, where))]
+            return [(name, read_array(value, where))]
         if suffix == ".npz":
-            arrays = _arrays(value, where)
+            arrays = read_arrays(value, where)
             if name not in arrays:
                 raise ValueError(
                     f"{where}: expected it among {', '.join(arrays)} of {value}, got no such; name another"
                 )
             return [(name, arrays[name])]
         if suffix == ".json":
-            return [(name, _json(value, where))]
-        if suffix in IMAGES:
+            return [(name, read_json_file(value, where))]
+        if _is_image(value):
             tensor = _declared(name, declared, where)
             return [(name, read_image(Path(value), tensor, mean=self.mean, std=self.std))]
         return [(name, _numbers(value, where))]
+
+
+def _is_image(value: str) -> bool:
+    """Whether what is given for an input is the name of an image's file."""
+    return not value.startswith(UTF8) and Path(value).suffix.lower() in IMAGES
 
 
 def _tokenizer_at(folder: Path) -> Path:
@@ -110,38 +123,13 @@ def _declared(name: str, declared: Mapping[str, Tensor], where: str) -> Tensor:
 def _read_several(text: str) -> Iterable[tuple[str, Any]]:
     where, suffix = f"--input {text}", Path(text).suffix.lower()
     if suffix == ".npz":
-        return _arrays(text, where).items()
+        return read_arrays(text, where).items()
     if suffix != ".json":
         raise ValueError(f"--input: expected NAME=VALUE, or a .npz or .json file of inputs by name, got {text!r}")
-    found = _json(text, where)
+    found = read_json_file(text, where)
     if not isinstance(found, dict):
         raise ValueError(f"{where}: expected inputs by name, got a {type(found).__name__}; write NAME={text}")
     return found.items()
-
-
-def _array(file: str, where: str) -> NDArray[Any]:
-    try:
-        array = np.load(file, allow_pickle=False)
-        if not isinstance(array, np.ndarray):
-            raise ValueError("an archive of several arrays")
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{where}: expected a .npy file, got {error}; write it with numpy.save") from error
-    return array
-
-
-def _arrays(file: str, where: str) -> dict[str, NDArray[Any]]:
-    try:
-        with np.load(file, allow_pickle=False) as archive:
-            return dict(archive)
-    except Exception as error:  # numpy, zipfile and zlib each have their own
-        raise ValueError(f"{where}: expected a .npz file, got {error}; write it with numpy.savez") from error
-
-
-def _json(file: str, where: str) -> Any:
-    try:
-        return json.loads(Path(file).read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(f"{where}: expected a JSON file, got {error}; mend it") from error
 
 
 def _numbers(text: str, where: str) -> Any:

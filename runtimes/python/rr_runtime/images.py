@@ -14,6 +14,8 @@ from rr_runtime.manifest import Tensor
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 MODES = {1: "L", 3: "RGB"}  # Pillow's name by number of channels
+# Those of at most 8 bits a channel: of what has more (I, I;16, F) Pillow cuts off what is above 255.
+CONVERTED = ("1", "L", "P", "RGB", "RGBA", "LA", "PA", "CMYK", "YCbCr")
 
 
 def read_image(
@@ -31,7 +33,8 @@ def read_image(
         std: alike; empty: 1.
 
     Raises:
-        ValueError: the input is none of an image, its layout is not clear, or Pillow is not there or cannot read it.
+        ValueError: the input is none of an image, its layout is not clear, a number is not finite, or Pillow is not
+            there or cannot read it as 8 bits a channel.
     """
     where = f"--input {tensor.name}"
     channels_last, channels = _layout(tensor, where)
@@ -76,6 +79,10 @@ def _pixels(file: Path, mode: str, height: int | str, width: int | str, where: s
         ) from error
     try:
         with pillow.open(file) as opened:
+            if opened.mode not in CONVERTED:
+                raise ValueError(f"one of mode {opened.mode}, where 8 bits a channel are read")
+            if getattr(opened, "is_animated", False) and opened.format != "MPO":  # a camera's preview is no second one
+                raise ValueError(f"{opened.n_frames} of them in one file")
             image = turning.exif_transpose(opened)
             if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
                 alpha = image.convert("RGBA").getchannel("A")
@@ -96,4 +103,6 @@ def _pixels(file: Path, mode: str, height: int | str, width: int | str, where: s
 def _per_channel(values: Sequence[float], channels: int, option: str, where: str) -> NDArray[np.float64]:
     if len(values) not in (1, channels):
         raise ValueError(f"{where}: expected one number in {option}, or {channels}, got {len(values)}; mend it")
+    if not np.isfinite(values).all():
+        raise ValueError(f"{where}: expected finite numbers in {option}, got {list(values)}; mend it")
     return np.array(values, np.float64)

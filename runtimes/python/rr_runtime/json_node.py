@@ -7,6 +7,7 @@ import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, TypeVar
 
+from rr_runtime.array_files import unique_keys
 from rr_runtime.errors import BundleError
 
 DAMAGED = "the manifest is damaged, export the model again"
@@ -89,8 +90,8 @@ class Node:
 def read_json(text: str | bytes, where: str) -> Any:
     """Returns the JSON value of a text; NaN and infinities, which JSON has not, are refused."""
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:  # ValueError covers bad JSON and bad UTF-8
+        return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=unique_keys)
+    except (ValueError, RecursionError) as error:  # ValueError: bad JSON, bad UTF-8, a key twice
         raise BundleError(f"{where}: expected JSON, got {type(error).__name__}: {error}; {DAMAGED}") from error
 
 

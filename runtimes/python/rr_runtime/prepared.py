@@ -21,15 +21,7 @@ class PreparedRun:
 
     Write the inputs into `inputs`, then `run`. Each thread needs one of its own; a run while another one runs is
     refused.
-
-    Attributes:
-        inputs: the arrays that every run reads, by name; zeros at first. They are filled, never replaced.
-        outputs: the arrays that every run writes, by name. An output whose sizes are known after a run only is not
-            among them.
     """
-
-    inputs: Mapping[str, NDArray[Any]]
-    outputs: Mapping[str, NDArray[Any]]
 
     def __init__(
         self,
@@ -42,9 +34,19 @@ class PreparedRun:
     ) -> None:
         self._rerun, self._asked, self._failure = rerun, asked, failure
         # views own no memory: they cannot be resized away from what is read and written
-        self.inputs = MappingProxyType({name: array.view() for name, array in inputs.items()})
-        self.outputs = MappingProxyType({name: array.view() for name, array in outputs.items()})
+        self._inputs = MappingProxyType({name: array.view() for name, array in inputs.items()})
+        self._outputs = MappingProxyType({name: array.view() for name, array in outputs.items()})
         self._free = threading.Lock()
+
+    @property
+    def inputs(self) -> Mapping[str, NDArray[Any]]:
+        """The arrays that every run reads, by name; zeros at first. They are filled, never replaced."""
+        return self._inputs
+
+    @property
+    def outputs(self) -> Mapping[str, NDArray[Any]]:
+        """The arrays that every run writes, by name; without outputs whose sizes are known after a run only."""
+        return self._outputs
 
     def run(self, *, seed: int | None = None, path: Path | None = None) -> Result:
         """Returns one run on what `inputs` hold now, equal to `Session.run` on them.
