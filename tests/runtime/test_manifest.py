@@ -153,6 +153,18 @@ def test_values_of_a_wrong_type_are_refused(place: tuple[Any, ...], value: objec
         (put("sites", 0, "policy", "thresholds", value=[]), r"thresholds: expected 1 rows, .*, got \[\]; "),
         (put("sites", 0, "policy", "thresholds", 0, value=[0.5, 0.25]), r"expected rows that do not fall, got"),
         (put("sites", 0, "policy", "thresholds", 0, value=[0.5]), r"thresholds\[0\]: expected 2 numbers .*, got"),
+        (
+            put("sites", 0, "policy", "thresholds", 0, value=[0.25, 0.75]),
+            r"thresholds: expected in row 0 the cumulated probabilities \[0\.25, 0\.25, 0\.5\], got",
+        ),
+        (
+            put("sites", 2, "policy", "thresholds", 1, value=[0.125 + 2**-22]),
+            r"sites\[2\]\.policy\.thresholds: expected in row 1 the cumulated probabilities \[0\.125, 0\.875\], got",
+        ),
+        (
+            lambda m: m["sites"][0]["policy"].update(probabilities=[[0.5, 0.5, 0]], thresholds=[[0.5, 0.9]]),
+            r"thresholds: expected in row 0 the cumulated probabilities \[0\.5, 0\.5, 0\.0\], got",
+        ),
         (put("sites", 2, "policy", "step", value=0), r"sites: expected each step of a chain once, got"),
         (
             put("sites", 2, "policy", "step", value=2),
@@ -239,3 +251,19 @@ def test_deep_values_are_shown_shortly() -> None:
 def test_json_that_is_no_object_is_refused(text: str) -> None:
     with pytest.raises(BundleError, match=r"^here: expected an object, got .*; "):
         Manifest.parse(text, where="here")
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "thresholds"),
+    [
+        ([0.1, 0.2, 0.7], [0.10000000149011612, 0.30000001192092896]),  # float32, as exporters write them
+        ([0.1, 0.2, 0.7], [0.1, 0.3]),  # not rounded
+        ([0.1 + 9e-7, 0.2, 0.7], [0.1000008, 0.3000006]),  # divided by their sum
+        ([0.0, 1.0, 0.0], [0.0, 1.0]),
+        ([1 / 3, 1 / 3, 1 / 3], [0.3333333432674408, 0.6666666865348816]),
+    ],
+)
+def test_thresholds_are_those_of_the_probabilities(probabilities: list[float], thresholds: list[float]) -> None:
+    content = full()
+    content["sites"][0]["policy"].update(probabilities=[probabilities], thresholds=[thresholds])
+    assert Manifest.parse(content).sites[0].policy.thresholds == (tuple(thresholds),)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -27,6 +28,7 @@ DTYPES = (
 )
 MOST_BYTES = 2**24  # of a manifest
 MOST_SITES = 2**14
+THRESHOLD_TOLERANCE = 2.0**-23  # by which a threshold may differ from the cumulated probabilities
 RESERVED = ("rr_seed", "rr_path", "rr_draws", "rr_path_taken")
 
 
@@ -270,9 +272,19 @@ def _read_policy(node: Node, branches: int) -> Policy:
         node.key("probabilities").fail("rows that sum to 1")
     if any(list(row) != sorted(row) for row in thresholds):
         node.key("thresholds").fail("rows that do not fall")
+    for number, (law, row) in enumerate(zip(probabilities, thresholds, strict=True)):
+        if any(abs(found - t) > THRESHOLD_TOLERANCE for found, t in zip(row, _cumulated(law), strict=True)):
+            node.key("thresholds").fail(f"in row {number} the cumulated probabilities {list(law)}")
     chain = node.key("chain").integer(0) if kind == "markov" else None
     step = node.key("step").integer(0) if kind == "markov" else None
     return Policy(kind, probabilities, thresholds, chain, step)
+
+
+def _cumulated(law: tuple[float, ...]) -> list[float]:
+    """The thresholds of a row before they are rounded: the sums of its first numbers, 1 where nothing remains."""
+    total = sum(law)
+    sums = itertools.accumulate(number / total for number in law[:-1])
+    return [found if any(law[j:]) else 1.0 for j, found in enumerate(sums, 1)]
 
 
 def _check_sites(node: Node, sites: tuple[Site, ...]) -> None:
