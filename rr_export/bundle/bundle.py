@@ -32,7 +32,7 @@ from rr_export.bundle.bundle_writer import (
     serialized,
     write_folder,
 )
-from rr_export.bundle.card import merge_card, write_card
+from rr_export.bundle.card import CardFacts, merge_card, unproven_targets, write_card
 from rr_export.bundle.contents import GoldenCase, HubFiles, TargetFiles
 from rr_export.bundle.file_names import CARD, COMPANIONS, HUB, PARITY
 from rr_export.bundle.manifest import METADATA_KEY, manifest_text, read_plan
@@ -159,7 +159,9 @@ class Bundle:
         said += [f"targets {list_few(self.targets)}"] if self.targets else []
         said += [f"{len(self.golden)} golden cases"] if self.golden else []
         same = None if self.parity is None else bool(self.parity.get("passed"))
-        said.append({None: "not verified", True: "verified", False: "NOT the same model"}[same])
+        unproven = [] if self.parity is None else unproven_targets(self.targets, self.parity)
+        later = f", but for targets {list_few(unproven)}" if unproven else ""
+        said.append({None: "not verified", True: f"verified{later}", False: "NOT the same model"}[same])
         return cut_to_line(f"Bundle({', '.join(said)}; {self.path or 'not saved'})")
 
     def _external(self) -> bool:
@@ -178,14 +180,25 @@ class Bundle:
                 same = all(_content(place / name) == content for name, content in beside.items())
                 if not (same and holds(place / inner, files, like=scratch / inner)):
                     check_replaceable(place, overwrite=overwrite)
-                    card = merge_card(self._card(place, inner, around), read_card(place), place)
+                    card = merge_card(self._card(place, inner, around, only), read_card(place), place)
                     (scratch / CARD).write_text(card, encoding="utf-8")
                     move_into_place(scratch, place)
 
-    def _card(self, place: Path, inner: str, around: HubFiles | None = None) -> str:
-        targets = {name: target.about for name, target in self.targets.items()}
-        told = self.model, self.plan, self.manifest, targets, self.parity
-        return write_card(*told, name=place.name, inside=inner, front=around.front if around else {})
+    def _card(self, place: Path, inner: str, around: HubFiles | None = None, only: Collection[str] = ()) -> str:
+        targets = self._forms(only)
+        facts = CardFacts(
+            model=self.model,
+            plan=self.plan,
+            manifest=self.manifest,
+            targets={name: target.about for name, target in targets.items()},
+            parity=self.parity,
+            own_model=not only,
+            replayed=bool(fitting_cases(self.golden, self.manifest, targets) if only else self.golden),
+        )
+        return write_card(facts, name=place.name, inside=inner, front=around.front if around else {})
+
+    def _forms(self, only: Collection[str]) -> dict[str, TargetFiles]:
+        return {name: target for name, target in self.targets.items() if not only or name in only}
 
     def _save_file(self, place: Path, external: bool, overwrite: bool) -> None:
         if place.is_dir():
@@ -229,7 +242,7 @@ class Bundle:
         """The folder holds the bundle, or some of its targets alone; returns what its manifest records of each file."""
         self._check_weights()
         model = None if only else self._stamped()
-        targets = {name: target for name, target in self.targets.items() if not only or name in only}
+        targets = self._forms(only)
         golden = fitting_cases(self.golden, self.manifest, targets) if only else self.golden
         return write_folder(folder, model, self.manifest, golden, targets, self.parity, external=external)
 

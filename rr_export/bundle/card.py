@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,40 +30,49 @@ _CARD = re.compile(
 )
 
 
-def write_card(
-    model: ir.Model,
-    plan: Plan,
-    manifest: Mapping[str, Any],
-    targets: Mapping[str, Any],
-    parity: Mapping[str, Any] | None,
-    *,
-    name: str,
-    inside: str = "",
-    front: Mapping[str, str] | None = None,
-) -> str:
-    """Returns the card of a bundle.
+@dataclass(frozen=True)
+class CardFacts:
+    """What a card says of a bundle.
 
-    Args:
-        model: its routed model.
+    Attributes:
+        model: the routed model.
         plan: its sites.
         manifest: what the model says about itself.
         targets: what the manifest says of its other forms, by name.
         parity: the JSON of the last ``verify``, or None.
+        own_model: whether the folder has the routed model, or other forms alone.
+        replayed: whether it has golden cases.
+    """
+
+    model: ir.Model
+    plan: Plan
+    manifest: Mapping[str, Any]
+    targets: Mapping[str, Any]
+    parity: Mapping[str, Any] | None
+    own_model: bool = True
+    replayed: bool = True
+
+
+def write_card(facts: CardFacts, *, name: str, inside: str = "", front: Mapping[str, str] | None = None) -> str:
+    """Returns the card of a bundle.
+
+    Args:
+        facts: what is said of it.
         name: of the folder.
         inside: the folder in it that holds the bundle, if it is not itself the bundle.
         front: more entries of the front matter, such as ``pipeline_tag``.
     """
     entries = {"library_name": "onnx", **(front or {})}
-    tags = ["onnx", "rr-export"] + (["randomly-routed"] if plan.sites else [])
+    tags = ["onnx", "rr-export"] + (["randomly-routed"] if facts.plan.sites else [])
     matter = [f"{key}: {value}" for key, value in entries.items()] + ["tags:"] + [f"- {tag}" for tag in tags]
     file = "/".join(filter(None, (inside, "model.onnx")))
     parts = [
-        *_what(plan, manifest),
-        *_sites(plan),
-        *_cost(model, plan, manifest),
-        *_targets(targets),
-        *_how(plan, manifest, name, file),
-        *_proof(parity, name),
+        *_what(facts),
+        *_sites(facts.plan),
+        *_cost(facts),
+        *_targets(facts),
+        *_how(facts, name, file),
+        *_proof(facts, name),
     ]
     text = "\n".join(parts) + "\n"
     told = f"{_BEGIN}{_hash(text)}; what stands outside of these marks is yours, and is kept -->"
@@ -101,23 +111,34 @@ def _hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _what(plan: Plan, manifest: Mapping[str, Any]) -> list[str]:
+def _what(facts: CardFacts) -> list[str]:
+    plan, manifest = facts.plan, facts.manifest
     paths = f"{len(plan.sites)} sites, {plan.path_count()} paths" if plan.sites else "no sites"
     rows = [
         ("inputs", ", ".join(_tensor(row) for row in manifest["inputs"])),
         ("outputs", ", ".join(_tensor(row) for row in manifest["outputs"])),
         ("interface, opset", f"{manifest['interface']}, {manifest['opset']}"),
+    ][: 3 if facts.own_model else 2]
+    # where there are other forms alone, an axis that all of them fix is of no other size
+    fixed = [about.get("sizes", {}) for about in facts.targets.values()] if not facts.own_model else [{}]
+    bounds = [
+        f"{axis} {least or 0} to {most or '...'}"
+        for axis, (least, most) in manifest.get("axes", {}).items()
+        if not all(axis in sizes for sizes in fixed)
     ]
-    bounds = [f"{name} {least or 0} to {most or '...'}" for name, (least, most) in manifest.get("axes", {}).items()]
     rows += [("sizes", ", ".join(bounds))] if bounds else []
-    return [
-        f"A randomly routed model in one ONNX file, made by rr-export: {paths}. In every run each site takes one of "
-        "its branches, and only that is computed."
+    kind = "randomly routed model" if plan.sites else "model"
+    form = "in one ONNX file" if facts.own_model else f"for {_providers(facts.targets)}, without its routed file"
+    runs = (
+        "In every run each site takes one of its branches, and only that is computed."
         if plan.sites
-        else "A model in one ONNX file, made by rr-export: it takes the same path in every run.",
-        "",
-        *_table(("", ""), rows),
-    ]
+        else "It takes the same path in every run."
+    )
+    return [f"A {kind} {form}, made by rr-export: {paths}. {runs}", "", *_table(("", ""), rows)]
+
+
+def _providers(targets: Mapping[str, Any]) -> str:
+    return ", ".join(dict.fromkeys(str(about["provider"]) for about in targets.values()))
 
 
 def _tensor(row: Mapping[str, Any]) -> str:
@@ -143,9 +164,9 @@ def _sites(plan: Plan) -> list[str]:
     return ["", "## Sites and law", "", *_table(head, rows), *more]
 
 
-def _cost(model: ir.Model, plan: Plan, manifest: Mapping[str, Any]) -> list[str]:
-    labels = {d for row in manifest["inputs"] for d in row["shape"] if isinstance(d, str)}
-    cost = expected_cost(model, plan, sizes_taken(labels))
+def _cost(facts: CardFacts) -> list[str]:
+    labels = {d for row in facts.manifest["inputs"] for d in row["shape"] if isinstance(d, str)}
+    cost = expected_cost(facts.model, facts.plan, sizes_taken(labels))
     at = ", ".join(f"{name}={size}" for name, size in cost.sizes.items())
     rows = [
         (what, f"{total:,.0f}", f"{used:,.0f}", f"{used / total:.1%}" if total else "-")
@@ -154,58 +175,96 @@ def _cost(model: ir.Model, plan: Plan, manifest: Mapping[str, Any]) -> list[str]
             (f"FLOPs of products and convolutions{f' at {at}' * bool(at)}", cost.flops, cost.flops_used),
         )
     ]
-    return ["", "## Expected cost of a run", "", *_table(("", "in the file", "used per run", "share"), rows)]
+    place = "in the file" if facts.own_model else "in the routed file"
+    return ["", "## Expected cost of a run", "", *_table(("", place, "used per run", "share"), rows)]
 
 
-def _targets(targets: Mapping[str, Any]) -> list[str]:
-    if not targets:
+def _targets(facts: CardFacts) -> list[str]:
+    if not facts.targets:
         return []
-    rows = [(f"`{name}`", t["provider"], t["form"], t["precision"]) for name, t in targets.items()]
-    return ["", "## Other forms", "", *_table(("target", "for", "form", "precision"), rows)]
+    rows = [
+        (
+            f"`{name}`",
+            about["provider"],
+            about["form"],
+            about["precision"],
+            ", ".join(f"{axis}={size}" for axis, size in about.get("sizes", {}).items()) or "-",
+        )
+        for name, about in facts.targets.items()
+    ]
+    title = "Other forms" if facts.own_model else "Forms"
+    return ["", f"## {title}", "", *_table(("target", "for", "form", "precision", "fixed sizes"), rows)]
 
 
-def _how(plan: Plan, manifest: Mapping[str, Any], name: str, file: str) -> list[str]:
-    inputs = ", ".join(f"{row['name']!r}: ..." for row in manifest["inputs"])
-    told = manifest["interface"] in ("explicit", "host")
+def _how(facts: CardFacts, name: str, file: str) -> list[str]:
+    inputs = ", ".join(f"{row['name']!r}: ..." for row in facts.manifest["inputs"])
+    told = facts.manifest["interface"] in ("explicit", "host") if facts.own_model else bool(facts.plan.sites)
     runs = ["print(session.run(inputs).path)  # a fresh path every run"] if told else []
     runs += ["session.run(inputs, seed=7)  # the same path on every machine"] if told else []
-    runs += [f"session.run(inputs, path={list(plan.most_probable())})  # exactly this path"] if told else []
-    feeds = {
-        "explicit": [
-            'feeds = inputs | {"rr_seed": np.array(-1), "rr_path": np.full(' + f"{len(plan.sites)}" + ", -1)}",
-        ],
-        "host": [
-            f'feeds = inputs | {{"rr_draws": np.random.rand({len(plan.sites)}).astype(np.float32), '
-            f'"rr_path": np.full({len(plan.sites)}, -1)}}',
-        ],
-    }.get(str(manifest["interface"]), ["feeds = inputs"])
+    runs += [f"session.run(inputs, path={_usual(facts)})  # exactly this path"] if told else []
     return [
         *("", "## How to run it", "", "Python, with `pip install rr-runtime` (numpy and onnxruntime, no torch):", ""),
         *("```python", "from rr_runtime import Session", "", f"session = Session({name!r})"),
         f"inputs = {{{inputs}}}",
         *(runs or ["session.run(inputs)"]),
-        *("```", "", "onnxruntime itself, in Python and alike in its other languages:", ""),
+        "```",
+        *(_with_onnxruntime(facts, name, file) if facts.own_model else []),
+        *("", "The command line:", "", "```bash"),
+        *([f"rr-runtime run {name} --golden 0", f"rr-runtime check {name}"] if facts.replayed else []),
+        f"rr-export inspect {name}" if facts.own_model else f"rr-runtime info {name}",
+        "```",
+    ]
+
+
+def _usual(facts: CardFacts) -> list[int]:
+    """The most probable path; of forms alone, one that the first of them has."""
+    first: Mapping[str, Any] = {} if facts.own_model else next(iter(facts.targets.values()))
+    frozen = first.get("paths", ())
+    return list(max(frozen, key=lambda row: row["weight"])["path"] if frozen else facts.plan.most_probable())
+
+
+def _with_onnxruntime(facts: CardFacts, name: str, file: str) -> list[str]:
+    sites = len(facts.plan.sites)
+    feeds = {
+        "explicit": [f'feeds = inputs | {{"rr_seed": np.array(-1), "rr_path": np.full({sites}, -1)}}'],
+        "host": [
+            f'feeds = inputs | {{"rr_draws": np.random.rand({sites}).astype(np.float32), '
+            f'"rr_path": np.full({sites}, -1)}}',
+        ],
+    }.get(str(facts.manifest["interface"]), ["feeds = inputs"])
+    return [
+        *("", "onnxruntime itself, in Python and alike in its other languages:", ""),
         *("```python", "import numpy as np", "import onnxruntime", ""),
         f'session = onnxruntime.InferenceSession("{name}/{file}")',
         *feeds,
-        *("session.run(None, feeds)", "```", "", "The command line:", ""),
-        *("```bash", f"rr-export run {name} --golden 0", f"rr-export inspect {name}", "```"),
+        *("session.run(None, feeds)", "```"),
     ]
 
 
-def _proof(parity: Mapping[str, Any] | None, name: str) -> list[str]:
-    lines = ["", "## Proof", ""]
-    if parity is None:
-        return [
-            *lines,
-            f"Not verified yet: `rr-export verify {name} MODEL --record` compares it with its PyTorch model.",
-        ]
-    verdict = "The same model" if parity.get("passed") else "NOT the same model"
+def unproven_targets(targets: Iterable[str], parity: Mapping[str, Any]) -> list[str]:
+    """Returns the targets that a proof has no point for: they were made after it."""
+    points = {check["name"] for check in parity.get("checks", ())}
+    return [name for name in targets if f"target {name}" not in points]
+
+
+def _proof(facts: CardFacts, name: str) -> list[str]:
+    place = name if facts.own_model else "BUNDLE"
+    subject = "" if facts.own_model else ", of the bundle that it was made from"
+    if facts.parity is None:
+        verified = f"Not verified yet: `rr-export verify {place} MODEL --record` compares it with its PyTorch model"
+        return ["", "## Proof", "", f"{verified}{subject}."]
+    verdict = "The same model" if facts.parity.get("passed") else "NOT the same model"
     rows = [
         (c["name"], {True: "holds", False: "FAILS", None: "not tried"}[c.get("passed")], c.get("summary", ""))
-        for c in parity.get("checks", ())
+        for c in facts.parity.get("checks", ())
     ]
-    return [*lines, f"{verdict}, by the last `rr-export verify`:", "", *_table(("point", "result", "how"), rows)]
+    later = unproven_targets(facts.targets, facts.parity)
+    named = " ".join(f"--target {target}" for target in later)
+    return [
+        *("", "## Proof", "", f"{verdict}, by the last `rr-export verify`{subject}:", ""),
+        *_table(("point", "result", "how"), rows),
+        *(["", f"Made after it: {', '.join(later)}. `rr-export verify {place} {named}` proves them."] if later else []),
+    ]
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -64,7 +64,7 @@ def make_target(
     _check_files(made, request)
     files = TargetFiles(_about(made, request), made.models)
     cases = [*bundle.golden, *golden_runs(request, files.about)]
-    return replace(bundle, targets={**bundle.targets, request.name: files}, golden=cases, parity=None, path=None)
+    return replace(bundle, targets={**bundle.targets, request.name: files}, golden=cases, path=None)
 
 
 def _check_files(made: Form, request: PackageRequest) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -14,6 +16,7 @@ from rr_export.bundle.bundle import Bundle
 from rr_export.bundle.contents import HubFiles
 from rr_export.errors import BundleError
 from rr_runtime import Session
+from rr_runtime.cli import run_command
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +52,47 @@ def test_its_code_runs(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.Monke
         code = block.split("```")[0].replace("...", "__import__('numpy').ones((1, 4), 'float32')")
         names = {"inputs": {"input": __import__("numpy").ones((1, 4), "float32")}}
         exec(compile(code, "card", "exec"), names)
+
+
+def test_bug_the_card_of_a_device_folder_is_of_what_is_there(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = rr.package(bundle, "qnn", sizes={"batch": 1})
+    made = rr.package(made, "cpu", frozen=1, best=lambda path: path == (0,), name="cut", sizes={"batch": 1})
+    monkeypatch.chdir(tmp_path)
+    for name in ("qnn", "cut"):
+        made.save(tmp_path / name, only=[name])
+        text = (tmp_path / name / "README.md").read_text()
+        for wrong in ("model.onnx", "one ONNX file", "rr-export run", "rr-export inspect", "batch 1 to", "interface"):
+            assert wrong not in text, wrong
+        assert f"A randomly routed model for {'qnn' if name == 'qnn' else 'cpu'}, without its routed file" in text
+        assert "| batch=1 |" in text and "`rr-export verify BUNDLE MODEL --record`" in text
+        (code,) = text.split("```python\n")[1:]
+        names = {"inputs": {"input": np.ones((1, 4), "float32")}}
+        exec(
+            compile(code.split("```")[0].replace("...", "__import__('numpy').ones((1, 4), 'float32')"), "", "exec"),
+            names,
+        )
+        (commands,) = text.split("```bash\n")[1:]
+        for line in commands.split("```")[0].splitlines():
+            program, *arguments = line.split()
+            assert program == "rr-runtime" and run_command(arguments) == 0
+    made.save(tmp_path / "whole")
+    assert "one ONNX file" in (tmp_path / "whole" / "README.md").read_text()
+
+
+def test_bug_a_packaged_bundle_keeps_its_proof(bundle: Bundle, tmp_path: Path) -> None:
+    proven = replace(bundle, parity={"passed": True, "checks": [{"name": "paths", "passed": True, "summary": "all"}]})
+    made = rr.package(proven, "qnn", sizes={"batch": 1})
+    assert repr(made).endswith("verified, but for targets qnn; not saved)")
+    made.save(tmp_path / "both")
+    text = (tmp_path / "both" / "README.md").read_text()
+    assert "The same model, by the last `rr-export verify`:" in text and "| paths | holds | all |" in text
+    assert "Made after it: qnn. `rr-export verify both --target qnn` proves them." in text
+    made.save(tmp_path / "device", only=["qnn"])
+    text = (tmp_path / "device" / "README.md").read_text()
+    assert "The same model, by the last `rr-export verify`, of the bundle that it was made from:" in text
+    assert "`rr-export verify BUNDLE --target qnn` proves them." in text
 
 
 def test_what_stands_outside_of_the_marks_is_kept(bundle: Bundle, tmp_path: Path) -> None:
