@@ -15,7 +15,7 @@ from typing import NoReturn
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
-from rr_export.cli.console import FAULT, USAGE, err, fail, show_warning
+from rr_export.cli.console import FAULT, USAGE, end_unread, err, fail, show_warning
 from rr_export.cli.error_pages import INDEX, page_of, place_of
 from rr_export.cli.examples import epilog_of
 from rr_export.cli.failures import exit_code_of, is_expected, told
@@ -143,6 +143,7 @@ def cli() -> None:
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Entry point; exits with one of the codes of :mod:`rr_export.cli.console`."""
     asked: dict[str, bool] = {}
+    printed = sys.stdout
     try:
         with warnings.catch_warnings():
             warnings.showwarning = show_warning
@@ -153,6 +154,11 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except click.Abort:
         err.print("aborted")
         sys.exit(130)
+    except SystemExit as ended:
+        # where nobody reads what is printed, click replaces the stream, rich has the error, and both exit with 1
+        if sys.stdout is not printed or isinstance(ended.__context__, BrokenPipeError):
+            end_unread()
+        raise
     except Exception as error:
         if not is_expected(error):
             fail(f"a fault of rr_export, please report it: {told(error, whole=True)}", code=FAULT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,8 +21,17 @@ from rich.progress import (
 
 # Exit codes: it holds; it does not; bad usage or bad input; the user's model or function failed; a fault of rr_export.
 HOLDS, MISMATCH, USAGE, FAILED, FAULT = range(5)
+CLOSED = 141  # nobody reads the output any more: what a shell says of a program that SIGPIPE ended
 out = Console()
 err = Console(stderr=True)
+
+
+def end_unread() -> NoReturn:
+    """Exits without a word; what is still to be printed goes nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(nowhere, stream.fileno())
+    sys.exit(CLOSED)
 
 
 def show_warning(

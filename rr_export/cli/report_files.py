@@ -56,11 +56,13 @@ class ReportFiles:
         def tell(report: Any) -> None:
             done.append(report)
             printed = [form for form, file in self.files.items() if file == STDOUT]
-            for form in printed:
-                click.echo(self.forms[form](report), nl=False)
-            if not printed:
-                out.print(report.table())
-            self._write(report)
+            try:
+                for form in printed:
+                    click.echo(self.forms[form](report), nl=False)
+                if not printed:
+                    out.print(report.table())
+            finally:  # also where nobody reads what is printed
+                self._write(report)
 
         try:
             yield tell

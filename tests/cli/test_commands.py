@@ -335,6 +335,22 @@ def test_a_bundle_is_verified_without_a_write_into_it(place: Path, monkeypatch: 
     assert done.returncode == 2 and "the same model" in done.stdout and "read-only" in done.stderr, done
 
 
+@pytest.mark.parametrize("command", [("inspect", "out"), ("run", "out", "--golden", "0", "--json"), ("--help",)])
+def test_bug_where_nobody_reads_it_ends_without_a_word(place: Path, command: tuple[str, ...]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "rr_export", *command],
+        cwd=place,
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
 def test_bug_names_are_no_markup(place: Path) -> None:
     done = run(place, "export", "my_models:small", "odd/[/b]")
     assert done.returncode == 0 and "[/b]" in done.stdout

@@ -18,6 +18,7 @@ from rr_export.cli import COMMANDS, cli
 from rr_export.cli.examples import EXAMPLES
 from rr_runtime.cli.completion import completion
 from rr_runtime.cli.parser import parser
+from rr_runtime.tools.known import KNOWN
 
 
 def parsed(call: str) -> click.Context:
@@ -91,6 +92,32 @@ def test_completion_of_the_runtime_in_bash(typed: str, expected: set[str], tmp_p
     words = typed.split(" ")
     asked = f"source ./script; COMP_WORDS=({typed}); COMP_CWORD={len(words) - 1}; _rr_runtime; echo ${{COMPREPLY[@]}}"
     done = subprocess.run(["bash", "-c", asked], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert set(done.stdout.split()) == expected, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        (["check", ""], {"nothing.onnx"}),
+        (["check", "--junit", ""], {"nothing.onnx"}),
+        (["run", "out", "--output", "no"], {"nothing.onnx"}),
+        (["bench", "out", "--provider", "cp"], {"cpu"}),
+        (["bench", "out", "--provider", ""], {known.name for known in KNOWN}),
+        (["--comp"], {"--completion"}),
+        (["--completion", "f"], {"fish"}),
+    ],
+)
+def test_bug_files_and_values_are_completed(typed: list[str], expected: set[str], tmp_path: Path) -> None:
+    (tmp_path / "script").write_text(completion(parser(), "bash"))
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "nothing.onnx").touch()
+    words = " ".join(f"'{word}'" for word in ["rr-runtime", *typed])
+    asked = (
+        f"source ../script; COMP_WORDS=({words}); COMP_CWORD={len(typed)}; _rr_runtime; "
+        # as bash does by the option -o default
+        f"[ ${{#COMPREPLY[@]}} -gt 0 ] || COMPREPLY=($(compgen -f -- '{typed[-1]}')); echo ${{COMPREPLY[@]}}"
+    )
+    done = subprocess.run(["bash", "-c", asked], cwd=tmp_path / "files", capture_output=True, text=True, timeout=60)
     assert set(done.stdout.split()) == expected, done.stderr
 
 

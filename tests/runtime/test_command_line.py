@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
 import re
 import shlex
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -280,6 +283,115 @@ def test_a_damaged_bundle_ends_with_2_and_others_are_checked(
     assert 'errors="1"' in (tmp_path / "check.xml").read_text()
     assert ended("check", bundles["explicit"], "--junit", tmp_path / "absent" / "check.xml") == 2
     assert "--junit: expected a place for a file" in capsys.readouterr().err
+
+
+def swap_manifest(folder: Path) -> None:
+    content = handmade.content_of(folder)
+    content["sites"][0]["name"] = "another"
+    handmade.write_manifest(folder, content)
+
+
+def swap_model(folder: Path) -> None:
+    handmade.write_file(folder / "model.onnx", "plain", metadata="")
+    handmade.write_manifest(folder, handmade.content_of(folder))
+
+
+def drop_array(folder: Path) -> None:
+    with np.load(folder / "golden.npz") as archive:
+        arrays: dict[str, Any] = {key: archive[key] for key in archive.files if key != "1/input/x"}
+    np.savez(folder / "golden.npz", **arrays)
+    handmade.write_manifest(folder, handmade.content_of(folder))
+
+
+@pytest.mark.parametrize("spoil", [swap_manifest, swap_model, drop_array])
+def test_bug_a_form_that_is_damaged_ends_with_2(
+    spoil: Callable[[Path], None], bundle: WriteBundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = bundle()
+    spoil(folder)
+    assert ended("check", folder, "--junit", tmp_path / "check.xml") == 2
+    shown = capsys.readouterr().out
+    assert "DOES NOT HOLD" in shown and "0 of 0" not in shown and "export" in shown
+    if spoil is not drop_array:
+        assert "DAMAGED" in shown and 'errors="1"' in (tmp_path / "check.xml").read_text()
+
+
+def test_bug_the_verdict_is_told_where_its_report_cannot_be_written(
+    bundles: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "write_text", refuse)
+    assert ended("check", bundles["explicit"], "--junit", tmp_path / "j.xml") == 2
+    told = capsys.readouterr()
+    assert "4 hold" in told.out
+    assert "j.xml: expected a place that can be written to, got 'Permission denied'; choose another" in told.err
+
+
+@pytest.mark.parametrize("command", ["run", "bench"])
+def test_bug_what_cannot_be_written_is_refused_before_the_work(
+    command: str,
+    bundles: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    def work(*arguments: object, **options: object) -> None:
+        raise AssertionError("nothing is run before")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    monkeypatch.setattr("rr_runtime.command_runs.Session", work)
+    monkeypatch.setattr("rr_runtime.tools.bench.open_session", work)
+    options = ("--golden", 0, "--output", tmp_path / "y.npz") if command == "run" else ("--record",)
+    assert ended(command, bundles["explicit"], *options) == 2
+    assert "expected a place that can be written to, got 'Permission denied'; choose another" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        (("--path", "-1,1,-1"), {"route": [-1, 1, -1]}),
+        (("--path=-1,1,-1", "--seed", "-1"), {"route": [-1, 1, -1], "seed": -1}),
+        (("--mean", "-.5,1,2", "--std", "-1,1"), {"mean": [-0.5, 1.0, 2.0], "std": [-1.0, 1.0]}),
+        (("--input", "x=-1"), {"inputs": ["x=-1"]}),
+    ],
+)
+def test_bug_numbers_may_begin_with_a_minus(options: tuple[str, ...], names: dict[str, Any]) -> None:
+    found = vars(parser().parse_args(["run", "out", *options]))
+    assert {name: found[name] for name in names} == names
+
+
+def test_bug_every_option_is_explained_and_the_cpu_is_the_provider(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("place", "bench"):
+        assert vars(parser().parse_args([command, "out"]))
+    (commands,) = (a.choices for a in parser()._actions if isinstance(a, argparse._SubParsersAction))
+    for name, command in commands.items():
+        for action in command._actions:
+            assert action.help, f"{name}: {action.option_strings or action.dest}"
+
+
+def test_bench_is_on_the_cpu_by_default(bundles: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    found = result_of(capsys, "bench", bundles["plain"], "--runs", 10, "--loads", 0)
+    assert [subject["provider"] for subject in found["subjects"]] == ["cpu"]
+    assert result_of(capsys, "place", bundles["plain"], "--runs", 0)["provider"] == "cpu"
+
+
+@pytest.mark.parametrize("arguments", [("info",), ("run", "--golden", "0", "--json"), ("--help",)])
+def test_bug_where_nobody_reads_it_ends_without_a_word(arguments: tuple[str, ...], bundles: dict[str, Path]) -> None:
+    words = [*arguments[:1], *([str(bundles["explicit"])] if arguments[0] != "--help" else []), *arguments[1:]]
+    reading, writing = os.pipe()
+    os.close(reading)
+    folder = str(Path(rr_runtime.__file__).parent.parent)
+    command = [sys.executable, "-m", "rr_runtime", *words]
+    done = subprocess.run(
+        command, env={"PYTHONPATH": folder}, stdout=writing, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 def test_a_provider_that_is_not_here_ends_with_2(bundles: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:

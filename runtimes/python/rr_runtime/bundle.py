@@ -189,10 +189,12 @@ def _open_file(file: Path) -> Bundle:
 
 def unreadable(file: Path, error: Exception) -> BundleError:
     """Returns the error for a model file that onnxruntime refuses."""
-    return BundleError(
+    refused = BundleError(
         f"{file}: expected an ONNX model that onnxruntime {onnxruntime.__version__} loads, got: {str(error).strip()}; "
         "copy or export it again (it may be cut short), or update onnxruntime"
     )
+    refused.unloaded = True
+    return refused
 
 
 def check_texts(session: onnxruntime.InferenceSession, file: Path) -> None:

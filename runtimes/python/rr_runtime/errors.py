@@ -8,7 +8,13 @@ class RuntimeFailure(Exception):  # noqa: N818 - "RuntimeError" is taken
 
 
 class BundleError(RuntimeFailure):
-    """A bundle or file is missing, damaged, foreign, or does not agree with itself."""
+    """A bundle or file is missing, damaged, foreign, or does not agree with itself.
+
+    Attributes:
+        unloaded: whether it is a model file that this onnxruntime does not load, as another one may.
+    """
+
+    unloaded = False
 
 
 class ProviderError(RuntimeFailure):

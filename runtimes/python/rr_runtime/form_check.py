@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rr_runtime.bundle import Bundle, open_bundle
-from rr_runtime.errors import ProviderError, RuntimeFailure
+from rr_runtime.errors import BundleError, ProviderError, RuntimeFailure
 from rr_runtime.faults import refuse_faults
 from rr_runtime.golden import forms_of_cases, replay_golden, replayable
 from rr_runtime.providers import find_provider, providers, short_name
@@ -79,16 +79,18 @@ def check_bundle(
 
 
 def check_form(path: str, target: str, provider: str) -> Told:
-    """Returns the golden cases that a form was run on, and what differs, in this process."""
+    """Returns the golden cases that a form was run on, and what differs, in this process, and whether it is damaged."""
     try:
         session = Session(path, provider=provider, target=target)
     except (RuntimeFailure, ValueError) as error:
-        return {"cases": [], "error": str(error), "holds": False}
+        return _failed([], error)
     bundle = open_bundle(path)
     sites = bundle.manifest.sites
     cases: list[Told] = []
+    damaged = False
     try:
         for done in replay_golden(bundle, bundle.manifest.targets.get(target), session.run):
+            damaged |= isinstance(done.failure, BundleError)
             path_told = done.case.taken if done.case.taken is not None else done.case.path
             cases.append(
                 {
@@ -101,8 +103,13 @@ def check_form(path: str, target: str, provider: str) -> Told:
                 }
             )
     except RuntimeFailure as error:
-        return {"cases": cases, "error": str(error), "holds": False}
-    return {"cases": cases, "error": "", "holds": all(case["holds"] for case in cases)}
+        return _failed(cases, error)
+    return {"cases": cases, "error": "", "damaged": damaged, "holds": all(case["holds"] for case in cases)}
+
+
+def _failed(cases: list[Told], error: Exception) -> Told:
+    damaged = isinstance(error, BundleError) and not error.unloaded
+    return {"cases": cases, "error": str(error), "damaged": damaged, "holds": False}
 
 
 def _working(names: set[str]) -> set[str]:
@@ -135,6 +142,7 @@ def _row(name: str, form: Target | None, provider: str) -> Told:
         "left_out": "",
         "cases": [],
         "error": "",
+        "damaged": False,
         "holds": None,
     }
 
@@ -145,4 +153,4 @@ def _check(path: Path, target: str, provider: str) -> Told:
     try:
         return child.call("rr_runtime.form_check:check_form", path=str(path), target=target, provider=provider)
     except RuntimeFailure as error:  # the provider crashed
-        return {"cases": [], "error": str(error), "holds": False}
+        return _failed([], error)

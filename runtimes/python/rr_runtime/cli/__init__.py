@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from rr_runtime.cli.docs_pages import page_of
-from rr_runtime.cli.outcome import HOLDS, MISMATCH, USAGE, Outcome, json_text
+from rr_runtime.cli.outcome import CLOSED, HOLDS, MISMATCH, USAGE, Outcome, json_text
 from rr_runtime.cli.parser import parser
 from rr_runtime.cli.progress import tell_machine, tell_person
 from rr_runtime.errors import RuntimeFailure
+from rr_runtime.output_files import write_text
 from rr_runtime.tools.opening import Fails
 from rr_runtime.tools.timing import Tell
 
@@ -58,14 +59,30 @@ def run_command(arguments: Sequence[str]) -> int:
     for wrong in outcome.errors:
         print(f"{ERROR}{wrong}", file=sys.stderr)
     print(f"\n{text}" if as_json else text, flush=True)  # JSON is one line, the last: providers print too
-    return outcome.code
+    code = outcome.code
+    for file, content in outcome.files.items():
+        try:
+            write_text(file, content)
+        except ValueError as error:
+            print(f"{ERROR}{error}\nsee {page_of(error)}", file=sys.stderr)
+            code = USAGE
+    return code
 
 
 def main() -> None:
-    """Runs the command and ends the process; some providers crash while they are unloaded."""
-    code = run_command(sys.argv[1:])
-    sys.stdout.flush()
-    sys.stderr.flush()
+    """Runs the command and ends the process; some providers crash while they are unloaded.
+
+    Where nobody reads what is printed, as behind ``| head``, it ends without a word.
+    """
+    try:
+        try:
+            code = run_command(sys.argv[1:])
+        except SystemExit as ended:  # of the parser: help, or bad usage
+            code = ended.code if isinstance(ended.code, int) else HOLDS
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BrokenPipeError:
+        code = CLOSED
     os._exit(code)
 
 

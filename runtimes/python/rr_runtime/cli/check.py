@@ -46,11 +46,11 @@ def check(
         "places": places,
         "holds": all(place["holds"] for place in places),
     }
-    if junit_file is not None:
-        junit_file.write_text(junit(result), encoding="utf-8")
     errors = tuple(place["error"] for place in places if place["error"])
-    code = USAGE if errors else HOLDS if result["holds"] else MISMATCH
-    return Outcome(result, lambda: _text(result), code, errors)
+    damaged = any(form["damaged"] for place in places for form in place["forms"])
+    code = USAGE if errors or damaged else HOLDS if result["holds"] else MISMATCH
+    files = {} if junit_file is None else {junit_file: junit(result)}
+    return Outcome(result, lambda: _text(result), code, errors, files)
 
 
 def _text(result: Mapping[str, Any]) -> str:
@@ -73,6 +73,8 @@ def _text(result: Mapping[str, Any]) -> str:
 def _said(form: Mapping[str, Any]) -> str:
     if form["left_out"]:
         return f"left out: {form['left_out']}"
+    if not form["cases"]:
+        return "DAMAGED" if form["damaged"] else "none ran: FAILS"
     held = sum(case["holds"] for case in form["cases"])
     return f"{held} hold" if form["holds"] else f"{held} of {len(form['cases'])} hold: FAILS"
 

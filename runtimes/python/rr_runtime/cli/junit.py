@@ -34,7 +34,8 @@ def _add_form(root: ET.Element, place: str, form: Mapping[str, Any]) -> None:
     if form["left_out"]:
         ET.SubElement(_case(suite, suite.get("name", ""), "golden cases"), "skipped", message=_text(form["left_out"]))
     if form["error"]:
-        ET.SubElement(_case(suite, suite.get("name", ""), "open"), "failure", message=_text(form["error"]))
+        kind = "error" if form["damaged"] else "failure"
+        ET.SubElement(_case(suite, suite.get("name", ""), "open"), kind, message=_text(form["error"]))
     for case in form["cases"]:
         made = _case(suite, suite.get("name", ""), f"case {case['case']}: {case['why']}")
         if not case["holds"]:

@@ -24,9 +24,9 @@ def place(**options: Any) -> Outcome:
     return _outcome(find_place(**options), _place_text)
 
 
-def bench(**options: Any) -> Outcome:
-    """Returns what runs cost."""
-    return _outcome(measure_bench(**options), _bench_text)
+def bench(providers: Sequence[str] | None, **options: Any) -> Outcome:
+    """Returns what runs cost; where no provider is named, on the CPU."""
+    return _outcome(measure_bench(providers=providers or ("cpu",), **options), _bench_text)
 
 
 def _outcome(result: dict[str, Any], text: Callable[[Result], str]) -> Outcome:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 HOLDS, MISMATCH, USAGE = 0, 1, 2
+CLOSED = 141  # nobody reads the output any more: what a shell says of a program that SIGPIPE ended
 
 
 @dataclass(frozen=True)
@@ -19,12 +21,14 @@ class Outcome:
         text: makes it readable for people.
         code: the exit code.
         errors: what is wrong with parts of the input, while others were looked at.
+        files: texts to write into files, once the rest is told.
     """
 
     result: dict[str, Any]
     text: Callable[[], str]
     code: int = HOLDS
     errors: tuple[str, ...] = ()
+    files: Mapping[Path, str] = field(default_factory=dict)
 
 
 def json_text(result: dict[str, Any]) -> str:

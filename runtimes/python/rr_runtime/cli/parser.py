@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,6 +24,11 @@ from rr_runtime.given_inputs import GivenInputs
 CODES = f"exit codes: 0 holds, 1 does not hold, 2 bad usage or bad input\nerrors: {FOLDER}/index.md"
 
 
+BUNDLE = "a bundle folder, or a single model file"
+TARGET = "a target of the bundle, or 'default' (default: the provider's, if there is one)"
+THREADS = "threads inside one operator (default: 1)"
+
+
 class Parser(argparse.ArgumentParser):
     """A parser whose errors read like all others."""
 
@@ -30,6 +36,10 @@ class Parser(argparse.ArgumentParser):
         """Prints the usage and what is wrong, and exits with 2."""
         self.print_usage(sys.stderr)
         self.exit(2, f"error: {message}; see {self.prog} --help\n")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Returns the options; a list of numbers may begin with a minus, as in ``--path -1,0``."""
+        return super().parse_known_args(_joined(sys.argv[1:] if args is None else args), namespace)
 
 
 class _Completion(argparse.Action):
@@ -93,6 +103,20 @@ def numbers(text: str) -> list[float]:
         raise argparse.ArgumentTypeError(f"expected numbers joined by commas, got {text!r}; for instance 0.5") from None
 
 
+def _joined(arguments: Sequence[str]) -> list[str]:
+    """The arguments, what begins like a negative number joined to the option before: argparse knows no ``-1,0``."""
+    found: list[str] = []
+    for number, text in enumerate(arguments):
+        if text == "--":
+            return [*found, *arguments[number:]]
+        option = found[-1] if found else ""
+        if re.match(r"-\.?[0-9]", text) and option.startswith("--") and "=" not in option:
+            found[-1] = f"{option}={text}"
+        else:
+            found.append(text)
+    return found
+
+
 def _versions() -> str:
     return f"rr-runtime {rr_runtime.__version__} (onnxruntime {onnxruntime.__version__}, numpy {np.__version__})"
 
@@ -117,7 +141,7 @@ def _add_info(commands: Any) -> None:
         "tell what is in a bundle: inputs, outputs, sites, targets, golden cases, files",
         "rr-runtime info out/",
     )
-    made.add_argument("bundle", type=Path, help="a bundle folder, or a single model file")
+    made.add_argument("bundle", type=Path, help=BUNDLE)
 
 
 def _add_run(commands: Any) -> None:
@@ -128,7 +152,7 @@ def _add_run(commands: Any) -> None:
         "run a bundle, once or as an ensemble of paths",
         "rr-runtime run out/ --input image=cat.png --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --seed 7",
     )
-    made.add_argument("bundle", type=Path, help="a bundle folder, or a single model file")
+    made.add_argument("bundle", type=Path, help=BUNDLE)
     made.add_argument(
         "--input",
         action="append",
@@ -145,7 +169,7 @@ def _add_run(commands: Any) -> None:
     made.add_argument("--golden", type=int, metavar="N", help="take the inputs of golden case N instead")
     made.add_argument("--seed", type=int, help="use the draws of this seed (0 <= seed < 2^63)")
     made.add_argument("--path", type=routes, dest="route", metavar="1,0,-1", help="force these routes; -1 draws")
-    made.add_argument("--runs", type=int, default=1, help="runs; several give mean and deviation")
+    made.add_argument("--runs", type=int, default=1, help="runs; several give mean and deviation (default: 1)")
     _form(made, provider="cpu")
     made.add_argument("--output", type=Path, metavar="FILE", help="write the outputs to this .npz or .json file")
     made.add_argument("--overwrite", action="store_true", help="replace that file")
@@ -190,9 +214,9 @@ def _add_doctor(commands: Any) -> None:
         "tell which execution providers work here, and what each would do with a bundle",
         "rr-runtime doctor out/ --provider cpu",
     )
-    made.add_argument("bundle", nargs="?", type=Path)
+    made.add_argument("bundle", nargs="?", type=Path, help=f"{BUNDLE}; none: the providers alone")
     made.add_argument("--provider", action="append", default=[], dest="providers", help="only this one; repeat")
-    made.add_argument("--target", help="which form of the model")
+    made.add_argument("--target", help=TARGET)
 
 
 def _add_place(commands: Any) -> None:
@@ -203,31 +227,32 @@ def _add_place(commands: Any) -> None:
         "tell which nodes run where, and what skipping saves",
         "rr-runtime place out/ --provider cpu",
     )
-    made.add_argument("path", type=Path, metavar="bundle")
-    made.add_argument("--provider", required=True)
-    made.add_argument("--target", help="which form of the model")
-    made.add_argument("--runs", type=int, default=50, help="timed rounds; 0 times nothing")
-    made.add_argument("--threads", type=int, default=1)
+    made.add_argument("path", type=Path, metavar="bundle", help=BUNDLE)
+    _form(made, provider="cpu")
+    made.add_argument("--runs", type=int, default=50, help="timed rounds; 0 times nothing (default: 50)")
+    made.add_argument("--threads", type=int, default=1, help=THREADS)
 
 
 def _add_bench(commands: Any) -> None:
     made = _command(
         commands, "bench", bench, "tell what runs cost: the law over paths", "rr-runtime bench out/ --provider cpu"
     )
-    made.add_argument("path", type=Path, metavar="bundle")
-    made.add_argument("--provider", action="append", dest="providers", required=True)
-    made.add_argument("--target", action="append", default=[], dest="targets")
-    made.add_argument("--runs", type=int, default=200)
-    made.add_argument("--threads", type=int, default=1)
-    made.add_argument("--loads", type=int, default=3, help="processes that measure load time and memory")
-    made.add_argument("--usual", type=routes, help="the most probable path, such as 1,0,1")
-    made.add_argument("--frozen", type=Path, help="a bundle of the static file of that path")
-    made.add_argument("--seed", type=int, help="the first of the seeds")
+    made.add_argument("path", type=Path, metavar="bundle", help="a bundle folder with golden cases")
+    made.add_argument(
+        "--provider", action="append", dest="providers", help="execution provider; repeat to compare (default: cpu)"
+    )
+    made.add_argument("--target", action="append", default=[], dest="targets", help=f"{TARGET}; repeat to compare")
+    made.add_argument("--runs", type=int, default=200, help="timed rounds, at least 10 (default: 200)")
+    made.add_argument("--threads", type=int, default=1, help=THREADS)
+    made.add_argument(
+        "--loads", type=int, default=3, help="processes that measure load time and memory; 0: none (default: 3)"
+    )
+    made.add_argument("--usual", type=routes, metavar="1,0,1", help="the most probable path, such as 1,0,1")
+    made.add_argument("--frozen", type=Path, metavar="FOLDER", help="a bundle of the static file of that path")
+    made.add_argument("--seed", type=int, help="the first of the seeds (default: a fresh one)")
     made.add_argument("--record", action="store_true", help="find and write what is fastest here, for provider='auto'")
 
 
 def _form(made: argparse.ArgumentParser, *, provider: str) -> None:
     made.add_argument("--provider", default=provider, help=f"execution provider (default: {provider})")
-    made.add_argument(
-        "--target", help="a target of the bundle, or 'default' (default: the provider's, if there is one)"
-    )
+    made.add_argument("--target", help=TARGET)

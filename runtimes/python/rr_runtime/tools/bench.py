@@ -24,6 +24,7 @@ from rr_runtime.bundle import Bundle, open_bundle
 from rr_runtime.draws import SEEDS, check_seed, fresh_seed
 from rr_runtime.errors import RuntimeFailure
 from rr_runtime.fastest import Fastest, record_fastest
+from rr_runtime.output_files import check_folder
 from rr_runtime.providers import find_provider
 from rr_runtime.session import Session
 from rr_runtime.target import Target
@@ -107,7 +108,7 @@ def bench(
     Raises:
         BundleError: the bundle is damaged, or has no golden cases.
         ProviderError: this onnxruntime has no such provider.
-        ValueError: an argument is wrong.
+        ValueError: an argument is wrong, or nothing can be recorded there; raised before any run.
     """
     if runs < 10:
         raise ValueError(f"runs: expected at least 10, got {runs}; the law needs samples")
@@ -117,6 +118,8 @@ def bench(
     check_least(loads, 0, "loads")
     first = fresh_seed() if seed is None else check_seed(seed)
     bundle = open_bundle(path)
+    if record and bundle.path.is_dir():
+        check_folder(bundle.path, f"record: {bundle.path}")
     check_targets(bundle, targets)
     for provider in providers:
         find_provider(provider)
