@@ -24,7 +24,7 @@ from rr_export.extras import told_extra
 # The module of every command, and the first sentence of its help.
 COMMANDS = {
     "export": ("export", "Export MODEL to the folder (or .onnx file) OUTPUT."),
-    "verify": ("verify", "Prove that the bundle FILE is the model that FUNCTION returns."),
+    "verify": ("verify", "Prove that the bundle FILE is MODEL: what a function returns, hf:FOLDER or timm:NAME."),
     "diff": (
         "diff",
         "Tell what changed from A to B: sites, laws, paths of seeds, weights, graph, outputs, size and latency.",

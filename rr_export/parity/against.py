@@ -31,6 +31,7 @@ from rr_export.parity.divergence import divergence_from_file, searched
 from rr_export.parity.executed import LEVELS, kernels, proving_options
 from rr_export.parity.file_worker import file_worker
 from rr_export.parity.law import check_law
+from rr_export.parity.named_weights import check_named_weights
 from rr_export.parity.nearest import check_nearest
 from rr_export.parity.paths import check_paths, paths_taking_everything, paths_to_compare
 from rr_export.parity.random_node import first_random_runs
@@ -38,7 +39,6 @@ from rr_export.parity.rewritten import OpensRewritten, Rewritten
 from rr_export.parity.streams import check_streams
 from rr_export.parity.subject import Candidate, File, Original
 from rr_export.parity.terms import Progress, Terms, Tolerance, silent
-from rr_export.parity.weights_check import compare_weights
 from rr_export.report.divergence import Divergence
 from rr_export.report.report import Check, Report
 
@@ -148,7 +148,7 @@ def check_points(
     bounds = bundle.manifest.get("axes", {})
     checks: dict[str, Callable[[], Check]] = {
         "contract": lambda: contract,
-        "weights": lambda: compare_weights(bundle.model, subject.model),
+        "weights": lambda: check_named_weights(bundle.model, subject.model),
         "paths": lambda: check_paths(original, rewritten, terms, axes=axes, bounds=bounds),
         "nearest": lambda: check_nearest(original, rewritten, terms),
     }

@@ -32,7 +32,7 @@ from rr_export.parity.target_check import check_target
 from rr_export.parity.terms import Terms
 from rr_export.parity.tolerances import tolerances_of
 from rr_export.parity.user_data import Data, requests_of
-from rr_export.parity.weights_check import check_weights
+from rr_export.parity.weights_check import check_all_weights
 from rr_export.report.divergence import Divergence
 from rr_export.report.report import Check
 
@@ -71,7 +71,7 @@ class Proof:
             return (self.sites,)
         checks: dict[str, Callable[[], Check]] = {
             "sites": lambda: self.sites,
-            "weights": lambda: check_weights(self._bundle, self._request, self._terms),
+            "weights": lambda: check_all_weights(self._bundle, self._request, self._terms),
             "paths": self._check_paths,
             "inputs": lambda: check_far_inputs(self._eager, self._file, self._terms),
         }

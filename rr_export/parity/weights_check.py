@@ -13,17 +13,17 @@ from rr_export.bundle.bundle import Bundle
 from rr_export.capture.request import Request
 from rr_export.parity.divergence import differing_weights
 from rr_export.parity.model_divergence import captured_now
+from rr_export.parity.named_weights import SHOWN, weights_in
 from rr_export.parity.terms import Terms
 from rr_export.report.report import Check
 
-SHOWN = 20  # names in a report
 COUNTER = "num_batches_tracked"  # of a BatchNorm, which reads it in training only
 Content = tuple[str, bytes]  # the type of the numbers, and a hash of them
 
 logger = logging.getLogger(__name__)
 
 
-def check_weights(bundle: Bundle, request: Request, terms: Terms) -> Check:
+def check_all_weights(bundle: Bundle, request: Request, terms: Terms) -> Check:
     """Compares the numbers of the file with those of the model's parameters and buffers.
 
     What both call by one name must be equal; what the file calls otherwise is looked for by its numbers, also
@@ -32,7 +32,7 @@ def check_weights(bundle: Bundle, request: Request, terms: Terms) -> Check:
     """
     model = request.model
     own = {n: t.detach() for n, t in (*model.named_parameters(), *model.named_buffers()) if t.layout == torch.strided}
-    stored = {name: tensor for name, tensor in _weights(bundle.model) if not name.startswith("rr/")}
+    stored = {name: tensor for name, tensor in weights_in(bundle.model) if not name.startswith("rr/")}
     differing = [n for n, t in own.items() if n in stored and _alike(t, stored[n]) and _bytes(t) != stored[n].tobytes()]
     missing = _not_found({n: t for n, t in own.items() if n not in differing}, stored)
     unknown = ""
@@ -59,20 +59,6 @@ def check_weights(bundle: Bundle, request: Request, terms: Terms) -> Check:
     )
 
 
-def compare_weights(original: ir.Model, rewritten: ir.Model) -> Check:
-    """Compares weights of one name, type and shape in two files; a tool may change them, so that values decide."""
-    stored = dict(_weights(rewritten))
-    pairs = [(n, t, stored[n]) for n, t in _weights(original) if n in stored and not n.startswith("rr/")]
-    alike = [(n, t, other) for n, t, other in pairs if t.dtype == other.dtype and t.shape == other.shape]
-    differing = [name for name, tensor, other in alike if tensor.tobytes() != other.tobytes()]
-    told = f"{len(alike)} weights have one name and type in both files"
-    if differing:
-        names = ", ".join(differing[:SHOWN]) + (" ..." if len(differing) > SHOWN else "")
-        told += f", {len(differing)} of them other numbers ({names}); compare on your own inputs (--data)"
-    figures = {"compared": len(alike), "differing": differing}
-    return Check("weights", None if differing else True, told + ("" if differing else ", bit for bit"), (), figures)
-
-
 def _not_found(own: Mapping[str, torch.Tensor], stored: Mapping[str, ir.TensorProtocol]) -> list[str]:
     """The names of tensors whose numbers, as they are or transposed, are nowhere in the file."""
     known = {_content(tensor.dtype.numpy().name, tensor.tobytes()) for tensor in stored.values()}
@@ -83,21 +69,13 @@ def _not_found(own: Mapping[str, torch.Tensor], stored: Mapping[str, ir.TensorPr
 def _differing_after_capture(bundle: Bundle, request: Request, own: Mapping[str, torch.Tensor]) -> Iterator[str]:
     """The names of weights in which the file is not what export would make of the model now."""
     now = captured_now(bundle, request)
-    fresh = dict(_weights(now))
+    fresh = dict(weights_in(now))
     names: dict[Content, str] = {}
     for name, tensor in own.items():
         names |= dict.fromkeys(_contents(tensor), name)
     for name in differing_weights(bundle.model, now):
         weight = fresh[name]
         yield names.get(_content(weight.dtype.numpy().name, weight.tobytes()), name)
-
-
-def _weights(model: ir.Model) -> Iterator[tuple[str, ir.TensorProtocol]]:
-    """The weights of a file with their names, those in bodies included."""
-    for graph in model.graphs():
-        for name, value in graph.initializers.items():
-            if value.const_value is not None:
-                yield name, value.const_value
 
 
 def _alike(tensor: torch.Tensor, other: ir.TensorProtocol) -> bool:

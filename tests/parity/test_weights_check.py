@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import rr_export as rr
-from rr_export.parity.weights_check import SHOWN
+from rr_export.parity.named_weights import SHOWN
 
 TOKENS = torch.tensor([[1, 2], [3, 4]])
 
