@@ -129,11 +129,11 @@ def _known(file: Path, of: str) -> dict[str, Any]:
     """The results that a file holds; its last line may have been cut off."""
     if not file.exists():
         return {}
-    text = file.read_text(encoding="utf-8")
-    whole = text[: text.rfind("\n") + 1].splitlines()
-    if not text.strip("\0"):  # it was interrupted in its first line
+    content = file.read_bytes()
+    if not content.strip(b"\0"):  # it was interrupted in its first line
         return {}
     try:
+        whole = content[: content.rfind(b"\n") + 1].decode().splitlines()
         head, *rows = [json.loads(line) for line in whole]
         kept = {row["key"]: row["result"] for row in rows}
         found = head["format"], head["of"]

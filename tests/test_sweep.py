@@ -102,10 +102,11 @@ def test_results_of_another_sweep_are_refused(tmp_path: Path) -> None:
     ):
         list(sweep(square, tasks(3), results=file, of="cubes"))
     other = tmp_path / "notes.txt"
-    other.write_text("my notes\n")
-    with pytest.raises(SweepError, match="expected results of a sweep, got another file"):
-        list(sweep(square, tasks(3), results=other, of="cubes"))
-    assert other.read_text() == "my notes\n"
+    for content in (b"my notes\n", b"\x08\xff\n"):
+        other.write_bytes(content)
+        with pytest.raises(SweepError, match="expected results of a sweep, got another file"):
+            list(sweep(square, tasks(3), results=other, of="cubes"))
+        assert other.read_bytes() == content
 
 
 def test_what_is_not_asked_for_any_more_is_not_yielded(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import click
 from rich.markup import escape
 
 from rr_export.cli.console import MISMATCH, err, out, progress
+from rr_export.report.earlier import EARLIER
 
 
 @click.command()
@@ -45,11 +46,15 @@ def bench(
     from rr_export.tools.bench import bench_view, freeze_usual, why_not_frozen
     from rr_export.tools.measuring import measure
     from rr_export.tools.plot import SUFFIXES, plot_bench, require_matplotlib
+    from rr_runtime.file_places import check_report_file
 
     if plot is not None:
         if plot.suffix.lower() not in SUFFIXES:
             raise click.UsageError(f"--plot: expected a name that ends in .png or .svg, got {plot}; rename it")
+        check_report_file(plot, option="--plot", earlier=EARLIER["plot"])
         require_matplotlib()
+    if json_file is not None:
+        check_report_file(json_file, option="--json", earlier=EARLIER["json"])
     arguments = ["bench", str(bundle), "--runs", str(runs), "--threads", str(threads), "--loads", str(loads)]
     arguments += [part for name in providers for part in ("--provider", name)]
     arguments += [part for name in targets for part in ("--target", name)]

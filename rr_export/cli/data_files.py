@@ -42,6 +42,10 @@ class DataOptions:
             from rr_runtime.output_files import check_output_file
 
             check_output_file(self.worst, overwrite=False, option="--worst")
+        if self.results is not None:
+            from rr_runtime.file_places import check_file_place
+
+            check_file_place(self.results, option="--results")
 
     @property
     def spread(self) -> dict[str, Any]:

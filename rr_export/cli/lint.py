@@ -18,6 +18,7 @@ from rr_export.cli.options import read_codes
 from rr_export.errors import LintError
 from rr_export.lint.finding import ENGINES, RULES, SEVERITIES, Finding
 from rr_export.lint.report import code_quality, rules_table, sarif, summary, table, to_json
+from rr_export.report.earlier import EARLIER
 
 FORMS: dict[str, Callable[[Sequence[Finding], Sequence[str]], Any]] = {
     "json": to_json,
@@ -35,7 +36,7 @@ def _print_rules(context: click.Context, parameter: click.Parameter, value: bool
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--format", "form", type=click.Choice(["table", *FORMS]), default="table", show_default=True)
-@click.option("--output", type=click.Path(path_type=Path), help="Write the report to this file instead (replaces it).")
+@click.option("--output", type=click.Path(path_type=Path), help="Write it there instead (replaces an earlier report).")
 @click.option(
     "--fail-on",
     type=click.Choice([*SEVERITIES, "never"]),
@@ -61,6 +62,10 @@ def lint(
     from rr_export.bundle.atomic_write import write_atomically
     from rr_export.lint.linter import lint as run_lint
 
+    if output is not None:
+        from rr_runtime.file_places import check_report_file
+
+        check_report_file(output, option="--output", earlier=EARLIER[form])
     chosen = read_codes("--select", select, set(RULES)) - read_codes("--ignore", ignore, set())
     files = list(dict.fromkeys(files))
     findings: list[Finding] = []

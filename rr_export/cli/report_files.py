@@ -15,6 +15,7 @@ import click
 
 from rr_export.cli.console import out
 from rr_export.cli.failures import told
+from rr_export.report.earlier import EARLIER
 from rr_export.report.junit import junit
 from rr_export.report.markdown import markdown
 from rr_export.report.report import Report
@@ -29,7 +30,6 @@ PROOF: Forms = {
     "sarif": lambda report: json.dumps(report_sarif(report), indent=1) + "\n",
     "markdown": markdown,
 }
-APPENDED = ("markdown",)  # a job's summary has room for several
 
 
 @dataclass(frozen=True)
@@ -75,11 +75,16 @@ class ReportFiles:
         """Raises where a file cannot be written, before there is anything to write."""
         if list(self.files.values()).count(STDOUT) > 1:
             raise click.UsageError("expected one report on standard output, got several; name files for the others")
+        from rr_runtime.file_places import check_report_file
+
+        seen: dict[Path, str] = {}
         for form, file in self.files.items():
-            place = Path(file)
-            if file != STDOUT and (place.is_dir() or not place.parent.is_dir()):
-                found = f"the folder {file}" if place.is_dir() else f"no folder {place.parent}"
-                raise click.UsageError(f"--{form}: expected the name of a file, got {found}; write --{form}=FILE")
+            if file == STDOUT:
+                continue
+            check_report_file(Path(file), option=f"--{form}", earlier=EARLIER[form])
+            other = seen.setdefault(Path(file).resolve(), form)
+            if other != form:
+                raise click.UsageError(f"--{form}: expected a file of its own, got that of --{other}; name another")
 
     def _write(self, report: Any) -> None:
         from rr_export.bundle.atomic_write import write_atomically
@@ -87,7 +92,7 @@ class ReportFiles:
         for form, file in self.files.items():
             if file != STDOUT:
                 text = self.forms[form](report).encode()
-                if form in APPENDED and Path(file).exists():
+                if EARLIER[form] is None and Path(file).exists():
                     text = Path(file).read_bytes() + text
                 write_atomically(Path(file), text)
 

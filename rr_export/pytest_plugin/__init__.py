@@ -47,6 +47,14 @@ def pytest_configure(config: pytest.Config) -> None:
         "becomes one test per point of the proof that the bundle and the model are the same (rr_export)",
     )
     config.stash[_LAST], config.stash[_RECORD] = LastProof(), ProofRecord()
+    place = config.getoption("rr_markdown")
+    if place is not None and place.parent.is_dir():  # else it is made
+        from rr_runtime.file_places import check_report_file
+
+        try:
+            check_report_file(place, option="--rr-markdown", earlier=None)
+        except ValueError as error:
+            raise pytest.UsageError(str(error)) from error
 
 
 @pytest.hookimpl(trylast=True)  # the points turn fastest, so that those of one case follow each other

@@ -39,7 +39,7 @@ def junit(report: Report) -> str:
     results["skipped"] = "testcase/skipped"
     for name, place in results.items():
         suite.set(name, str(len(suite.findall(place))))
-    root = ET.Element("testsuites")
+    root = ET.Element("testsuites", name="rr-export verify")
     root.append(suite)
     ET.indent(root)
     return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"

@@ -11,6 +11,7 @@ import numpy as np
 
 from rr_export.bundle.atomic_write import write_atomically
 from rr_export.errors import RRExportError
+from rr_export.report.earlier import BENCH
 
 SUFFIXES = (".png", ".svg")
 # Okabe and Ito's palette, which all kinds of colour vision tell apart; black on white.
@@ -66,8 +67,8 @@ def plot_bench(result: Mapping[str, Any], file: Path) -> None:
 
 
 def _metadata(file: Path) -> dict[str, Any]:
-    """Without a date, so that equal figures give equal files."""
-    return {"Date": None} if file.suffix.lower() == ".svg" else {}
+    """What made it, by which it may be replaced; without a date, so that equal figures give equal files."""
+    return {"Date": None, "Creator": BENCH} if file.suffix.lower() == ".svg" else {"Software": BENCH}
 
 
 def _draw_law(axes: Any, subjects: Sequence[Mapping[str, Any]], *, title: str) -> None:

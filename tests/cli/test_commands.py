@@ -230,7 +230,7 @@ def test_verify_against_exits_with_1_on_a_mismatch(place: Path) -> None:
         (("verify", "out", "my_models:small", "--rtol", "1", "--rtol", "output=1"), "got both"),
         (("verify", "out", "my_models:small", "--rtol", "logits=1"), "expected an output or a dtype"),
         (("verify", "out", "--against", "out", "--record"), "expected a bundle folder and MODEL"),
-        (("verify", "out", "my_models:small", "--json=out"), "--json: expected the name of a file, got the folder out"),
+        (("verify", "out", "my_models:small", "--json=out"), "--json: expected a place for a file, got the folder out"),
         (("verify", "out", "my_models:small", "--junit", "absent/r.xml"), "got no folder absent"),
         (
             ("export", "my_models:plain", "elsewhere", "--route", "[01]"),

@@ -287,6 +287,13 @@ def test_marks_that_ask_for_nothing_are_refused_when_collected(tmp_path: Path) -
     assert "6 errors" in text
 
 
+def test_proofs_are_added_to_texts_only(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"\x08\x0a\0")
+    done = run(tmp_path, "--rr-markdown", "model.onnx")
+    assert done.code == 4 and "--rr-markdown: expected a new file, or a text to add to, got model.onnx" in done.text
+    assert (tmp_path / "model.onnx").read_bytes() == b"\x08\x0a\0"
+
+
 def test_a_project_without_proofs_imports_nothing_for_them(tmp_path: Path) -> None:
     heavy = ("torch", "onnx", "onnxruntime", "onnx_ir", "numpy", "scipy")
     (tmp_path / "test_plain.py").write_text(

@@ -157,7 +157,7 @@ def test_a_run_tells_path_seed_and_outputs(
         (("--golden", "0", "--output", "y.txt"), "error: --output: expected a name that ends in .npz or .json"),
         (
             ("--golden", "0", "--output", "absent/y.npz"),
-            "absent/y.npz: expected a place for a file, got no folder",
+            "--output: expected a place for a file, got no folder",
         ),
         (("--golden", "0", "--output", "x.json"), "error: x.json: expected no such file, got one; choose another name"),
     ],

@@ -17,13 +17,12 @@ from typing import Any
 import onnxruntime
 
 from rr_runtime.errors import BundleError
-from rr_runtime.manifest import FORMAT, Manifest, RecordedFile, refuse_long_manifest
+from rr_runtime.manifest import FORMAT, MANIFEST, Manifest, RecordedFile, refuse_long_manifest
 from rr_runtime.one_line import cut_to_line
 from rr_runtime.onnx_fields import external_files, largest_metadata
 from rr_runtime.swap import move_back
 
 MODEL = "model.onnx"
-MANIFEST = "manifest.json"
 GOLDEN = "golden.npz"
 METADATA_KEY = "rr.manifest"
 READ_AT_ONCE = 1 << 20  # bytes of a file that is hashed

@@ -18,7 +18,8 @@ from typing import Any
 
 import onnxruntime
 
-from rr_runtime.bundle import MANIFEST, bundle_folder
+from rr_runtime.bundle import bundle_folder
+from rr_runtime.manifest import MANIFEST
 from rr_runtime.plugins import installed_plugins
 from rr_runtime.providers import short_name
 from rr_runtime.tools.machine import about_machine, fingerprint

@@ -17,6 +17,7 @@ from rr_runtime.one_line import cut_to_line, list_few
 from rr_runtime.target import Target
 from rr_runtime.target_reader import read_targets
 
+MANIFEST = "manifest.json"  # its file in a bundle's folder
 FORMAT = "rr.manifest"
 VERSION = 1
 INTERFACES = ("explicit", "host", "gates", "standalone", "plain")

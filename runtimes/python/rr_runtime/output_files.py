@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rr_runtime.file_places import check_file_place
+
 SUFFIXES = (".npz", ".json")
 
 
@@ -22,14 +24,12 @@ def check_output_file(file: Path, *, overwrite: bool, option: str = "--output") 
     """A file can be written there; to be called before the work whose outcome it gets.
 
     Raises:
-        ValueError: its name ends otherwise, its folder is not there, or it is there and is not to be overwritten, or
-            the system does not let it be written.
+        ValueError: its name ends otherwise, its folder is not there or is a bundle, it is there and is not to be
+            overwritten, or the system does not let it be written.
     """
     if file.suffix.lower() not in SUFFIXES:
         raise ValueError(f"{option}: expected a name that ends in .npz or .json, got {file}; rename it")
-    if file.is_dir() or not file.parent.is_dir():
-        found = "a folder of that name" if file.is_dir() else f"no folder {file.parent}"
-        raise ValueError(f"{file}: expected a place for a file, got {found}; make it, or choose another name")
+    check_file_place(file, option=option)
     if file.exists() and not overwrite:
         raise ValueError(f"{file}: expected no such file, got one; choose another name, or pass --overwrite")
     check_folder(file.parent, str(file))

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from rr_runtime.cli.columns import columns, machine_text
-from rr_runtime.cli.junit import junit
+from rr_runtime.cli.junit import EARLIER, junit
 from rr_runtime.cli.outcome import HOLDS, MISMATCH, USAGE, Outcome
 from rr_runtime.errors import RuntimeFailure
+from rr_runtime.file_places import check_report_file
 from rr_runtime.form_check import check_bundle
 from rr_runtime.tools.machine import about_machine
 from rr_runtime.tools.timing import Tell
@@ -30,8 +31,8 @@ def check(
     Raises:
         ValueError: the report cannot be written where it is asked for.
     """
-    if junit_file is not None and (junit_file.is_dir() or not junit_file.parent.is_dir()):
-        raise ValueError(f"--junit: expected a place for a file, got {junit_file}; make its folder, or name a file")
+    if junit_file is not None:
+        check_report_file(junit_file, option="--junit", earlier=EARLIER)
     places = []
     for bundle in bundles:
         try:

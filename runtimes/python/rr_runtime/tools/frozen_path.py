@@ -9,8 +9,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from rr_runtime.bundle import MANIFEST, Bundle, open_bundle
+from rr_runtime.bundle import Bundle, open_bundle
 from rr_runtime.golden import difference
+from rr_runtime.manifest import MANIFEST
 from rr_runtime.target import DEFAULT
 from rr_runtime.tools.opening import open_session
 
