@@ -105,7 +105,11 @@ def read_data(texts: Sequence[str], inputs: Sequence[Mapping[str, Any]]) -> Iter
 def _items(text: str, inputs: Sequence[Mapping[str, Any]]) -> Iterable[Any]:
     if Path(text).suffix in FILES:
         return _of_file(text, inputs)
-    made = load_function(text)()
+    if ":" not in text:
+        raise click.UsageError(
+            f"--data: expected a .npz or .npy file or MODULE:FUNCTION, got {text!r}; such as rows.npz or my_models:rows"
+        )
+    made = load_function(text, where="--data")()
     if not isinstance(made, Iterable):
         raise click.UsageError(f"--data: expected {text} to return an iterable, got {type(made).__name__}; return one")
     return made

@@ -100,6 +100,11 @@ def _after(text: str, before: Bundle, given: ModelOptions) -> Bundle:
         if given.given:
             raise click.UsageError(f"{given.given}: expected a model in place of {text}, got a bundle; drop it")
         return load(text)
+    if ":" not in text:  # the name of no model
+        raise click.UsageError(
+            f"diff: expected a bundle or a model (MODULE:FUNCTION, hf:FOLDER, timm:NAME), got {text!r}, where nothing "
+            "is; check the path"
+        )
     from rr_export.export import export
 
     case: dict[str, Any] = load_case(text, given)

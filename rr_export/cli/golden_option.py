@@ -38,7 +38,7 @@ def read_golden(texts: Sequence[str]) -> int | list[Any] | None:
         if text.endswith(".npz"):
             found.append(read_arrays(text, "--golden"))
         elif ":" in text:
-            made = load_function(text)()
+            made = load_function(text, where="--golden")()
             if isinstance(made, str | bytes | dict) or not isinstance(made, Iterable):
                 raise click.UsageError(
                     f"--golden: expected {text} to return a list of inputs, got {type(made).__name__}; return [inputs]"

@@ -73,7 +73,9 @@ def package(
         raise click.UsageError("--form: expected no --frozen beside it, got one; frozen paths are a form of their own")
     if name is not None and len(targets) > 1:
         raise click.UsageError("--name: expected one --target, got several; package them one after the other")
-    metric: Callable[[tuple[int, ...]], float] | None = load_function(best, arguments=1) if best is not None else None
+    metric: Callable[[tuple[int, ...]], float] | None = (
+        load_function(best, where="--best", arguments=1) if best is not None else None
+    )
     made = load(bundle)
     with progress("packaging") as tell:
         for number, target in enumerate(targets):

@@ -18,7 +18,7 @@ import click
 from rr_export.cli.failures import FunctionFailed, is_library
 
 
-def load_function(name: str, *, arguments: int = 0) -> Callable[..., Any]:
+def load_function(name: str, *, where: str = "model", arguments: int = 0) -> Callable[..., Any]:
     """Returns the function that ``module:function`` names; the working folder is on the path.
 
     Its own calls raise a ``click.ClickException`` that names the function, the line and what was raised there. What it
@@ -26,6 +26,7 @@ def load_function(name: str, *, arguments: int = 0) -> Callable[..., Any]:
 
     Args:
         name: ``module:function``.
+        where: what names it, for messages.
         arguments: how many it is called with.
 
     Raises:
@@ -33,14 +34,14 @@ def load_function(name: str, *, arguments: int = 0) -> Callable[..., Any]:
     """
     module, _, attribute = name.partition(":")
     if not module or not attribute:
-        raise click.UsageError(f"model: expected MODULE:FUNCTION, got {name!r}; for instance my_models:encoder")
+        raise click.UsageError(f"{where}: expected MODULE:FUNCTION, got {name!r}; for instance my_models:encoder")
     if module.endswith(".py") or "/" in module or os.sep in module:
         meant = ".".join(Path(module).with_suffix("").parts).lstrip("./")
-        raise click.UsageError(f"model: expected MODULE:FUNCTION, got a file in {name!r}; write {meant}:{attribute}")
-    function = _attribute(_module(module), attribute)
+        raise click.UsageError(f"{where}: expected MODULE:FUNCTION, got a file in {name!r}; write {meant}:{attribute}")
+    function = _attribute(_module(module, where), attribute, where)
     if not callable(function):
-        raise click.UsageError(f"model: expected {name!r} to be a function, got {type(function).__name__}; name one")
-    _check_signature(name, function, arguments)
+        raise click.UsageError(f"{where}: expected {name!r} to be a function, got {type(function).__name__}; name one")
+    _check_signature(name, function, arguments, where)
 
     def call(*given: Any) -> Any:
         with _told(f"{name} to return"), redirect_stdout(sys.stderr):
@@ -49,7 +50,7 @@ def load_function(name: str, *, arguments: int = 0) -> Callable[..., Any]:
     return call
 
 
-def _module(name: str) -> ModuleType:
+def _module(name: str, where: str) -> ModuleType:
     sys.path.insert(0, os.getcwd())
     try:
         with _told(f"{name!r} to be imported"), redirect_stdout(sys.stderr):
@@ -59,7 +60,7 @@ def _module(name: str) -> ModuleType:
         if isinstance(missing, ModuleNotFoundError) and f"{name}.".startswith(f"{missing.name}."):
             near = get_close_matches(name, [file.stem for file in Path().glob("*.py")])
             raise click.UsageError(
-                f"model: expected an importable module, got no {missing.name!r} from {os.getcwd()} on; "
+                f"{where}: expected an importable module, got no {missing.name!r} from {os.getcwd()} on; "
                 + (f"did you mean {near[0]!r}?" if near else "run where the module lies")
             ) from missing
         raise
@@ -67,18 +68,18 @@ def _module(name: str) -> ModuleType:
         sys.path.pop(0)
 
 
-def _attribute(module: ModuleType, name: str) -> Any:
+def _attribute(module: ModuleType, name: str, where: str) -> Any:
     try:
         return getattr(module, name)
     except AttributeError as error:
         own = [k for k, v in vars(module).items() if getattr(v, "__module__", "") == module.__name__ and callable(v)]
         raise click.UsageError(
-            f"model: expected a function of {module.__name__}, got no {name!r} in it; name one of: "
+            f"{where}: expected a function of {module.__name__}, got no {name!r} in it; name one of: "
             + (", ".join(own) or "none are there")
         ) from error
 
 
-def _check_signature(name: str, function: Callable[..., Any], arguments: int) -> None:
+def _check_signature(name: str, function: Callable[..., Any], arguments: int, where: str) -> None:
     try:
         signature = inspect.signature(function)
     except (ValueError, TypeError):  # it has none that Python can tell
@@ -88,7 +89,7 @@ def _check_signature(name: str, function: Callable[..., Any], arguments: int) ->
     except TypeError as error:
         takes = {0: "no arguments", 1: "one argument"}.get(arguments, f"{arguments} arguments")
         raise click.UsageError(
-            f"model: expected {name} to be called with {takes}, got {name.partition(':')[2]}{signature}; give the "
+            f"{where}: expected {name} to be called with {takes}, got {name.partition(':')[2]}{signature}; give the "
             "others defaults"
         ) from error
 

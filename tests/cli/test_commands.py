@@ -224,6 +224,12 @@ def test_verify_against_exits_with_1_on_a_mismatch(place: Path) -> None:
             "--calibration: expected a .npz file, got empty.npz",
         ),
         (("verify", "out", "my_models:small", "--data", "absent.npz"), "--data: expected a .npz file, got absent.npz"),
+        (
+            ("verify", "out", "my_models:small", "--data", "rows"),
+            "--data: expected a .npz or .npy file or MODULE:FUNCTION",
+        ),
+        (("verify", "out", "my_models:small", "--data", "my_models:no"), "--data: expected a function of my_models"),
+        (("export", "my_models:small", "elsewhere", "--golden", "my_models:no"), "--golden: expected a function of"),
         (("verify", "out", "my_models:small", "--data", "my_models:nothing"), "to return an iterable, got int"),
         (("verify", "out", "my_models:small", "--data", "wrong.npz"), "expected an array for each of ['input']"),
         (("verify", "out", "my_models:small", "--rtol", "output"), "--rtol: expected a number >= 0 or NAME=NUMBER"),

@@ -15,6 +15,7 @@ from torch import nn
 import rr_export as rr
 from rr_export.report.changes import ASPECTS, Aspect, Changes
 from tests.cli.test_commands import SOURCE, run
+from tests.cli.without_torch import run_commands
 
 ARGS = (torch.linspace(-1, 1, 32).reshape(4, 8),)
 
@@ -123,6 +124,14 @@ def test_the_command_exits_by_what_changed(place: Path) -> None:
     assert (laws.returncode, never.returncode) == (0, 0) and json.loads(never.stdout)["version"] == 1
     wrong = run(place, "diff", "out", "out", "--fail-on", "law")
     assert wrong.returncode == 2 and "expected some of sites, laws" in wrong.stderr
+
+
+def test_bug_a_misspelt_bundle_was_taken_for_a_model(place: Path) -> None:
+    done = run(place, "diff", "out", "nope")
+    assert done.returncode == 2 and "diff: expected a bundle or a model" in done.stderr
+    assert "got 'nope', where nothing is; check the path" in " ".join(done.stderr.split())
+    (ended,) = run_commands([("diff", "out", "nope")], place)
+    assert ended.code == 2 and "got 'nope', where nothing is" in " ".join(ended.printed.split())
 
 
 def test_checkpoints_are_compared_by_their_weights(place: Path) -> None:
