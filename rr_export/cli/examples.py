@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-# Command -> (what it does, how it is called).
+# Command -> (what it does, how it is called). They work one after the other, those of export first.
 EXAMPLES = {
     "export": (
         ("A function of yours becomes a folder:", "rr-export export my_models:encoder out/"),
         (
             "A folder of Hugging Face, whose layers are to be skipped at random:",
-            "rr-export export hf:minilm out/ --route 'encoder.layer.*' --keep 0.8",
+            "rr-export export hf:minilm routed/ --route 'encoder.layer.*' --keep 0.8",
+        ),
+        (
+            "With the form that an NPU wants, at a fixed size:",
+            "rr-export export my_models:encoder phone/ --target qnn --size batch=1",
         ),
     ),
     "verify": (
@@ -17,7 +21,7 @@ EXAMPLES = {
             "What a tool made of it, against what it came from:",
             "rr-export verify quantised.onnx --against out/ --share 0.1",
         ),
-        ("Its forms for providers, here:", "rr-export verify out/ --target all --provider cpu"),
+        ("All its forms for providers, here:", "rr-export verify phone/ --target all --provider cpu"),
     ),
     "diff": (
         ("Two bundles:", "rr-export diff released/ out/ --markdown summary.md"),
@@ -38,11 +42,11 @@ EXAMPLES = {
     "package": (
         (
             "8 bits for an NPU, in a folder for the device alone:",
-            "rr-export package out/ shipped/ --target qnn --size batch=1 --precision qdq --only",
+            "rr-export package out/ device/ --target qnn --size batch=1 --precision qdq --only",
         ),
         (
             "Static files of the 8 best paths:",
-            "rr-export package out/ shipped/ --target cuda --frozen 8 --best my:score",
+            "rr-export package out/ best/ --target cuda --frozen 8 --best my_models:score",
         ),
     ),
     "freeze": (("One path as an ordinary ONNX file:", "rr-export freeze out/ path.onnx --path 1,0,1,1"),),
