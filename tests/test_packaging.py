@@ -116,6 +116,19 @@ def test_what_is_published_names_no_path(by_pip: bool, tmp_path: Path) -> None:
     assert str(tmp_path) not in metadata_of(wheel).as_string()
 
 
+@builds
+def test_wheels_carry_the_pages_of_errors(tmp_path: Path) -> None:
+    """Built in a checkout or from a source distribution; an editable install reads those of the checkout."""
+    pages = {page.name: page.read_bytes() for page in (ROOT / "docs" / "errors").iterdir()}
+    source = unpack_sdist(build(ROOT, "sdist", tmp_path), tmp_path)
+    wheels = [(ROOT, "wheel", pages), (source, "wheel", pages), (ROOT, "editable", {})]
+    for number, (folder, kind, wanted) in enumerate(wheels):
+        (tmp_path / str(number)).mkdir()
+        with zipfile.ZipFile(build(folder, kind, tmp_path / str(number))) as opened:
+            names = [name for name in opened.namelist() if name.startswith("rr_export/error_pages/")]
+            assert {Path(name).name: opened.read(name) for name in names} == wanted
+
+
 def test_the_runtime_wanted_is_the_one_in_the_checkout() -> None:
     (wanted,) = (name for name in project(ROOT)["project"]["dependencies"] if name.startswith("rr-runtime"))
     assert wanted == WANTED

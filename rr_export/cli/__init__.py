@@ -16,7 +16,7 @@ import click
 from click.shell_completion import CompletionItem, get_completion_class
 
 from rr_export.cli.console import FAULT, USAGE, end_unread, err, fail, show_warning
-from rr_export.cli.error_pages import INDEX, page_of, place_of
+from rr_export.cli.error_pages import ARGUMENTS, INDEX, page_of, place_of
 from rr_export.cli.examples import epilog_of
 from rr_export.cli.failures import exit_code_of, is_expected, told
 from rr_export.extras import told_extra
@@ -48,6 +48,10 @@ COMMANDS = {
     "bench": (
         "bench",
         "Time BUNDLE with the inputs of its first golden case: the law over paths, each branch, loading and memory.",
+    ),
+    "explain": (
+        "explain",
+        "Print what is said of ERROR: texts, why they come, and what to do; without ERROR, which errors there are.",
     ),
     "demo": (
         "demo",
@@ -150,6 +154,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
             code = cli.main(arguments, standalone_mode=False, obj=asked)
     except click.UsageError as error:
         error.show()
+        click.echo(f"see {place_of(ARGUMENTS)}", err=True)
         sys.exit(USAGE)
     except click.Abort:
         err.print("aborted")

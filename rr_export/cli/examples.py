@@ -59,6 +59,7 @@ EXAMPLES = {
         ("The law of latency over paths:", "rr-export bench out/ --plot latency.svg"),
         ("What is fastest here, kept for Session(provider='auto'):", "rr-export bench out/ --record"),
     ),
+    "explain": (("What is said of a damaged or missing bundle:", "rr-export explain bundle"),),
     "demo": (("The whole way, into a folder:", "rr-export demo --output out/demo"),),
 }
 

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from rr_export.cli.console import MISMATCH, USAGE, err, out
+from rr_export.cli.error_pages import LINT, place_of
 from rr_export.cli.options import read_codes
 from rr_export.errors import LintError
 from rr_export.lint.finding import ENGINES, RULES, SEVERITIES, Finding
@@ -76,6 +77,8 @@ def lint(
         except LintError as error:  # the other files are reported all the same
             err.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
             unread.add(file)
+    if unread:
+        err.print(f"see {place_of(LINT)}")
     files = [file for file in files if file not in unread]
     if not files:
         sys.exit(USAGE)

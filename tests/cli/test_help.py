@@ -65,7 +65,7 @@ def test_examples_that_do_not_parse_are_found(call: str) -> None:
 
 def test_the_help_says_where_more_is_said() -> None:
     helped = CliRunner().invoke(cli, ["--help"])
-    assert "docs/errors/index.md" in helped.output
+    assert "what to do: rr-export explain\n" in helped.output
 
 
 @pytest.mark.parametrize(

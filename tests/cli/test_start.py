@@ -28,6 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 TORCH_FREE: list[tuple[str, ...]] = [
+    ("explain", "bundle"),
     ("lint", "out"),
     ("inspect", "out", "--json"),
     ("run", "out", "--golden", "0", "--seed", "7"),

@@ -6,14 +6,18 @@ import ast
 import builtins
 import functools
 import inspect
+import io
 import re
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+from rich.console import Console
 
 import rr_export.errors
 import rr_runtime.errors
-from rr_export.cli import error_pages, main
+from rr_export.cli import cli, error_pages, main
+from rr_export.cli import explain as command
 from rr_export.cli.error_pages import MODEL_FAILED, PAGES, page_of
 from rr_runtime.cli import docs_pages, run_command
 from website.links import ROOT
@@ -73,10 +77,15 @@ def test_every_error_has_its_page() -> None:
         assert name in title or page == error_pages.INDEX
 
 
+def explain(page: str) -> str:
+    """The command that prints a page."""
+    return "rr-export explain" + ("" if page == error_pages.INDEX else f" {Path(page).stem}")
+
+
 def test_an_error_names_its_page() -> None:
     for (package, name), error in ERRORS.items():
-        assert page_of(error("text")) == f"docs/{PAGES[package, name]}"
-    assert page_of(UnicodeDecodeError("utf-8", b"", 0, 1, "")) == "docs/errors/arguments.md"
+        assert page_of(error("text")) == explain(PAGES[package, name])
+    assert page_of(UnicodeDecodeError("utf-8", b"", 0, 1, "")) == "rr-export explain arguments"
     assert page_of(OSError("text")) is None
 
 
@@ -84,9 +93,9 @@ def test_the_runtime_names_the_same_pages(capsys: pytest.CaptureFixture[str]) ->
     for (package, name), page in PAGES.items():
         kind = ERRORS.get((package, name)) or getattr(builtins, name)
         if package != "rr_export":
-            assert docs_pages.page_of(kind("text")) == f"docs/{page}"
+            assert docs_pages.page_of(kind("text")) == f"{explain(page)} (where rr-export is installed)"
     assert run_command(["info", "no_such_folder"]) == 2
-    assert capsys.readouterr().err.endswith("\nsee docs/errors/runtime-bundle.md\n")
+    assert capsys.readouterr().err.endswith("\nsee rr-export explain runtime-bundle (where rr-export is installed)\n")
 
 
 def test_a_site_that_is_published_is_named_instead(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,8 +103,34 @@ def test_a_site_that_is_published_is_named_instead(monkeypatch: pytest.MonkeyPat
     assert page_of(rr_export.errors.PlanError("text")) == "https://host/docs/errors/plan.html"
 
 
+def test_the_command_line_prints_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    for page in {*PAGES.values(), MODEL_FAILED}:
+        shown = CliRunner().invoke(cli, explain(page).split()[1:])
+        assert (shown.exit_code, shown.output) == (0, (ROOT / "docs" / page).read_text(encoding="utf-8"))
+    monkeypatch.setattr(command, "out", Console(force_terminal=True, width=80, file=io.StringIO()))
+    assert CliRunner().invoke(cli, ["explain", "plan"]).exit_code == 0
+    shown = command.out.file.getvalue()
+    assert "PlanError" in shown and "route_layers" in shown and "| `" not in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "page"),
+    [
+        (["lint", "no_such.onnx"], "lint"),
+        (["verify", "no_such"], "arguments"),
+        (["lint"], "arguments"),
+        (["run", "no_such"], "runtime-bundle"),
+    ],
+)
+def test_bug_errors_named_no_page(arguments: list[str], page: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.endswith(f"\nsee rr-export explain {page}\n")
+
+
 def test_the_command_line_names_the_page(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["inspect", "no_such_folder"])
     assert ended.value.code == 2
-    assert capsys.readouterr().err.endswith("\nsee docs/errors/bundle.md\n")
+    assert capsys.readouterr().err.endswith("\nsee rr-export explain bundle\n")

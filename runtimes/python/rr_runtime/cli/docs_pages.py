@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from rr_runtime.errors import BundleError, ProviderError, RuntimeFailure
 
-FOLDER = "docs/errors"  # of the repository; the address of a site, once there is one
-# The first that an error is of.
+# By class, the first that an error is of; rr_export carries them all.
 PAGES: dict[type[Exception], str] = {
-    BundleError: "runtime-bundle.md",
-    ProviderError: "provider.md",
-    RuntimeFailure: "runtime-failure.md",
-    ValueError: "arguments.md",
-    TypeError: "arguments.md",
+    BundleError: "runtime-bundle",
+    ProviderError: "provider",
+    RuntimeFailure: "runtime-failure",
+    ValueError: "arguments",
+    TypeError: "arguments",
 }
 
 
 def page_of(error: Exception) -> str:
-    """Returns where the page of an error of this package is."""
-    return f"{FOLDER}/{next(page for kind, page in PAGES.items() if isinstance(error, kind))}"
+    """Returns how the page of an error of this package is read."""
+    return page_named(next(page for kind, page in PAGES.items() if isinstance(error, kind)))
+
+
+def page_named(name: str = "") -> str:
+    """Returns how a page is read, without a name that of all errors."""
+    return f"rr-export explain{' ' * bool(name)}{name} (where rr-export is installed)"

@@ -15,13 +15,13 @@ import onnxruntime
 import rr_runtime
 from rr_runtime.cli.check import check
 from rr_runtime.cli.completion import SHELLS, completion
-from rr_runtime.cli.docs_pages import FOLDER
+from rr_runtime.cli.docs_pages import page_named
 from rr_runtime.cli.info import info
 from rr_runtime.cli.measured import bench, doctor, place
 from rr_runtime.cli.run import run
 from rr_runtime.given_inputs import GivenInputs
 
-CODES = f"exit codes: 0 holds, 1 does not hold, 2 bad usage or bad input\nerrors: {FOLDER}/index.md"
+CODES = f"exit codes: 0 holds, 1 does not hold, 2 bad usage or bad input\nerrors: {page_named()}"
 
 
 BUNDLE = "a bundle folder, or a single model file"
