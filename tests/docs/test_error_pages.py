@@ -8,6 +8,7 @@ import functools
 import inspect
 import io
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from rr_runtime.cli import docs_pages, run_command
 from website.links import ROOT
 
 FOLDER = ROOT / "docs" / "errors"
+PACKAGES = {"rr_export": ROOT / "rr_export", "rr_runtime": ROOT / "runtimes" / "python" / "rr_runtime"}
 ERRORS = {
     (package.__name__.partition(".")[0], name): error
     for package in (rr_export.errors, rr_runtime.errors)
@@ -35,7 +37,7 @@ ERRORS = {
 def texts() -> str:
     """All texts of both packages, what is computed in them as "..."."""
     found = []
-    for package in (ROOT / "rr_export", ROOT / "runtimes" / "python" / "rr_runtime"):
+    for package in PACKAGES.values():
         for file in sorted(package.rglob("*.py")):
             found += [text_of(node) for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))]
     return "\0".join(text for text in found if text)
@@ -48,8 +50,9 @@ def text_of(node: ast.AST) -> str:
 
 
 def quotes(page: Path) -> list[str]:
-    """What the first column of a page's table says."""
-    return re.findall(r"^\| `(.+?)` \|", page.read_text(encoding="utf-8"), re.MULTILINE)
+    """What the first columns of a page's tables say."""
+    cells = re.findall(r"^\| (`.+?`) \|", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return [quote for cell in cells for quote in re.findall("`(.+?)`", cell)]
 
 
 def unknown(quote: str) -> list[str]:
@@ -62,6 +65,49 @@ def unknown(quote: str) -> list[str]:
 def test_quotes_are_texts_of_the_sources(page: Path) -> None:
     assert page.stem == "index" or quotes(page)
     assert {quote: unknown(quote) for quote in quotes(page) if unknown(quote)} == {}
+
+
+# Whose wrong arguments a command line says: those of a run, and of the commands themselves.
+RUNS = ("arguments", "asked", "command_runs", "file_places", "form_check", "given_inputs", "golden", "images")
+RUNS_AND_COMMANDS = [
+    *(PACKAGES["rr_runtime"] / f"{name}.py" for name in (*RUNS, "output_files", "session", "texts")),
+    *sorted((PACKAGES["rr_export"] / "cli").glob("*.py")),
+]
+OF_ARGUMENTS = ("ValueError", "TypeError", "click.UsageError")
+
+
+def raised(files: Iterable[Path], *names: str) -> list[str]:
+    """The texts with which errors of some names are raised, apart from those that are computed as a whole."""
+    found = []
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and node.exc.args:
+                text = text_of(node.exc.args[0])
+                computed = text.endswith("; ...") or not re.search(r"expected [\w-]", text)
+                found += [text] if ast.unparse(node.exc.func) in names and not computed else []
+    return found
+
+
+def unquoted(texts: Iterable[str], *pages: str) -> list[str]:
+    """The texts that no quote of the pages stands for: one all of whose parts are in the text."""
+    said = [quote.split("...") for page in pages for quote in quotes(ROOT / "docs" / page)]
+    return [text for text in texts if not any(all(part.strip() in text for part in quote) for quote in said)]
+
+
+@pytest.mark.parametrize(("package", "name"), ERRORS, ids=lambda part: part)
+def test_every_text_of_an_error_is_on_its_page(package: str, name: str) -> None:
+    texts = raised(sorted(PACKAGES[package].rglob("*.py")), name)
+    assert unquoted(texts, PAGES[package, name], MODEL_FAILED) == []
+
+
+def test_wrong_arguments_of_the_command_line_are_on_their_page() -> None:
+    texts = raised(RUNS_AND_COMMANDS, *OF_ARGUMENTS)
+    assert len(texts) > 90 and unquoted(texts, error_pages.ARGUMENTS) == []
+
+
+def test_texts_without_a_quote_are_found() -> None:
+    text = "--mean: expected a colour, got none; name one"
+    assert unquoted([text], error_pages.ARGUMENTS) == [text]
 
 
 def test_quotes_that_no_text_holds_are_found() -> None:
