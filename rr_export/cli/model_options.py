@@ -69,8 +69,8 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     for option in (
         click.option(
-            "--task", type=click.Choice(list(TASKS)),
-            help="With hf:FOLDER: what the model is for (default: as its config.json says).",
+            "--task", type=click.Choice(list(TASKS)), metavar="TASK",
+            help="With hf:FOLDER: what it is for, fill-mask and the like (default: as its config.json says).",
         ),
         click.option(
             "--keep", "keeps", multiple=True, type=click.FloatRange(0, 1), metavar="P",

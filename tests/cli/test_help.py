@@ -19,6 +19,7 @@ from rr_export.cli.examples import EXAMPLES
 from rr_runtime.cli.completion import completion
 from rr_runtime.cli.parser import parser
 from rr_runtime.tools.known import KNOWN
+from website.commands import commands_page
 
 
 def parsed(call: str) -> click.Context:
@@ -39,6 +40,11 @@ def test_help_ends_with_examples_that_parse(name: str) -> None:
     assert shown == [call for _, call in EXAMPLES[name]]
     for call in shown:
         assert parsed(call).info_name == name
+
+
+def test_what_helps_say_fits_into_a_window_of_the_site() -> None:
+    """docs/site.css: 1300 pixels show 110 columns of code."""
+    assert [line for line in commands_page().splitlines() if len(line) > 110] == []
 
 
 def test_every_example_is_of_a_command() -> None:

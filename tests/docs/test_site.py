@@ -52,6 +52,15 @@ def test_the_page_of_commands_has_all_of_both(site: Path) -> None:
     assert 'id="rr-runtime-check"' in text and "rr-runtime check device/" in text
 
 
+def test_the_search_works_where_the_site_is_opened_as_files(site: Path) -> None:
+    """There, browsers read no JSON and start no workers: the index is a script, a frame the worker."""
+    index = (site / "search" / "search_index.js").read_text(encoding="utf-8")
+    assert index.startswith("var __index = {") and "Markov" in index
+    assert "window.Worker = class" in (site / "iframe-worker.js").read_text(encoding="utf-8")
+    for page, shim in (("index.html", "iframe-worker.js"), ("errors/plan.html", "../iframe-worker.js")):
+        assert f'src="{shim}"' in (site / page).read_text(encoding="utf-8")
+
+
 def test_a_dead_link_stops_the_build(tmp_path: Path) -> None:
     pages = tmp_path / "docs"
     pages.mkdir()
