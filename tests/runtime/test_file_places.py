@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from pathlib import Path
@@ -43,6 +44,16 @@ def test_only_text_is_added_to(tmp_path: Path) -> None:
         file.write_bytes(content)
         with pytest.raises(ValueError, match="--markdown: expected a new file, or a text to add to"):
             check_report_file(file, option="--markdown", earlier=None)
+
+
+def test_a_file_that_cannot_be_read_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    (tmp_path / "report.xml").touch()
+    monkeypatch.setattr(Path, "open", denied)  # root reads everything
+    with pytest.raises(ValueError, match="--junit: expected a file that can be read, got 'Permission denied' for"):
+        check_report_file(tmp_path / "report.xml", option="--junit", earlier=EARLIER)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes of that kind")

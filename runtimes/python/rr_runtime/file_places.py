@@ -46,8 +46,12 @@ def check_report_file(file: Path, *, option: str, earlier: re.Pattern[bytes] | N
     check_file_place(file, option=option)
     if not file.is_file():
         return
-    with file.open("rb") as stream:
-        beginning = stream.read(BEGINNING)
+    try:
+        with file.open("rb") as stream:
+            beginning = stream.read(BEGINNING)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise ValueError(f"{option}: expected a file that can be read, got {why!r} for {file}; name another") from error
     if earlier is None and not _is_text(beginning):
         raise ValueError(f"{option}: expected a new file, or a text to add to, got {file}, which is none; name another")
     if earlier is not None and beginning and not earlier.search(beginning):
