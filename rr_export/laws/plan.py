@@ -51,6 +51,20 @@ class Plan(Layout):
                 )
         return given.astype(np.int64)
 
+    def check_whole_path(self, path: ArrayLike) -> NDArray[np.int64]:
+        """Returns the path as int64 [S]; it has a route for every site that is reached on it.
+
+        Raises:
+            ValueError: it has not, or does not fit (see check_path).
+        """
+        routes = self.check_path(path)
+        for i in np.flatnonzero(self.reach(routes) & (routes < 0)):
+            raise ValueError(
+                f"path: expected a route for site {self.sites[i].name!r}, which is reached on {routes.tolist()}, got "
+                "-1; give its route"
+            )
+        return routes
+
     def routes(self, draws: ArrayLike, forced: ArrayLike | None = None) -> NDArray[np.int64]:
         """Returns the latent routes, int64 [S], for draws float32 [S] in [0, 1).
 
@@ -86,12 +100,7 @@ class Plan(Layout):
         Raises:
             ValueError: the path does not fit, or has -1 at a site that is reached on it.
         """
-        routes = self.check_path(path)
-        for i in np.flatnonzero(self.reach(routes) & (routes < 0)):
-            raise ValueError(
-                f"path: expected a route for site {self.sites[i].name!r}, which is reached on {routes.tolist()}, got "
-                "-1; give its route"
-            )
+        routes = self.check_whole_path(path)
         return self.probability_of({i: [int(r)] for i, r in enumerate(routes) if r >= 0})
 
     def probability_of(self, event: Event) -> float:

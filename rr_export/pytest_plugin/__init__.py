@@ -6,6 +6,7 @@ proof.
 
 from __future__ import annotations
 
+import unittest
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -73,6 +74,20 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize(POINT, [pytest.param(test, id=name) for name, test in tests.items()])
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A marked test that is none of a point fails: pytest would call it, and nothing would be proven."""
+    if isinstance(item, pytest.Function) and item.get_closest_marker(MARK) is not None:
+        of_a_point = POINT in getattr(getattr(item, "callspec", None), "params", {})
+        if not of_a_point:
+            unit = item.cls is not None and issubclass(item.cls, unittest.TestCase)
+            got = "a method of unittest.TestCase" if unit else "one that was marked after it was collected"
+            pytest.fail(
+                f"{MARK} of {item.originalname}: expected a function, or a method of a plain class, marked in its "
+                f"source, got {got}: nothing would be proven; mark a function",
+                pytrace=False,
+            )
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> object:
     """A marked test is called for its case, and its outcome is that of its point."""
@@ -94,7 +109,10 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> object:
     test: Any = pyfuncitem.callspec.params[POINT]
     record, subject = config.stash[_RECORD], _subject(pyfuncitem, name_of(test))
     with record.failing(subject, name_of(test)):
-        proof = config.stash[_LAST].of((pyfuncitem.function, given), prove)
+        others = {name: value for name, value in pyfuncitem.callspec.params.items() if name != POINT}
+        # the class and parameters of fixtures that the test does not name decide what its model is, too
+        made_of = (pyfuncitem.function, pyfuncitem.parent, others, given)
+        proof = config.stash[_LAST].of(made_of, prove)
     if not prove_point(proof, test, record, subject):
         reason = f"there is nothing of the point {name_of(test)!r} to compare"
         raise pytest.skip.Exception(reason, _use_item_location=True)  # where the test stands, not this file
@@ -128,12 +146,13 @@ def assert_parity(request: pytest.FixtureRequest, rr_bundle: Callable[..., Any])
         wanted = Wanted.of("assert_parity", **_with_default(request.config, options))
         if wanted.export:
             raise ValueError("assert_parity: expected a bundle, got export= beside it; give it to rr_bundle")
-        case, compared = Case(model, tuple(args), kwargs or {}, bundle=bundle), False
+        case, empty = Case(model, tuple(args), kwargs or {}, bundle=bundle), 0
         with closing(CaseProof(rr_bundle(bundle), case, wanted.terms)) as proof:
-            for name, test in wanted.tests(proof.paths).items():
-                with subtests.test(name):
-                    compared = prove_point(proof, test, record, subject) or compared
-        if not compared:
+            tests = wanted.tests(proof.paths)
+            for name, test in tests.items():
+                with subtests.test(name):  # which keeps what is raised, and goes on
+                    empty += not prove_point(proof, test, record, subject)
+        if empty == len(tests):
             pytest.fail(f"expected something to compare, got nothing of {', '.join(wanted.points)}", pytrace=False)
 
     return prove

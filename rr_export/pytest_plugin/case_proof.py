@@ -86,7 +86,7 @@ class CaseProof:
         from rr_export.parity.paths import FEWER_PATHS, RESIZED_PATHS
 
         plan = self._bundle.plan
-        taken = tuple(int(route) for route in plan.taken(plan.check_path(path)))
+        taken = tuple(int(route) for route in plan.taken(plan.check_whole_path(path)))
         if self._proof.sites.passed is False:
             return (self._proof.sites,)
         tried, self._paths_tried = self._paths_tried, self._paths_tried + 1

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 EACH = "each"
+TERMS = ("data", "rtol", "atol", "max_paths", "jobs", "results", "progress")  # what rr_export.verify takes
 
 Path_ = tuple[int, ...]
 
@@ -31,7 +32,7 @@ class Wanted:
     def of(
         cls,
         where: str,
-        *,
+        *unnamed: object,
         points: Iterable[str] | str | None = None,
         paths: Iterable[Sequence[int]] | str = (),
         export: Mapping[str, Any] | None = None,
@@ -40,10 +41,14 @@ class Wanted:
         """Returns what a mark or a call asks for.
 
         Raises:
+            TypeError: there is no such option.
             ValueError: there is no such point, or paths are no paths.
         """
         from rr_export.parity.terms import POINTS
 
+        options = ", ".join(("points", "paths", "export", *TERMS))
+        for wrong in (*map(repr, unnamed), *(f"{name}=" for name in terms if name not in TERMS)):
+            raise TypeError(f"{where}: expected options out of {options}, by name, got {wrong}; mend it")
         if points is None:
             points = [name for name in POINTS if name != "data" or name in terms]
         chosen = (points,) if isinstance(points, str) else tuple(points)

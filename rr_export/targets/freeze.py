@@ -57,13 +57,7 @@ def check_path(plan: Plan, path: Sequence[int]) -> tuple[int, ...]:
     Raises:
         ValueError: it has another length, a route that the site has not, or -1 at a site that it reaches.
     """
-    routes = plan.check_path(path)
-    for i in np.flatnonzero(plan.reach(routes) & (routes < 0)):
-        raise ValueError(
-            f"path: expected a route for site {plan.sites[i].name!r}, which is reached on {routes.tolist()}, got -1; "
-            "a static file cannot draw, give its route"
-        )
-    return tuple(int(route) for route in plan.taken(routes))
+    return tuple(int(route) for route in plan.taken(plan.check_whole_path(path)))
 
 
 def freeze_model(model: ir.Model, path: Sequence[int]) -> ir.Model:

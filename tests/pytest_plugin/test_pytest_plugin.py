@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import re
@@ -17,6 +18,7 @@ import pytest
 from filelock import FileLock
 
 import rr_export as rr
+from rr_export.pytest_plugin.wanted import TERMS
 
 MODELS = """
 import torch
@@ -112,7 +114,64 @@ def test_subtests(rr_bundle, assert_parity):
 def test_red_subtests(rr_bundle, assert_parity):
     assert_parity(rr_bundle(*encoder()), *encoder(changed=0), points=["sites", "paths"], paths="each", atol=1e-3)
 """
+OTHERS = """
+import unittest
+
+import pytest
+import rr_export as rr
+from models import encoder
+
+BUNDLE = rr.export(*encoder())
+
+
+class Inherited:
+    @pytest.mark.rr_parity(points="paths")
+    def test_inherited(self):
+        return BUNDLE, *encoder(changed=self.changed)
+
+
+class TestGood(Inherited):
+    changed = None
+
+
+class TestOther(Inherited):
+    changed = 0
+
+
+@pytest.fixture(params=[None, 0])
+def other(request):
+    global MODEL
+    MODEL = encoder(changed=request.param)
+
+
+@pytest.mark.rr_parity(points=["sites", "paths"])
+@pytest.mark.usefixtures("other")
+def test_unnamed_fixture():
+    return BUNDLE, *MODEL
+
+
+class Unit(unittest.TestCase):
+    @pytest.mark.rr_parity
+    def test_unit(self):
+        return BUNDLE, *encoder(changed=0)
+
+    @pytest.mark.rr_parity
+    @pytest.mark.skip(reason="not today")
+    def test_unit_skipped(self):
+        return BUNDLE, *encoder(changed=0)
+
+
+@pytest.mark.rr_parity(points="paths", paths=[(1, -1)])
+def test_half_a_path():
+    return BUNDLE, *encoder()
+
+
+def test_red_alone(assert_parity):
+    assert_parity(BUNDLE, *encoder(changed=0), points="paths")
+"""
 COLLECTED = {
+    "test_typo.py": "rtoll=1e-3",
+    "test_unnamed.py": "'paths'",
     "test_points.py": "points='speed'",
     "test_data.py": "points='data'",
     "test_nothing.py": "points=[]",
@@ -163,6 +222,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
             (folder / "pytest.ini").write_text("[pytest]\naddopts = --strict-markers -W error\n")
             (folder / "models.py").write_text(MODELS)
             (folder / "test_points.py").write_text(POINTS)
+            (folder / "test_others.py").write_text(OTHERS)
             done = run(folder, "-v", "--rr-markdown", "reports/proofs.md")
             (folder / "run.json").write_text(json.dumps(asdict(done)))
     return folder
@@ -240,6 +300,38 @@ def test_subtests_say_which_point_or_path_failed(done: Run) -> None:
     assert all("apart" in text for _, text in red)
 
 
+def test_bug_a_proof_of_another_class_or_fixture_was_taken_for_this_one(done: Run) -> None:
+    found = dict(re.findall(r"test_others.py::(\S*test_(?:inherited|unnamed)\S*) ([A-Z]+)", done.text))
+    assert found == {
+        "TestGood::test_inherited[paths]": "PASSED",
+        "TestOther::test_inherited[paths]": "FAILED",
+        "test_unnamed_fixture[None-sites]": "PASSED",
+        "test_unnamed_fixture[None-paths]": "PASSED",
+        "test_unnamed_fixture[0-sites]": "PASSED",
+        "test_unnamed_fixture[0-paths]": "FAILED",
+    }
+
+
+def test_bug_a_marked_method_of_a_unittest_passed_unproven(done: Run) -> None:
+    assert done.outcomes["test_unit"] == "error" and done.outcomes["test_unit_skipped"] == "skipped"
+    assert "rr_parity of test_unit: expected a function, or a method of a plain class" in done.messages["test_unit"]
+
+
+def test_a_path_without_a_route_is_refused(done: Run) -> None:
+    message = done.messages["test_half_a_path[path 1,-1]"]
+    assert "path: expected a route for site '1', which is reached on [1, -1], got -1" in message
+
+
+def test_bug_a_red_point_was_also_said_to_be_nothing(done: Run) -> None:
+    assert re.search(r"^SUBFAILED\[paths\] .*test_red_alone", done.text, re.MULTILINE)
+    assert done.outcomes["test_red_alone"] == "failed" and "got nothing of paths" not in done.text
+
+
+def test_options_of_the_mark_are_those_of_verify() -> None:
+    taken = inspect.signature(rr.verify).parameters.values()
+    assert set(TERMS) == {one.name for one in taken if one.kind is one.KEYWORD_ONLY}
+
+
 def test_failures_read_well(done: Run) -> None:
     assert "torch.__trace" not in done.text and "Graph(" not in done.text and "array(" not in done.text
     (raised,) = re.findall(r"^_+ test_raises\[paths\] _+$(.*?)^_", done.text, re.MULTILINE | re.DOTALL)
@@ -284,7 +376,9 @@ def test_marks_that_ask_for_nothing_are_refused_when_collected(tmp_path: Path) -
     assert "expected the point 'paths' where paths are asked for" in text
     assert "expected a test without fixtures where paths='each'" in text and "got one with tmp_path" in text
     assert "expected data= and the point 'data' together" in text
-    assert "6 errors" in text
+    options = "expected options out of points, paths, export, data, rtol, atol"
+    assert options in text and "got rtoll=; mend it" in text and "got 'paths'; mend it" in text
+    assert "8 errors" in text
 
 
 def test_proofs_are_added_to_texts_only(tmp_path: Path) -> None:
