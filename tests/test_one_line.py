@@ -14,6 +14,7 @@ import rr_export as rr
 import rr_runtime
 from rr_export.bundle.bundle_reader import load
 from rr_export.bundle.contents import TargetFiles
+from rr_export.report.changes import Aspect, Changes
 from rr_export.report.report import Check, Report
 from rr_export.wrap import plan_of
 from rr_runtime.bundle import open_bundle
@@ -48,6 +49,7 @@ def test_every_public_class_says_in_one_line_what_it_is(saved: Path, everything_
     session, inputs = rr_runtime.Session(saved), {"x": nets.example().numpy()}
     chain = rr.Markov(np.full(MANY, 1 / MANY), np.full((MANY, MANY), 1 / MANY))
     check = Check("paths", False, "all " * MANY, ("path [0, 1], output 'y': far apart " * MANY,), {"all": [0] * MANY})
+    aspect = Aspect("weights", True, "all " * MANY, ("- " + "weight" * MANY,))
     report = Report((check,) * MANY, "out/" * MANY, {})
     long = nn.Sequential(*(rr.LayerChoice(nn.Linear(2, 2), 0.5) for _ in range(MANY)))
     objects = {
@@ -77,6 +79,8 @@ def test_every_public_class_says_in_one_line_what_it_is(saved: Path, everything_
         "Tuning": rr_runtime.Tuning(64, False, False, FUSIONS),
     }
     parts = {
+        "Aspect": aspect,
+        "Changes": Changes("out/" * MANY, "other/" * MANY, (aspect,) * MANY),
         "Check": check,
         "GoldenCase": bundle.golden[0],
         "MarkovStep": chain.step(1),

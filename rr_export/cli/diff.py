@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,33 +45,38 @@ FAIL_ON = "sites,laws,paths,weights,graph,outputs"  # sizes and latencies are no
 @click.option("--runs", type=click.IntRange(min=0), default=50, show_default=True, help="Timed runs; 0: none.")
 @click.option(
     "--fail-on",
-    default=FAIL_ON,
-    show_default=True,
     metavar="ASPECTS",
-    help=f"Exit with 1 where one of these changed: {', '.join(ASPECTS)}; or 'any', or 'never'.",
+    help=f"Exit with 1 where one of these changed or could not be compared: {', '.join(ASPECTS)}; or 'any', or 'never' "
+    f"(default: {FAIL_ON}; of checkpoints: weights).",
 )
 @report_files(FORMS)
 def diff(
     before: str, after: str, data: Sequence[str], rtol: Sequence[str], atol: Sequence[str], max_paths: int, runs: int,
-    fail_on: str, model_options: ModelOptions, reports: ReportFiles,
+    fail_on: str | None, model_options: ModelOptions, reports: ReportFiles,
 ) -> None:  # fmt: skip
     """Tell what changed from A to B: sites, laws, paths of seeds, weights, graph, outputs, size and latency.
 
-    A is a bundle; B is another one, or a model, which is exported like A for that. Or both are checkpoints
-    (.safetensors, .pt), of which weights are compared. Exits with 0 where nothing of --fail-on changed, else with 1.
+    A is a bundle; B is another one, or a model, which is exported like A for that (but for its targets). Or both are
+    checkpoints (.safetensors, .pt), of which weights are compared. Exits with 0 where nothing of --fail-on changed,
+    else with 1.
     """
-    asked = _aspects(fail_on)
+    checkpoints = [Path(name).suffix in CHECKPOINTS for name in (before, after)]
+    if any(checkpoints) and not all(checkpoints):
+        raise click.UsageError(
+            f"diff: expected two checkpoints, or a bundle before a bundle or a model, got {before} and {after}; load a "
+            "checkpoint into a model with --weights"
+        )
+    asked = _aspects(fail_on, checkpoints=any(checkpoints), timed=runs > 0)
     with reports.written(f"{before} -> {after}") as tell, progress("comparing") as moved:
-        if Path(before).suffix in CHECKPOINTS or Path(after).suffix in CHECKPOINTS:
+        if any(checkpoints):
             changes = _checkpoints(Path(before), Path(after))
         else:
-            from rr_export.bundle.bundle_reader import load
             from rr_export.diff.bundles import diff as run_diff
 
-            old = load(before)
+            old, new = _bundles(before, after, model_options)
             changes = run_diff(
                 old,
-                _after(after, old, model_options),
+                new,
                 data=read_data(data, old.manifest["inputs"]),
                 rtol=read_tolerance("rtol", rtol),
                 atol=read_tolerance("atol", atol),
@@ -81,46 +88,56 @@ def diff(
     sys.exit(MISMATCH if changes.changed(asked) else HOLDS)
 
 
-def _aspects(text: str) -> Sequence[str]:
-    """The aspects that a text names."""
+def _aspects(text: str | None, *, checkpoints: bool, timed: bool) -> Sequence[str]:
+    """The aspects that a text names, all of which are compared."""
+    apart = ("latency",) if not timed else ()
+    known = ("weights",) if checkpoints else tuple(name for name in ASPECTS if name not in apart)
+    if text is None:
+        return known if checkpoints else FAIL_ON.split(",")
     names = [part.strip() for part in text.split(",") if part.strip()]
     if names in (["any"], ["never"]):
-        return ASPECTS if names == ["any"] else ()
+        return known if names == ["any"] else ()
+    what = " of checkpoints" if checkpoints else " with --runs 0" if apart else ""
     for name in names:
-        if name not in ASPECTS:
-            raise click.UsageError(f"--fail-on: expected some of {', '.join(ASPECTS)}, any or never, got {name!r}")
+        if name not in known:
+            raise click.UsageError(f"--fail-on: expected some of {', '.join(known)}, any or never{what}, got {name!r}")
     return names
 
 
-def _after(text: str, before: Bundle, given: ModelOptions) -> Bundle:
-    """The bundle at a place, or of a model that is exported like the other one."""
+def _bundles(before: str, after: str, given: ModelOptions) -> tuple[Bundle, Bundle]:
+    """The bundle at one place, and that at another, or of a model that is exported like the first."""
     from rr_export.bundle.bundle_reader import load
 
-    if Path(text).exists():
+    old = load(before)
+    if Path(after).exists():
         if given.given:
-            raise click.UsageError(f"{given.given}: expected a model in place of {text}, got a bundle; drop it")
-        return load(text)
-    if ":" not in text:  # the name of no model
+            raise click.UsageError(f"{given.given}: expected a model in place of {after}, got a bundle; drop it")
+        return old, load(after)
+    if ":" not in after:  # the name of no model
         raise click.UsageError(
-            f"diff: expected a bundle or a model (MODULE:FUNCTION, hf:FOLDER, timm:NAME), got {text!r}, where nothing "
+            f"diff: expected a bundle or a model (MODULE:FUNCTION, hf:FOLDER, timm:NAME), got {after!r}, where nothing "
             "is; check the path"
         )
     from rr_export.export import export
 
-    case: dict[str, Any] = load_case(text, given)
-    told = before.manifest
-    return export(**case, interface=told["interface"], opset=told["opset"])
+    case: dict[str, Any] = load_case(after, given)
+    told = old.manifest
+    interface = {} if told["interface"] == "plain" else {"interface": told["interface"]}
+    kept = bool(told.get("training_routes"))
+    new = export(**case, **interface, opset=told["opset"], keep_training_routes=kept)
+    return replace(old, targets={}), new  # whose forms are made of the model that is compared
 
 
 def _checkpoints(before: Path, after: Path) -> Changes:
     """The weights of two checkpoints."""
     from rr_export.diff.weight_changes import compare_weights
-    from rr_export.sources.checkpoint import read_checkpoint
+    from rr_export.sources.checkpoint import numbers_of, read_checkpoint
 
-    old, new = ({name: _reader(tensor) for name, tensor in read_checkpoint(file).items()} for file in (before, after))
+    old, new = (
+        {
+            name: functools.partial(numbers_of, f"{file}: {name}", tensor)
+            for name, tensor in read_checkpoint(file).items()
+        }
+        for file in (before, after)
+    )
     return Changes(str(before), str(after), (compare_weights(old, new),))
-
-
-def _reader(tensor: Any) -> Callable[[], Any]:
-    """What gives the numbers of a tensor; numpy has no bfloat16, all of whose numbers float32 has."""
-    return lambda: (tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).detach().numpy()

@@ -34,7 +34,8 @@ def diff(
     Args:
         before: a bundle, or the place of one.
         after: alike.
-        data: inputs on which outputs are compared, each as arrays by input name; None: those of the golden cases.
+        data: inputs on which outputs are compared, each as arrays by input name; None: those of the first golden
+            case of ``before``, or of ``after``.
         rtol: relative tolerance of outputs, of all or by the name of an output or of a dtype; None: what ``before`` was
             proven to.
         atol: absolute tolerance; None: alike.
@@ -50,7 +51,7 @@ def diff(
     terms = Terms.asked(rtol=rtol, atol=atol, max_paths=max_paths, progress=progress or silent)
     terms = terms.with_default(old.manifest["tolerances"])
     terms.check_names({row["name"]: row["dtype"] for row in old.manifest["outputs"]})
-    recorded = [case.inputs for case in old.golden[:1]]
+    recorded = [case.inputs for case in [*old.golden, *new.golden][:1]]
     given = recorded if data is None else list(checked_arrays(data, old))
     with old.folder() as old_folder, new.folder() as new_folder:
         one, other = (old, old_folder), (new, new_folder)
@@ -61,10 +62,9 @@ def diff(
             compare_weights(weights_of(old.model), weights_of(new.model)),
             compare_graphs(old, new),
         ]
-        if given:
-            aspects.append(compare_outputs(one, other, given, terms))
+        aspects.append(compare_outputs(one, other, given, terms))
         aspects.append(compare_sizes(old, new))
-        if given and timed_runs:
-            aspects.append(compare_latency(one, other, given[0], runs=timed_runs))
+        if timed_runs:
+            aspects.append(compare_latency(one, other, given[:1], runs=timed_runs))
     names = [str(b.path or type(b).__name__) for b in (old, new)]
     return Changes(names[0], names[1], tuple(aspects))

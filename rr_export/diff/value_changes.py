@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,15 +17,16 @@ from rr_export.report.changes import Aspect
 from rr_runtime import Session
 from rr_runtime.target import DEFAULT
 
+NO_INPUTS = "expected inputs, got none: neither has golden cases, and there are no data; give some (data=, --data)"
 WARM = 5  # runs that are not timed
 SAME_LATENCY = 0.05  # share by which medians may differ and be called the same
 
 
 def compare_outputs(
-    before: tuple[Bundle, Path], after: tuple[Bundle, Path], inputs: Iterable[Arrays], terms: Terms
+    before: tuple[Bundle, Path], after: tuple[Bundle, Path], inputs: Sequence[Arrays], terms: Terms
 ) -> Aspect:
     """Returns how far outputs agree on some inputs, on the same paths."""
-    why = _not_comparable(before[0], after[0])
+    why = _not_comparable(before[0], after[0]) or ("" if inputs else NO_INPUTS)
     if why:
         return Aspect("outputs", None, why)
     old, new = (File(folder, bundle) for bundle, folder in (before, after))
@@ -33,17 +34,21 @@ def compare_outputs(
     return Aspect("outputs", not check.passed, check.summary, check.failures, check.figures)
 
 
-def compare_latency(before: tuple[Bundle, Path], after: tuple[Bundle, Path], inputs: Arrays, *, runs: int) -> Aspect:
+def compare_latency(
+    before: tuple[Bundle, Path], after: tuple[Bundle, Path], inputs: Sequence[Arrays], *, runs: int
+) -> Aspect:
     """Returns the law of latency over paths of both, timed in turns on one thread.
 
     Args:
         before: a bundle, with the folder of its files.
         after: alike.
-        inputs: what both are fed.
+        inputs: of which both are fed the first.
         runs: how many are timed, each on the path of another seed.
     """
     if before[0].manifest["inputs"] != after[0].manifest["inputs"]:
         return Aspect("latency", None, "they take other inputs")
+    if not inputs:
+        return Aspect("latency", None, NO_INPUTS)
     sessions = [Session(folder, target=DEFAULT, threads=1) for _, folder in (before, after)]
     seeded = [session.manifest.interface in ("explicit", "host") for session in sessions]
     times = np.zeros((runs, 2))
@@ -51,7 +56,7 @@ def compare_latency(before: tuple[Bundle, Path], after: tuple[Bundle, Path], inp
         for side in (0, 1) if number % 2 else (1, 0):
             seed = number + WARM if seeded[side] else None
             start = time.perf_counter()
-            sessions[side].run(inputs, seed=seed)
+            sessions[side].run(inputs[0], seed=seed)
             if number >= 0:
                 times[number, side] = time.perf_counter() - start
     quantiles = np.quantile(times, [0.1, 0.5, 0.9], axis=0) * 1e3

@@ -28,10 +28,14 @@ def compare_weights(before: Weights, after: Weights) -> Aspect:
             share, text = _apart(before[name](), after[name]())
             changed += [(share, f"{name}: {text}")] if text else []
     gone = {name: _content(before[name]()) for name in before if name not in after}
-    new = {name: _content(after[name]()) for name in after if name not in before}
-    renamed = {name: other for name, held in gone.items() for other, found in new.items() if held == found}
+    waiting: dict[bytes, list[str]] = {}
+    for name in after:
+        if name not in before:
+            waiting.setdefault(_content(after[name]()), []).append(name)
+    renamed = {name: waiting[held].pop(0) for name, held in gone.items() if waiting.get(held)}
     gone_names = [name for name in gone if name not in renamed]
-    new_names = [name for name in new if name not in renamed.values()]
+    left = {name for names in waiting.values() for name in names}
+    new_names = [name for name in after if name in left]
     details = [f"- {name}" for name in gone_names] + [f"+ {name}" for name in new_names]
     details += [text for _, text in sorted(changed, key=lambda row: -row[0])]
     is_changed = bool(details)
@@ -63,6 +67,10 @@ def _apart(one: NDArray[np.generic], other: NDArray[np.generic]) -> tuple[float,
         return np.inf, f"{one.dtype} {list(one.shape)} -> {other.dtype} {list(other.shape)}"
     if one.tobytes() == other.tobytes():
         return 0.0, ""
-    a, b = one.astype(np.float64).ravel(), other.astype(np.float64).ravel()
+    exact = np.complex128 if one.dtype.kind == "c" else np.float64
+    a, b = one.astype(exact).ravel(), other.astype(exact).ravel()
+    odd = int((~np.isfinite(a) | ~np.isfinite(b)).sum())
+    if odd:
+        return np.inf, f"{odd} of {a.size} numbers are NaN or infinite on one side or both"
     share = float(np.linalg.norm(b - a) / max(float(np.linalg.norm(a)), 1e-300))
     return share, f"moved by {share:.2%} of its norm, at most {np.abs(b - a).max():.3g}"

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from rr_export.report.markdown import as_markdown_text
+from rr_runtime.one_line import cut_to_line
 
 ASPECTS = ("sites", "laws", "paths", "weights", "graph", "outputs", "size", "latency")
 SHOWN = 8  # details of an aspect in a table
@@ -34,6 +35,10 @@ class Aspect:
     details: tuple[str, ...] = ()
     figures: Mapping[str, Any] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        result = {True: "changed", False: "same", None: "not compared"}[self.changed]
+        return cut_to_line(f"Aspect({self.name} {result}: {self.summary})")
+
 
 @dataclass(frozen=True)
 class Changes:
@@ -48,9 +53,16 @@ class Changes:
     after: str
     aspects: tuple[Aspect, ...]
 
-    def changed(self, names: Collection[str] = ASPECTS) -> list[str]:
-        """Returns which of some aspects changed, or could not be compared."""
-        return [aspect.name for aspect in self.aspects if aspect.name in names and aspect.changed is not False]
+    def __repr__(self) -> str:
+        """Shows what changed, or could not be compared."""
+        changed = ", ".join(self.changed()) or "nothing"
+        return cut_to_line(f"Changes({changed} of {len(self.aspects)} aspects: {self.before} -> {self.after})")
+
+    def changed(self, names: Collection[str] | None = None) -> list[str]:
+        """Returns which of some aspects changed, or were not compared; None: of all that there are."""
+        same = {aspect.name for aspect in self.aspects if aspect.changed is False}
+        asked = [aspect.name for aspect in self.aspects] if names is None else [n for n in ASPECTS if n in names]
+        return [name for name in asked if name not in same]
 
     def table(self) -> Table:
         """Returns the changes as a rich table."""

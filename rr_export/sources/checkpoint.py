@@ -7,7 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from rr_export.errors import SourceError
@@ -57,6 +60,8 @@ def read_checkpoint(file: Path) -> dict[str, torch.Tensor]:
     Raises:
         SourceError: there is no such file, or it holds something else.
     """
+    if file.is_dir():
+        raise SourceError(f"{file}: expected a checkpoint, got a folder; name a file in it")
     if not file.is_file():
         raise SourceError(f"{file}: expected a checkpoint, got no such file; check the path")
     content: Any
@@ -92,6 +97,28 @@ def read_checkpoint(file: Path) -> dict[str, torch.Tensor]:
             "model.state_dict() alone, or under the key 'state_dict'"
         )
     return dict(found)
+
+
+def numbers_of(where: str, tensor: torch.Tensor) -> NDArray[np.generic]:
+    """Returns the numbers of a tensor in their own type; numpy has bfloat16 and types of 8 bits by way of ml_dtypes.
+
+    Args:
+        where: begins the text of an error.
+        tensor: of a checkpoint.
+
+    Raises:
+        SourceError: it is sparse, quantised, or of a type that numpy has not.
+    """
+    name = str(tensor.dtype).removeprefix("torch.")
+    same_size = {1: torch.uint8, 2: torch.uint16}.get(tensor.dtype.itemsize)
+    try:
+        if hasattr(ml_dtypes, name) and same_size is not None:
+            return tensor.detach().view(same_size).numpy().view(getattr(ml_dtypes, name))
+        return tensor.detach().numpy()
+    except (TypeError, RuntimeError) as error:
+        raise SourceError(
+            f"{where}: expected a dense tensor of numbers that numpy has, got {name}, {tensor.layout}; convert it first"
+        ) from error
 
 
 def _some(names: Sequence[str]) -> str:

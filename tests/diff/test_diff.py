@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -13,10 +14,43 @@ import torch
 from torch import nn
 
 import rr_export as rr
+from rr_export.diff.weight_changes import Weights, compare_weights
 from rr_export.report.changes import ASPECTS, Aspect, Changes
 from tests.cli.test_commands import SOURCE, run
 from tests.cli.without_torch import run_commands
 
+KINDS = """
+import torch
+from torch import nn
+
+import rr_export as rr
+
+
+class Drop(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+
+    def forward(self, x):
+        if self.training and torch.rand(()) < 0.5:
+            return x
+        return self.layer(x)
+
+
+def drop():
+    torch.manual_seed(0)
+    return Drop().eval(), (torch.ones(2, 4),)
+
+
+def plain():
+    torch.manual_seed(0)
+    return nn.Linear(4, 2).eval(), (torch.ones(2, 4),)
+
+
+def routed():
+    torch.manual_seed(0)
+    return nn.Sequential(rr.LayerChoice(nn.Linear(4, 4), 0.5), nn.ReLU()).eval(), (torch.ones(2, 4),)
+"""
 ARGS = (torch.linspace(-1, 1, 32).reshape(4, 8),)
 
 
@@ -102,7 +136,34 @@ def test_outputs_agree_on_data_and_latency_is_timed(before: Path) -> None:
 def test_an_aspect_that_was_not_compared_is_no_agreement() -> None:
     changes = Changes("a", "b", (Aspect("outputs", None, "other inputs"), Aspect("laws", False, "2 sites")))
     assert changes.changed() == ["outputs"] and changes.changed(["laws"]) == []
+    assert changes.changed(["laws", "latency"]) == ["latency"]
     assert set(ASPECTS) >= {a.name for a in changes.aspects}
+
+
+@pytest.mark.parametrize("data", [None, []])
+def test_bug_outputs_without_inputs_were_left_out(
+    before: Path, tmp_path: Path, data: list[dict[str, np.ndarray]]
+) -> None:
+    lone = rr.export(retrained(), ARGS, golden=0).save(tmp_path / "lone.onnx")
+    changes = rr.diff(lone, lone, data=data, timed_runs=1)
+    assert changes.changed(["weights", "outputs", "latency"]) == ["outputs", "latency"]
+    told = [a.summary for a in changes.aspects if a.changed is None]
+    assert all("expected inputs, got none" in text and "--data" in text for text in told)
+    if data is None:  # the golden cases of the other one have some
+        assert rr.diff(lone, before, timed_runs=0).changed(["outputs"]) == ["outputs"]
+        assert rr.diff(lone, rr.export(retrained(), ARGS), timed_runs=0).changed(["outputs"]) == []
+
+
+def test_bug_two_weights_gone_were_one_renamed() -> None:
+    def of(**weights: np.ndarray) -> Weights:
+        return {name: functools.partial(np.copy, array) for name, array in weights.items()}
+
+    zeros = np.zeros(3, np.float32)
+    weights = compare_weights(of(a=zeros, b=zeros), of(c=zeros))
+    assert weights.changed and weights.details == ("- b", "a is called c now")
+    assert not compare_weights(of(a=zeros, b=zeros), of(c=zeros, d=zeros)).changed
+    odd = compare_weights(of(a=zeros, b=zeros), of(a=np.array([0, np.nan, 0], np.float32), b=zeros + 1))
+    assert odd.details[0] == "a: 1 of 3 numbers are NaN or infinite on one side or both"
 
 
 @pytest.fixture(scope="module")
@@ -145,3 +206,35 @@ def test_checkpoints_are_compared_by_their_weights(place: Path) -> None:
     (weights,) = json.loads(done.stdout)["aspects"]
     assert done.returncode == 1 and weights["figures"]["new"] == ["c"] and weights["figures"]["changed"] == 1
     assert run(place, "diff", "one.pt", "out").returncode == 2
+    one_of_two = run(place, "diff", "out", "one.pt")
+    assert one_of_two.returncode == 2 and "expected two checkpoints, or a bundle before" in one_of_two.stderr
+    outputs = run(place, "diff", "one.pt", "other.pt", "--fail-on", "laws,outputs")
+    assert outputs.returncode == 2 and "expected some of weights, any or never of checkpoints" in outputs.stderr
+    assert run(place, "diff", "one.pt", "other.pt", "--fail-on", "any").returncode == 1
+
+
+def test_checkpoints_of_types_that_numpy_has_not(place: Path) -> None:
+    numbers = torch.tensor([1.0, 2.0, 0.5])
+    torch.save({"a": numbers.to(torch.bfloat16), "b": numbers.to(torch.float8_e4m3fn)}, place / "small.pt")
+    torch.save({"a": numbers, "b": numbers.to(torch.float8_e5m2)}, place / "wide.pt")
+    torch.save({"a": numbers.to_sparse()}, place / "sparse.pt")
+    assert run(place, "diff", "small.pt", "small.pt").returncode == 0
+    done = run(place, "diff", "small.pt", "wide.pt", "--json")
+    (weights,) = json.loads(done.stdout)["aspects"]
+    assert weights["details"] == ["a: bfloat16 [3] -> float32 [3]", "b: float8_e4m3fn [3] -> float8_e5m2 [3]"]
+    sparse = run(place, "diff", "sparse.pt", "sparse.pt")
+    assert sparse.returncode == 2 and "sparse.pt: a: expected a dense tensor of numbers" in sparse.stderr
+    (place / "folder.pt").mkdir()
+    folder = run(place, "diff", "small.pt", "folder.pt")
+    assert folder.returncode == 2 and "folder.pt: expected a checkpoint, got a folder" in folder.stderr
+
+
+@pytest.mark.filterwarnings("ignore:export. expected a model with sites")
+def test_bug_a_model_was_not_exported_like_the_bundle(place: Path) -> None:
+    (place / "diff_kinds.py").write_text(KINDS)
+    for name, options in {"drop": ["--keep-training-routes"], "plain": [], "routed": ["--target", "xnnpack"]}.items():
+        assert run(place, "export", f"diff_kinds:{name}", f"kind_{name}", *options).returncode == 0
+        done = run(place, "diff", f"kind_{name}", f"diff_kinds:{name}", "--runs", "0", "--json")
+        assert done.returncode == 0, (name, done.stdout, done.stderr)
+    latency = run(place, "diff", "kind_plain", "kind_plain", "--runs", "0", "--fail-on", "latency")
+    assert latency.returncode == 2 and "any or never with --runs 0, got 'latency'" in latency.stderr
