@@ -131,13 +131,10 @@ def _bundles(before: str, after: str, given: ModelOptions) -> tuple[Bundle, Bund
 def _checkpoints(before: Path, after: Path) -> Changes:
     """The weights of two checkpoints."""
     from rr_export.diff.weight_changes import compare_weights
-    from rr_export.sources.checkpoint import numbers_of, read_checkpoint
+    from rr_export.sources.checkpoint import read_checkpoint, stored_numbers
 
     old, new = (
-        {
-            name: functools.partial(numbers_of, f"{file}: {name}", tensor)
-            for name, tensor in read_checkpoint(file).items()
-        }
-        for file in (before, after)
+        {name: functools.partial(stored_numbers, f"{file}: {name}", tensor) for name, tensor in tensors.items()}
+        for file, tensors in ((file, read_checkpoint(file)) for file in (before, after))
     )
     return Changes(str(before), str(after), (compare_weights(old, new),))

@@ -99,7 +99,7 @@ def read_checkpoint(file: Path) -> dict[str, torch.Tensor]:
     return dict(found)
 
 
-def numbers_of(where: str, tensor: torch.Tensor) -> NDArray[np.generic]:
+def stored_numbers(where: str, tensor: torch.Tensor) -> NDArray[np.generic]:
     """Returns the numbers of a tensor in their own type; numpy has bfloat16 and types of 8 bits by way of ml_dtypes.
 
     Args:
