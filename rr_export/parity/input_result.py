@@ -161,20 +161,36 @@ def _measure(result: InputResult, path: Path_, expected: Arrays, got: Arrays) ->
         if other is None or other.shape != one.shape or one.dtype.kind != "f":
             continue
         a, b = one.astype(np.float64), other.astype(np.float64)
-        with np.errstate(invalid="ignore"):
-            apart = np.abs(a - b)
-        apart = apart[np.isfinite(apart)]
-        if apart.size:
-            result.differences.append(Difference(float(apart.max()), result.number, path, name))
-        if a.ndim and a.shape[-1] > 1 and a.size:
-            result.agreement.setdefault(name, Agreement()).add(_agreement(a, b))
+        if a.size:
+            result.differences.append(Difference(_largest_apart(a, b), result.number, path, name))
+        if a.ndim and a.shape[-1] > 1 and (found := _agreement(a, b)).rows:
+            result.agreement.setdefault(name, Agreement()).add(found)
+
+
+def _largest_apart(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """The largest difference; infinite where a number is NaN or infinite on one side only."""
+    with np.errstate(invalid="ignore"):
+        apart = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
+    return float(np.nan_to_num(apart, nan=np.inf, posinf=np.inf).max())
 
 
 def _agreement(a: NDArray[np.float64], b: NDArray[np.float64]) -> Agreement:
-    rows, others = (np.nan_to_num(x).reshape(-1, x.shape[-1]) for x in (a, b))
+    """How rows agree; one that should have NaN tells nothing, one that has it where it should not agrees in nothing.
+
+    Infinities at the same places have no say in the cosine; elsewhere they are no agreement.
+    """
+    rows, others = (x.reshape(-1, x.shape[-1]) for x in (a, b))
+    telling = ~np.isnan(rows).any(axis=1)
+    rows, others = rows[telling], others[telling]
+    if not len(rows):
+        return Agreement()
+    odd = (~np.isfinite(others) & (rows != others)).any(axis=1) | (np.isinf(rows) & (rows != others)).any(axis=1)
+    same = (rows.argmax(axis=1) == others.argmax(axis=1)) & ~np.isnan(others).any(axis=1)
+    finite = np.isfinite(rows) & np.isfinite(others)
+    rows, others = np.where(finite, rows, 0.0), np.where(finite, others, 0.0)
     lengths = np.linalg.norm(rows, axis=1) * np.linalg.norm(others, axis=1)
     products = (rows * others).sum(axis=1)
     both_zero = ~rows.any(axis=1) & ~others.any(axis=1)
     cosines = np.where(both_zero, 1.0, products / np.where(lengths > 0, lengths, np.inf))
-    same = int((rows.argmax(axis=1) == others.argmax(axis=1)).sum())
-    return Agreement(len(rows), same, float(cosines.sum()), float(cosines.min()))
+    cosines = np.where(odd, -1.0, cosines)
+    return Agreement(len(rows), int(same.sum()), float(cosines.sum()), float(cosines.min()))

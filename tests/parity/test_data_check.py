@@ -152,3 +152,39 @@ def test_agreement_tells_classes_and_directions_apart() -> None:
     assert same == Agreement(3, 3, pytest.approx(3), pytest.approx(1))
     other = _agreement(one, one[:, ::-1])
     assert other.same_top == 1 and other.least_cosine == pytest.approx(0.6), other
+
+
+def test_bug_rows_of_nan_were_full_agreement() -> None:
+    nan, inf = np.nan, np.inf
+    right = np.array([[nan, nan], [1.0, nan], [1.0, 2.0], [-inf, 2.0], [-inf, 2.0]])
+    found = np.array([[nan, nan], [1.0, nan], [nan, nan], [-inf, 2.0], [inf, 2.0]])
+    assert _agreement(right[:2], found[:2]) == Agreement() == _agreement(right[:2], np.ones((2, 2)))
+    assert _agreement(right, found) == Agreement(3, 1, pytest.approx(-1.0), -1.0)
+    assert _agreement(right[3:4], found[3:4]) == Agreement(1, 1, 1.0, 1.0)
+
+
+class Log(nn.Module):
+    """NaN where its input is below zero."""
+
+    def __init__(self, offset: float) -> None:
+        super().__init__()
+        self.offset = nn.Parameter(torch.tensor(offset))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.log(x + self.offset)
+
+
+@pytest.mark.filterwarnings("ignore:export. expected a model with sites")
+def test_bug_a_nan_on_one_side_was_no_difference() -> None:
+    data = [(torch.ones(2, 4),), (torch.full((2, 4), -1.5),), (torch.full((2, 4), -9.0),)]
+    bundle = rr.export(Log(1.0).eval(), (torch.ones(2, 4),))
+    with bundle.folder() as folder:
+        request = bind(Log(2.0).eval(), (torch.ones(2, 4),))
+        (found,) = verify_points(bundle, folder, request, points=("data",), data=data)
+    assert found.passed is False and found.worst is not None and (found.worst["x"] == -1.5).all()
+    first, second, last = found.figures["largest_differences"]
+    assert (first["input"], first["difference"], second["input"]) == (1, np.inf, 0)
+    assert (last["input"], last["difference"]) == (2, 0.0)
+    assert found.figures["agreement"]["output"] == {
+        "top1": 0.5, "rows": 4, "cosine_least": -1.0, "cosine_mean": pytest.approx(0.0),
+    }  # fmt: skip
