@@ -1,8 +1,7 @@
 """Where two models part: weights that differ, then the first value of a run that does, then how the difference grows.
 
 What a value should be is told by the eager model where a module returns it, and by the graph that a capture of the
-model gives now everywhere else; where a file is compared with a bundle, by the bundle's own file. Values are paired by
-their names alone.
+model gives now everywhere else; where a file is compared with a bundle, by the bundle's own file.
 """
 
 from __future__ import annotations
@@ -20,19 +19,19 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from rr_export.bundle.bundle import Bundle
+from rr_export.bundle.site_keys import MIDDLE_KEY, SITE_KEY
 from rr_export.capture.origins import line_of, module_of
 from rr_export.laws.plan import Plan
 from rr_export.lowering.deciding_slice import Path_, give_path
-from rr_export.lowering.sink import SITE_KEY
 from rr_export.parity.compare import Arrays
 from rr_export.parity.intermediates import Intermediate, intermediates, values_in_runs
+from rr_export.parity.pairing import ROUTING, paired_values
 from rr_export.parity.subject import forcing_feeds
 from rr_export.parity.terms import Terms
 from rr_export.report.divergence import Divergence, DivergingValue
 
 logger = logging.getLogger(__name__)
 
-ROUTING = "rr/"  # begins the names of what decides in a file
 STEPS = 8  # of the growth
 
 
@@ -129,41 +128,54 @@ def diverging(
     weights: tuple[str, ...],
     terms: Terms,
 ) -> Divergence | None:
-    """Compares the values of both graphs that have one name, in the order in which they are computed."""
+    """Compares the values of both graphs that play the same part, in the order in which they are computed."""
     # what decides is drawn anew on either side, and the path is forced
-    right = {value.name: value for value in intermediates(known.model) if not value.name.startswith(ROUTING)}
-    paired = [value for value in intermediates(model) if value.name in right]
-    last = {module_of(right[v.name].node): v.name for v in paired}  # where the growth is looked at
+    paired = paired_values(model, known.model)
+    last = {_module(right.node): value.name for value, right in paired}  # where the growth is looked at
     first, growth, compared = None, [], 0
     modules = _Modules(known.returned, terms)
-    for value, one, other in _pairs(known.model, model, paired, feeds):
-        module = module_of(right[value.name].node)
+    for value, right, one, other in _pairs(known.model, model, paired, feeds):
+        module = _module(right.node)
         compared += 1
         if first is None and not terms.comparison().add("", {"": one}, {"": other}):
-            first = _told(value, right[value.name].node, plan, path, one, other)
+            first = _told(value, right.node, plan, one, other)
         elif first is not None and module and last[module] == value.name:
             growth.append((module, _apart(one, other)))
         modules.look(module, value, other)
     if first is None:
         odd = modules.first_without_equal()
-        first = None if odd is None else _told(odd[0], right[odd[0].name].node, plan, path, odd[1], odd[2])
+        origins = {value.name: right.node for value, right in paired}
+        first = None if odd is None else _told(odd[0], origins[odd[0].name], plan, odd[1], odd[2])
     if first is None and not weights:
         return None
-    unpaired = len(right) - len(paired)
-    note = f"{unpaired} of {len(right)} values have no partner of their name" if unpaired else ""
+    total = sum(not value.name.startswith(ROUTING) for value in intermediates(known.model))
+    note = f"{total - len(paired)} of {total} values have no partner" if total > len(paired) else ""
     return Divergence(tuple(path), weights, first, tuple(_some(growth)), compared, note)
 
 
 def _pairs(
-    right: ir.Model, found: ir.Model, values: Sequence[Intermediate], feeds: dict[str, NDArray[Any]]
-) -> Iterator[tuple[Intermediate, NDArray[Any], NDArray[Any]]]:
-    """What values of one name are on both sides, of those that the path computes."""
-    sides = (values_in_runs(model, values, feeds) for model in (right, found))
-    by_name = {value.name: value for value in values}
-    for expected, got in zip(*sides, strict=True):
-        for name, value in ((name, by_name[name]) for name in expected):
-            if value.node.op_type != "If" and (expected[name].size or got[name].size):
-                yield value, expected[name], got[name]
+    right: ir.Model,
+    found: ir.Model,
+    pairs: Sequence[tuple[Intermediate, Intermediate]],
+    feeds: dict[str, NDArray[Any]],
+) -> Iterator[tuple[Intermediate, Intermediate, NDArray[Any], NDArray[Any]]]:
+    """What values are on both sides, of those that the path computes."""
+    ours, theirs = ([pair[side] for pair in pairs] for side in (0, 1))
+    sides = values_in_runs(found, ours, feeds), values_in_runs(right, theirs, feeds)
+    waiting = iter(pairs)
+    for got, expected in zip(*sides, strict=True):
+        for _ in got:
+            value, other = next(waiting)
+            one, another = expected[other.name], got[value.name]
+            if "If" not in (value.node.op_type, other.node.op_type) and (one.size or another.size):
+                yield value, other, one, another
+
+
+def _module(node: ir.Node) -> str:
+    """The module that a node is captured in, or, in a file, whose weights it takes; "" where neither is known."""
+    weights = [v for v in node.inputs if v is not None and v.producer() is None and v.const_value is not None]
+    names = [v.name for v in weights if v.name and "." in v.name and not v.name.startswith(ROUTING)]
+    return module_of(node) or (names[0].rpartition(".")[0] if names else "")
 
 
 class _Modules:
@@ -190,29 +202,45 @@ class _Modules:
 
 
 def _told(
-    value: Intermediate, origin: ir.Node, plan: Plan, path: Path_, expected: NDArray[Any], got: NDArray[Any]
+    value: Intermediate, origin: ir.Node, plan: Plan, expected: NDArray[Any], got: NDArray[Any]
 ) -> DivergingValue:
-    sites = [int(node.metadata_props.get(SITE_KEY, -1)) for node in value.around]
-    site = next((site for site in reversed(sites) if site >= 0), -1)
+    site, branch = _branch_around(value, plan)
     one, other = _at_largest(expected, got)
     instead = "" if value.node.op_type == origin.op_type else f" in place of {origin.op_type}"
     return DivergingValue(
         value.name,
         f"{value.node.name} ({value.node.op_type}{instead})",
-        module_of(origin),
+        _module(origin),
         Path(line_of(origin)).name,
-        plan.sites[site].name if site >= 0 else "",
-        plan.sites[site].branches[path[site]] if site >= 0 else "",
+        site,
+        branch,
         one,
         other,
         _apart(expected, got),
     )
 
 
+def _branch_around(value: Intermediate, plan: Plan) -> tuple[str, str]:
+    """The innermost site around a value, and the branches of it that compute the value; "" where there is none."""
+    inner: Any = value.node.graph
+    site, low, high = -1, 0, 0
+    for node in reversed(value.around):
+        here = int(node.metadata_props.get(SITE_KEY, -1))
+        if here >= 0 and site in (-1, here):
+            middle = int(node.metadata_props.get(MIDDLE_KEY, 0))
+            low, high = (low, high) if site == here else (0, len(plan.sites[here].branches))
+            is_then = inner is node.attributes["then_branch"].as_graph()
+            low, high = (max(low, middle), high) if is_then else (low, min(high, middle) if middle else high)
+            site = here
+        inner = node.graph
+    return ("", "") if site < 0 else (plan.sites[site].name, " or ".join(plan.sites[site].branches[low:high]))
+
+
 def _at_largest(expected: NDArray[Any], got: NDArray[Any]) -> tuple[str, str]:
     """Both sides where they differ most, in words."""
     if expected.shape != got.shape or expected.dtype != got.dtype:
-        return f"{expected.dtype} {list(expected.shape)}", f"{got.dtype} {list(got.shape)}"
+        shown = [f"{side.dtype} {list(side.shape)}" if side.size else "nothing computed" for side in (expected, got)]
+        return shown[0], shown[1]
     if not expected.size:
         return "nothing", "nothing"
     with np.errstate(invalid="ignore"):

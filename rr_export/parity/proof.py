@@ -110,8 +110,13 @@ class Proof:
             return None
         eager, path = next((check.case for check in checks if check.case is not None), (None, None))
         request = self._request if eager is None else eager.request
+
+        def search() -> Divergence | None:
+            terms = self._asked if path is None else self._terms  # with other sites the model takes no path of these
+            return divergence_from_model(self._bundle, request, path, terms)
+
         with many_runs(self._request.model):
-            return searched(lambda: divergence_from_model(self._bundle, request, path, self._terms), path)
+            return searched(search, path)
 
     @cached_property
     def sites(self) -> Check:

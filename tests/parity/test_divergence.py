@@ -238,3 +238,90 @@ def test_a_model_that_is_not_captured_any_more_is_said_so(explicit: rr.Bundle) -
     layer(model, 1).__class__ = Asks
     found = divergence_from_model(explicit, bind(model, ARGS), (1, 1, 1), Terms())
     assert found is not None and "not captured" in found.note and found.first is None
+
+
+class Two(nn.Module):
+    """Two lines that may change places."""
+
+    def __init__(self, end: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.a, self.b, self.c = (nn.Linear(8, 8) for _ in range(3))
+        self.choice, self.end = rr.LayerChoice(nn.Linear(8, 8), 0.5), end
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        a = torch.tanh(self.a(x))
+        b = torch.tanh(self.b(x))
+        return self.c(torch.tanh(self.choice(a - b)))
+
+
+class Swapped(Two):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        b = torch.tanh(self.b(x))
+        a = torch.tanh(self.a(x))
+        return self.c(self.end(self.choice(a - b)))
+
+
+def seeded_model(kind: type[nn.Module], *args: object) -> nn.Module:
+    torch.manual_seed(0)
+    return kind(*args).eval()
+
+
+def test_bug_lines_that_changed_places_were_the_cause() -> None:
+    bundle = rr.export(seeded_model(Two, torch.tanh), ARGS)
+    assert divergence_from_model(bundle, bind(seeded_model(Swapped, torch.tanh), ARGS), (1,), Terms()) is None
+    found = divergence_from_model(bundle, bind(seeded_model(Swapped, torch.sin), ARGS), (1,), Terms())
+    assert found is not None and found.first is not None and found.first.node.endswith("(Tanh in place of Sin)")
+    assert [module for module, _ in found.growth] == ["c"] and not found.weights
+
+
+class Activated(nn.Module):
+    def __init__(self, act: nn.Module) -> None:
+        super().__init__()
+        self.inner, self.act, self.choice = nn.Linear(8, 8), act, rr.LayerChoice(nn.Linear(8, 8), 0.5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.choice(x + self.act(self.inner(x)))
+
+
+def test_bug_a_module_in_the_place_of_another_was_not_the_cause() -> None:
+    bundle = rr.export(seeded_model(Activated, nn.GELU()), ARGS)
+    found = divergence_from_model(bundle, bind(seeded_model(Activated, nn.SiLU()), ARGS), (1,), Terms())
+    assert found is not None and found.first is not None
+    assert found.first.module == "act" and "(Gelu in place of" in found.first.node
+
+
+def test_bug_other_sites_failed_the_search_for_the_cause(explicit: rr.Bundle) -> None:
+    model = Net().eval()
+    rr.route_layers(model, "layers.0", keep=0.8)
+    with pytest.raises(rr.ParityError) as caught:
+        rr.verify(explicit, model, ARGS)
+    found = caught.value.report.divergence
+    assert found is None or (not found.note and found.weights)
+
+
+def test_a_rewritten_file_is_told_by_the_modules_whose_weights_it_takes(explicit: rr.Bundle, tmp_path: Path) -> None:
+    folder = explicit.save(tmp_path / "out")
+    proto = onnx.load(folder / "model.onnx")
+    weight = next(w for w in proto.graph.initializer if w.name.endswith("1.layer.inner.weight"))
+    weight.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(weight) * 2, weight.name))
+    onnx.save(proto, tmp_path / "other.onnx")
+    with pytest.raises(rr.ParityError) as refused:
+        rr.verify_against(tmp_path / "other.onnx", folder, max_paths=4)
+    found = refused.value.report.divergence
+    assert found.first.module == "layers.1.layer.inner" and found.growth[-1][0] == "head"
+
+
+def test_bug_the_branch_of_a_node_was_that_of_the_path(explicit: rr.Bundle, tmp_path: Path) -> None:
+    """The file takes the other branch of the second layer."""
+    folder = explicit.save(tmp_path / "out")
+    proto = onnx.load(folder / "model.onnx")
+    second = next(node for node in proto.graph.node if node.op_type == "If" and "layers.1" in node.name)
+    place = list(proto.graph.node).index(second)
+    proto.graph.node.insert(place, onnx.helper.make_node("Not", [second.input[0]], ["turned"]))
+    next(node for node in proto.graph.node if node.name == second.name).input[0] = "turned"
+    onnx.save(proto, tmp_path / "turned.onnx")
+    with pytest.raises(rr.ParityError) as refused:
+        rr.verify_against(tmp_path / "turned.onnx", folder, max_paths=8)
+    found = refused.value.report.divergence
+    assert found.path[1] == 0 and (found.first.site, found.first.branch) == ("layers.1", "run")
+    assert found.first.expected == "nothing computed"
