@@ -10,9 +10,17 @@ from numpy.typing import NDArray
 
 from rr_export.bundle.bundle import Bundle
 from rr_export.bundle.bundle_reader import load
-from rr_export.diff.structure_changes import compare_graphs, compare_laws, compare_paths, compare_sites, compare_sizes
+from rr_export.diff.structure_changes import (
+    compare_graphs,
+    compare_laws,
+    compare_paths,
+    compare_sites,
+    compare_sizes,
+    with_names,
+)
 from rr_export.diff.value_changes import compare_latency, compare_outputs
 from rr_export.diff.weight_changes import compare_weights, weights_of
+from rr_export.laws.moved_lines import moved_sites
 from rr_export.parity.data_arrays import checked_arrays
 from rr_export.parity.terms import Progress, Terms, Tolerance, silent
 from rr_export.report.changes import Changes
@@ -54,9 +62,11 @@ def diff(
     recorded = [case.inputs for case in [*old.golden, *new.golden][:1]]
     given = recorded if data is None else list(checked_arrays(data, old))
     with old.folder() as old_folder, new.folder() as new_folder:
+        moved = moved_sites(old.plan.sites, new.plan.sites)
+        new = with_names(new, moved)
         one, other = (old, old_folder), (new, new_folder)
         aspects = [
-            compare_sites(old, new),
+            compare_sites(old, new, moved),
             compare_laws(old, new),
             compare_paths(old, new),
             compare_weights(weights_of(old.model), weights_of(new.model)),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,8 +20,20 @@ SEEDS = 1000
 SAME_SIZE = 0.01  # share of the size by which files may differ and be called the same
 
 
-def compare_sites(before: Bundle, after: Bundle) -> Aspect:
-    """Returns which sites came, went, or have other branches."""
+def with_names(bundle: Bundle, moved: Mapping[str, str]) -> Bundle:
+    """Returns the bundle with the names that its sites had, by which they are found; its files are what they were.
+
+    Args:
+        bundle: the bundle.
+        moved: the names that they have, by those that they had.
+    """
+    had = {new: old for old, new in moved.items()}
+    sites = [{**row, "name": had.get(row["name"], row["name"])} for row in bundle.manifest["sites"]]
+    return replace(bundle, manifest={**bundle.manifest, "sites": sites})
+
+
+def compare_sites(before: Bundle, after: Bundle, moved: Mapping[str, str]) -> Aspect:
+    """Returns which sites came, went, or have other branches; another line of the code is told, and no change."""
     old, new = ({s.name: (s.kind, s.branches) for s in b.plan.sites} for b in (before, after))
     details = [f"- {name}" for name in old if name not in new]
     details += [f"+ {name}: {new[name][0]} of {', '.join(new[name][1])}" for name in new if name not in old]
@@ -30,7 +44,9 @@ def compare_sites(before: Bundle, after: Bundle) -> Aspect:
     ]
     if not details and list(old) != list(new):
         details.append(f"another order: {', '.join(old)} -> {', '.join(new)}")
-    return Aspect("sites", bool(details), f"{len(old)} -> {len(new)} sites", tuple(details))
+    changed = bool(details)
+    details += [f"{name} is on another line now: {other}" for name, other in moved.items()]
+    return Aspect("sites", changed, f"{len(old)} -> {len(new)} sites", tuple(details))
 
 
 def compare_laws(before: Bundle, after: Bundle) -> Aspect:

@@ -13,6 +13,7 @@ from rr_export.bundle.bundle_writer import sha256_of
 from rr_export.capture.request import Request
 from rr_export.capture.trace import trace_plan
 from rr_export.eager.code_sites import many_runs
+from rr_export.laws.moved_lines import moved_sites, told_moved
 from rr_export.lowering.deciding_slice import RoutingSlice, routing_slice
 from rr_export.parity.data_check import Spread, check_data
 from rr_export.parity.divergence import searched
@@ -173,7 +174,8 @@ def _check_sites(bundle: Bundle, request: Request) -> Check:
     if not expected and not got:
         return Check("sites", None, "a model without sites")
     failures = []
-    if [s.name for s in expected] != [s.name for s in got]:
+    moved = moved_sites(expected, got)  # which is which is told by their order, and proven by the values on paths
+    if not moved and [s.name for s in expected] != [s.name for s in got]:
         failures.append(f"expected sites {[s.name for s in expected]}, the model has {[s.name for s in got]}")
     else:
         for a, b in zip(expected, got, strict=True):
@@ -184,4 +186,5 @@ def _check_sites(bundle: Bundle, request: Request) -> Check:
                     f"site {a.name!r}: expected probabilities {a.policy.table.tolist()}, the model has "
                     f"{b.policy.table.tolist()}"
                 )
-    return Check("sites", not failures, f"{len(expected)} sites: names, branches, policies", tuple(failures))
+    summary = "; ".join(filter(None, (f"{len(expected)} sites: names, branches, policies", told_moved(moved))))
+    return Check("sites", not failures, summary, tuple(failures), {"moved": moved} if moved else {})

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import functools
 import json
+import linecache
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -238,3 +240,55 @@ def test_bug_a_model_was_not_exported_like_the_bundle(place: Path) -> None:
         assert done.returncode == 0, (name, done.stdout, done.stderr)
     latency = run(place, "diff", "kind_plain", "kind_plain", "--runs", "0", "--fail-on", "latency")
     assert latency.returncode == 2 and "any or never with --runs 0, got 'latency'" in latency.stderr
+
+
+MOVED = """
+import torch
+from torch import nn
+
+
+class Own(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(4, 4) for _ in range(2))
+
+    def forward(self, x):
+        for layer in self.layers:
+            if torch.rand(()) < 0.7:
+                x = torch.tanh(layer(x))
+        return x
+
+
+def own():
+    torch.manual_seed(0)
+    return Own().eval(), (torch.ones(2, 4),)
+"""
+
+
+def rewrite(place: Path, text: str) -> None:
+    """The module has another text for this process too."""
+    (place / "diff_moved.py").write_text(text)
+    sys.modules.pop("diff_moved", None)
+    for compiled in (place / "__pycache__").glob("diff_moved.*"):
+        compiled.unlink()
+    linecache.clearcache()
+
+
+def test_bug_a_comment_above_the_model_made_it_another(place: Path) -> None:
+    rewrite(place, MOVED)
+    assert run(place, "export", "diff_moved:own", "moved").returncode == 0
+    rewrite(place, f"# a comment\n{MOVED}")
+    verified = run(place, "verify", "moved", "diff_moved:own", "--json")
+    rows = {row["name"]: row for row in json.loads(verified.stdout)["checks"]}
+    assert verified.returncode == 0 and rows["paths"]["passed"] and rows["streams"]["passed"]
+    assert rows["sites"]["summary"].endswith("such as diff_moved.py:13[0] on diff_moved.py:14[0]")
+    same = run(place, "diff", "moved", "diff_moved:own", "--runs", "0", "--json")
+    aspects = {row["name"]: row for row in json.loads(same.stdout)["aspects"]}
+    assert same.returncode == 0 and aspects["outputs"]["changed"] is False and aspects["laws"]["changed"] is False
+    assert aspects["sites"]["details"][0] == "diff_moved.py:13[0] is on another line now: diff_moved.py:14[0]"
+    rewrite(place, f"# a comment\n{MOVED.replace('0.7', '0.6')}")
+    law = run(place, "verify", "moved", "diff_moved:own")
+    assert law.returncode == 1 and "site 'diff_moved.py:13[0]': expected" in " ".join(law.stdout.split())
+    rewrite(place, f"# a comment\n{MOVED.replace('torch.tanh', 'torch.sin')}")
+    assert run(place, "verify", "moved", "diff_moved:own").returncode == 1
+    assert run(place, "diff", "moved", "diff_moved:own", "--runs", "0").returncode == 1
