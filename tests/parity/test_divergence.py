@@ -146,7 +146,7 @@ def test_a_fault_of_the_exporter_is_found_by_what_modules_return(
     explicit: rr.Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The file is what a capture gives now, and yet not the model: only the model itself can tell."""
-    monkeypatch.setattr("rr_export.parity.model_divergence._captured", lambda *_: explicit.model)
+    monkeypatch.setattr("rr_export.parity.model_divergence.captured_now", lambda *_: explicit.model)
     model = made()
     other_weight(model)
     found = divergence(explicit, model)
