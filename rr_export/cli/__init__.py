@@ -18,7 +18,7 @@ from click.shell_completion import CompletionItem, get_completion_class
 from rr_export.cli.console import FAULT, USAGE, end_unread, err, fail, show_warning
 from rr_export.cli.error_pages import ARGUMENTS, INDEX, page_of, place_of
 from rr_export.cli.examples import epilog_of
-from rr_export.cli.failures import exit_code_of, is_expected, told
+from rr_export.cli.failures import FunctionFailed, exit_code_of, is_expected, model_failed, told
 from rr_export.extras import told_extra
 
 # The module of every command, and the first sentence of its help.
@@ -98,6 +98,8 @@ class Commands(click.Group):
             if text is None:
                 raise
             raise click.ClickException(text) from error
+        except SystemExit as error:  # no command ends so
+            raise FunctionFailed(model_failed(error)) from error
 
 
 @functools.cache
@@ -156,7 +158,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         error.show()
         click.echo(f"see {place_of(ARGUMENTS)}", err=True)
         sys.exit(USAGE)
-    except click.Abort:
+    except click.Abort as error:
+        if isinstance(error.__cause__, EOFError):  # which click takes for the end of what somebody types
+            _fail_by(error.__cause__, **asked)
         err.print("aborted")
         sys.exit(130)
     except SystemExit as ended:
@@ -165,8 +169,13 @@ def main(arguments: list[str] | None = None) -> NoReturn:
             end_unread()
         raise
     except Exception as error:
-        if not is_expected(error):
-            fail(f"a fault of rr_export, please report it: {told(error, whole=True)}", code=FAULT)
-        page = page_of(error)
-        fail(told(error, **asked) + (f"\nsee {page}" if page else ""), code=exit_code_of(error))
+        _fail_by(error, **asked)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail_by(error: Exception, *, whole: bool = False) -> NoReturn:
+    """Prints what is said of an error and exits with its code."""
+    if not is_expected(error):
+        fail(f"a fault of rr_export, please report it: {told(error, whole=True)}", code=FAULT)
+    page = page_of(error)
+    fail(told(error, whole=whole) + (f"\nsee {page}" if page else ""), code=exit_code_of(error))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import click
 from rich.markup import escape
 
-from rr_export.cli.console import MISMATCH, err, out, progress
+from rr_export.cli.console import MISMATCH, end, err, out, progress
 from rr_export.report.earlier import EARLIER
 
 
@@ -74,4 +73,4 @@ def bench(
         write_atomically(json_file, json.dumps(result, indent=1).encode())
     if plot is not None:
         plot_bench(result, plot)
-    sys.exit(0 if result["holds"] else MISMATCH)
+    end(0 if result["holds"] else MISMATCH)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn, TextIO
 
+import click
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
@@ -44,6 +45,11 @@ def show_warning(
 ) -> None:
     """Prints a warning the way errors are printed; takes the place of ``warnings.showwarning``."""
     err.print(f"[yellow]warning:[/] {escape(str(message))}")
+
+
+def end(code: int) -> NoReturn:
+    """Ends a command with an exit code; who calls ``sys.exit`` is code of the user's, which fails by that."""
+    raise click.exceptions.Exit(code)
 
 
 def fail(text: str, *, code: int = USAGE) -> NoReturn:

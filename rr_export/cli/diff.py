@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rr_export.cli.console import HOLDS, MISMATCH, progress
+from rr_export.cli.console import HOLDS, MISMATCH, end, progress
 from rr_export.cli.data_files import read_data, read_tolerance
 from rr_export.cli.model_options import METAVAR, ModelOptions, load_case, model_options
 from rr_export.cli.report_files import ReportFiles, report_files
@@ -85,7 +84,7 @@ def diff(
                 progress=moved,
             )
         tell(changes)
-    sys.exit(MISMATCH if changes.changed(asked) else HOLDS)
+    end(MISMATCH if changes.changed(asked) else HOLDS)
 
 
 def _aspects(text: str | None, *, checkpoints: bool, timed: bool) -> Sequence[str]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from rr_export.cli.console import MISMATCH, out, progress
+from rr_export.cli.console import MISMATCH, end, out, progress
 
 
 @click.command()
@@ -43,4 +42,4 @@ def doctor(
     else:
         for part in doctor_view(result):
             out.print(part)
-    sys.exit(0 if result["holds"] else MISMATCH)
+    end(0 if result["holds"] else MISMATCH)

@@ -63,15 +63,23 @@ def told(error: BaseException, *, whole: bool = False) -> str:
     if theirs is None:
         return text
     if theirs is error:
-        text = f"expected a model that runs, got {type(error).__name__}: {' '.join(str(error).split())}; mend it there"
+        text = model_failed(error)
     return f"{text}\n{traceback_from_user(theirs)}"
+
+
+def model_failed(error: BaseException) -> str:
+    """Returns what is said of what the user's model raised, in one line."""
+    text = " ".join(str(error).split())
+    return f"expected a model that runs, got {type(error).__name__}{': ' * bool(text)}{text}; mend it there"
 
 
 def failure_of_users(error: BaseException) -> BaseException | None:
     """Returns what the user's model or function raised that led to an error; None where they raised nothing."""
-    if isinstance(error, FunctionFailed):
-        return error.__cause__
     for cause in _causes(error):
+        if isinstance(cause, FunctionFailed):
+            return cause.__cause__
+        if isinstance(cause, SystemExit):  # nobody else leaves
+            return cause
         if not isinstance(cause, _own_errors()) and _called_by_us(cause.__traceback__) is not None:
             return cause
     return None

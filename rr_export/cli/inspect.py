@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from rr_export.cli.console import MISMATCH, out
+from rr_export.cli.console import MISMATCH, end, out
 from rr_export.cli.options import read_sizes
 
 
@@ -28,4 +27,4 @@ def inspect(bundle: Path, sizes: Sequence[str], as_json: bool) -> None:
     else:
         for table in found.tables(str(bundle)):
             out.print(table)
-    sys.exit(0 if found.sound else MISMATCH)
+    end(0 if found.sound else MISMATCH)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
-from rr_export.cli.console import MISMATCH, USAGE, err, out
+from rr_export.cli.console import MISMATCH, USAGE, end, err, out
 from rr_export.cli.error_pages import LINT, place_of
 from rr_export.cli.options import read_codes
 from rr_export.errors import LintError
@@ -81,7 +80,7 @@ def lint(
         err.print(f"see {place_of(LINT)}")
     files = [file for file in files if file not in unread]
     if not files:
-        sys.exit(USAGE)
+        end(USAGE)
     if form == "table":
         written = io.StringIO()
         console = out if output is None else Console(width=120, no_color=True, file=written)
@@ -94,6 +93,6 @@ def lint(
     elif form != "table":
         click.echo(text)
     if unread:
-        sys.exit(USAGE)
+        end(USAGE)
     worst = SEVERITIES[: SEVERITIES.index(fail_on) + 1] if fail_on != "never" else ()
-    sys.exit(MISMATCH if any(f.severity in worst for f in findings) else 0)
+    end(MISMATCH if any(f.severity in worst for f in findings) else 0)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import click
 from rich.markup import escape
 
-from rr_export.cli.console import MISMATCH, err, out, progress
+from rr_export.cli.console import MISMATCH, end, err, out, progress
 
 
 @click.command()
@@ -39,10 +38,10 @@ def place(
             result = measure(arguments, python=python, progress=tell)
         except Fails as error:
             err.print(f"[bold red]fails:[/] {escape(str(error))}", soft_wrap=True)
-            sys.exit(MISMATCH)
+            end(MISMATCH)
     if as_json:
         click.echo(json.dumps(result, indent=1))
     else:
         for part in place_view(result):
             out.print(part)
-    sys.exit(0 if result["holds"] else MISMATCH)
+    end(0 if result["holds"] else MISMATCH)

@@ -66,7 +66,7 @@ class ReportFiles:
 
         try:
             yield tell
-        except Exception as error:
+        except BaseException as error:  # a model that leaves, or somebody who has no more time, ends it too
             if not done and self.forms is PROOF:
                 self._write(Report((), subject, {"rr-export": version("rr-export")}, error=told(error)))
             raise

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from rr_export.cli.console import HOLDS, MISMATCH, progress
+from rr_export.cli.console import HOLDS, MISMATCH, end, progress
 from rr_export.cli.data_files import DataOptions, data_options, read_data, read_tolerance
 from rr_export.cli.model_options import METAVAR, ModelOptions, load_case, model_options
 from rr_export.cli.options import read_inputs
@@ -57,7 +56,7 @@ def verify(
     that targets of FILE are its own model, on an execution provider of this machine. Neither needs the source model.
 
     FILE stays as it is, unless --record is given. Exits with 0 if it holds, 1 if it does not, 2 on bad usage or bad
-    input, 3 if the model or the function fails. The reports are written in every case.
+    input, 3 if the model or the function fails. Once the proof has begun, the reports are written whatever ends it.
     """
     asked = [name for name, given in (("MODEL", model), ("--against", against), ("--target", targets)) if given]
     if len(asked) != 1:
@@ -96,7 +95,7 @@ def verify(
         from rr_export.bundle.bundle_reader import load
 
         load(file).write_parity(report.to_json())
-    sys.exit(HOLDS if report.passed else MISMATCH)
+    end(HOLDS if report.passed else MISMATCH)
 
 
 def _keep_worst(file: Path, report: Report) -> None:

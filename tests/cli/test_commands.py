@@ -57,6 +57,25 @@ def keys():
 
 def unfit():
     return {**small(), "args": (torch.ones(4, 9),)}
+
+class Ends(nn.Module):
+    def __init__(self, ends):
+        super().__init__()
+        self.layer, self.ends = nn.Linear(8, 2), ends
+
+    def forward(self, input):
+        if self.ends is not None:
+            raise self.ends
+        return self.layer(input)
+
+def leaving():
+    return Ends(SystemExit(0)).eval(), (torch.ones(4, 8),)
+
+def at_end():
+    return Ends(EOFError("no more")).eval(), (torch.ones(4, 8),)
+
+def interrupted():
+    return Ends(KeyboardInterrupt()).eval(), (torch.ones(4, 8),)
 """
 
 
@@ -279,6 +298,9 @@ def test_bad_usage_exits_with_2(place: Path, arguments: tuple[str, ...], message
         ),
         (("verify", "out", "my_models:unfit"), "4x9", "in forward"),
         (("export", "my_models:unfit", "elsewhere"), "4x9", "in forward"),
+        (("verify", "out", "my_models:leaving"), "expected a model that runs, got SystemExit: 0; mend", "raise self."),
+        (("export", "my_models:leaving", "elsewhere"), "expected a model that runs, got SystemExit: 0", "raise self."),
+        (("diff", "out", "my_models:leaving"), "expected a model that runs, got SystemExit: 0", "raise self.ends"),
     ],
 )
 def test_what_fails_in_the_users_code_exits_with_3(
@@ -294,16 +316,18 @@ def test_what_fails_in_the_users_code_exits_with_3(
     assert not (place / "elsewhere").exists()
 
 
-@pytest.mark.parametrize(("model", "code"), [("small", 0), ("other", 1), ("raising", 3)])
+@pytest.mark.parametrize(
+    ("model", "code"), [("small", 0), ("other", 1), ("raising", 3), ("leaving", 3), ("interrupted", 130)]
+)
 def test_reports_are_written_whatever_came_out(place: Path, tmp_path: Path, model: str, code: int) -> None:
     files = {form: tmp_path / f"report.{form}" for form in ("json", "junit", "sarif", "markdown")}
     asked = [f"--{form}={file}" for form, file in files.items()]
     done = run(place, "verify", "out", f"my_models:{model}", "--max-paths", "1", *asked)
     assert done.returncode == code, done
     report = json.loads(files["json"].read_text())
-    assert report["passed"] is (code == 0) and ("error" in report) is (code == 3)
+    assert report["passed"] is (code == 0) and ("error" in report) is (code > 1)
     suite = ET.parse(files["junit"]).getroot()[0]
-    assert (int(suite.get("failures") or 0) > 0, int(suite.get("errors") or 0) > 0) == (code == 1, code == 3)
+    assert (int(suite.get("failures") or 0) > 0, int(suite.get("errors") or 0) > 0) == (code == 1, code > 1)
     assert bool(json.loads(files["sarif"].read_text())["runs"][0]["results"]) is (code > 0)
     assert ("✅ out" in files["markdown"].read_text()) is (code == 0)
 
