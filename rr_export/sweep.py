@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from rr_export.content_digest import content_digest
 from rr_export.errors import SweepError
 from rr_runtime.one_line import cut_to_line
 
@@ -44,7 +45,7 @@ def sweep(
     *,
     jobs: int | None = None,
     results: str | os.PathLike[str] | None = None,
-    of: str = "",
+    of: str | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Iterator[Done]:
     """Yields the key and the result of every task, as they come.
@@ -59,7 +60,8 @@ def sweep(
             none.
         results: a file to which every result is added as soon as it is there, a line of JSON each. Where it is there
             already, what it holds is yielded and not made again: a sweep goes on where it was interrupted.
-        of: what the sweep is of; a file of another one's results is refused.
+        of: what the sweep is of; a file of another one's results is refused. None: the name of ``work``, and a digest
+            of its code and of what it holds; what else it reads, such as files, only you can name.
         progress: called with how many results there are.
 
     Raises:
@@ -69,6 +71,7 @@ def sweep(
     """
     if jobs == 0:
         raise ValueError("jobs: expected a number of workers, or -1 for one for each core, got 0; pass 1")
+    of = (_described(work) if results is not None else "") if of is None else of
     known = {} if results is None else _known(Path(results), of)
     again: list[Done] = []
     seen: set[str] = set()
@@ -94,6 +97,12 @@ def sweep(
                 yield done
             again.clear()
     yield from again
+
+
+def _described(work: Work) -> str:
+    """What is known of the work: its name, its code, what it holds."""
+    named = work if hasattr(work, "__qualname__") else type(work)
+    return f"{named.__module__}.{named.__qualname__} {content_digest(work)}"
 
 
 def workers(jobs: int | None) -> int:

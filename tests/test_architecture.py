@@ -22,7 +22,7 @@ RUNTIME = Path(rr_runtime.__file__).parent
 
 # A part imports itself and the parts of the floors before its own. `rr_export` is the package's own __init__.py.
 FLOORS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "extras", "late_sympy", "quiet_loggers"}),
+    frozenset({"errors", "extras", "content_digest", "late_sympy", "quiet_loggers"}),
     frozenset({"laws", "passes", "sweep", "report"}),
     frozenset({"eager", "bundle"}),
     frozenset({"capture"}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -10,6 +11,7 @@ from typing import Any
 
 import joblib
 import numpy as np
+import onnx
 import pytest
 import torch
 from torch import nn
@@ -227,3 +229,53 @@ def test_other_machines_find_what_this_one_does(
         assert dict(sweep(square, tasks(20), results=tmp_path / "squares.jsonl")) == EXPECTED
         found = data_check(saved, routed(), DATA, results=tmp_path / "results.jsonl")
     assert found.passed and found.figures["agreement"] == one.figures["agreement"]
+
+
+def cube(number: int) -> dict[str, int]:
+    return {"square": number**3}
+
+
+@pytest.mark.parametrize("other", [cube, functools.partial(square), lambda number: {"square": number}])
+def test_bug_work_that_is_not_named_got_the_results_of_another(tmp_path: Path, other: Callable[..., Any]) -> None:
+    file = tmp_path / "results.jsonl"
+    list(sweep(square, tasks(3), results=file))
+    with pytest.raises(SweepError, match=r"expected results of this sweep .* another one \(tests.test_sweep.square "):
+        list(sweep(other, tasks(3), results=file))
+
+
+def capped(cap: float) -> nn.Module:
+    model = routed()
+    model.cap = cap  # type: ignore[assignment]
+    return model
+
+
+def test_bug_results_of_a_model_with_other_attributes_were_taken(saved: Path, tmp_path: Path) -> None:
+    results = tmp_path / "results.jsonl"
+    data_check(saved, capped(50), DATA[:2], results=results)
+    data_check(saved, capped(50), DATA[:2], results=results)
+    with pytest.raises(SweepError, match="those of another one"):
+        data_check(saved, capped(3), DATA[:2], results=results)
+
+
+def test_bug_results_on_other_terms_or_versions_were_taken(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results, given = tmp_path / "results.jsonl", {"data": DATA[:2], "results": tmp_path / "results.jsonl"}
+    rr.verify(saved, routed(), ARGS, **given)
+    with pytest.raises(SweepError, match="rounds True"):  # the tolerances are those that nobody asked for
+        rr.verify(saved, routed(), ARGS, **given, rtol=1e-4, atol=1e-5)
+    monkeypatch.setattr("rr_export.parity.data_check.version", lambda part: "0.0")
+    with pytest.raises(SweepError, match=r"onnxruntime 0\.0"):
+        rr.verify(saved, routed(), ARGS, data=DATA[:2], results=results)
+
+
+def test_bug_results_of_a_file_with_other_weights_beside_it_were_taken(saved: Path, tmp_path: Path) -> None:
+    rewritten, results = tmp_path / "other.onnx", tmp_path / "results.jsonl"
+    model = onnx.load(saved / "model.onnx")
+    onnx.save(model, rewritten, save_as_external_data=True, location="other.bin", size_threshold=0)
+    given = {"data": [{"x": DATA[1].numpy()}], "max_paths": 2, "results": results}
+    rr.verify_against(rewritten, saved, **given)
+    weights = (tmp_path / "other.bin").read_bytes()
+    (tmp_path / "other.bin").write_bytes(weights[:-4] + np.float32(1).tobytes())
+    with pytest.raises(SweepError, match="those of another one"):
+        rr.verify_against(rewritten, saved, **given)

@@ -23,6 +23,7 @@ from rr_export.errors import RunError
 from rr_export.laws.policies import Categorical, Policy
 
 RUN = 1  # the route of a LayerChoice that runs its layer
+LEARNED = ("_known", "_loading")  # attributes that calls and loaded state dicts leave behind
 _MOST_KNOWN = 256  # kinds of calls that are remembered
 
 

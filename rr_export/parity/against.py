@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from rr_export.bundle.bundle import Bundle
 from rr_export.bundle.bundle_reader import load
-from rr_export.bundle.bundle_writer import sha256_of
 from rr_export.errors import ParityError
 from rr_export.lint.dataflow import Dataflow
 from rr_export.lint.reading import Subject, read
@@ -31,6 +30,7 @@ from rr_export.parity.divergence import divergence_from_file, searched
 from rr_export.parity.executed import LEVELS, kernels, proving_options
 from rr_export.parity.file_worker import file_worker
 from rr_export.parity.law import check_law
+from rr_export.parity.model_file_digest import model_file_digest
 from rr_export.parity.named_weights import check_named_weights
 from rr_export.parity.nearest import check_nearest
 from rr_export.parity.paths import check_paths, paths_taking_everything, paths_to_compare
@@ -157,8 +157,8 @@ def check_points(
         spread = Spread(
             jobs,
             None if results is None else Path(results),
-            "" if results is None else f"{sha256_of(original.file.source)} {sha256_of(subject.path)}",
-            file_worker(OpensRewritten(subject.path.resolve(), folder.resolve()), terms),
+            "" if results is None else " ".join(map(model_file_digest, (original.file.source, subject.path))),
+            elsewhere=file_worker(OpensRewritten(subject.path.resolve(), folder.resolve()), terms),
         )
         checks["data"] = lambda: check_data(references, rewritten, terms, spread=spread)
     if bundle.plan.sites:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
+from rr_export.content_digest import content_digest
 from rr_export.laws.plan import Plan
 from rr_export.lowering.deciding_slice import Path_
 from rr_export.parity.compare import Arrays
@@ -23,6 +24,7 @@ from rr_export.parity.terms import Terms
 from rr_export.report.report import Check
 from rr_export.sweep import Task, sweep, workers
 
+PARTS = ("rr-export", "rr-runtime", "onnxruntime", "numpy")  # whose versions decide on what is found
 WHOLE = 2  # inputs on which all paths are compared
 
 
@@ -97,6 +99,7 @@ class Spread:
         jobs: how many workers; -1: one for each core; None: as joblib's active configuration says.
         results: the file that keeps results as they come, None: none does.
         of: what they are results of: what tells this model and this file from others.
+        told: what tells a reference from others: all that its model is given.
         elsewhere: what makes the work for other processes, in a folder that they see, and what turns a reference into
             what such work is given; None: all is done in this process.
     """
@@ -104,6 +107,7 @@ class Spread:
     jobs: int | None = None
     results: Path | None = None
     of: str = ""
+    told: Callable[[Any], Any] = lambda reference: reference.inputs
     elsewhere: Callable[[Path], tuple[Callable[[InputTask], Any], Callable[[Any], Any]]] | None = None
 
 
@@ -144,19 +148,15 @@ def check_data(
         def tasks() -> Iterator[Task]:
             for number, reference in enumerate(references):
                 waiting[number] = reference
-                yield Task(
-                    f"{number} {_digest(reference.inputs)}", InputTask(number, given(reference), design.on(number))
-                )
+                key = f"{number} {content_digest(spread.told(reference))}"
+                yield Task(key, InputTask(number, given(reference), design.on(number)))
 
-        of = (
-            f"{spread.of} rtol {terms.rtol:g} atol {terms.atol:g} share {terms.share:g} {terms.own} {len(design.paths)}"
-        )
         for _, told in sweep(
             work,
             tasks(),
             jobs=spread.jobs if spread.elsewhere is not None else 1,
             results=spread.results,
-            of=of,
+            of=_of(spread, terms, design),
             progress=lambda done: terms.progress("data", done, total or done),
         ):
             result = InputResult.read(told)
@@ -170,12 +170,13 @@ def check_data(
     return replace(check, case=None if case is None else case[1:], worst=worst[1])
 
 
-def _digest(arrays: Arrays) -> str:
-    """What tells an input from others."""
-    found = hashlib.blake2b(digest_size=12)
-    for name, array in arrays.items():
-        found.update(f"{name} {array.dtype} {array.shape}".encode() + np.ascontiguousarray(array).tobytes())
-    return found.hexdigest()
+def _of(spread: Spread, terms: Terms, design: PathDesign) -> str:
+    """What results on inputs are of: everything but the inputs that decides on them."""
+    if spread.results is None:
+        return ""
+    versions = ", ".join(f"{part} {version(part)}" for part in PARTS)
+    equal = f"rtol {terms.rtol:g}, atol {terms.atol:g}, share {terms.share:g}, {terms.own}, rounds {terms.rounds}"
+    return f"{spread.of}; {equal}; {len(design.paths)} paths {content_digest(design.paths, design.whole)}; {versions}"
 
 
 def summed_up(plan: Plan, design: PathDesign, results: Sequence[InputResult]) -> Check:

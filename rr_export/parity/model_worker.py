@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import os
 import sys
@@ -11,13 +10,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from rr_export.bundle.bundle import Bundle
 from rr_export.bundle.bundle_reader import load
 from rr_export.capture.request import Request, bind
 from rr_export.capture.trace import trace_plan
+from rr_export.content_digest import content_digest
+from rr_export.eager.layer_choice import LEARNED
 from rr_export.parity.data_check import InputTask
 from rr_export.parity.eager_model import Eager
 from rr_export.parity.input_result import compare_on_input
@@ -72,15 +72,10 @@ def model_worker(
 
 
 def model_digest(model: nn.Module) -> str:
-    """Returns what tells a model from others: its weights, and the source files of its classes."""
-    found = hashlib.blake2b(digest_size=16)
-    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
-        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        if tensor.numel():
-            found.update(tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    for file in sorted({inspect.getsourcefile(type(module)) or "" for module in model.modules()} - {""}):
-        found.update(Path(file).read_bytes() if Path(file).is_file() else file.encode())
-    return found.hexdigest()
+    """Returns what tells a model from others: all that its modules hold, and the source files of their classes."""
+    files = sorted({inspect.getsourcefile(type(module)) or "" for module in model.modules()} - {""})
+    sources = [Path(file).read_bytes() if Path(file).is_file() else file for file in files]
+    return content_digest(model, sources, without=LEARNED)
 
 
 @open_once

@@ -8,8 +8,9 @@ from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 
+import torch
+
 from rr_export.bundle.bundle import Bundle
-from rr_export.bundle.bundle_writer import sha256_of
 from rr_export.capture.request import Request
 from rr_export.capture.trace import trace_plan
 from rr_export.eager.code_sites import many_runs
@@ -22,6 +23,7 @@ from rr_export.parity.far_inputs import check_far_inputs
 from rr_export.parity.law import check_law
 from rr_export.parity.laziness import check_laziness
 from rr_export.parity.model_divergence import divergence_from_model
+from rr_export.parity.model_file_digest import model_file_digest
 from rr_export.parity.model_worker import model_digest, model_worker
 from rr_export.parity.named_numbers import numbers_named
 from rr_export.parity.other_sizes import size_thresholds
@@ -65,6 +67,8 @@ class Proof:
         self._bundle, self._folder, self._request, self._data = bundle, folder, request, data
         self._jobs, self._results = jobs, None if results is None else Path(results)
         self._asked = terms or Terms.asked(rtol=None, atol=None)
+        # before anything runs: a model may change by its runs
+        self._model = "" if results is None else f"torch {torch.__version__} {model_digest(request.model)}"
 
     def checks(self, points: Collection[str]) -> tuple[Check, ...]:
         """Returns the checks of some points, of ``POINTS``; without equal sites there is nothing else to compare."""
@@ -157,11 +161,11 @@ class Proof:
 
     def _check_data(self, data: Data) -> Check:
         given = (Eager(other) for other in requests_of(data, self._request))
-        kept = self._results is not None
         spread = Spread(
             self._jobs,
             self._results,
-            f"{model_digest(self._request.model)} {sha256_of(self._file.source)}" if kept else "",
+            f"{self._model} {model_file_digest(self._file.source)}" if self._results is not None else "",
+            lambda eager: (eager.request.args, eager.request.kwargs),
             model_worker(self._request, self._folder, self._terms),
         )
         total = len(data) if isinstance(data, Sized) else None

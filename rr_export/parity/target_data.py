@@ -74,7 +74,7 @@ def check_target_data(
 
     file = TargetFile(Session(opens.folder, provider=opens.provider, target=opens.name), bundle.plan)
     of = "" if results is None else f"{sha256_of(opens.folder / MANIFEST)} {opens.name} {opens.provider}"
-    spread = Spread(jobs, results, of, file_worker(opens, terms))
+    spread = Spread(jobs, results, of, elsewhere=file_worker(opens, terms))
     paths = [tuple(row["path"]) for row in target.about.get("paths", ())]
     check = check_data(references(), file, terms, paths=paths, spread=spread)
     return replace(check, name=f"target {opens.name}, data")
