@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 from rr_export.bundle.bundle import Bundle
@@ -62,7 +63,7 @@ def package(
     """
     options: dict[str, Any] = {"form": form, "frozen": frozen, "best": best, "sizes": sizes, "format": format}
     options |= {"calibration": calibration, "name": name}
-    options |= {"golden": list(golden) if isinstance(golden, Iterator) else golden}
+    options |= {"golden": list(map(deepcopy, golden)) if isinstance(golden, Iterator) else golden}
     made = make_target(bundle, target, precision=precision, **options)
     if precision not in ACTIVATION_BITS:
         return made

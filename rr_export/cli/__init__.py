@@ -98,7 +98,9 @@ class Commands(click.Group):
             if text is None:
                 raise
             raise click.ClickException(text) from error
-        except SystemExit as error:  # no command ends so
+        except SystemExit as error:  # no command ends so, but where nobody reads what it prints
+            if isinstance(error.__context__, BrokenPipeError):
+                raise
             raise FunctionFailed(model_failed(error)) from error
 
 

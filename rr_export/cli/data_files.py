@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from rr_export.cli.users_code import load_function
+from rr_export.cli.users_code import items_of, load_function
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -99,10 +100,11 @@ def read_data(texts: Sequence[str], inputs: Sequence[Mapping[str, Any]]) -> Iter
     """
     if not texts:
         return None
-    return [item for text in texts for item in _items(text, inputs)]
+    parts = [_inputs_of(text, inputs) for text in texts]
+    return chain.from_iterable(parts) if len(parts) > 1 else parts[0]
 
 
-def _items(text: str, inputs: Sequence[Mapping[str, Any]]) -> Iterable[Any]:
+def _inputs_of(text: str, inputs: Sequence[Mapping[str, Any]]) -> Iterable[Any]:
     if Path(text).suffix in FILES:
         return _of_file(text, inputs)
     if ":" not in text:
@@ -112,10 +114,10 @@ def _items(text: str, inputs: Sequence[Mapping[str, Any]]) -> Iterable[Any]:
     made = load_function(text, where="--data")()
     if not isinstance(made, Iterable):
         raise click.UsageError(f"--data: expected {text} to return an iterable, got {type(made).__name__}; return one")
-    return made
+    return items_of(text, made)
 
 
-def _of_file(file: str, inputs: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, NDArray[Any]]]:
+def _of_file(file: str, inputs: Sequence[Mapping[str, Any]]) -> list[dict[str, NDArray[Any]]]:
     from rr_runtime.array_files import read_array, read_arrays
 
     names = [row["name"] for row in inputs]
@@ -127,10 +129,12 @@ def _of_file(file: str, inputs: Sequence[Mapping[str, Any]]) -> Iterator[dict[st
         )
     extra = {arrays[row["name"]].ndim - len(row["shape"]) for row in inputs}
     if extra == {0}:
-        return iter([arrays])
+        return [arrays]
     sizes = {array.shape[0] for array in arrays.values() if array.ndim}
+    if extra == {1} and sizes == {0}:
+        raise click.UsageError(f"--data {file}: expected inputs along the first axis, got none; save some")
     if extra == {1} and len(sizes) == 1:
-        return ({name: array[i] for name, array in arrays.items()} for i in range(sizes.pop()))
+        return [{name: array[i] for name, array in arrays.items()} for i in range(sizes.pop())]
     shapes = {name: list(array.shape) for name, array in arrays.items()}
     raise click.UsageError(
         f"--data {file}: expected one input, or several along a first axis of their own, got the shapes {shapes} for "

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import click
@@ -74,7 +76,7 @@ def export(
     checked_targets(interface, targets, fixed)
     case = load_case(model, model_options)
     check_room(output, tensor_bytes(case["model"]))
-    with progress("exporting"):
+    with progress("exporting"), redirect_stdout(sys.stderr):
         bundle = run_export(
             **case,
             interface=interface,

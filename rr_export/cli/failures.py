@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import sysconfig
 import traceback
@@ -15,6 +16,8 @@ from rr_export.cli.console import FAILED, USAGE
 from rr_export.errors import RRExportError
 
 _BETWEEN = ("torch.nn.modules.module", "rr_export.")  # whose frames stand between those of a model's modules
+
+_ELSEWHERE = "_RemoteTraceback"  # what joblib gives as the cause of what another process raised
 
 
 class FunctionFailed(click.ClickException):
@@ -62,14 +65,18 @@ def told(error: BaseException, *, whole: bool = False) -> str:
     theirs = failure_of_users(error)
     if theirs is None:
         return text
+    named = next((cause for cause in _causes(error) if isinstance(cause, FunctionFailed)), None)
     if theirs is error:
         text = model_failed(error)
+    elif named is not None:
+        text = named.format_message()
     return f"{text}\n{traceback_from_user(theirs)}"
 
 
 def model_failed(error: BaseException) -> str:
     """Returns what is said of what the user's model raised, in one line."""
     text = " ".join(str(error).split())
+    text += "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
     return f"expected a model that runs, got {type(error).__name__}{': ' * bool(text)}{text}; mend it there"
 
 
@@ -80,7 +87,9 @@ def failure_of_users(error: BaseException) -> BaseException | None:
             return cause.__cause__
         if isinstance(cause, SystemExit):  # nobody else leaves
             return cause
-        if not isinstance(cause, _own_errors()) and _called_by_us(cause.__traceback__) is not None:
+        if isinstance(cause, _own_errors()):
+            continue
+        if _called_by_us(cause.__traceback__) is not None or _called_elsewhere(cause) is not None:
             return cause
     return None
 
@@ -90,12 +99,15 @@ def traceback_from_user(error: BaseException) -> str:
 
     Where it came through none, from where the model was called on.
     """
-    frames = _called_by_us(error.__traceback__) or error.__traceback__
-    entries = [e for e in _entries(frames) if not str(e.tb_frame.f_globals.get("__name__")).startswith(_BETWEEN)]
-    first = next((i for i, entry in enumerate(entries) if not is_library(entry.tb_frame.f_code.co_filename)), 0)
-    summary = traceback.StackSummary.extract((e.tb_frame, e.tb_lineno) for e in entries[first:])
+    frames = _called_elsewhere(error)
+    if frames is None:
+        trace = _called_by_us(error.__traceback__) or error.__traceback__
+        found = [e for e in _entries(trace) if not str(e.tb_frame.f_globals.get("__name__")).startswith(_BETWEEN)]
+        texts = traceback.StackSummary.extract((e.tb_frame, e.tb_lineno) for e in found).format()
+        frames = [(e.tb_frame.f_code.co_filename, text) for e, text in zip(found, texts, strict=True)]
+    first = next((i for i, (file, _) in enumerate(frames) if not is_library(file)), 0)
     said = "".join(traceback.format_exception_only(error))
-    return f"Traceback (most recent call last):\n{''.join(summary.format())}{said}".rstrip()
+    return f"Traceback (most recent call last):\n{''.join(text for _, text in frames[first:])}{said}".rstrip()
 
 
 def is_library(file: str) -> bool:
@@ -124,6 +136,21 @@ def _called_by_us(trace: TracebackType | None) -> TracebackType | None:
     request = sys.modules.get("rr_export.capture.request")  # without it no model was called
     calls = [e for e in _entries(trace) if request and e.tb_frame.f_code is request.Request.call.__code__]
     return calls[-1].tb_next if calls else None
+
+
+def _called_elsewhere(error: BaseException) -> list[tuple[str, str]] | None:
+    """File and text of the frames after the call of the user's model in another process; None where it was in none."""
+    request = sys.modules.get("rr_export.capture.request")
+    told = str(error.__cause__) if type(error.__cause__).__name__ == _ELSEWHERE else ""
+    frames = [
+        (found[1], found[0]) for found in re.finditer(r'^  File "(.+?)", line .+\n(?:    .+\n)*', told, re.MULTILINE)
+    ]
+    calls = [
+        i for i, (file, text) in enumerate(frames) if request and file == request.__file__ and ", in call\n" in text
+    ]
+    torch = getattr(sys.modules.get(_BETWEEN[0]), "__file__", None)
+    between = (str(Path(__file__).parents[1]), *filter(None, [torch]))
+    return [(file, text) for file, text in frames[calls[-1] + 1 :] if not file.startswith(between)] if calls else None
 
 
 def _entries(trace: TracebackType | None) -> Iterator[TracebackType]:

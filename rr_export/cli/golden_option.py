@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 import click
 
-from rr_export.cli.users_code import load_function
+from rr_export.cli.users_code import items_of, load_function
 
 
 def golden_option(default: str) -> Callable[[Any], Any]:
@@ -20,7 +21,7 @@ def golden_option(default: str) -> Callable[[Any], Any]:
     )
 
 
-def read_golden(texts: Sequence[str]) -> int | list[Any] | None:
+def read_golden(texts: Sequence[str]) -> int | Iterable[Any] | None:
     """Returns what ``--golden`` texts say: how many runs, or the inputs that files hold or a function returns.
 
     Raises:
@@ -33,19 +34,19 @@ def read_golden(texts: Sequence[str]) -> int | list[Any] | None:
         return None
     if len(texts) == 1 and texts[0].isascii() and texts[0].isdecimal():
         return int(texts[0])
-    found: list[Any] = []
+    parts: list[Iterable[Any]] = []
     for text in texts:
         if text.endswith(".npz"):
-            found.append(read_arrays(text, "--golden"))
+            parts.append([read_arrays(text, "--golden")])
         elif ":" in text:
             made = load_function(text, where="--golden")()
             if isinstance(made, str | bytes | dict) or not isinstance(made, Iterable):
                 raise click.UsageError(
                     f"--golden: expected {text} to return a list of inputs, got {type(made).__name__}; return [inputs]"
                 )
-            found += made
+            parts.append(items_of(text, made))
         else:
             raise click.UsageError(
                 f"--golden: expected how many runs, a .npz file or MODULE:FUNCTION, got {text!r}; give one of them"
             )
-    return found
+    return chain.from_iterable(parts)

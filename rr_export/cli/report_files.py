@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import json
+import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -48,28 +49,35 @@ class ReportFiles:
     def written(self, subject: str) -> Iterator[Callable[[Any], None]]:
         """Yields what a report is told to: it is printed first, and then written in every form that was asked for.
 
-        Where a proof ends by an error before that, its forms say so, and the error goes on.
+        Where a proof ends by an error before that, its forms say so, and the error goes on. What the user's code prints
+        meanwhile goes to standard error.
         """
         self._check()
         done: list[Any] = []
+        stdout = sys.stdout
 
         def tell(report: Any) -> None:
             done.append(report)
-            printed = [form for form, file in self.files.items() if file == STDOUT]
             try:
-                for form in printed:
-                    click.echo(self.forms[form](report), nl=False)
-                if not printed:
-                    out.print(report.table())
+                with redirect_stdout(stdout):
+                    self._print(report)
             finally:  # also where nobody reads what is printed
                 self._write(report)
 
         try:
-            yield tell
+            with redirect_stdout(sys.stderr):
+                yield tell
         except BaseException as error:  # a model that leaves, or somebody who has no more time, ends it too
             if not done and self.forms is PROOF:
                 self._write(Report((), subject, {"rr-export": version("rr-export")}, error=told(error)))
             raise
+
+    def _print(self, report: Any) -> None:
+        printed = [form for form, file in self.files.items() if file == STDOUT]
+        for form in printed:
+            click.echo(self.forms[form](report), nl=False)
+        if not printed:
+            out.print(report.table())
 
     def _check(self) -> None:
         """Raises where a file cannot be written, before there is anything to write."""

@@ -6,7 +6,7 @@ import importlib
 import inspect
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from difflib import get_close_matches
 from pathlib import Path
@@ -48,6 +48,26 @@ def load_function(name: str, *, where: str = "model", arguments: int = 0) -> Cal
             return function(*given)
 
     return call
+
+
+def items_of(name: str, made: Iterable[Any]) -> Iterable[Any]:
+    """Returns what a function of the user's returned, whose items are made as they are asked for.
+
+    What is raised and printed meanwhile is told as for the function itself.
+    """
+    return made if isinstance(made, list | tuple) else _items(name, made)
+
+
+def _items(name: str, made: Iterable[Any]) -> Iterator[Any]:
+    end = object()
+    with _told(f"{name} to yield inputs"), redirect_stdout(sys.stderr):
+        items = iter(made)
+    while True:
+        with _told(f"{name} to yield inputs"), redirect_stdout(sys.stderr):
+            item = next(items, end)
+        if item is end:
+            return
+        yield item
 
 
 def _module(name: str, where: str) -> ModuleType:

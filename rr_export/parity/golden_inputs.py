@@ -116,7 +116,7 @@ def _like(request: Request, item: Any, where: str) -> Request:
             f"{where}: expected a tuple of arguments or a dictionary by name, got {type(item).__name__}; write (x,)"
         )
     _check_alike(request, made, where)
-    return made
+    return made.changed(lambda _, tensor: tensor.clone())  # a generator may fill one buffer again and again
 
 
 def _check_alike(request: Request, made: Request, where: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -142,17 +143,29 @@ def _answers(
 ) -> Iterator[tuple[str, Answer, Answer | Exception]]:
     """What both give on each path, and with a seed; a file that fails where the model does not is another model."""
     for path in paths:
-        expected = reference.on_path(path)
+        with _named(number):
+            expected = reference.on_path(path)
         try:
             yield f"path {list(path)}", expected, file.on_path(reference.inputs, path)
         except Exception as error:  # onnxruntime's own exceptions have no common base
             yield f"path {list(path)}", expected, error
     if file.interface in ("explicit", "host"):
-        expected = reference.on_seed(number)
+        with _named(number):
+            expected = reference.on_seed(number)
         try:
             yield f"seed {number}", expected, file.on_seed(reference.inputs, number)
         except Exception as error:
             yield f"seed {number}", expected, error
+
+
+@contextmanager
+def _named(number: int) -> Iterator[None]:
+    """What the model raises says on which input."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"on input {number} of the data")
+        raise
 
 
 def _measure(result: InputResult, path: Path_, expected: Arrays, got: Arrays) -> None:

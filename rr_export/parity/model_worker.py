@@ -6,6 +6,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -44,9 +45,10 @@ class ModelWorker:
 
     def __call__(self, task: InputTask) -> dict[str, Any]:
         """Returns the result on an input, JSON-ready; what the task is given are args and kwargs."""
-        example, file = _opened(self.state, self.bundle)
-        reference = Eager(bind(example.model, *task.given))
-        return asdict(compare_on_input(task.number, reference, file, task.paths, self.terms))
+        with redirect_stdout(sys.stderr):  # what the model prints is no part of what the caller does
+            example, file = _opened(self.state, self.bundle)
+            reference = Eager(bind(example.model, *task.given))
+            return asdict(compare_on_input(task.number, reference, file, task.paths, self.terms))
 
 
 def model_worker(

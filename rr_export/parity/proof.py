@@ -160,7 +160,7 @@ class Proof:
         )
 
     def _check_data(self, data: Data) -> Check:
-        given = (Eager(other) for other in requests_of(data, self._request))
+        given = (Eager(other) for other in requests_of(data, self._request, self._bundle.manifest))
         spread = Spread(
             self._jobs,
             self._results,

@@ -9,26 +9,35 @@ import numpy as np
 import torch
 
 from rr_export.capture.request import Request, bind
+from rr_export.parity.data_arrays import check_dtypes, check_filled
+from rr_runtime.manifest import Manifest
 
 Data = Iterable[Any]
 
 
-def requests_of(data: Data, example: Request) -> Iterator[Request]:
-    """Yields the model with each of some inputs.
+def requests_of(data: Data, example: Request, manifest: Mapping[str, Any] | None = None) -> Iterator[Request]:
+    """Yields the model with each of some inputs, which nobody else holds.
 
     Args:
         data: each item is a tuple of positional arguments, ``(args, kwargs)``, a mapping of arrays by the names of the
             file's inputs or of keyword arguments by name, or a single tensor or array.
         example: the model with its example arguments.
+        manifest: of the file whose inputs they are, too; None: of none.
 
     Raises:
-        TypeError, ValueError: an item is none of that, or does not fit ``model.forward``; the text says which.
+        TypeError, ValueError: an item is none of that, does not fit ``model.forward``, has other dtypes than the file's
+            inputs, or holds nothing; the text says which.
     """
+    told = None if manifest is None else Manifest.parse(manifest)
     for number, item in enumerate(data):
         try:
-            yield _request(item, example)
+            request = _request(item, example)
+            if told is not None:
+                check_dtypes(request.inputs, told)
+                check_filled(request.inputs, told)
         except (TypeError, ValueError) as error:
             raise type(error)(f"data, input {number}: {error}") from error
+        yield request.changed(lambda _, tensor: tensor.clone())  # a loader may fill one buffer again and again
 
 
 def _request(item: Any, example: Request) -> Request:

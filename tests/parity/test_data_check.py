@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,14 @@ from torch import nn
 import rr_export as rr
 from rr_export.capture.request import bind
 from rr_export.parity.compare import Comparison
+from rr_export.parity.data_arrays import check_filled, checked_arrays
 from rr_export.parity.data_check import PathDesign
+from rr_export.parity.golden_inputs import golden_requests
 from rr_export.parity.input_result import Agreement, _agreement
 from rr_export.parity.user_data import requests_of
 from rr_export.parity.verify import verify_points
 from rr_export.report.report import Check
+from rr_runtime.manifest import Manifest
 
 
 class Two(nn.Module):
@@ -80,6 +84,44 @@ def test_every_kind_of_item_is_an_input(model: nn.Module) -> None:
 def test_an_item_that_does_not_fit_is_told_by_its_number(model: nn.Module, item: Any, message: str) -> None:
     with pytest.raises((TypeError, ValueError), match=message):
         list(requests_of([(X, MASK), item], bind(model, (X, MASK))))
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        ((X.double(), MASK), "data, input 1: input 'x': expected float32, got float64; convert it"),
+        ((X.to(torch.bfloat16), MASK), "data, input 1: input 'x': expected float32, got bfloat16; convert it"),
+        ((X, MASK.int()), "data, input 1: input 'mask': expected float32, got int32; convert it"),
+        ((X[:0], MASK[:0]), r"data, input 1: input 'x': expected at least one number, got the shape \(0, 4\)"),
+    ],
+)
+def test_bug_data_that_the_file_does_not_take_or_that_holds_nothing_was_compared(
+    bundle: rr.Bundle, model: nn.Module, item: Any, message: str
+) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
+        check(bundle, model, [(X, MASK), item])
+    named = dict(zip(("x", "mask"), (tensor.float().numpy() for tensor in item), strict=True))
+    if not item[0].numel():
+        with pytest.raises(ValueError, match="data, input 0: "):
+            list(checked_arrays([named], bundle))
+
+
+def test_an_axis_that_may_be_empty_may_be_empty(bundle: rr.Bundle) -> None:
+    arrays, told = {"x": X[:0].numpy(), "mask": MASK[:0].numpy()}, Manifest.parse(bundle.manifest)
+    check_filled(arrays, replace(told, axes={"batch": (0, None)}))
+    with pytest.raises(ValueError, match="expected at least one number"):
+        check_filled(arrays, replace(told, axes={}))
+
+
+def test_what_is_kept_of_a_refilled_buffer_is_what_was_given(bundle: rr.Bundle, model: nn.Module) -> None:
+    buffer = X.clone()
+    requests = [*requests_of(((buffer.fill_(n), MASK) for n in range(3)), bind(model, (X, MASK)))]
+    assert [float(request.args[0][0, 0]) for request in requests] == [0, 1, 2]
+    array = X.numpy().copy()
+    filled = (array.fill(n) or {"x": array, "mask": MASK.numpy()} for n in range(3))  # type: ignore[func-returns-value]
+    assert [float(arrays["x"][0, 0]) for arrays in list(checked_arrays(filled, bundle))] == [0, 1, 2]
+    golden, count = golden_requests(((buffer.fill_(n), MASK) for n in range(3)), bind(model, (X, MASK)))
+    assert [float(request.args[0][0, 0]) for request in golden] == [0, 1, 2] and count is None
 
 
 def test_data_is_compared_and_counted(bundle: rr.Bundle, model: nn.Module) -> None:
