@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import tempfile
@@ -40,6 +39,7 @@ from rr_export.bundle.weights import EXTERNAL_ABOVE, inlined, shared_with_torch,
 from rr_export.errors import BundleError
 from rr_export.laws.plan import Plan
 from rr_runtime.one_line import cut_to_line, list_few
+from rr_runtime.strict_json import strict_json
 
 
 @dataclass
@@ -136,7 +136,7 @@ class Bundle:
         """The bundle carries ``report``; where it is saved, the file beside the model is replaced atomically."""
         self.parity = report
         if self.path is not None and self.path.is_dir():
-            write_atomically(self.path / PARITY, json.dumps(report, indent=1).encode())
+            write_atomically(self.path / PARITY, strict_json(report, indent=1).encode())
             self._prove_card(self.path)
 
     def _prove_card(self, folder: Path) -> None:

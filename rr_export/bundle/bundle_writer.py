@@ -22,6 +22,7 @@ from rr_export.errors import BundleError
 from rr_runtime.fastest import FASTEST
 from rr_runtime.golden import has_sizes
 from rr_runtime.manifest import Manifest
+from rr_runtime.strict_json import strict_json
 
 FileRows = dict[str, dict[str, Any]]  # by name: the SHA-256 and the size in bytes
 
@@ -60,7 +61,7 @@ def write_folder(
     told = {**manifest, **entries, "files": files, "golden": rows}
     (folder / MANIFEST).write_text(manifest_text(told, indent=1))
     if parity is not None:
-        (folder / PARITY).write_text(json.dumps(parity, indent=1))
+        (folder / PARITY).write_text(strict_json(parity, indent=1))
     return files
 
 

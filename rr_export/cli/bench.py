@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from rich.markup import escape
 
 from rr_export.cli.console import MISMATCH, end, err, out, progress
 from rr_export.report.earlier import EARLIER
+from rr_runtime.strict_json import strict_json
 
 
 @click.command()
@@ -70,7 +70,7 @@ def bench(
     for part in bench_view(result):
         out.print(part)
     if json_file is not None:
-        write_atomically(json_file, json.dumps(result, indent=1).encode())
+        write_atomically(json_file, strict_json(result, indent=1).encode())
     if plot is not None:
         plot_bench(result, plot)
     end(0 if result["holds"] else MISMATCH)

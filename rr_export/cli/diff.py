@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,13 +15,14 @@ from rr_export.cli.data_files import read_data, read_tolerance
 from rr_export.cli.model_options import METAVAR, ModelOptions, load_case, model_options
 from rr_export.cli.report_files import ReportFiles, report_files
 from rr_export.report.changes import ASPECTS, Changes
+from rr_runtime.strict_json import strict_json
 
 if TYPE_CHECKING:
     from rr_export.bundle.bundle import Bundle
 
 CHECKPOINTS = (".safetensors", ".pt", ".pth", ".bin")
 FORMS = {
-    "json": lambda changes: json.dumps(changes.to_json(), indent=1) + "\n",
+    "json": lambda changes: strict_json(changes.to_json(), indent=1) + "\n",
     "markdown": lambda changes: changes.markdown(),
 }
 FAIL_ON = "sites,laws,paths,weights,graph,outputs"  # sizes and latencies are noisy, and follow from the others

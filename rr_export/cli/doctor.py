@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from rr_export.cli.console import MISMATCH, end, out, progress
+from rr_runtime.strict_json import strict_json
 
 
 @click.command()
@@ -38,7 +38,7 @@ def doctor(
     with progress("asking") as tell:
         result = measure(arguments, python=python, progress=tell)
     if as_json:
-        click.echo(json.dumps(result, indent=1))
+        click.echo(strict_json(result, indent=1))
     else:
         for part in doctor_view(result):
             out.print(part)

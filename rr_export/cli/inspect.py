@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import click
 
 from rr_export.cli.console import MISMATCH, end, out
 from rr_export.cli.options import read_sizes
+from rr_runtime.strict_json import strict_json
 
 
 @click.command()
@@ -23,7 +23,7 @@ def inspect(bundle: Path, sizes: Sequence[str], as_json: bool) -> None:
 
     found = run_inspect(load(bundle), read_sizes(sizes))
     if as_json:
-        click.echo(json.dumps(found.to_json(), indent=1))
+        click.echo(strict_json(found.to_json(), indent=1))
     else:
         for table in found.tables(str(bundle)):
             out.print(table)

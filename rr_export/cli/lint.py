@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from rr_export.errors import LintError
 from rr_export.lint.finding import ENGINES, RULES, SEVERITIES, Finding
 from rr_export.lint.report import code_quality, rules_table, sarif, summary, table, to_json
 from rr_export.report.earlier import EARLIER
+from rr_runtime.strict_json import strict_json
 
 FORMS: dict[str, Callable[[Sequence[Finding], Sequence[str]], Any]] = {
     "json": to_json,
@@ -87,7 +87,7 @@ def lint(
         console.print(table(findings, files) if findings else summary(findings, files))
         text = written.getvalue()
     else:
-        text = json.dumps(FORMS[form](findings, files), indent=1)
+        text = strict_json(FORMS[form](findings, files), indent=1)
     if output is not None:
         write_atomically(output, text.encode())
     elif form != "table":

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 from rich.markup import escape
 
 from rr_export.cli.console import MISMATCH, end, err, out, progress
+from rr_runtime.strict_json import strict_json
 
 
 @click.command()
@@ -40,7 +40,7 @@ def place(
             err.print(f"[bold red]fails:[/] {escape(str(error))}", soft_wrap=True)
             end(MISMATCH)
     if as_json:
-        click.echo(json.dumps(result, indent=1))
+        click.echo(strict_json(result, indent=1))
     else:
         for part in place_view(result):
             out.print(part)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
@@ -21,14 +20,15 @@ from rr_export.report.junit import junit
 from rr_export.report.markdown import markdown
 from rr_export.report.report import Report
 from rr_export.report.sarif import report_sarif
+from rr_runtime.strict_json import strict_json
 
 STDOUT = "-"
 Forms = Mapping[str, Callable[[Any], str]]  # from a report to its text, by the name of the form
 
 PROOF: Forms = {
-    "json": lambda report: json.dumps(report.to_json(), indent=1) + "\n",
+    "json": lambda report: strict_json(report.to_json(), indent=1) + "\n",
     "junit": junit,
-    "sarif": lambda report: json.dumps(report_sarif(report), indent=1) + "\n",
+    "sarif": lambda report: strict_json(report_sarif(report), indent=1) + "\n",
     "markdown": markdown,
 }
 

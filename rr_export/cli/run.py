@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from rich.markup import escape
 
 from rr_export.cli.console import out, progress
 from rr_export.cli.options import read_numbers, read_path
+from rr_runtime.strict_json import strict_json
 
 
 @click.command()
@@ -59,7 +59,7 @@ def run(
         facts, results = run_asked(asked)
     if as_json:
         shapes = {k: {"dtype": str(v.dtype), "shape": list(v.shape)} for k, v in results.items()}
-        click.echo(json.dumps({**facts, "outputs": shapes}))
+        click.echo(strict_json({**facts, "outputs": shapes}))
         return
     for name, fact in facts.items():
         out.print(f"{name}: {fact}")

