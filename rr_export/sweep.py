@@ -16,6 +16,7 @@ from rr_export.errors import SweepError
 from rr_runtime.one_line import cut_to_line
 
 FORMAT = "rr.sweep"
+BEGIN = json.dumps({"format": FORMAT})[:-1].encode()  # of its first line
 AT_ONCE = 8  # tasks of each worker, where a backend gives results together only
 
 Work = Callable[[Any], Any]
@@ -69,9 +70,8 @@ def sweep(
             tasks have one key.
         ValueError: ``jobs`` is 0.
     """
-    if jobs == 0:
-        raise ValueError("jobs: expected a number of workers, or -1 for one for each core, got 0; pass 1")
     of = (_described(work) if results is not None else "") if of is None else of
+    at_once = workers(jobs)
     known = {} if results is None else _known(Path(results), of)
     again: list[Done] = []
     seen: set[str] = set()
@@ -88,7 +88,7 @@ def sweep(
 
     count = 0
     with _kept(None if results is None else Path(results), of) as keep:
-        for key, result in _worked(work, to_do(), jobs):
+        for key, result in _worked(work, to_do(), jobs, at_once):
             keep(key, result)
             for done in (*again, (key, result)):
                 count += 1
@@ -106,15 +106,21 @@ def _described(work: Work) -> str:
 
 
 def workers(jobs: int | None) -> int:
-    """Returns how many workers a sweep has; 1: it works in this process."""
+    """Returns how many workers a sweep has; 1: it works in this process.
+
+    Raises:
+        ValueError: ``jobs`` is 0.
+    """
+    if jobs == 0:
+        raise ValueError("jobs: expected a number of workers, or -1 for one for each core, got 0; pass 1")
     import joblib
 
     return int(joblib.effective_n_jobs(jobs))
 
 
-def _worked(work: Work, tasks: Iterator[Task], jobs: int | None) -> Iterator[Done]:
+def _worked(work: Work, tasks: Iterator[Task], jobs: int | None, at_once: int) -> Iterator[Done]:
     """The results of the tasks, in any order."""
-    if workers(jobs) == 1:
+    if at_once == 1:
         for task in tasks:
             yield task.key, work(task.payload)
         return
@@ -126,7 +132,7 @@ def _worked(work: Work, tasks: Iterator[Task], jobs: int | None) -> Iterator[Don
         yield from Parallel(n_jobs=jobs, return_as="generator_unordered")(delayed(_one)(work, task) for task in tasks)
         return
     with Parallel(n_jobs=jobs) as parallel:
-        while some := list(islice(tasks, AT_ONCE * workers(jobs))):
+        while some := list(islice(tasks, AT_ONCE * at_once)):
             yield from parallel(delayed(_one)(work, task) for task in some)
 
 
@@ -139,11 +145,11 @@ def _known(file: Path, of: str) -> dict[str, Any]:
     if not file.exists():
         return {}
     content = file.read_bytes()
-    if not content.strip(b"\0"):  # it was interrupted in its first line
-        return {}
+    whole = content[: content.rfind(b"\n") + 1].splitlines()
+    if not whole and (content[: len(BEGIN)] == BEGIN[: len(content)] or not content.strip(b"\0")):
+        return {}  # it was interrupted in its first line
     try:
-        whole = content[: content.rfind(b"\n") + 1].decode().splitlines()
-        head, *rows = [json.loads(line) for line in whole]
+        head, *rows = [json.loads(line.decode()) for line in whole]
         kept = {row["key"]: row["result"] for row in rows}
         found = head["format"], head["of"]
     except (ValueError, KeyError, TypeError) as error:

@@ -17,11 +17,12 @@ import torch
 from torch import nn
 
 import rr_export as rr
+from rr_export.bundle.atomic_write import scratch_folder
 from rr_export.capture.request import bind
 from rr_export.errors import SweepError
 from rr_export.parity.terms import Terms
 from rr_export.parity.verify import verify_points
-from rr_export.sweep import Task, sweep
+from rr_export.sweep import Task, sweep, workers
 
 
 def square(number: int) -> dict[str, int]:
@@ -58,6 +59,8 @@ def test_every_task_is_done_once(jobs: int | None) -> None:
 def test_no_workers_and_no_two_alike() -> None:
     with pytest.raises(ValueError, match="jobs: expected a number of workers"):
         list(sweep(square, tasks(1), jobs=0))
+    with pytest.raises(ValueError, match="jobs: expected a number of workers"):
+        workers(0)
     with pytest.raises(SweepError, match="got 'task 0' twice"):
         list(sweep(square, tasks(1) + tasks(1)))
 
@@ -90,10 +93,34 @@ def test_results_are_there_as_they_come(tmp_path: Path) -> None:
     assert len(file.read_text().splitlines()) == 2  # the head, and the first
 
 
-def test_a_file_cut_in_its_first_line_begins_anew(tmp_path: Path) -> None:
+@pytest.mark.parametrize("length", [0, 1, 20, -1])
+def test_bug_a_file_cut_in_its_first_line_begins_anew(tmp_path: Path, length: int) -> None:
     file = tmp_path / "results.jsonl"
-    file.write_bytes(b"")
-    assert dict(sweep(square, tasks(20), results=file)) == EXPECTED
+    list(sweep(square, [], results=file, of="squares"))
+    file.write_bytes(file.read_bytes()[:length])
+    assert dict(sweep(square, tasks(20), results=file, of="squares")) == EXPECTED
+    assert len(file.read_text().splitlines()) == 21
+
+
+@pytest.mark.parametrize("content", [b"\x08\x0a\xff\xfe model", b"\xff\n", b"[]\n", b"notes", b"{"])
+def test_bug_a_file_of_another_kind_is_told_as_such_and_stays(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "model.onnx"
+    file.write_bytes(content + b"\n" * (content == b"{"))
+    before = file.read_bytes()
+    with pytest.raises(SweepError, match=r"model.onnx: expected results of a sweep, got another file; name a new one"):
+        list(sweep(square, tasks(3), results=file))
+    assert file.read_bytes() == before
+
+
+def test_bug_what_a_killed_sweep_left_stayed_for_ever(saved: Path, tmp_path: Path) -> None:
+    results = tmp_path / "results.jsonl"
+    with scratch_folder(results) as other:
+        left = other.with_name(".results.jsonl.abcdefgh.rr-new")
+        left.mkdir()
+        (left / "model.pickle").write_bytes(b"weights")
+        data_check(saved, routed(), DATA[:2], jobs=2, results=results)
+        assert not left.exists() and other.exists()  # whose owner is at work
+    assert list(tmp_path.iterdir()) == [results]
 
 
 def test_results_of_another_sweep_are_refused(tmp_path: Path) -> None:

@@ -39,6 +39,8 @@ class DataOptions:
         """Raises a UsageError or ValueError where they do not fit together, or a file cannot be written."""
         if not self.names and (self.jobs, self.results, self.worst) != (None, None, None):
             raise click.UsageError("--jobs, --results, --worst: expected --data beside them, got none; name the inputs")
+        if self.jobs == 0:
+            raise click.UsageError("--jobs: expected a number of workers, or -1 for one for each core, got 0; write 1")
         if self.worst is not None:
             from rr_runtime.output_files import check_output_file
 

@@ -8,11 +8,12 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import gettempdir
 from typing import Any
 
 import numpy as np
 
+from rr_export.bundle.atomic_write import scratch_folder
 from rr_export.content_digest import content_digest
 from rr_export.laws.plan import Plan
 from rr_export.lowering.deciding_slice import Path_
@@ -140,10 +141,8 @@ def check_data(
         work: Callable[[InputTask], Any] = Here(file, terms)
         given: Callable[[Any], Any] = lambda reference: reference  # noqa: E731
         if spread.elsewhere is not None and workers(spread.jobs) > 1:
-            beside = None if spread.results is None else spread.results.parent
-            work, given = spread.elsewhere(
-                Path(stack.enter_context(TemporaryDirectory(prefix=".rr-work.", dir=beside)))
-            )
+            beside = Path(gettempdir()) / "rr-work" if spread.results is None else spread.results
+            work, given = spread.elsewhere(stack.enter_context(scratch_folder(beside)))
 
         def tasks() -> Iterator[Task]:
             for number, reference in enumerate(references):

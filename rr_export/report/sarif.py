@@ -12,6 +12,8 @@ from urllib.parse import quote
 
 from rr_export.report.report import Check, Report
 
+ENDED = "verification"  # what is said not to hold where a proof ended before it was done
+PARTED, MEND = "export again, or find out where they part", "mend what is told: the model, its data, or the command"
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
 
@@ -94,19 +96,9 @@ def report_sarif(report: Report) -> dict[str, Any]:
     """Returns a log of the points of a proof that do not hold: one result for each."""
     failed = [check for check in report.checks if check.passed is False]
     if report.error:
-        failed.append(Check("verification", False, "it ended before it was done", (report.error.splitlines()[0],)))
+        failed.append(Check(ENDED, False, "it ended before it was done", (report.error.splitlines()[0],)))
     divergence = " ".join(report.divergence.lines()) if report.divergence is not None else ""
-    rules = [
-        SarifRule(
-            f"parity/{check.name.partition(' ')[0]}",
-            check.name.partition(" ")[0],
-            f"The file and the model are the same: {check.name.partition(' ')[0]}",
-            "the file is not the model",
-            "export again, or find out where they part",
-            "error",
-        )
-        for check in {check.name.partition(" ")[0]: check for check in failed}.values()
-    ]
+    rules = [_rule_of(name) for name in dict.fromkeys(check.name.partition(" ")[0] for check in failed)]
     results = [
         SarifResult(
             f"parity/{check.name.partition(' ')[0]}",
@@ -119,6 +111,14 @@ def report_sarif(report: Report) -> dict[str, Any]:
         for check in failed
     ]
     return sarif_log("rr-export verify", rules, results, [report.subject])
+
+
+def _rule_of(point: str) -> SarifRule:
+    """The rule that a point of a proof is, or its end before it was done."""
+    title, effect, remedy = f"The file and the model are the same: {point}", "the file is not the model", PARTED
+    if point == ENDED:
+        title, effect, remedy = "The proof is done", "whether the file is the model is not known", MEND
+    return SarifRule(f"parity/{point}", point, title, effect, remedy, "error")
 
 
 def _rule(rule: SarifRule) -> dict[str, Any]:

@@ -269,6 +269,10 @@ def test_verify_against_exits_with_1_on_a_mismatch(place: Path) -> None:
                 ("nothing.npz", "data, input 0: input"),
             )
         ),
+        (
+            ("verify", "out", "my_models:small", "--data", "x.npy", "--jobs", "0"),
+            "--jobs: expected a number of workers",
+        ),
         (("verify", "out", "my_models:small", "--rtol", "output"), "--rtol: expected a number >= 0 or NAME=NUMBER"),
         (("verify", "out", "my_models:small", "--rtol", "1", "--rtol", "output=1"), "got both"),
         (("verify", "out", "my_models:small", "--rtol", "logits=1"), "expected an output or a dtype"),

@@ -1,4 +1,4 @@
-"""The user's data on the command line: generators that refill a buffer, print, raise or leave; models that fail on it."""
+"""The user's data on the command line: generators that refill a buffer, print or raise; models that fail on it."""
 
 from __future__ import annotations
 
