@@ -35,6 +35,7 @@ from rr_export.bundle.card import CardFacts, merge_card, unproven_targets, write
 from rr_export.bundle.contents import GoldenCase, HubFiles, TargetFiles
 from rr_export.bundle.file_names import CARD, COMPANIONS, HUB, PARITY
 from rr_export.bundle.manifest import METADATA_KEY, manifest_text, read_plan
+from rr_export.bundle.places import check_one_file
 from rr_export.bundle.weights import EXTERNAL_ABOVE, inlined, shared_with_torch, weight_bytes
 from rr_export.errors import BundleError
 from rr_export.laws.plan import Plan
@@ -205,15 +206,7 @@ class Bundle:
             raise BundleError(
                 f"{place}: expected a place for one file, as its name ends in .onnx, got a folder; save to another name"
             )
-        if self.targets:
-            raise BundleError(
-                f"{place}: expected a folder for a bundle with targets ({', '.join(self.targets)}), got the name of "
-                "one file; save to a folder"
-            )
-        if external:
-            raise BundleError(
-                f"{place}: expected weights that fit into one file, got a request for external data; save to a folder"
-            )
+        check_one_file(place, targets=self.targets, external=external)
         self._check_weights()
         content = serialized(inlined(self._stamped()))
         place.parent.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 
 from rr_export.bundle.atomic_write import writable
@@ -29,6 +30,25 @@ def check_place(place: Path, *, overwrite: bool) -> None:
         check_replaceable(place, overwrite=overwrite)
     with writable(place), tempfile.TemporaryFile(dir=_nearest(place)):
         pass
+
+
+def check_one_file(place: Path, *, targets: Collection[str], external: bool) -> None:
+    """A bundle with these targets can be at ``place``, where its name is that of one file.
+
+    Raises:
+        BundleError: it cannot.
+    """
+    if place.suffix != ".onnx":
+        return
+    if targets:
+        raise BundleError(
+            f"{place}: expected a folder for a bundle with targets ({', '.join(targets)}), got the name of one file; "
+            "save to a folder"
+        )
+    if external:
+        raise BundleError(
+            f"{place}: expected weights that fit into one file, got a request for external data; save to a folder"
+        )
 
 
 def check_room(place: Path, size: int) -> None:

@@ -62,9 +62,10 @@ def export(
     A function returns (model, args), (model, args, kwargs), or a dictionary with model, args, kwargs and
     dynamic_shapes.
     """
-    from rr_export.bundle.places import check_place, check_room
+    from rr_export.bundle.places import check_one_file, check_place, check_room
 
     check_place(output, overwrite=overwrite)
+    check_one_file(output, targets=targets, external=bool(external_data))
     from rr_export.capture.trace import check_opset
     from rr_export.export import checked_targets
     from rr_export.export import export as run_export
@@ -74,6 +75,7 @@ def export(
     check_opset(opset)
     fixed = read_sizes(sizes)
     checked_targets(interface, targets, fixed)
+    recorded = read_golden(golden)
     case = load_case(model, model_options)
     check_room(output, tensor_bytes(case["model"]))
     with progress("exporting"), redirect_stdout(sys.stderr):
@@ -85,7 +87,7 @@ def export(
             sizes=fixed,
             keep_training_routes=keep_training_routes,
             require_sites=require_sites,
-            golden=read_golden(golden),
+            golden=recorded,
         )
     around = None if output.suffix == ".onnx" else hub_around(model, model_options)
     bundle.save(output, external_data=external_data, overwrite=overwrite, around=around)
@@ -93,12 +95,12 @@ def export(
         f"{escape(str(output))}: {len(bundle.plan.sites)} sites, {bundle.plan.path_count()} paths, "
         f"interface {interface}"
         + (f", targets {', '.join(bundle.targets)}" if bundle.targets else "")
-        + f", {len(bundle.golden)} golden cases"
+        + (f", {len(bundle.golden)} golden cases" if output.suffix != ".onnx" else "")  # which has room for none
     )
     left_out = {
         "branches that no golden case takes": untaken(bundle.plan, [case.taken for case in bundle.golden]),
         "ways of conditions on the input that no golden case goes": bundle.manifest.get("unseen_conditions", []),
     }
     for what, names in left_out.items():
-        if names and bundle.golden:
+        if names and bundle.golden and output.suffix != ".onnx":
             out.print(f"{what}: {escape(', '.join(names))}")

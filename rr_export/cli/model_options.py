@@ -101,6 +101,10 @@ def load_case(name: str, given: ModelOptions = ModelOptions()) -> dict[str, Any]
         SourceError: there is no such model, or the checkpoint is not that of the model.
         PlanError: a pattern matches nothing, or a layer that cannot be skipped.
     """
+    if given.weights is not None:
+        from rr_export.sources.checkpoint import check_checkpoint
+
+        check_checkpoint(given.weights)
     case = _made(name, given)
     if given.weights is not None:
         from rr_export.sources.checkpoint import load_weights

@@ -62,6 +62,7 @@ def package(
     All forms share the bundle's weights. `rr-export verify OUTPUT --target NAME` proves them again.
     """
     from rr_export.bundle.bundle_reader import load
+    from rr_export.bundle.places import check_one_file
     from rr_export.packaging import package as run_package
     from rr_runtime.array_files import read_arrays
 
@@ -73,6 +74,7 @@ def package(
         raise click.UsageError("--form: expected no --frozen beside it, got one; frozen paths are a form of their own")
     if name is not None and len(targets) > 1:
         raise click.UsageError("--name: expected one --target, got several; package them one after the other")
+    check_one_file(output, targets=targets, external=False)
     metric: Callable[[tuple[int, ...]], float] | None = (
         load_function(best, where="--best", arguments=1) if best is not None else None
     )

@@ -54,16 +54,21 @@ def load_weights(model: nn.Module, file: Path) -> None:
         )
 
 
+def check_checkpoint(file: Path) -> None:
+    """Raises a SourceError where there is no such file."""
+    if file.is_dir():
+        raise SourceError(f"{file}: expected a checkpoint, got a folder; name a file in it")
+    if not file.is_file():
+        raise SourceError(f"{file}: expected a checkpoint, got no such file; check the path")
+
+
 def read_checkpoint(file: Path) -> dict[str, torch.Tensor]:
     """Returns the tensors of a checkpoint by name; no code of the file runs.
 
     Raises:
         SourceError: there is no such file, or it holds something else.
     """
-    if file.is_dir():
-        raise SourceError(f"{file}: expected a checkpoint, got a folder; name a file in it")
-    if not file.is_file():
-        raise SourceError(f"{file}: expected a checkpoint, got no such file; check the path")
+    check_checkpoint(file)
     content: Any
     try:
         if file.suffix == ".safetensors":

@@ -297,6 +297,20 @@ def test_verify_against_exits_with_1_on_a_mismatch(place: Path) -> None:
             "expected a checkpoint, got no such file",
         ),
         (("verify", "out", "--against", "out", "--weights", "w.pt"), "--weights: expected"),
+        (
+            ("export", "my_models:slow", "elsewhere", "--weights", "absent.pt"),
+            "expected a checkpoint, got no such file",
+        ),
+        (
+            ("export", "my_models:slow", "elsewhere", "--golden", "absent.npz"),
+            "--golden: expected a .npz file, got absent",
+        ),
+        (
+            ("export", "my_models:slow", "one.onnx", "--target", "cpu"),
+            "expected a folder for a bundle with targets (cpu)",
+        ),
+        (("export", "my_models:slow", "one.onnx", "--external-data"), "expected weights that fit into one file"),
+        (("package", "out", "one.onnx", "--target", "cpu"), "expected a folder for a bundle with"),
         (("inspect", "out", "--size", "batch=0"), "AXIS=N"),
         (("inspect", "out", "--size", "foo=3"), "expected sizes of ['batch'], got ['foo']"),
         (("dance",), "No such command"),
@@ -400,6 +414,11 @@ def test_bug_where_nobody_reads_it_ends_without_a_word(place: Path, command: tup
     )
     os.close(writing)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_bug_of_one_file_golden_cases_were_told(place: Path) -> None:
+    done = run(place, "export", "my_models:small", "alone.onnx", "--golden", "2")
+    assert done.returncode == 0 and "golden" not in done.stdout and "2 sites" in done.stdout
 
 
 def test_bug_names_are_no_markup(place: Path) -> None:

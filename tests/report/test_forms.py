@@ -94,6 +94,14 @@ def test_markdown_says_the_verdict_first_and_is_no_markup() -> None:
     assert "not verified" in markdown(ENDED) and "no weights\nTraceback" in markdown(ENDED)
 
 
+def test_bug_a_proof_that_ended_was_told_by_the_rule_of_another_model() -> None:
+    (run,) = report_sarif(ENDED)["runs"]
+    (rule,) = run["tool"]["driver"]["rules"]
+    assert rule["id"] == "parity/verification" == run["results"][0]["ruleId"]
+    assert rule["fullDescription"]["text"] == "The proof is done: whether the file is the model is not known"
+    assert rule["help"]["text"].startswith("mend what is told")
+
+
 @pytest.mark.parametrize(("report", "count"), [(HOLDS, 0), (FAILS, 2), (ENDED, 1)])
 def test_sarif_has_a_result_for_each_point_that_fails(report: Report, count: int, sarif_schema: dict[str, Any]) -> None:
     log = report_sarif(report)
