@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
-from contextlib import redirect_stdout
 from pathlib import Path
 
 import click
@@ -14,6 +12,7 @@ from rr_export.cli.console import out, progress
 from rr_export.cli.golden_option import golden_option, read_golden
 from rr_export.cli.model_options import METAVAR, ModelOptions, hub_around, load_case, model_options
 from rr_export.cli.options import read_sizes
+from rr_export.cli.report_files import FAILURE_HELPS, ReportFiles, report_files
 from rr_export.targets.provider_table import TARGETS
 
 
@@ -49,10 +48,11 @@ from rr_export.targets.provider_table import TARGETS
 @golden_option("every branch")
 @click.option("--require-sites", is_flag=True, help="A model that decides nothing is an error.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier bundle.")
+@report_files(helps=FAILURE_HELPS)
 def export(
     model: str, output: Path, interface: str, opset: int, external_data: bool | None, targets: Sequence[str],
     sizes: Sequence[str], keep_training_routes: bool, require_sites: bool, golden: Sequence[str],
-    overwrite: bool, model_options: ModelOptions,
+    overwrite: bool, model_options: ModelOptions, reports: ReportFiles,
 ) -> None:  # fmt: skip
     """Export MODEL to the folder (or .onnx file) OUTPUT.
 
@@ -64,33 +64,34 @@ def export(
     """
     from rr_export.bundle.places import check_one_file, check_place, check_room
 
-    check_place(output, overwrite=overwrite)
-    check_one_file(output, targets=targets, external=bool(external_data))
-    from rr_export.capture.trace import check_opset
-    from rr_export.export import checked_targets
-    from rr_export.export import export as run_export
-    from rr_export.laws.runs_to_record import untaken
-    from rr_export.sources.model_case import tensor_bytes
+    with reports.written(str(output)):
+        check_place(output, overwrite=overwrite)
+        check_one_file(output, targets=targets, external=bool(external_data))
+        from rr_export.capture.trace import check_opset
+        from rr_export.export import checked_targets
+        from rr_export.export import export as run_export
+        from rr_export.laws.runs_to_record import untaken
+        from rr_export.sources.model_case import tensor_bytes
 
-    check_opset(opset)
-    fixed = read_sizes(sizes)
-    checked_targets(interface, targets, fixed)
-    recorded = read_golden(golden)
-    case = load_case(model, model_options)
-    check_room(output, tensor_bytes(case["model"]))
-    with progress("exporting"), redirect_stdout(sys.stderr):
-        bundle = run_export(
-            **case,
-            interface=interface,
-            opset=opset,
-            target=targets,
-            sizes=fixed,
-            keep_training_routes=keep_training_routes,
-            require_sites=require_sites,
-            golden=recorded,
-        )
-    around = None if output.suffix == ".onnx" else hub_around(model, model_options)
-    bundle.save(output, external_data=external_data, overwrite=overwrite, around=around)
+        check_opset(opset)
+        fixed = read_sizes(sizes)
+        checked_targets(interface, targets, fixed)
+        recorded = read_golden(golden)
+        case = load_case(model, model_options)
+        check_room(output, tensor_bytes(case["model"]))
+        with progress("exporting"):
+            bundle = run_export(
+                **case,
+                interface=interface,
+                opset=opset,
+                target=targets,
+                sizes=fixed,
+                keep_training_routes=keep_training_routes,
+                require_sites=require_sites,
+                golden=recorded,
+            )
+        around = None if output.suffix == ".onnx" else hub_around(model, model_options)
+        bundle.save(output, external_data=external_data, overwrite=overwrite, around=around)
     out.print(
         f"{escape(str(output))}: {len(bundle.plan.sites)} sites, {bundle.plan.path_count()} paths, "
         f"interface {interface}"

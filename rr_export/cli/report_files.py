@@ -31,6 +31,18 @@ PROOF: Forms = {
     "sarif": lambda report: strict_json(report_sarif(report), indent=1) + "\n",
     "markdown": markdown,
 }
+HELPS = {
+    "json": "Print the report as JSON in place of the table, or write it to FILE.",
+    "junit": "Write it as JUnit XML: a test case per point.",
+    "sarif": "Write what does not hold as SARIF 2.1.0, for code scanning.",
+    "markdown": "Append it to FILE as Markdown, such as $GITHUB_STEP_SUMMARY.",
+}
+FAILURE_HELPS = {
+    "json": "Where there is no bundle in the end: write why to FILE, as JSON.",
+    "junit": "Where there is none: as JUnit XML.",
+    "sarif": "Where there is none: as SARIF 2.1.0, for code scanning.",
+    "markdown": "Where there is none: append it to FILE as Markdown, such as $GITHUB_STEP_SUMMARY.",
+}
 
 
 @dataclass(frozen=True)
@@ -105,14 +117,15 @@ class ReportFiles:
                 write_atomically(Path(file), text)
 
 
-def report_files(forms: Forms = PROOF) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Adds an option for each of some forms to a command, which gets ``reports``."""
-    helps = {
-        "json": "Print the report as JSON in place of the table, or write it to FILE.",
-        "junit": "Write it as JUnit XML: a test case per point.",
-        "sarif": "Write what does not hold as SARIF 2.1.0, for code scanning.",
-        "markdown": "Append it to FILE as Markdown, such as $GITHUB_STEP_SUMMARY.",
-    }
+def report_files(
+    forms: Forms = PROOF, *, helps: Mapping[str, str] = HELPS
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Adds an option for each of some forms to a command, which gets ``reports``.
+
+    Args:
+        forms: the forms.
+        helps: what is said of each; ``FAILURE_HELPS`` for a command that tells no report, but what ended it.
+    """
 
     def with_options(command: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(command)
@@ -122,7 +135,9 @@ def report_files(forms: Forms = PROOF) -> Callable[[Callable[..., Any]], Callabl
             return command(**options, reports=ReportFiles(files, forms))
 
         for form in reversed(list(forms)):
-            alone: dict[str, Any] = {"is_flag": False, "flag_value": STDOUT} if form == "json" else {}
+            alone: dict[str, Any] = (
+                {"is_flag": False, "flag_value": STDOUT} if form == "json" and helps is HELPS else {}
+            )
             with_reports = click.option(f"--{form}", metavar="FILE", help=helps[form], **alone)(with_reports)
         return with_reports
 

@@ -84,6 +84,7 @@ def run_action(file: Path, workspace: Path, temp: Path, **inputs: str) -> Job:
             continue
         script, output = temp / f"{number}.sh", temp / f"{number}.output"
         script.write_text(step["run"])
+        output.unlink(missing_ok=True)  # of an earlier use in the same job
         environment = {name: filled(str(value), names) for name, value in step.get("env", {}).items()}
         done = subprocess.run(
             ["bash", "--noprofile", "--norc", "-eo", "pipefail", str(script)],

@@ -63,7 +63,7 @@ def changed(green: tuple[Job, Path], place: Path, models: str) -> Path:
 
 def test_a_green_model(green: tuple[Job, Path]) -> None:
     job, workspace = green
-    assert job.outcomes == dict.fromkeys(["begin", "Export", "verify", "lint"], "success") | {"Install": "skipped"}
+    assert job.outcomes == dict.fromkeys(["begin", "export", "verify", "lint"], "success") | {"Install": "skipped"}
     assert job.outputs["verify.code"] == "0"
     reports = Path(job.outputs["begin.reports"])
     assert json.loads((reports / "parity.json").read_text())["passed"] is True
@@ -109,11 +109,33 @@ def test_a_model_that_raises_is_told_with_its_line(green: tuple[Job, Path], tmp_
     assert report["passed"] is False
 
 
+def test_bug_a_model_that_raises_when_it_is_exported_was_told_nowhere(tmp_path: Path) -> None:
+    workspace = written(tmp_path / "workspace", RAISES)
+    job = act(workspace, model="my_models:encoder", code_scanning="true")
+    assert job.outcomes["export"] == "failure" and job.outcomes["verify"] == "skipped"
+    assert job.outputs["export.code"] == "3" and "no weights today" in job.summary
+    reports = Path(job.outputs["begin.reports"])
+    assert "no weights today" in json.loads((reports / "parity.json").read_text())["error"]
+    assert [suite.get("errors") for suite in ET.parse(reports / "parity.xml").getroot()] == ["1"]
+    assert [given["sarif_file"] for name, given in job.used if "upload-sarif" in name] == [f"{reports}/parity.sarif"]
+
+
+def test_bug_reports_of_an_earlier_use_remained(green: tuple[Job, Path], tmp_path: Path) -> None:
+    workspace = changed(green, tmp_path, MODELS)
+    job = act(workspace, model="my_models:encoder", working_directory="code", code_scanning="true")
+    assert job.succeeded and (Path(job.outputs["begin.reports"]) / "parity.sarif").exists()
+    options = {"verify_options": "--max-paths 0", "code_scanning": "true"}
+    job = act(workspace, model="my_models:encoder", working_directory="code", **options)
+    assert job.outputs["verify.code"] == "2"
+    assert not [*Path(job.outputs["begin.reports"]).glob("parity.*")]
+    assert [given["category"] for name, given in job.used if "upload-sarif" in name] == ["rr-export-lint"]
+
+
 def test_inputs_are_no_code(tmp_path: Path) -> None:
     workspace = written(tmp_path / "workspace", MODELS)
     code = "$(touch pwned)"
     job = act(workspace, model=f'a:b"; touch pwned; echo "{code}', bundle="`touch pwned`", fail_on=code)
-    assert job.outcomes["Export"] == "failure" and job.outcomes["verify"] == "skipped"
+    assert job.outcomes["export"] == "failure" and job.outcomes["verify"] == "skipped"
     assert not list(tmp_path.rglob("pwned*"))
 
 
