@@ -93,6 +93,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for model in ("my_models:small", "my_models:other", "users_data:narrow"):
         name = {"small": "out", "other": "another"}.get(model.partition(":")[2], "narrow")
         assert run(folder, "export", model, name).returncode == 0
+    np.savez(folder / "double.npz", input=np.ones((4, 8)))
+    np.savez(folder / "none.npz", input=np.ones((0, 4, 8), np.float32))
+    np.savez(folder / "nothing.npz", input=np.ones((0, 8), np.float32))
+    (folder / "empty.npz").write_bytes(b"")
+    np.save(folder / "x.npy", np.ones((4, 8), np.float32))
     assert run(folder, "package", "out", "forms", "--target", "cuda").returncode == 0
     return folder
 
@@ -183,3 +188,31 @@ def test_bug_what_raises_on_data_had_other_exit_codes(
     assert message in said and "Traceback" in said and line in said
     assert "users_code.py" not in said and "rr_export/cli" not in said
     assert not (place / "elsewhere").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("verify", "out", "my_models:small", "--data", "empty.npz"), "expected a .npz file, got empty.npz"),
+        *(
+            ((*command, "--data", data), text)
+            for command in (
+                ("verify", "out", "my_models:small", "--max-paths", "1"),
+                ("verify", "out", "--against", "out", "--max-paths", "1"),
+                ("diff", "out", "out", "--runs", "0"),
+            )
+            for data, text in (
+                ("double.npz", "data, input 0: input 'input': expected float32, got float64; convert it"),
+                ("none.npz", "--data none.npz: expected inputs along the first axis, got none"),
+                ("nothing.npz", "data, input 0: input"),
+            )
+        ),
+        (
+            ("verify", "out", "my_models:small", "--data", "x.npy", "--jobs", "0"),
+            "--jobs: expected a number of workers",
+        ),
+    ],
+)
+def test_bug_data_that_is_none_exits_with_2(place: Path, arguments: tuple[str, ...], message: str) -> None:
+    done = run(place, *arguments)
+    assert done.returncode == 2 and message in " ".join(done.stderr.split()), done
