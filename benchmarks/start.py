@@ -23,6 +23,7 @@ STARTS: Mapping[str, tuple[Sequence[str], float | None, int]] = {
     "--help": (["--help"], HELP_TARGET, 0),
     "lint --rules": (["lint", "--rules"], TARGET, 0),
     "run --help": (["run", "--help"], HELP_TARGET, 0),
+    "explain": (["explain", "absent"], TARGET, 2),
     "lint": (["lint", "absent.onnx"], TARGET, 2),
     "inspect": (["inspect", "absent"], TARGET, 2),
     "run": (["run", "absent"], TARGET, 2),

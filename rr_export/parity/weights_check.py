@@ -26,23 +26,23 @@ logger = logging.getLogger(__name__)
 def check_all_weights(bundle: Bundle, request: Request, terms: Terms) -> Check:
     """Compares the numbers of the file with those of the model's parameters and buffers.
 
-    What both call by one name must be equal; what the file calls otherwise is looked for by its numbers, also
-    transposed. Where some are not found, as they are unused, or something is computed of them, the model is captured
-    anew, and the weights of both graphs are compared. Where tolerances are asked for, what the weights do decides.
+    They are looked for by name, and by their numbers, also transposed. Where some are not found, as they are unused, or
+    something is computed of them (a batch norm is folded into the layer before it), the model is captured anew, and the
+    weights of both graphs are compared. Where tolerances are asked for, what the weights do decides.
     """
     model = request.model
     own = {n: t.detach() for n, t in (*model.named_parameters(), *model.named_buffers()) if t.layout == torch.strided}
     stored = {name: tensor for name, tensor in weights_in(bundle.model) if not name.startswith("rr/")}
-    differing = [n for n, t in own.items() if n in stored and _alike(t, stored[n]) and _bytes(t) != stored[n].tobytes()]
-    missing = _not_found({n: t for n, t in own.items() if n not in differing}, stored)
+    doubtful = [n for n, t in own.items() if n in stored and _alike(t, stored[n]) and _bytes(t) != stored[n].tobytes()]
+    doubtful += [name for name in _not_found(own, stored) if name not in doubtful]
+    differing: list[str] = []
     unknown = ""
-    if missing:
+    if doubtful:
         try:
-            differing += _differing_after_capture(bundle, request, own)
+            differing = list(dict.fromkeys(_differing_after_capture(bundle, request, own)))
         except Exception as error:  # whatever the model raises now
             logger.debug("the model cannot be captured", exc_info=True)
-            unknown = f"; not found: {', '.join(missing[:SHOWN])}, and the model is not captured any more ({error})"
-    differing = list(dict.fromkeys(differing))
+            unknown = f"; not found: {', '.join(doubtful[:SHOWN])}, and the model is not captured any more ({error})"
     told = f"{len(own)} parameters and buffers, bit for bit{unknown}"
     if differing and not terms.rounds:
         told = f"{len(differing)} of {len(own)} differ; tolerances were asked for, so that values decide"
