@@ -53,6 +53,7 @@ SAME_JOB = {
     "errors": "the errors of a package",
     "manifest": "what a bundle says about itself, written and read",
     "place": "finds where nodes run, and shows it",
+    "profile": "another law over the sites of a bundle, written and read",
     "report": "what was found, for people and machines",
     "tools": "measures a bundle on this machine, and shows what was measured",
     "routes": "from draws to routes, in the graph and in numpy",

@@ -8,11 +8,13 @@ import tempfile
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from rr_export.bundle.atomic_write import (
     alone_in,
@@ -39,7 +41,9 @@ from rr_export.bundle.places import check_one_file
 from rr_export.bundle.weights import EXTERNAL_ABOVE, inlined, shared_with_torch, weight_bytes
 from rr_export.errors import BundleError
 from rr_export.laws.plan import Plan
+from rr_export.laws.profile import Profile, profile_of
 from rr_runtime.one_line import cut_to_line, list_few
+from rr_runtime.profile import Measured
 from rr_runtime.strict_json import strict_json
 
 
@@ -54,6 +58,7 @@ class Bundle:
         targets: other forms of the model, by name.
         parity: the JSON of the last ``verify``, or None.
         path: the folder it was loaded from or last saved to, or None.
+        profiles: other laws over its sites, by name.
     """
 
     model: ir.Model
@@ -62,6 +67,7 @@ class Bundle:
     targets: Mapping[str, TargetFiles] = field(default_factory=dict)
     parity: dict[str, Any] | None = None
     path: Path | None = field(default=None)
+    profiles: Mapping[str, Profile] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._exported = shared_with_torch(self.model)  # the model may be trained on in the same memory
@@ -70,6 +76,30 @@ class Bundle:
     def plan(self) -> Plan:
         """The sites with their policies."""
         return read_plan(self.manifest)
+
+    def with_profile(
+        self, name: str, law: Plan | Sequence[int] | NDArray[np.int64], *, measured: Measured | None = None
+    ) -> Bundle:
+        """Returns the bundle with one more profile, or another one of that name; model and targets stay.
+
+        Args:
+            name: what a run asks for.
+            law: the plan with other policies (``plan.with_policies``, ``rr.fit_budget``), or one path, int [S] with -1
+                where a site is not reached.
+            measured: its quality and cost, which put it on the menu.
+
+        Raises:
+            ValueError: the name is empty, the law is over other sites, or the path is none that a run reports.
+            BundleError: runs of this interface take no path.
+        """
+        if not name or not isinstance(name, str):
+            raise ValueError(f"profile: expected a name, got {name!r}; give one such as 'fast'")
+        if self.manifest["interface"] not in ("explicit", "host"):
+            raise BundleError(
+                f"profile: expected a model whose runs take a path, got interface {self.manifest['interface']!r}; "
+                "export it with interface='explicit'"
+            )
+        return replace(self, profiles={**self.profiles, name: profile_of(self.plan, law, measured)}, path=None)
 
     def save(
         self,
@@ -158,6 +188,7 @@ class Bundle:
         """Shows where it is and what it has; neither its graph nor its arrays."""
         said = [f"{len(self.manifest['sites'])} sites", f"interface {self.manifest['interface']}"]
         said += [f"targets {list_few(self.targets)}"] if self.targets else []
+        said += [f"profiles {list_few(self.profiles)}"] if self.profiles else []
         said += [f"{len(self.golden)} golden cases"] if self.golden else []
         same = None if self.parity is None else bool(self.parity.get("passed"))
         unproven = [] if self.parity is None else unproven_targets(self.targets, self.parity)
@@ -237,7 +268,8 @@ class Bundle:
         model = None if only else self._stamped()
         targets = self._forms(only)
         golden = fitting_cases(self.golden, self.manifest, targets) if only else self.golden
-        return write_folder(folder, model, self.manifest, golden, targets, self.parity, external=external)
+        told = self.manifest, golden, targets, self.profiles, self.parity
+        return write_folder(folder, model, *told, external=external)
 
 
 def _content(file: Path) -> bytes | None:

@@ -14,7 +14,7 @@ import rr_runtime.bundle
 from rr_export.bundle.bundle import Bundle
 from rr_export.bundle.contents import GoldenCase, TargetFiles
 from rr_export.bundle.file_names import GOLDEN, MANIFEST, MODEL, PARITY, target_files
-from rr_export.bundle.manifest import METADATA_KEY
+from rr_export.bundle.manifest import METADATA_KEY, read_plan, read_profile
 from rr_export.errors import BundleError
 from rr_runtime.array_files import read_arrays
 from rr_runtime.errors import RuntimeFailure
@@ -40,8 +40,10 @@ def load(path: str | os.PathLike[str]) -> Bundle:
                 "name the bundle that they were made from"
             )
         targets = {name: _read_target(about, source) for name, about in manifest.pop("targets", {}).items()}
+        plan = read_plan(manifest)
+        profiles = {name: read_profile(told, plan) for name, told in manifest.pop("profiles", {}).items()}
         parity = _read_parity(source / PARITY)
-        return Bundle(_read_model(source / MODEL), manifest, golden, targets, parity, source)
+        return Bundle(_read_model(source / MODEL), manifest, golden, targets, parity, source, profiles)
     model = _read_model(source)
     return Bundle(model, json.loads(model.metadata_props[METADATA_KEY]), path=source)
 

@@ -16,9 +16,10 @@ from rr_export.bundle.atomic_write import is_leftover
 from rr_export.bundle.card import is_card
 from rr_export.bundle.contents import GoldenCase, TargetFiles
 from rr_export.bundle.file_names import CARD, COMPANIONS, GOLDEN, HUB, MANIFEST, MODEL, PARITY, WEIGHTS
-from rr_export.bundle.manifest import FORMAT, manifest_text
+from rr_export.bundle.manifest import FORMAT, manifest_text, write_profile
 from rr_export.bundle.weights import WeightFile, inlined
 from rr_export.errors import BundleError
+from rr_export.laws.profile import Profile
 from rr_runtime.fastest import FASTEST
 from rr_runtime.golden import has_sizes
 from rr_runtime.manifest import Manifest
@@ -33,6 +34,7 @@ def write_folder(
     manifest: Mapping[str, Any],
     golden: Sequence[GoldenCase],
     targets: Mapping[str, TargetFiles],
+    profiles: Mapping[str, Profile],
     parity: Mapping[str, Any] | None,
     *,
     external: bool,
@@ -45,6 +47,7 @@ def write_folder(
         manifest: what the model says about itself.
         golden: runs of the eager model to compare with.
         targets: other forms of the model, by name.
+        profiles: other laws over its sites, by name.
         parity: the JSON of the last ``verify``, or None.
         external: weights are in a file of their own, which all models share.
     """
@@ -57,7 +60,11 @@ def write_folder(
     rows = _write_golden(folder / GOLDEN, golden)
     names = [*models, *([WEIGHTS] if (folder / WEIGHTS).exists() else []), GOLDEN]
     files = {n: {"sha256": sha256_of(folder / n), "bytes": (folder / n).stat().st_size} for n in names}
-    entries = {"targets": {name: dict(target.about) for name, target in targets.items()}} if targets else {}
+    entries: dict[str, Any] = {}
+    if targets:
+        entries["targets"] = {name: dict(target.about) for name, target in targets.items()}
+    if profiles:
+        entries["profiles"] = {name: write_profile(profile) for name, profile in profiles.items()}
     told = {**manifest, **entries, "files": files, "golden": rows}
     (folder / MANIFEST).write_text(manifest_text(told, indent=1))
     if parity is not None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from rr_export.errors import BundleError
 from rr_export.laws.plan import Plan, Site
 from rr_export.laws.policies import Categorical, Markov, MarkovStep, Policy
+from rr_export.laws.profile import Profile
 from rr_runtime.manifest import MOST_BYTES, MOST_SITES
+from rr_runtime.profile import Measured
 
 FORMAT, VERSION, METADATA_KEY = "rr.manifest", 1, "rr.manifest"
 
@@ -45,7 +48,7 @@ def write_manifest(
         axes: least and largest size of dynamic axes that the model bounds.
         training_routes: paths of the modules that decide as in training.
     """
-    chains = {site: number for number, chain in enumerate(plan.chains) for site in chain}
+    policies = _write_policies(plan)
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -58,9 +61,9 @@ def write_manifest(
                 "kind": site.kind,
                 "branches": list(site.branches),
                 "calls": [[list(pair) for pair in call] for call in site.calls],
-                "policy": _write_policy(site.policy, chains.get(i, 0)),
+                "policy": policy,
             }
-            for i, site in enumerate(plan.sites)
+            for site, policy in zip(plan.sites, policies, strict=True)
         ],
         "inputs": [{"name": n, "dtype": d, "shape": list(s)} for n, d, s in inputs],
         "outputs": [{"name": n, "dtype": d, "shape": list(s)} for n, d, s in outputs],
@@ -90,25 +93,43 @@ def manifest_text(told: Mapping[str, Any], *, indent: int | None = None) -> str:
 def read_plan(manifest: Mapping[str, Any]) -> Plan:
     """Returns the plan that a manifest describes."""
     sites = manifest["sites"]
-    steps: dict[int, dict[int, Any]] = {}
-    for site in sites:
-        if site["policy"]["type"] == "markov":
-            steps.setdefault(site["policy"]["chain"], {})[site["policy"]["step"]] = site["policy"]["probabilities"]
-    chains = {
-        number: Markov(tables[0][0], [tables[t] for t in range(1, len(tables))]) for number, tables in steps.items()
-    }
+    policies = _read_policies([site["policy"] for site in sites])
     return Plan(
         [
             Site(
                 site["name"],
                 tuple(site["branches"]),
-                _read_policy(site["policy"], chains),
+                policy,
                 site["kind"],
                 tuple(tuple((int(s), int(k)) for s, k in call) for call in site["calls"]),
             )
-            for site in sites
+            for site, policy in zip(sites, policies, strict=True)
         ]
     )
+
+
+def write_profile(profile: Profile) -> dict[str, Any]:
+    """Returns what the manifest says about a profile."""
+    told: dict[str, Any] = {}
+    if profile.law is not None:
+        told["policies"] = _write_policies(profile.law)
+    if profile.path is not None:
+        told["path"] = list(profile.path)
+    return told | ({} if profile.measured is None else {"measured": asdict(profile.measured)})
+
+
+def read_profile(told: Mapping[str, Any], plan: Plan) -> Profile:
+    """Returns the profile that a manifest describes."""
+    law = plan.with_policies(_read_policies(told["policies"])) if "policies" in told else None
+    path = tuple(told["path"]) if "path" in told else None
+    row = told.get("measured")
+    measured = None if row is None else Measured(*(row[key] for key in ("cost", "quality", "spread", "metric")))
+    return Profile(law, path, measured)
+
+
+def _write_policies(plan: Plan) -> list[dict[str, Any]]:
+    chains = {site: number for number, chain in enumerate(plan.chains) for site in chain}
+    return [_write_policy(site.policy, chains.get(i, 0)) for i, site in enumerate(plan.sites)]
 
 
 def _write_policy(policy: Policy, chain: int) -> dict[str, Any]:
@@ -120,6 +141,18 @@ def _write_policy(policy: Policy, chain: int) -> dict[str, Any]:
     if isinstance(policy, MarkovStep):
         written |= {"type": "markov", "chain": chain, "step": policy.index}
     return written
+
+
+def _read_policies(rows: Sequence[Mapping[str, Any]]) -> list[Policy]:
+    """The policies of all sites, in site order."""
+    steps: dict[int, dict[int, Any]] = {}
+    for row in rows:
+        if row["type"] == "markov":
+            steps.setdefault(row["chain"], {})[row["step"]] = row["probabilities"]
+    chains = {
+        number: Markov(tables[0][0], [tables[t] for t in range(1, len(tables))]) for number, tables in steps.items()
+    }
+    return [_read_policy(row, chains) for row in rows]
 
 
 def _read_policy(policy: Mapping[str, Any], chains: Mapping[int, Markov]) -> Policy:

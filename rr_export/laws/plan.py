@@ -7,12 +7,14 @@ transition matrices (the forward algorithm), and different chains are independen
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rr_export.laws.path_search import count_paths, covering, most_probable
+from rr_export.laws.policies import Policy
 from rr_export.laws.site import Layout, Pair, Site
 from rr_runtime.one_line import cut_to_line, list_few
 
@@ -30,6 +32,25 @@ class Plan(Layout):
     Raises:
         PlanError: names repeat, a policy has another K, a chain is not whole, or calls do not nest.
     """
+
+    def with_policies(self, policies: Mapping[str, Policy] | Sequence[Policy]) -> Plan:
+        """Returns the plan with other policies, for some sites by name, or for all in site order.
+
+        Raises:
+            ValueError: there is no such site, or not one policy for each.
+            PlanError: a policy has another K, or a chain is not whole.
+        """
+        if not isinstance(policies, Mapping):
+            if len(policies) != len(self.sites):
+                raise ValueError(
+                    f"policies: expected one for each of {len(self.sites)} sites, got {len(policies)}; name the sites"
+                )
+            policies = {site.name: policy for site, policy in zip(self.sites, policies, strict=True)}
+        names = [site.name for site in self.sites]
+        for name in policies:
+            if name not in names:
+                raise ValueError(f"policies: expected names of sites ({list_few(names)}), got {name!r}; see plan.sites")
+        return Plan([replace(site, policy=policies.get(site.name, site.policy)) for site in self.sites])
 
     def check_path(self, path: ArrayLike) -> NDArray[np.int64]:
         """Returns the path as int64 [S].

@@ -28,6 +28,7 @@ from rr_export.parity.model_worker import model_digest, model_worker
 from rr_export.parity.named_numbers import numbers_named
 from rr_export.parity.other_sizes import size_thresholds
 from rr_export.parity.paths import check_paths
+from rr_export.parity.profiles_check import check_profile
 from rr_export.parity.random_node import first_random_runs
 from rr_export.parity.streams import check_streams
 from rr_export.parity.subject import File
@@ -94,6 +95,8 @@ class Proof:
                     "laziness": lambda: check_laziness(self._bundle, file, eager, terms),
                 }
             found = [check() for name, check in checks.items() if name in points]
+            profiles = self._bundle.profiles if "law" in points else {}
+            found += [check_profile(n, p, self._eager, self._file, self._terms) for n, p in profiles.items()]
             found += [check_target(self._bundle, self._folder, name, self._eager, self._terms) for name in targets]
         return tuple(found)
 

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rr_runtime.manifest import RESERVED, Site, Tensor
+from rr_runtime.manifest import RESERVED, Tensor
+from rr_runtime.site_law import Site
 
 Bounds = Mapping[str, tuple[int | None, int | None]]
 KNOWN_SHAPES = 64  # shapes of all inputs that are remembered as right

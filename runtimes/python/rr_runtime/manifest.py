@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath, PureWindowsPath
 from types import MappingProxyType
 from typing import Any
@@ -14,6 +14,8 @@ from rr_runtime.draws import SEEDS
 from rr_runtime.errors import BundleError
 from rr_runtime.json_node import DAMAGED, Node, read_json
 from rr_runtime.one_line import cut_to_line, list_few
+from rr_runtime.profile import Measured, Profile
+from rr_runtime.site_law import Policy, Site
 from rr_runtime.target import Target
 from rr_runtime.target_reader import read_targets
 
@@ -31,51 +33,6 @@ MOST_BYTES = 2**24  # of a manifest
 MOST_SITES = 2**14
 THRESHOLD_TOLERANCE = 2.0**-23  # by which a threshold may differ from the cumulated probabilities
 RESERVED = ("rr_seed", "rr_path", "rr_draws", "rr_path_taken")
-
-
-@dataclass(frozen=True)
-class Policy:
-    """The law of one site's routes.
-
-    Attributes:
-        type: "categorical" or "markov".
-        probabilities: J rows of K numbers; J = 1, except for later steps of a chain, where row j holds after route j.
-        thresholds: J rows of K - 1 numbers; the route is the number of thresholds <= draw.
-        chain: which Markov chain the site belongs to, or None.
-        step: which step of the chain it is, or None.
-    """
-
-    type: str
-    probabilities: tuple[tuple[float, ...], ...]
-    thresholds: tuple[tuple[float, ...], ...]
-    chain: int | None
-    step: int | None
-
-    def __repr__(self) -> str:
-        rows = list_few(f"[{list_few(f'{number:.4g}' for number in row)}]" for row in self.probabilities)
-        return cut_to_line(f"Policy({self.type}{'' if self.step is None else f' step {self.step}'}: {rows})")
-
-
-@dataclass(frozen=True)
-class Site:
-    """A place in the model where one of K branches is chosen.
-
-    Attributes:
-        name: its module path in the source model.
-        kind: "layer", "operation", "parameter", or "python" (a decision of the model's own code).
-        branches: the names of its K branches; route k takes branch k.
-        calls: for every call of the site the enclosing (site index, branch index) pairs; () = top level.
-        policy: the law of its routes.
-    """
-
-    name: str
-    kind: str
-    branches: tuple[str, ...]
-    calls: tuple[tuple[tuple[int, int], ...], ...]
-    policy: Policy
-
-    def __repr__(self) -> str:
-        return cut_to_line(f"Site({self.name!r}, {self.kind}, {list_few(self.branches)}: {self.policy!r})")
 
 
 @dataclass(frozen=True)
@@ -140,6 +97,7 @@ class Manifest:
         files: the other files of the bundle folder by name; empty in the manifest inside a model.
         targets: other forms of the model, by name; empty in the manifest inside a model.
         golden: the recorded runs; empty in the manifest inside a model.
+        profiles: other laws over the same sites, by name; empty in the manifest inside a model.
         unseen_conditions: conditions on the input, with how they went in none of the runs that were recorded when the
             model was exported, such as "net.py:12: true".
     """
@@ -157,6 +115,7 @@ class Manifest:
     targets: Mapping[str, Target]
     golden: tuple[GoldenCase, ...]
     unseen_conditions: tuple[str, ...] = ()
+    profiles: Mapping[str, Profile] = field(default_factory=lambda: MappingProxyType({}))
 
     def __repr__(self) -> str:
         return cut_to_line(f"Manifest({self.summary()})")
@@ -197,6 +156,7 @@ class Manifest:
         golden = root.optional("golden")
         axes = root.optional("axes")
         unseen = root.optional("unseen_conditions")
+        profiles = root.optional("profiles")
         return cls(
             interface=interface,
             opset=root.key("opset").integer(1),
@@ -220,11 +180,17 @@ class Manifest:
             ),
             golden=_read_golden(golden, sites) if golden is not None else (),
             unseen_conditions=unseen.each(Node.text) if unseen is not None else (),
+            profiles=MappingProxyType(
+                {name: _read_profile(name, node, sites) for name, node in profiles.items()}
+                if profiles is not None
+                else {}
+            ),
         )
 
     def about_model(self) -> Manifest:
-        """Returns what the manifest says about the model alone: without files, targets and golden cases."""
-        return replace(self, files=MappingProxyType({}), targets=MappingProxyType({}), golden=())
+        """Returns what the manifest says about the model alone: without files, targets, golden cases and profiles."""
+        nothing: Mapping[str, Any] = MappingProxyType({})
+        return replace(self, files=nothing, targets=nothing, golden=(), profiles=nothing)
 
 
 def refuse_long_manifest(size: int, where: str) -> None:
@@ -322,6 +288,37 @@ def _check_sites(node: Node, sites: tuple[Site, ...]) -> None:
                 f"{node.where}: {node.place}: site {site.name!r}, step {step} of chain {chain}: expected {rows} "
                 f"rows of probabilities, got {len(site.policy.probabilities)}; {DAMAGED}"
             )
+
+
+def _read_profile(name: str, node: Node, sites: tuple[Site, ...]) -> Profile:
+    """A law for every site, whose chains are its own; or one path."""
+    policies, path, measured = node.optional("policies"), node.optional("path"), node.optional("measured")
+    if not name or (policies is None) == (path is None):
+        node.fail("a name, and either policies or a path")
+    routed: tuple[Site, ...] = ()
+    if policies is not None:
+        rows = policies.each(lambda row: row)
+        if len(rows) != len(sites):
+            policies.fail(f"{len(sites)} policies, one per site")
+        routed = tuple(
+            replace(site, policy=_read_policy(row, len(site.branches))) for site, row in zip(sites, rows, strict=True)
+        )
+        _check_sites(policies, routed)
+    routes = None if path is None else _read_routes(path, sites)
+    if path is not None and routes is not None:
+        for i, site in enumerate(sites):
+            if any(all(routes[s] == k for s, k in call) for call in site.calls) != (routes[i] >= 0):
+                path.fail(f"a route for site {i} where, and only where, it is reached")
+    return Profile(name, routed, routes, None if measured is None else _read_measured(measured))
+
+
+def _read_measured(node: Node) -> Measured:
+    return Measured(
+        cost=node.key("cost").number(0.0, 1e9),
+        quality=node.key("quality").number(-1e300, 1e300),
+        spread=node.key("spread").number(0.0, 1e300),
+        metric=node.key("metric").text(),
+    )
 
 
 def _read_tensors(node: Node) -> tuple[Tensor, ...]:

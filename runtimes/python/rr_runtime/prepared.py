@@ -48,7 +48,14 @@ class PreparedRun:
         """The arrays that every run writes, by name; without outputs whose sizes are known after a run only."""
         return self._outputs
 
-    def run(self, *, seed: int | None = None, path: Path | None = None) -> Result:
+    def run(
+        self,
+        *,
+        seed: int | None = None,
+        path: Path | None = None,
+        profile: str | None = None,
+        budget: float | None = None,
+    ) -> Result:
         """Returns one run on what `inputs` hold now, equal to `Session.run` on them.
 
         The outputs of the result are those of `outputs`: the next run overwrites them; copy what you keep. Those that
@@ -57,13 +64,15 @@ class PreparedRun:
         Args:
             seed: as for `Session.run`.
             path: as for `Session.run`.
+            profile: as for `Session.run`.
+            budget: as for `Session.run`.
 
         Raises:
             TypeError: seed or path is of a wrong type.
             ValueError: seed or path is out of range, or the file takes none.
             RuntimeFailure: onnxruntime failed, or another thread is in a run of this.
         """
-        number, routes = self._asked.check(seed, path)
+        number, routes = self._asked.check(seed, path, profile, budget)
         if not self._free.acquire(blocking=False):
             raise RuntimeFailure(
                 "prepared run: expected one run at a time, got a second one while it runs; prepare one for each thread"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rr_runtime.manifest import Site
+from rr_runtime.site_law import Site
 
 Rows = list[list[float]]
 

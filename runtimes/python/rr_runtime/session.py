@@ -22,13 +22,15 @@ from rr_runtime.errors import BundleError, RuntimeFailure, run_failure
 from rr_runtime.fastest import Fastest, recorded_fastest
 from rr_runtime.faults import refuse_faults
 from rr_runtime.golden import check_golden
-from rr_runtime.manifest import Manifest, Site, Tensor
+from rr_runtime.manifest import Manifest, Tensor
 from rr_runtime.moments import Moments
 from rr_runtime.one_line import cut_to_line, list_few
 from rr_runtime.prepared import PreparedRun
+from rr_runtime.profile import Profile
 from rr_runtime.provider_options import CPU
 from rr_runtime.providers import find_provider, short_name
 from rr_runtime.results import EnsembleResult, Result
+from rr_runtime.site_law import Site
 from rr_runtime.target import DEFAULT, Target
 from rr_runtime.tuning import Tuning, default_tuning
 
@@ -101,7 +103,7 @@ class Session:
         self._axes = MappingProxyType({**self.manifest.axes, **sizes})
         self._check_inputs = InputCheck(self.inputs, self._axes).check
         where = str(self._bundle.path), self.manifest.interface
-        self._asked = AskedCheck(self.sites, routed=self._engine.routed, where=where)
+        self._asked = AskedCheck(self.sites, self.profiles, routed=self._engine.routed, where=where)
 
     @property
     def manifest(self) -> Manifest:
@@ -112,6 +114,11 @@ class Session:
     def sites(self) -> tuple[Site, ...]:
         """The sites, in path order: name, kind, branches, calls, policy."""
         return self.manifest.sites
+
+    @property
+    def profiles(self) -> Mapping[str, Profile]:
+        """Other laws over the sites, by name; those with what was measured of them are the menu."""
+        return self.manifest.profiles
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
@@ -149,6 +156,8 @@ class Session:
         *,
         seed: int | None = None,
         path: Sequence[int] | NDArray[np.integer[Any]] | None = None,
+        profile: str | None = None,
+        budget: float | None = None,
     ) -> Result:
         """Returns the outputs and the path of one run.
 
@@ -157,14 +166,18 @@ class Session:
             seed: 0 <= seed < 2^63, fixes all draws of the run; None takes a fresh one from the operating system.
             path: S routes: -1 leaves the site to its draw, 0..K-1 forces it. Later steps of a Markov chain follow a
                 forced route; no other site's draw changes.
+            profile: the name of another law: the routes are those of the same draws by its thresholds.
+            budget: in place of a name: of the profiles whose quality was measured, the best that costs at most this
+                share of the most expensive path.
 
         Raises:
             TypeError: an argument is of a wrong type or dtype.
-            ValueError: an argument has a wrong name, shape or range, or the file takes no seed or path.
+            ValueError: an argument has a wrong name, shape or range, the file takes no seed or path, or the bundle has
+                no such profile.
             RuntimeFailure: onnxruntime failed.
         """
         feeds = self._check_inputs(inputs)
-        return self._execute(feeds, *self._asked.check(seed, path))
+        return self._execute(feeds, *self._asked.check(seed, path, profile, budget))
 
     def prepare(self, shapes: Mapping[str, Sequence[int]]) -> PreparedRun:
         """Returns a run for loops: on arrays that stay, for inputs of these shapes, with nothing checked twice.
@@ -190,7 +203,15 @@ class Session:
             outputs={name: place for name, place in places.items() if place is not None},
         )
 
-    def ensemble(self, inputs: Mapping[str, ArrayLike], *, runs: int, seed: int | None = None) -> EnsembleResult:
+    def ensemble(
+        self,
+        inputs: Mapping[str, ArrayLike],
+        *,
+        runs: int,
+        seed: int | None = None,
+        profile: str | None = None,
+        budget: float | None = None,
+    ) -> EnsembleResult:
         """Returns mean and standard deviation of each output over the paths of many runs on the same inputs.
 
         Run i uses the seed `(first + i) % 2**63`; neighbouring seeds are hashed, so their draws are unrelated.
@@ -200,6 +221,8 @@ class Session:
             inputs: as for `run`.
             runs: the number of runs, >= 1.
             seed: the first seed; None takes a fresh one from the operating system.
+            profile: as for `run`.
+            budget: as for `run`.
 
         Raises:
             TypeError: as `run`.
@@ -207,11 +230,11 @@ class Session:
             RuntimeFailure: onnxruntime failed, or an output's shape depends on the path.
         """
         runs = check_count(runs, "runs")
-        self._asked.refuse(seed=seed)
+        self._asked.refuse(seed=seed, profile=profile, budget=budget)
         first = fresh_seed() if seed is None else check_seed(seed)
         feeds = self._check_inputs(inputs)
         moments: dict[str, Moments] = {}
-        results = self._repeat(feeds, first, runs)
+        results = self._repeat(feeds, first, runs, profile, budget)
         paths = []
         for result in results:
             for name, value in result.outputs.items():
@@ -245,9 +268,12 @@ class Session:
         sites = list_few(f"{site.name}[{len(site.branches)}]" for site in self.sites)
         return cut_to_line(f"Session({self.target} on {self.provider}, sites {sites or 'none'}; {self._bundle.path})")
 
-    def _repeat(self, feeds: dict[str, NDArray[Any]], first: int, runs: int) -> Iterator[Result]:
+    def _repeat(
+        self, feeds: dict[str, NDArray[Any]], first: int, runs: int, profile: str | None, budget: float | None
+    ) -> Iterator[Result]:
         for i in range(runs):
-            yield self._execute(feeds, (first + i) % SEEDS if self._engine.routed else None, None)
+            seed = (first + i) % SEEDS if self._engine.routed else None
+            yield self._execute(feeds, *self._asked.check(seed, None, profile, budget))
 
     def _execute(self, feeds: dict[str, NDArray[Any]], seed: int | None, path: NDArray[np.int64] | None) -> Result:
         """Returns one run; inputs, seed and path are right."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rr_runtime.manifest import Site
+from rr_runtime.site_law import Site
 
 Path = tuple[int, ...]
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rr_runtime.bundle import Bundle
-from rr_runtime.manifest import Site
 from rr_runtime.segment_program import Run, walk
+from rr_runtime.site_law import Site
 from rr_runtime.target import Target
 from rr_runtime.tools.onnx_file import OnnxGraph, OnnxNode
 
