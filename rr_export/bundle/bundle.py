@@ -33,7 +33,7 @@ from rr_export.bundle.bundle_writer import (
     serialized,
     write_folder,
 )
-from rr_export.bundle.card import CardFacts, merge_card, unproven_targets, write_card
+from rr_export.bundle.card import CardFacts, merge_card, unproven_parts, write_card
 from rr_export.bundle.contents import GoldenCase, HubFiles, TargetFiles
 from rr_export.bundle.file_names import CARD, COMPANIONS, HUB, PARITY
 from rr_export.bundle.manifest import METADATA_KEY, manifest_text, read_plan
@@ -84,7 +84,7 @@ class Bundle:
 
         Args:
             name: what a run asks for.
-            law: the plan with other policies (``plan.with_policies``, ``rr.fit_budget``), or one path, int [S] with -1
+            law: the plan with other policies (``plan.with_policies``), or one path, int [S] with -1
                 where a site is not reached.
             measured: its quality and cost, which put it on the menu.
 
@@ -191,8 +191,8 @@ class Bundle:
         said += [f"profiles {list_few(self.profiles)}"] if self.profiles else []
         said += [f"{len(self.golden)} golden cases"] if self.golden else []
         same = None if self.parity is None else bool(self.parity.get("passed"))
-        unproven = [] if self.parity is None else unproven_targets(self.targets, self.parity)
-        later = f", but for targets {list_few(unproven)}" if unproven else ""
+        unproven = [] if self.parity is None else unproven_parts(self.targets, self.profiles, self.parity)
+        later = f", but for {list_few(unproven)}" if unproven else ""
         said.append({None: "not verified", True: f"verified{later}", False: "NOT the same model"}[same])
         return cut_to_line(f"Bundle({', '.join(said)}; {self.path or 'not saved'})")
 
@@ -224,6 +224,7 @@ class Bundle:
             manifest=self.manifest,
             targets={name: target.about for name, target in targets.items()},
             parity=self.parity,
+            profiles=self.profiles,
             own_model=not only,
             replayed=bool(fitting_cases(self.golden, self.manifest, targets) if only else self.golden),
         )
@@ -237,7 +238,7 @@ class Bundle:
             raise BundleError(
                 f"{place}: expected a place for one file, as its name ends in .onnx, got a folder; save to another name"
             )
-        check_one_file(place, targets=self.targets, external=external)
+        check_one_file(place, targets=self.targets, external=external, profiles=self.profiles)
         self._check_weights()
         content = serialized(inlined(self._stamped()))
         place.parent.mkdir(parents=True, exist_ok=True)

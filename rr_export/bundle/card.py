@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from rr_export.bundle.file_names import CARD
 from rr_export.errors import BundleError
 from rr_export.laws.plan import Plan
 from rr_export.laws.policies import MarkovStep
+from rr_export.laws.profile import Profile
 
 MOST_SITES = 64  # that the table shows
 _BEGIN, _END = "<!-- rr-export: begin ", "<!-- rr-export: end -->"
@@ -40,6 +41,7 @@ class CardFacts:
         manifest: what the model says about itself.
         targets: what the manifest says of its other forms, by name.
         parity: the JSON of the last ``verify``, or None.
+        profiles: other laws over its sites, by name.
         own_model: whether the folder has the routed model, or other forms alone.
         replayed: whether it has golden cases.
     """
@@ -49,6 +51,7 @@ class CardFacts:
     manifest: Mapping[str, Any]
     targets: Mapping[str, Any]
     parity: Mapping[str, Any] | None
+    profiles: Mapping[str, Profile] = field(default_factory=dict)
     own_model: bool = True
     replayed: bool = True
 
@@ -70,6 +73,7 @@ def write_card(facts: CardFacts, *, name: str, inside: str = "", front: Mapping[
         *_what(facts),
         *_sites(facts.plan),
         *_cost(facts),
+        *_profiles(facts.profiles),
         *_targets(facts),
         *_how(facts, name, file),
         *_proof(facts, name),
@@ -179,6 +183,21 @@ def _cost(facts: CardFacts) -> list[str]:
     return ["", "## Expected cost of a run", "", *_table(("", place, "used per run", "share"), rows)]
 
 
+def _profiles(profiles: Mapping[str, Profile]) -> list[str]:
+    if not profiles:
+        return []
+    rows = [
+        (
+            f"`{name}`",
+            f"path {list(profile.path)}" if profile.path is not None else "another law",
+            "-" if profile.measured is None else f"{profile.measured.cost:.1%}",
+            "-" if profile.measured is None else f"{profile.measured.quality:.4g} ({profile.measured.metric})",
+        )
+        for name, profile in profiles.items()
+    ]
+    return ["", "## Profiles", "", *_table(("profile", "what it is", "expected cost", "quality"), rows)]
+
+
 def _targets(facts: CardFacts) -> list[str]:
     if not facts.targets:
         return []
@@ -241,10 +260,11 @@ def _with_onnxruntime(facts: CardFacts, name: str, file: str) -> list[str]:
     ]
 
 
-def unproven_targets(targets: Iterable[str], parity: Mapping[str, Any]) -> list[str]:
-    """Returns the targets that a proof has no point for: they were made after it."""
+def unproven_parts(targets: Iterable[str], profiles: Iterable[str], parity: Mapping[str, Any]) -> list[str]:
+    """Returns the targets and profiles that a proof has no point for, as such points are called: they came after it."""
     points = {check["name"] for check in parity.get("checks", ())}
-    return [name for name in targets if f"target {name}" not in points]
+    parts = [*(f"target {name}" for name in targets), *(f"profile {name}" for name in profiles)]
+    return [part for part in parts if part not in points]
 
 
 def _proof(facts: CardFacts, name: str) -> list[str]:
@@ -258,12 +278,14 @@ def _proof(facts: CardFacts, name: str) -> list[str]:
         (c["name"], {True: "holds", False: "FAILS", None: "not tried"}[c.get("passed")], c.get("summary", ""))
         for c in facts.parity.get("checks", ())
     ]
-    later = unproven_targets(facts.targets, facts.parity)
-    named = " ".join(f"--target {target}" for target in later)
+    later = unproven_parts(facts.targets, facts.profiles, facts.parity)
+    forms = [f"--target {name}" for name in facts.targets if f"target {name}" in later]
+    whole = len(forms) < len(later)  # profiles are proven with the model alone
+    proves = f"rr-export verify {place} {'MODEL' if whole else ' '.join(forms)}"
     return [
         *("", "## Proof", "", f"{verdict}, by the last `rr-export verify`{subject}:", ""),
         *_table(("point", "result", "how"), rows),
-        *(["", f"Made after it: {', '.join(later)}. `rr-export verify {place} {named}` proves them."] if later else []),
+        *(["", f"Made after it: {', '.join(later)}. `{proves}` proves them."] if later else []),
     ]
 
 

@@ -32,19 +32,20 @@ def check_place(place: Path, *, overwrite: bool) -> None:
         pass
 
 
-def check_one_file(place: Path, *, targets: Collection[str], external: bool) -> None:
-    """A bundle with these targets can be at ``place``, where its name is that of one file.
+def check_one_file(place: Path, *, targets: Collection[str], external: bool, profiles: Collection[str] = ()) -> None:
+    """A bundle with these targets and profiles can be at ``place``, where its name is that of one file.
 
     Raises:
         BundleError: it cannot.
     """
     if place.suffix != ".onnx":
         return
-    if targets:
-        raise BundleError(
-            f"{place}: expected a folder for a bundle with targets ({', '.join(targets)}), got the name of one file; "
-            "save to a folder"
-        )
+    for kind, names in (("targets", targets), ("profiles", profiles)):
+        if names:
+            raise BundleError(
+                f"{place}: expected a folder for a bundle with {kind} ({', '.join(names)}), got the name of one file; "
+                "save to a folder"
+            )
     if external:
         raise BundleError(
             f"{place}: expected weights that fit into one file, got a request for external data; save to a folder"

@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from rr_export.parity.named_weights import weights_in
 from rr_export.report.changes import Aspect
 
 Weights = Mapping[str, Callable[[], NDArray[np.generic]]]  # read one at a time: they may be large
@@ -16,8 +17,7 @@ Weights = Mapping[str, Callable[[], NDArray[np.generic]]]  # read one at a time:
 
 def weights_of(model: ir.Model) -> Weights:
     """Returns the weights of a file by name, without what decides."""
-    found = {value.name or "": value.const_value for graph in model.graphs() for value in graph.initializers.values()}
-    return {name: tensor.numpy for name, tensor in found.items() if tensor is not None and not name.startswith("rr/")}
+    return {name: tensor.numpy for name, tensor in weights_in(model)}
 
 
 def compare_weights(before: Weights, after: Weights) -> Aspect:

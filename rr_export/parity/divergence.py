@@ -25,6 +25,7 @@ from rr_export.laws.plan import Plan
 from rr_export.lowering.deciding_slice import Path_, give_path
 from rr_export.parity.compare import Arrays
 from rr_export.parity.intermediates import Intermediate, intermediates, values_in_runs
+from rr_export.parity.named_weights import weights_in
 from rr_export.parity.pairing import ROUTING, paired_values
 from rr_export.parity.subject import forcing_feeds
 from rr_export.parity.terms import Terms
@@ -83,25 +84,19 @@ def differing_weights(found: ir.Model, right: ir.Model) -> tuple[str, ...]:
 
     A weight that the other model stores under another name, as it was equal to one there, is looked for among all.
     """
-    stored = {value.name: value.const_value for value in _weights(found)}
+    stored = dict(weights_in(found))
     contents: set[bytes] | None = None
     differing = []
-    for value in _weights(right):
-        name, tensor = value.name or "", value.const_value
+    for name, tensor in weights_in(right):
         other = stored.get(name)
-        if name.startswith(ROUTING) or tensor is None or other is tensor:
+        if other is tensor:
             continue
         if other is None:
-            contents = contents if contents is not None else {_hash(t) for t in stored.values() if t is not None}
+            contents = contents if contents is not None else set(map(_hash, stored.values()))
         same = _hash(other) == _hash(tensor) if other is not None else _hash(tensor) in (contents or ())
         if not same:
             differing.append(name)
     return tuple(differing)
-
-
-def _weights(model: ir.Model) -> Iterator[ir.Value]:
-    for graph in model.graphs():
-        yield from graph.initializers.values()
 
 
 def _hash(tensor: ir.TensorProtocol) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -83,21 +84,20 @@ class Eager:
     def moved(self, path: Path_) -> Iterator[Answer]:
         """Yields what the model gives as it is, and where its input is moved by a few steps of its type.
 
-        Where the input has no real numbers that may be rounded, those of the model are moved.
+        Where the input has real numbers that are not moved, or none, those of the model are moved too: what it rounds
+        on the way would not be seen else.
         """
         yield self.on_path(path)
-        given = self.request.tensors(self.request.args, self.request.kwargs)
-        in_input = any(tensor.is_floating_point() and bool(movable(tensor).any()) for _, tensor in given)
+        given = [t for _, t in self.request.tensors(self.request.args, self.request.kwargs) if t.is_floating_point()]
+        whole = bool(given) and all(bool(movable(tensor).all()) for tensor in given)
         for way in range(WAYS):
             try:
-                answer = self._moved(path, way, in_input)
+                with nullcontext() if whole else weights_moved(self.model, way):
+                    answer = self._moved(path, way)
             except RunError:  # it decides otherwise there
                 continue
             yield answer
 
-    def _moved(self, path: Path_, way: int, in_input: bool) -> Answer:
-        if not in_input:
-            with weights_moved(self.model, way):
-                return self.on_path(path)
+    def _moved(self, path: Path_, way: int) -> Answer:
         random = torch.Generator().manual_seed(way)
         return Eager(self.request.changed(lambda _, tensor: moved(tensor, way, random))).on_path(path)

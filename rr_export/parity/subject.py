@@ -21,6 +21,7 @@ from rr_export.parity.compare import Arrays
 from rr_export.parity.executed import proving_options
 from rr_runtime import Session
 from rr_runtime.draws import draws
+from rr_runtime.results import Result
 from rr_runtime.target import DEFAULT
 
 
@@ -30,6 +31,12 @@ class Answer:
 
     outputs: Arrays
     path: NDArray[np.int64]
+
+
+def answer_of(result: Result) -> Answer:
+    """Returns what a run of a session gave that tells its path."""
+    assert result.path is not None
+    return Answer(result.outputs, result.path)
 
 
 class Reference(Protocol):
@@ -129,15 +136,11 @@ class File:
             return Answer(dict(zip(self._outputs, values, strict=True)), np.array(path, dtype=np.int64))
         if self.interface == "plain":
             return Answer(self.session.run(inputs).outputs, np.empty(0, np.int64))
-        result = self.session.run(inputs, path=list(path))
-        assert result.path is not None
-        return Answer(result.outputs, result.path)
+        return answer_of(self.session.run(inputs, path=list(path)))
 
     def on_seed(self, inputs: Arrays, seed: int, path: Path_ | None = None) -> Answer:
         """Returns what the file gives with ``seed``, where ``path`` does not force a route."""
-        result = self.session.run(inputs, seed=seed, path=None if path is None else list(path))
-        assert result.path is not None
-        return Answer(result.outputs, result.path)
+        return answer_of(self.session.run(inputs, seed=seed, path=None if path is None else list(path)))
 
     def on_random_node(self, inputs: Arrays) -> Answer:
         """Returns what an explicit file gives when its random node decides: no runtime feeds it so."""

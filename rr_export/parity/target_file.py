@@ -7,7 +7,7 @@ import numpy as np
 from rr_export.laws.plan import Plan
 from rr_export.lowering.deciding_slice import Path_
 from rr_export.parity.compare import Arrays
-from rr_export.parity.subject import Answer
+from rr_export.parity.subject import Answer, answer_of
 from rr_runtime import Session
 
 
@@ -29,12 +29,8 @@ class TargetFile:
         """Returns what the target gives when forced to ``path``."""
         if not self.plan.sites:
             return Answer(self.session.run(inputs).outputs, np.empty(0, np.int64))
-        result = self.session.run(inputs, path=list(path))
-        assert result.path is not None
-        return Answer(result.outputs, result.path)
+        return answer_of(self.session.run(inputs, path=list(path)))
 
     def on_seed(self, inputs: Arrays, seed: int, path: Path_ | None = None) -> Answer:
         """Returns what the target gives with ``seed``, where ``path`` does not force a route."""
-        result = self.session.run(inputs, seed=seed, path=None if path is None else list(path))
-        assert result.path is not None
-        return Answer(result.outputs, result.path)
+        return answer_of(self.session.run(inputs, seed=seed, path=None if path is None else list(path)))

@@ -32,7 +32,7 @@ def check_all_weights(bundle: Bundle, request: Request, terms: Terms) -> Check:
     """
     model = request.model
     own = {n: t.detach() for n, t in (*model.named_parameters(), *model.named_buffers()) if t.layout == torch.strided}
-    stored = {name: tensor for name, tensor in weights_in(bundle.model) if not name.startswith("rr/")}
+    stored = dict(weights_in(bundle.model))
     doubtful = [n for n, t in own.items() if n in stored and _alike(t, stored[n]) and _bytes(t) != stored[n].tobytes()]
     doubtful += [name for name in _not_found(own, stored) if name not in doubtful]
     differing: list[str] = []

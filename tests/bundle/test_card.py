@@ -84,11 +84,11 @@ def test_bug_the_card_of_a_device_folder_is_of_what_is_there(
 def test_bug_a_packaged_bundle_keeps_its_proof(bundle: Bundle, tmp_path: Path) -> None:
     proven = replace(bundle, parity={"passed": True, "checks": [{"name": "paths", "passed": True, "summary": "all"}]})
     made = rr.package(proven, "qnn", sizes={"batch": 1})
-    assert repr(made).endswith("verified, but for targets qnn; not saved)")
+    assert repr(made).endswith("verified, but for target qnn; not saved)")
     made.save(tmp_path / "both")
     text = (tmp_path / "both" / "README.md").read_text()
     assert "The same model, by the last `rr-export verify`:" in text and "| paths | holds | all |" in text
-    assert "Made after it: qnn. `rr-export verify both --target qnn` proves them." in text
+    assert "Made after it: target qnn. `rr-export verify both --target qnn` proves them." in text
     made.save(tmp_path / "device", only=["qnn"])
     text = (tmp_path / "device" / "README.md").read_text()
     assert "The same model, by the last `rr-export verify`, of the bundle that it was made from:" in text

@@ -1,6 +1,7 @@
 """Profiles: other laws over the same file, from the bundle to the runs of a session."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from torch import nn
 
 import rr_export as rr
+from rr_export.bundle.card import unproven_parts
 from rr_export.laws.plan import Plan
 from rr_runtime import BundleError, Session, draws
 from rr_runtime.asked import AskedCheck
@@ -178,6 +180,25 @@ def test_verify_proves_the_law_of_every_profile(place: Path) -> None:
     report = rr.verify(place, model(), (torch.from_numpy(INPUT["input"]),))
     found = {check.name: check.passed for check in report.checks if check.name.startswith("profile")}
     assert found == {"profile half": True, "profile chain": True, "profile one": True}
+
+
+def test_a_single_file_has_no_room_for_profiles(bundle: rr.Bundle, tmp_path: Path) -> None:
+    alone = rr.Bundle(bundle.model, bundle.manifest, profiles=bundle.profiles)
+    with pytest.raises(rr.RRExportError, match=r"expected a folder for a bundle with profiles \(half, chain, one\)"):
+        alone.save(tmp_path / "one.onnx")
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_proof_says_nothing_of_profiles_that_came_after_it(bundle: rr.Bundle, place: Path, tmp_path: Path) -> None:
+    proven = rr.load(shutil.copytree(place, tmp_path / "proven"))
+    proven.write_parity(rr.verify(place, model(), (torch.from_numpy(INPUT["input"]),)).to_json())
+    assert "; " in repr(proven) and "but for" not in repr(proven)
+    later = proven.with_profile("late", [1, 0, -1])
+    assert unproven_parts(later.targets, later.profiles, later.parity or {}) == ["profile late"]
+    assert "verified, but" in repr(later)
+    card = (later.save(tmp_path / "later") / "README.md").read_text()
+    assert "Made after it: profile late. `rr-export verify later MODEL` proves them." in card
+    assert "| `half` | another law | 60.0% | 0.8 (f1) |" in card and "| `late` | path [1, 0, -1] | - | - |" in card
 
 
 def failing(place: Path) -> set[str]:

@@ -48,7 +48,7 @@ class AskedCheck:
                 none within the budget.
         """
         if not self._routed:
-            if any(given is not None for given in (seed, path, profile, budget)):
+            if seed is not None or path is not None or profile is not None or budget is not None:
                 self.refuse(seed=seed, path=path, profile=profile, budget=budget)
             return None, None
         routes = None if path is None else self._check_path(path)
