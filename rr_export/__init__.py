@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rr_export.diff.bundles import diff
     from rr_export.eager.blocks import forced, recorded, seeded
     from rr_export.eager.layer_choice import LayerChoice
+    from rr_export.eager.learned import Learned, LearnedMarkov
     from rr_export.eager.operation_choice import OperationChoice
     from rr_export.eager.parameter_choice import ParameterChoice
     from rr_export.errors import ParityError, RRExportError
@@ -39,6 +40,8 @@ __all__ = [
     "Categorical",
     "Finding",
     "LayerChoice",
+    "Learned",
+    "LearnedMarkov",
     "Markov",
     "OperationChoice",
     "ParameterChoice",
@@ -71,6 +74,8 @@ _HOMES = {
     "Categorical": "rr_export.laws.policies",
     "Finding": "rr_export.lint.finding",
     "LayerChoice": "rr_export.eager.layer_choice",
+    "Learned": "rr_export.eager.learned",
+    "LearnedMarkov": "rr_export.eager.learned",
     "Markov": "rr_export.laws.policies",
     "OperationChoice": "rr_export.eager.operation_choice",
     "ParameterChoice": "rr_export.eager.parameter_choice",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
@@ -12,6 +13,7 @@ from rr_export.capture.request import bind
 from rr_export.capture.trace import trace_plan
 from rr_export.eager.choice import Choice
 from rr_export.eager.layer_choice import LayerChoice
+from rr_export.eager.learned import Learned, LearnedMarkov
 from rr_export.eager.module_tree import tree_plan
 from rr_export.eager.open_runs import open_runs_at
 from rr_export.eager.skip_names import Skip
@@ -26,7 +28,7 @@ def route_layers(
     pattern: str,
     *,
     keep: float | None = None,
-    policy: Policy | Markov | None = None,
+    policy: Policy | Markov | Learned | LearnedMarkov | None = None,
     hidden: str | None = None,
     skip: Skip | None = None,
     args: tuple[Any, ...] | None = None,
@@ -43,7 +45,8 @@ def route_layers(
         pattern: module path with shell wildcards inside the path's parts, such as ``encoder.layer.*``.
         keep: P(run) of every layer, in [0, 1].
         policy: instead of ``keep``: one policy over (skip, run) for every layer, or a ``Markov`` chain
-            whose step t goes to the t-th matching layer.
+            whose step t goes to the t-th matching layer. Of a ``Learned`` every layer gets one of its own, which
+            begins like it; the steps of a ``LearnedMarkov`` go like those of a chain.
         hidden: see :class:`LayerChoice`.
         skip: what a skip of every layer returns, see :class:`LayerChoice`.
         args: arguments of the model. With them it runs once before anything is changed, and a layer that cannot be
@@ -86,8 +89,7 @@ def route_layers(
         parent_name, _, key = name.rpartition(".")
         parent = model.get_submodule(parent_name)
         if (id(parent), key) not in sites:
-            step = policy.step(len(sites)) if isinstance(policy, Markov) else policy
-            made = _site(name, layer, keep, policy=step, hidden=hidden, skip=skip)
+            made = _site(name, layer, keep, policy=_policy_of(policy, len(sites)), hidden=hidden, skip=skip)
             sites[id(parent), key] = (parent, name, made)
     if args is not None or kwargs is not None:
         _call_once(model, args or (), kwargs or {}, [(name, site) for _, name, site in sites.values()])
@@ -96,6 +98,15 @@ def route_layers(
         print(f"routed {name} ({type(site.layer).__name__})")
     open_runs_at(model)
     return tree_plan(model)
+
+
+def _policy_of(policy: Policy | Markov | Learned | LearnedMarkov | None, number: int) -> Policy | Learned | None:
+    """The policy of the ``number``-th layer."""
+    if isinstance(policy, Markov | LearnedMarkov):
+        return policy.step(number)
+    if isinstance(policy, Learned) and len(policy.chain) == 1:
+        return copy.deepcopy(policy)
+    return policy
 
 
 def _site(name: str, layer: nn.Module, keep: float | None, **options: Any) -> LayerChoice:

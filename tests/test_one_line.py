@@ -58,6 +58,8 @@ def test_every_public_class_says_in_one_line_what_it_is(saved: Path, everything_
         "Categorical": rr.Categorical(np.full(MANY, 1 / MANY)),
         "Finding": filled(rr.Finding, code="RR103", severity="error"),
         "LayerChoice": everything_model.first,
+        "Learned": rr.Learned(MANY),
+        "LearnedMarkov": rr.LearnedMarkov([MANY] * MANY),
         "Markov": chain,
         "OperationChoice": everything_model.op,
         "ParameterChoice": everything_model.sets,
@@ -84,6 +86,7 @@ def test_every_public_class_says_in_one_line_what_it_is(saved: Path, everything_
         "Check": check,
         "GoldenCase": bundle.golden[0],
         "MarkovStep": chain.step(1),
+        "Learned step": rr.LearnedMarkov([MANY] * MANY).step(1),
         "TargetFiles": TargetFiles(
             {"form": "routed", "precision": "float32", "provider": "cpu"}, {"a.onnx": b"a" * 999}
         ),

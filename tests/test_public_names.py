@@ -19,6 +19,8 @@ EXPORTER = [
     "Categorical",
     "Finding",
     "LayerChoice",
+    "Learned",
+    "LearnedMarkov",
     "Markov",
     "OperationChoice",
     "ParameterChoice",

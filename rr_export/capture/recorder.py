@@ -104,7 +104,7 @@ class DenseRecorder:
             return tracer().lift(site, args, kwargs)
         number = self.open_call(index)
         # from the last to the first: a skip (branch 0) hands on what the layer (branch 1) was seen to return
-        order = reversed(range(site.policy.branches))
+        order = reversed(range(len(site.branch_names)))
         outputs = [self._run_branch(site, index, number, k, args, kwargs) for k in order][::-1]
         leaves = [pytree.tree_leaves_with_path(output) for output in outputs]
         self._check_agreement(site, index, outputs, leaves)

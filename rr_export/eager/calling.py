@@ -45,7 +45,7 @@ def _route(site: Choice, arguments: Any) -> tuple[int, Run | None]:
     index = run.index(site) if run is not None else None
     opened = None
     if run is None or index is None:
-        step = getattr(site.policy, "index", 0)
+        step = getattr(site.law, "index", 0)
         if step > 0:
             raise RunError(
                 f"{type(site).__name__}: expected a run that holds the whole Markov chain, got a call of step {step} "

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from rr_export.eager.learned import Learned, policies_now
 from rr_export.laws.policies import Policy
 from rr_runtime.one_line import cut_to_line, list_few
 
@@ -23,8 +24,20 @@ class Choice(nn.Module):
     """
 
     kind: str
-    policy: Policy
     branch_names: tuple[str, ...]
+    law: Policy | Learned  # what the policy comes from: itself, or the module whose logits are learned
+
+    @property
+    def policy(self) -> Policy:
+        """The law of the route; where it is learned, with the probabilities of now."""
+        return policies_now([self.law])[0]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """A policy that is set is the law from now on."""
+        if name in ("law", "policy"):
+            self._modules.pop("law", None)  # torch puts nothing else in the place of a module
+            name = "law"
+        super().__setattr__(name, value)
 
     def branch(self, index: int, /, *args: Any, **kwargs: Any) -> Any:
         """Returns what branch ``index`` makes of the site's arguments."""
@@ -49,16 +62,16 @@ def sites_of(root: nn.Module) -> dict[str, Choice]:
     return {name or ROOT_SITE: m for name, m in root.named_modules() if isinstance(m, Choice)}
 
 
-def checked_policy(where: str, policy: Policy | None, count: int) -> Policy:
+def checked_policy(where: str, policy: Policy | Learned | None, count: int) -> Policy | Learned:
     """Returns the policy of a site with ``count`` branches.
 
     Raises:
         TypeError: it is none.
         ValueError: there are no branches, or it has another number of them.
     """
-    if not isinstance(policy, Policy):
+    if not isinstance(policy, Policy | Learned):
         raise TypeError(
-            f"{where}: expected a policy (Categorical, Uniform or a step of a Markov chain), got "
+            f"{where}: expected a policy (Categorical, Uniform, Learned or a step of a Markov chain), got "
             f"{type(policy).__name__}; for a chain pass chain.step(t)"
         )
     if count < 1:

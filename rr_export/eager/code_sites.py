@@ -54,6 +54,11 @@ class CodeSite:
     branch_names: tuple[str, ...]
     kind: str = "python"
 
+    @property
+    def law(self) -> Policy:
+        """The policy: code learns none."""
+        return self.policy
+
 
 class CodeRun(Protocol):
     """What a model's own code sees of a run."""

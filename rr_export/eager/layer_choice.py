@@ -12,7 +12,8 @@ from torch import nn
 
 from rr_export.eager.calling import take_route
 from rr_export.eager.choice import Choice, checked_policy
-from rr_export.eager.plain_keys import INNER, has_plain_keys, name_inner, save_plainly
+from rr_export.eager.learned import Learned
+from rr_export.eager.plain_keys import INNER, LOGITS, has_plain_keys, name_inner, save_plainly
 from rr_export.eager.recurrent_skip import check_recurrent, is_recurrent, skip_recurrent
 from rr_export.eager.skip_default import Arguments, Derivation
 from rr_export.eager.skip_names import Skip, asks_for_result, check_skip, named_part
@@ -55,7 +56,8 @@ class LayerChoice(Choice):
     it, and everything that it does is put back.
 
     Attributes of the layer can be read from the site (many models ask their layers for settings); its parameters,
-    buffers and modules can be set there too. In state dicts its weights have the keys of the plain model.
+    buffers and modules can be set there too. In state dicts its weights have the keys of the plain model; the logits of
+    a learned policy are ``law.logits``, and stay as they are where a state dict has none.
 
     Args:
         layer: the layer.
@@ -79,7 +81,7 @@ class LayerChoice(Choice):
         layer: nn.Module,
         keep: float | None = None,
         *,
-        policy: Policy | None = None,
+        policy: Policy | Learned | None = None,
         hidden: str | None = None,
         skip: Skip | None = None,
     ) -> None:
@@ -101,10 +103,10 @@ class LayerChoice(Choice):
         elif is_recurrent(layer) and hidden is None:
             check_recurrent(layer)
         self.branch_names = ("skip", "run")
-        self.policy = checked_policy("LayerChoice", policy, 2)
         self.hidden = hidden
         self._skip = skip
         self.layer = layer
+        self.law = checked_policy("LayerChoice", policy, 2)
         self._known: dict[Any, _Known] = {}
         self._loading: tuple[str, bool, list[str]] = ("", True, [])  # prefix, whether keys are plain, what went wrong
         self.register_load_state_dict_post_hook(_name_plainly)  # type: ignore[no-untyped-call]
@@ -120,8 +122,20 @@ class LayerChoice(Choice):
             return getattr(layer, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Parameters, buffers and modules of the layer are set there."""
+        """Parameters, buffers and modules of the layer are set there; the policy is the site's.
+
+        Raises:
+            ValueError: the policy is learned, and in state dicts its logits would have a name that the layer uses.
+        """
         own = self.__dict__.get("_modules", {})
+        if name in ("policy", "law"):
+            if isinstance(value, Learned) and LOGITS in self.layer.state_dict():
+                raise ValueError(
+                    f"LayerChoice: expected a layer without a weight of the name {LOGITS!r}, which the logits of a "
+                    f"learned policy have in state dicts, got one in {type(self.layer).__name__}; rename it"
+                )
+            super().__setattr__(name, value)
+            return
         owner = own.get("layer")
         while isinstance(owner, LayerChoice):
             owner = owner.layer
@@ -145,7 +159,7 @@ class LayerChoice(Choice):
         unexpected_keys: list[str], error_msgs: list[str],
     ) -> None:  # fmt: skip
         """Takes keys of the plain model, and those with ``.layer``; called by torch, before it asks the layer."""
-        own = {prefix + name for name in (*self._parameters, *self._buffers)}
+        own = {prefix + name for name in (*self._parameters, *self._buffers, *([LOGITS] if self._learns() else []))}
         keys = [key for key in state_dict if key.startswith(prefix) and key not in own]
         plain = has_plain_keys(self.layer, [key[len(prefix) :] for key in keys])
         if plain:
@@ -177,6 +191,9 @@ class LayerChoice(Choice):
         self._learn(args, kwargs, output)
         with torch.no_grad():
             self._check_nesting(args, kwargs, self._skipped(args, kwargs))
+
+    def _learns(self) -> bool:
+        return isinstance(self.law, Learned)
 
     def _function(self) -> Callable[..., Any] | None:
         """What says what a skip returns, if it is a function."""
@@ -290,7 +307,11 @@ class LayerChoice(Choice):
 
 
 def _name_plainly(site: LayerChoice, told: Any) -> None:
-    """What torch says of the keys has the names that they were given with; called by torch after it loaded them."""
+    """What torch says of the keys has the names that they were given with; called by torch after it loaded them.
+
+    The plain model has no logits: where they are not given, they stay as they are.
+    """
     prefix, plain, errors = site._loading
+    told.missing_keys[:] = [name for name in told.missing_keys if name != prefix + LOGITS]
     for names in (told.missing_keys, *([told.unexpected_keys, errors] if plain else [])):
         names[:] = [name.replace(prefix + INNER, prefix, 1) for name in names]

@@ -8,6 +8,7 @@ from torch import nn
 
 from rr_export.eager.choice import Choice, sites_of
 from rr_export.eager.code_sites import CodeSite
+from rr_export.eager.learned import policies_now
 from rr_export.laws.plan import Plan, Site
 
 
@@ -36,9 +37,10 @@ def plan_with_calls(
     modules: Mapping[str, Choice | CodeSite], calls: Sequence[Sequence[tuple[tuple[int, int], ...]]]
 ) -> Plan:
     """Returns the plan of these sites, where ``calls[i]`` holds the enclosing (site, branch) pairs per call."""
+    policies = policies_now([module.law for module in modules.values()])
     return Plan(
         [
-            Site(name, module.branch_names, module.policy, module.kind, tuple(calls[i]))
+            Site(name, module.branch_names, policies[i], module.kind, tuple(calls[i]))
             for i, (name, module) in enumerate(modules.items())
         ]
     )

@@ -19,6 +19,7 @@ from torch import nn
 from rr_export.eager.choice import Choice, identity, sites_of
 from rr_export.eager.code_sites import CodeSite, all_sites, code_of
 from rr_export.eager.directives import active_directives, told
+from rr_export.eager.learned import policies_now
 from rr_export.eager.module_tree import plan_with_calls
 from rr_export.eager.run import Run, current_run
 from rr_export.eager.tracers import active_tracer, outside_compiled_code, recorder
@@ -29,7 +30,8 @@ _plans: weakref.WeakKeyDictionary[nn.Module, tuple[tuple[tuple[str, int], ...], 
 
 def plan_for_run(root: nn.Module, sites: dict[str, Choice | CodeSite]) -> Plan:
     """Returns the plan of ``root``, made anew only when its sites or their policies changed."""
-    key = tuple((name, id(site.policy)) for name, site in sites.items())  # the plan keeps the policies alive
+    policies = policies_now([site.law for site in sites.values()])
+    key = tuple(zip(sites, map(id, policies), strict=True))  # the plan keeps the policies alive
     known = _plans.get(root)
     if known is None or known[0] != key:
         # how the sites nest does not change the latent routes, so every site counts as called once

@@ -9,6 +9,7 @@ from torch import nn
 
 from rr_export.eager.calling import take_route
 from rr_export.eager.choice import Choice, checked_policy
+from rr_export.eager.learned import Learned
 from rr_export.laws.policies import Policy
 
 
@@ -30,7 +31,7 @@ class OperationChoice(Choice):
     kind = "operation"
     forward = take_route
 
-    def __init__(self, branches: Sequence[nn.Module] | Mapping[str, nn.Module], policy: Policy) -> None:
+    def __init__(self, branches: Sequence[nn.Module] | Mapping[str, nn.Module], policy: Policy | Learned) -> None:
         super().__init__()
         named = dict(branches) if isinstance(branches, Mapping) else {str(k): b for k, b in enumerate(branches)}
         for name, branch in named.items():
@@ -40,7 +41,7 @@ class OperationChoice(Choice):
                     "wrap the computation in a module"
                 )
         self.branch_names = tuple(named)
-        self.policy = checked_policy("OperationChoice", policy, len(named))
+        self.law = checked_policy("OperationChoice", policy, len(named))
         self.branches = nn.ModuleList(named.values())
 
     def branch(self, index: int, /, *args: Any, **kwargs: Any) -> Any:

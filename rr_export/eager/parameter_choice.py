@@ -10,6 +10,7 @@ from torch import nn
 
 from rr_export.eager.calling import take_route
 from rr_export.eager.choice import Choice, checked_policy
+from rr_export.eager.learned import Learned
 from rr_export.laws.policies import Policy
 
 
@@ -30,14 +31,14 @@ class ParameterChoice(Choice):
     forward = take_route
 
     def __init__(
-        self, module: nn.Module, copies: int | Sequence[nn.Module | Mapping[str, Any]], policy: Policy
+        self, module: nn.Module, copies: int | Sequence[nn.Module | Mapping[str, Any]], policy: Policy | Learned
     ) -> None:
         super().__init__()
         others = [module.state_dict()] * (copies - 1) if isinstance(copies, int) else list(copies)
         sets = [module, *(_with_parameters(module, other, k) for k, other in enumerate(others, 1))]
         count = copies if isinstance(copies, int) else len(sets)
         self.branch_names = tuple(str(k) for k in range(count))
-        self.policy = checked_policy("ParameterChoice", policy, count)
+        self.law = checked_policy("ParameterChoice", policy, count)
         self.copies = nn.ModuleList(sets)
 
     def branch(self, index: int, /, *args: Any, **kwargs: Any) -> Any:

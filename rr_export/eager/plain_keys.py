@@ -18,10 +18,11 @@ from torch import nn
 from rr_export.eager.choice import Choice
 
 INNER = "layer."  # what a site puts before the keys of its layer
+LOGITS = "law.logits"  # the key of a learned policy's logits, which the plain model lacks
 
 
 def save_plainly(saved: MutableMapping[str, Any], prefix: str) -> None:
-    """The layer's entries have the keys of the plain model; they stay in order.
+    """The layer's entries have the keys of the plain model; they stay in order, after those of a learned policy.
 
     Args:
         saved: a state dict, in which the entries of the site came last.
@@ -63,6 +64,8 @@ def _leads(module: nn.Module, parts: Sequence[str]) -> bool:
     """Tells whether a key leads to a weight of the module, with or without the ``.layer`` of the sites on the way."""
     if isinstance(module, Choice) and module.kind == "layer":
         inner = module.get_submodule("layer")
+        if parts == LOGITS.split(".") and "law" in module._modules:
+            return True
         return _leads(inner, parts) or (parts[0] == "layer" and len(parts) > 1 and _leads(inner, parts[1:]))
     head, *rest = parts
     if not rest:

@@ -47,7 +47,7 @@ class _LastBranch:
     """Sites inside a layer that is tried: any branch would do; the last of a layer runs it."""
 
     def call_site(self, site: Choice, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return site.branch(site.policy.branches - 1, *args, **kwargs)
+        return site.branch(len(site.branch_names) - 1, *args, **kwargs)
 
 
 def _copied(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:

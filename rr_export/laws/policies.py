@@ -196,8 +196,7 @@ def checked_rows(where: str, table: NDArray[np.float64]) -> NDArray[np.float64]:
                 f"{at}: expected probabilities of 0 or at least 2^-24, got {tiny[0]:.3g}, which no draw can hit; use 0"
             )
     normal: NDArray[np.float64] = table / table.sum(axis=1, keepdims=True) + 0.0  # no -0.0
-    borders = np.pad(_thresholds(normal).astype(np.float64), ((0, 0), (1, 1)), constant_values=(0.0, 1.0))
-    lost = np.argwhere((normal > 0) & (np.diff(np.ceil(borders / LEAST), axis=1) == 0))
+    lost = np.argwhere(_lost(normal))
     if lost.size:
         number, branch = lost[0].tolist()
         at = where if len(table) == 1 else f"{where}, row {number}"
@@ -207,6 +206,29 @@ def checked_rows(where: str, table: NDArray[np.float64]) -> NDArray[np.float64]:
         )
     normal.flags.writeable = False
     return normal
+
+
+def drawable_rows(table: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns probabilities, float64 [J, K], that some draw takes or that are 0: smaller ones are 0 now.
+
+    What they leave is shared among the others of their row, each in proportion. No probability of a row that sums to 1
+    changes by more than K * 2^-23.
+    """
+    found = np.array(table, dtype=np.float64)
+    while True:
+        found[found < LEAST] = 0.0
+        found /= found.sum(axis=1, keepdims=True)
+        lost = _lost(found / found.sum(axis=1, keepdims=True))  # as a policy divides them
+        if not lost.any() and not ((found > 0) & (found < LEAST)).any():
+            return found
+        found[lost] = 0.0
+
+
+def _lost(table: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which branches have a probability above 0 and no draw between their thresholds, bool [J, K]."""
+    borders = np.pad(_thresholds(table).astype(np.float64), ((0, 0), (1, 1)), constant_values=(0.0, 1.0))
+    lost: NDArray[np.bool_] = (table > 0) & (np.diff(np.ceil(borders / LEAST), axis=1) == 0)
+    return lost
 
 
 def _thresholds(table: NDArray[np.float64]) -> NDArray[np.float32]:

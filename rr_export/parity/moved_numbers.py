@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from rr_export.eager.learned import named_weights_of
+
 NOISE = 8.0  # steps of its type by which a number is moved
 MIXED = 2  # ways of moving some numbers up and others down, beside all up and all down
 WAYS = MIXED + 2
@@ -43,7 +45,7 @@ def moved(tensor: torch.Tensor, way: int, random: torch.Generator) -> torch.Tens
 def weights_moved(model: nn.Module, way: int) -> Iterator[None]:
     """Inside the block the parameters of the model are moved, each by a few steps of its type."""
     random = torch.Generator().manual_seed(way)
-    kept = [(parameter, parameter.data) for parameter in model.parameters()]
+    kept = [(weight, weight.data) for _, weight in named_weights_of(model) if isinstance(weight, nn.Parameter)]
     try:
         for parameter, data in kept:
             parameter.data = moved(data, way, random)

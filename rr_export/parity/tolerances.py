@@ -9,6 +9,7 @@ import torch
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from rr_export.eager.learned import named_weights_of
 from rr_export.errors import RunError
 from rr_export.laws.plan import Plan
 from rr_export.parity.eager_model import Eager
@@ -26,7 +27,7 @@ def tolerances_of(eager: Eager, plan: Plan) -> dict[str, float]:
     What a file says or does has no say in it.
     """
     seen = _Types()
-    tensors = [*eager.model.parameters(), *eager.model.buffers()]
+    tensors = [tensor for _, tensor in named_weights_of(eager.model)]
     tensors += [t for _, t in eager.request.tensors(eager.request.args, eager.request.kwargs)]
     seen.add(tensors)
     paths = list(dict.fromkeys([plan.most_probable(), *plan.covering()]))[:RUNS] if plan.sites else [()]

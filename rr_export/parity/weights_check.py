@@ -11,6 +11,7 @@ import torch
 
 from rr_export.bundle.bundle import Bundle
 from rr_export.capture.request import Request
+from rr_export.eager.learned import named_weights_of
 from rr_export.parity.divergence import differing_weights
 from rr_export.parity.model_divergence import captured_now
 from rr_export.parity.named_weights import SHOWN, weights_in
@@ -24,14 +25,14 @@ logger = logging.getLogger(__name__)
 
 
 def check_all_weights(bundle: Bundle, request: Request, terms: Terms) -> Check:
-    """Compares the numbers of the file with those of the model's parameters and buffers.
+    """Compares the numbers of the file with those of the model's parameters and buffers; its laws are another point.
 
     They are looked for by name, and by their numbers, also transposed. Where some are not found, as they are unused, or
     something is computed of them (a batch norm is folded into the layer before it), the model is captured anew, and the
     weights of both graphs are compared. Where tolerances are asked for, what the weights do decides.
     """
     model = request.model
-    own = {n: t.detach() for n, t in (*model.named_parameters(), *model.named_buffers()) if t.layout == torch.strided}
+    own = {n: t.detach() for n, t in named_weights_of(model) if t.layout == torch.strided}
     stored = dict(weights_in(bundle.model))
     doubtful = [n for n, t in own.items() if n in stored and _alike(t, stored[n]) and _bytes(t) != stored[n].tobytes()]
     doubtful += [name for name in _not_found(own, stored) if name not in doubtful]

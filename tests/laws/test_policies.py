@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rr_export.laws.policies import LEAST, Categorical, Markov, Policy, Uniform
+from rr_export.laws.policies import LEAST, Categorical, Markov, Policy, Uniform, drawable_rows
 
 GRID = 2**24  # draws are multiples of 1 / GRID
 BEFORE_ONE = 1 - LEAST
@@ -276,3 +276,27 @@ def test_copies_keep_laws_and_chains(copied: Callable[[Any], Any]) -> None:
     assert first.chain is not stranger.chain
     assert first.chain.step(1) is second
     assert [s.index for s in (first, second, third)] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_drawable_rows_are_policies(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    table = LEAST * random.uniform(0.5, 2.5, (50, 6))
+    table[np.arange(50), random.integers(6, size=50)] = 0.5
+    table[np.arange(50), random.integers(6, size=50)] += 0.3
+    table /= table.sum(axis=1, keepdims=True)
+    found = drawable_rows(table)
+    for row, before in zip(found, table, strict=True):
+        assert min(count for count, p in zip(hits(Categorical(row)), row, strict=True) if p > 0) > 0
+        assert abs(row - before).max() < 6 * 2.0**-23
+        assert (row[before >= 2.0**-23] > 0).all() and (row[before < LEAST * 0.99] == 0).all()
+    again = drawable_rows(found)
+    assert ((again > 0) == (found > 0)).all() and abs(again - found).max() < 1e-15
+    assert (found == 0).any()
+
+
+def test_drawable_rows_have_no_branch_without_a_draw() -> None:
+    row = [0.5 + 1.5 * LEAST, LEAST, 0.5 - 2.5 * LEAST]  # both thresholds round to 0.5 + 2 * LEAST
+    with pytest.raises(ValueError, match="expected probabilities that some draw hits"):
+        Categorical(row)
+    assert (drawable_rows(np.array([row]))[0] > 0).tolist() == [True, False, True]

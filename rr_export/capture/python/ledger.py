@@ -77,7 +77,7 @@ class Ledger:
     def route(self, site: int, name: str, module: Choice, branch: int) -> Iterator[None]:
         """Inside, the site takes this branch: its route is one more decision."""
         if site not in self.by_site:
-            cuts = {float(k) for k in range(1, module.policy.branches)}
+            cuts = {float(k) for k in range(1, len(module.branch_names))}
             self.by_site[site] = self.add(Decision("site", Line(name, 0), self.guard, site=module, cuts=cuts))
         number = self.by_site[site]
         decision = self.decisions[number]
