@@ -25,7 +25,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "extras", "content_digest", "late_sympy", "quiet_loggers"}),
     frozenset({"laws", "passes", "sweep", "report"}),
     frozenset({"eager", "bundle"}),
-    frozenset({"capture"}),
+    frozenset({"capture", "training"}),
     frozenset({"wrap", "lowering"}),
     frozenset({"targets", "lint", "sources"}),
     frozenset({"parity", "tools"}),
@@ -36,7 +36,7 @@ FLOORS: tuple[frozenset[str], ...] = (
 )
 IMPORT_TORCH = frozenset(
     {
-        *("eager", "capture", "wrap", "sources", "parity"),
+        *("eager", "training", "capture", "wrap", "sources", "parity"),
         # Glue, which is handed modules and tensors by its callers:
         *("export", "demo"),
     }

@@ -11,6 +11,7 @@ import pytest
 
 import rr_export
 import rr_export.errors
+import rr_export.training
 import rr_runtime
 
 EXPORTER = [
@@ -46,6 +47,26 @@ EXPORTER = [
     "verify",
     "verify_against",
 ]
+TRAINING = [
+    "LiveLaw",
+    "Sampling",
+    "ScoreFunction",
+    "StraightThrough",
+    "annealed",
+    "consistency",
+    "distillation",
+    "importance_balance",
+    "layer_policies",
+    "linear_depth",
+    "live_law",
+    "load_balance",
+    "relaxed_choice",
+    "sampled",
+    "sandwich_loss",
+    "sandwich_paths",
+    "set_policies",
+    "shrinking_depth",
+]
 RUNTIME = [
     "BundleError",
     "EnsembleResult",
@@ -63,14 +84,18 @@ RUNTIME = [
 
 @pytest.mark.parametrize(
     ("package", "expected"),
-    [pytest.param(rr_export, EXPORTER, id="rr_export"), pytest.param(rr_runtime, RUNTIME, id="rr_runtime")],
+    [
+        pytest.param(rr_export, EXPORTER, id="rr_export"),
+        pytest.param(rr_export.training, TRAINING, id="rr_export.training"),
+        pytest.param(rr_runtime, RUNTIME, id="rr_runtime"),
+    ],
 )
 def test_public_names(package: ModuleType, expected: list[str]) -> None:
     assert sorted(package.__all__) == sorted(expected)
     assert [name for name in package.__all__ if not hasattr(package, name)] == []
 
 
-@pytest.mark.parametrize("package", [rr_export, rr_runtime], ids=lambda package: package.__name__)
+@pytest.mark.parametrize("package", [rr_export, rr_export.training, rr_runtime], ids=lambda package: package.__name__)
 def test_every_public_name_has_one_home(package: ModuleType) -> None:
     """The table that imports a name, and the imports that type checkers read, say the same."""
     tree = ast.parse(Path(str(package.__file__)).read_text(encoding="utf-8"))
@@ -80,7 +105,7 @@ def test_every_public_name_has_one_home(package: ModuleType) -> None:
     assert sorted({*told, "__version__"} & {*package.__all__}) == sorted(package.__all__)
 
 
-@pytest.mark.parametrize("package", [rr_export, rr_runtime], ids=lambda package: package.__name__)
+@pytest.mark.parametrize("package", [rr_export, rr_export.training, rr_runtime], ids=lambda package: package.__name__)
 def test_public_names_are_documented(package: ModuleType) -> None:
     public = {name: getattr(package, name) for name in package.__all__ if name != "__version__"}
     assert [name for name, value in public.items() if not inspect.getdoc(value)] == []

@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from rr_export.capture.dynamic_axes import Bounds
 from rr_export.capture.python.conclude import Program
-from rr_export.capture.python.training import EVALUATING, TrainingRoutes
+from rr_export.capture.python.training_mode_routes import EVALUATING, TrainingRoutes
 from rr_export.capture.recorder import Call
 from rr_export.laws.plan import Plan
 

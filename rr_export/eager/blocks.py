@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from rr_export.eager.code_sites import all_sites, code_of
-from rr_export.eager.directives import Directive, Record, active_directives
+from rr_export.eager.directives import Directive, Record, Watcher, active_directives
 from rr_export.eager.open_runs import open_runs_at, plan_for_run
 from rr_export.laws.plan import Plan
 from rr_runtime.draws import draws as seeded_draws
@@ -18,12 +18,14 @@ from rr_runtime.draws import draws as seeded_draws
 
 @contextmanager
 def _directed(
-    model: nn.Module, tell: Callable[[Plan], tuple[NDArray[np.int64] | None, NDArray[np.float32] | None]]
+    model: nn.Module,
+    tell: Callable[[Plan], tuple[NDArray[np.int64] | None, NDArray[np.float32] | None]],
+    watcher: Watcher | None = None,
 ) -> Iterator[Record]:
     named = all_sites(model)
     routes, draws = tell(plan_for_run(model, named))
     open_runs_at(model)
-    directive = Directive(model, tuple(named.values()), routes, draws, Record())
+    directive = Directive(model, tuple(named.values()), routes, draws, Record(), watcher)
     token = active_directives.set((*active_directives.get(), directive))
     try:
         yield directive.record
@@ -87,4 +89,19 @@ def recorded(model: nn.Module) -> Iterator[Record]:
         A :class:`Record` of the runs in the block.
     """
     with _directed(model, lambda plan: (None, None)) as record:
+        yield record
+
+
+@contextmanager
+def watched(model: nn.Module, watcher: Watcher) -> Iterator[Record]:
+    """Inside the block ``watcher`` calls the branches of all sites of ``model``, and is told of its finished runs.
+
+    Args:
+        model: the root of the runs.
+        watcher: is asked only while gradients are recorded.
+
+    Yields:
+        A :class:`Record` of the runs in the block.
+    """
+    with _directed(model, lambda plan: (None, None), watcher) as record:
         yield record

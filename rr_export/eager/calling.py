@@ -6,9 +6,12 @@ call instead.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
+
+import torch
 
 from rr_export.eager.choice import Choice, identity, sites_of
 from rr_export.eager.open_runs import close_run, open_run
@@ -16,23 +19,28 @@ from rr_export.eager.run import Run, current_run
 from rr_export.eager.tracers import active_tracer, outside_compiled_code, recorder
 from rr_export.errors import RunError
 
+Watched = Callable[[tuple[Any, ...], dict[str, Any]], Any]
+
 
 def take_route(site: Choice, /, *args: Any, **kwargs: Any) -> Any:
     """Returns what the branch of this run's route makes of the arguments: the forward of every site."""
     capture = recorder.get()
     if capture is not None:
         return capture.call_site(site, args, kwargs)
-    with _site_run(site, (args, kwargs)) as route:
-        return site.branch(route, *args, **kwargs)
+    with _site_run(site, (args, kwargs)) as (route, watched):
+        return site.branch(route, *args, **kwargs) if watched is None else watched(args, kwargs)
 
 
 @contextmanager
-def _site_run(site: Choice, arguments: Any) -> Iterator[int]:
-    """Yields the route of ``site`` in the current run, or in a run of its own."""
-    route, opened = _route(site, arguments)
+def _site_run(site: Choice, arguments: Any) -> Iterator[tuple[int, Watched | None]]:
+    """Yields the route of ``site`` in the current run, or in a run of its own, and who else calls its branches.
+
+    A block that watches does, where gradients are wanted.
+    """
+    route, watched, opened = _route(site, arguments)
     finished = False
     try:
-        yield route
+        yield route, watched
         finished = True
     finally:
         if opened is not None:
@@ -40,7 +48,7 @@ def _site_run(site: Choice, arguments: Any) -> Iterator[int]:
 
 
 @outside_compiled_code
-def _route(site: Choice, arguments: Any) -> tuple[int, Run | None]:
+def _route(site: Choice, arguments: Any) -> tuple[int, Watched | None, Run | None]:
     run = current_run.get()
     index = run.index(site) if run is not None else None
     opened = None
@@ -61,7 +69,9 @@ def _route(site: Choice, arguments: Any) -> tuple[int, Run | None]:
             current_run.set(opened.parent)
         raise
     run.reached.add(index)
-    return int(run.routes[index]), opened
+    watcher = run.watcher_of(site) if torch.is_grad_enabled() else None
+    watched = None if watcher is None else partial(watcher.compute, run, index, site)
+    return int(run.routes[index]), watched, opened
 
 
 def _refuse_tracers(site: Choice, run: Run, index: int, arguments: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,15 +36,44 @@ class Record:
         return self.paths[-1]
 
 
+class SeenRun(Protocol):
+    """What a watcher sees of a run.
+
+    Attributes:
+        sites: of the run.
+        routes: int64 [S], the latent routes.
+        asked: int64 [S], the forced routes, -1 elsewhere.
+        reached: positions of the sites that were called.
+        notes: what the watcher keeps, by the position of a site; gone with the run.
+    """
+
+    sites: tuple[Choice | CodeSite, ...]
+    routes: NDArray[np.int64]
+    asked: NDArray[np.int64]
+    reached: set[int]
+    notes: dict[int, Any]
+
+
+class Watcher(Protocol):
+    """What a block does beside directing runs: it calls the branches of sites, and is told of finished runs."""
+
+    def compute(self, run: SeenRun, index: int, site: Choice, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Returns what the site at position ``index`` returns."""
+
+    def finished(self, run: SeenRun) -> None:
+        """Takes note of a finished run, which holds all sites of the block's model."""
+
+
 @dataclass(frozen=True)
 class Directive:
-    """What one ``forced``, ``seeded`` or ``recorded`` block says about the sites of its model."""
+    """What one block says about the sites of its model: ``forced``, ``seeded``, ``recorded``, or one that watches."""
 
     root: nn.Module
     sites: tuple[Choice | CodeSite, ...]
     routes: NDArray[np.int64] | None
     draws: NDArray[np.float32] | None
     record: Record
+    watcher: Watcher | None = None
     positions: dict[int, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -52,6 +82,10 @@ class Directive:
     def position(self, site: Choice | CodeSite) -> int | None:
         """Returns the position of a site among this block's, None where it is no site of its model."""
         return self.positions.get(identity(site))
+
+    def knows(self, site: Choice | CodeSite) -> bool:
+        """Tells whether a site is one of this block's."""
+        return identity(site) in self.positions
 
 
 active_directives: ContextVar[tuple[Directive, ...]] = ContextVar("rr_directives", default=())

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from types import FrameType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from torch import nn
 
 from rr_export.eager.choice import Choice, identity
 from rr_export.eager.code_sites import CodeSite
-from rr_export.eager.directives import Directive
+from rr_export.eager.directives import Directive, Watcher
 from rr_export.laws.plan import Plan
 
 
@@ -35,6 +36,7 @@ class Run:
     finished: bool = False
     drawn: dict[int, int] = field(default_factory=dict)  # what the code drew itself
     code: ExitStack = field(default_factory=ExitStack)
+    notes: dict[int, Any] = field(default_factory=dict)  # of a block that watches, by the position of a site
 
     def __post_init__(self) -> None:
         self.positions = {identity(site): i for i, site in enumerate(self.sites)}
@@ -42,6 +44,11 @@ class Run:
     def index(self, site: Choice | CodeSite) -> int | None:
         """Returns the position of a site in this run, None where it is not its own."""
         return self.positions.get(identity(site))
+
+    def watcher_of(self, site: Choice) -> Watcher | None:
+        """Returns who calls the branches of a site in place of itself: the innermost block that watches it."""
+        watching = (d.watcher for d in reversed(self.directives) if d.watcher is not None and d.knows(site))
+        return next(watching, None)
 
     def route_of(self, site: CodeSite) -> int | None:
         """Returns the route that the site is to take; None: what it draws itself."""
@@ -76,6 +83,8 @@ class Run:
             reached = np.array([i in self.reached for i in mine])
             directive.record.routes.append(self.routes[mine])
             directive.record.paths.append(np.where(reached, self.routes[mine], -1))
+            if directive.watcher is not None:
+                directive.watcher.finished(self)
 
 
 current_run: ContextVar[Run | None] = ContextVar("rr_run", default=None)

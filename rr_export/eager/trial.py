@@ -38,8 +38,8 @@ def try_layer(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -
 
 
 def _try_layer(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any, Any]:
-    with torch.no_grad(), recording_with(_LastBranch()), streams_kept(), _state_kept(layer):
-        args, kwargs = _copied(args, kwargs)
+    with torch.no_grad(), recording_with(_LastBranch()), streams_kept(), state_kept(layer):
+        args, kwargs = copied_arguments(args, kwargs)
         return args, kwargs, layer(*args, **kwargs)
 
 
@@ -50,8 +50,8 @@ class _LastBranch:
         return site.branch(len(site.branch_names) - 1, *args, **kwargs)
 
 
-def _copied(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Copies, among which those are the same object that were."""
+def copied_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Returns copies of arguments, among which those are the same object that were."""
     memo: dict[int, Any] = {}
 
     def copied(value: Any) -> Any:
@@ -65,7 +65,7 @@ def _copied(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, .
 
 
 @contextlib.contextmanager
-def _state_kept(layer: nn.Module) -> Iterator[None]:
+def state_kept(layer: nn.Module) -> Iterator[None]:
     """After the block the layer's attributes, the containers in them, its buffers and its generators are as before."""
     stores: dict[int, tuple[Any, Any]] = {}
     undo: list[Callable[[], None]] = []

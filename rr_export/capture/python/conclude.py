@@ -12,7 +12,7 @@ from rr_export.capture.python import diagram as dd
 from rr_export.capture.python.chains import policies_of
 from rr_export.capture.python.decisions import Decision, Line
 from rr_export.capture.python.interpreter import Interpreter
-from rr_export.capture.python.training import EVALUATING, TrainingRoutes
+from rr_export.capture.python.training_mode_routes import EVALUATING, TrainingRoutes
 from rr_export.capture.recorder import Call
 from rr_export.errors import CaptureError, PlanError
 from rr_export.laws.plan import Plan, Site

@@ -29,7 +29,7 @@ from rr_export.capture.python.plain_access import attributes_of
 from rr_export.capture.python.random_functions import GENERATORS, GLOBAL_GENERATORS, REGULARISING
 from rr_export.capture.python.source_code import is_library_code, is_library_file
 from rr_export.capture.python.state import ALIKE, ANEW
-from rr_export.capture.python.training import routed_in_training
+from rr_export.capture.python.training_mode_routes import routed_in_training
 from rr_export.capture.python.varied import tensors_in
 from rr_export.capture.recorder import DenseRecorder
 from rr_export.capture.refusals import described

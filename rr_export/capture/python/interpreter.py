@@ -49,7 +49,7 @@ from rr_export.capture.python.syntax.short_circuits import ShortCircuits
 from rr_export.capture.python.syntax.statements import Statements
 from rr_export.capture.python.syntax.tries import Tries
 from rr_export.capture.python.syntax.watched_blocks import WatchedBlocks
-from rr_export.capture.python.training import TrainingRoutes
+from rr_export.capture.python.training_mode_routes import TrainingRoutes
 from rr_export.capture.python.values import UniformDraw, Varying, diagram_of
 from rr_export.capture.python.varied import Varied
 from rr_export.capture.python.whereabouts import Whereabouts

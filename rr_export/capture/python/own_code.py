@@ -29,7 +29,7 @@ from rr_export.capture.python.quantiles import QUANTILES
 from rr_export.capture.python.random_functions import SHUFFLES, Asked, Law, handed_over, reading, regularises
 from rr_export.capture.python.read_numbers import ReadTruth, extremes_read, following, number_read
 from rr_export.capture.python.told_numbers import ToldNumber, drawn_values, is_told
-from rr_export.capture.python.training import routed_in_training
+from rr_export.capture.python.training_mode_routes import routed_in_training
 from rr_export.capture.python.varied import Varied, tensors_in
 from rr_export.capture.python.watched_numbers import WatchedFloat, WatchedTensors
 from rr_export.eager.code_sites import CodeRun, CodeSite

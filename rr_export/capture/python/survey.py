@@ -27,7 +27,12 @@ from rr_export.capture.python.notes import CONDITION, Notes, Question
 from rr_export.capture.python.plain_access import mark_of
 from rr_export.capture.python.source_code import wants_interpreter
 from rr_export.capture.python.state import ALIKE, ANEW, Entry, kept_from_reading
-from rr_export.capture.python.training import EVALUATING, TrainingNoiseError, TrainingRoutes, routed_in_training
+from rr_export.capture.python.training_mode_routes import (
+    EVALUATING,
+    TrainingNoiseError,
+    TrainingRoutes,
+    routed_in_training,
+)
 from rr_export.capture.python.training_trials import TrainingTrials
 from rr_export.capture.python.values import active_interpreter
 from rr_export.capture.python.whereabouts import DecidesInPackageError

@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import nn
 
-from rr_export.capture.python.training import is_torch_layer
+from rr_export.capture.python.training_mode_routes import is_torch_layer
 from rr_export.capture.python.training_trials import TrainingTrials
 from rr_export.capture.request import Request
 from rr_export.eager.choice import Choice

@@ -29,7 +29,7 @@ from rr_export.capture.python.frames import Stack
 from rr_export.capture.python.intercepting import COND, LOOP, called_in_place, intercepted, reseeds
 from rr_export.capture.python.notes import Notes
 from rr_export.capture.python.random_functions import GeneratorGivenError, Law, handed_over, reading
-from rr_export.capture.python.training import routed_in_training
+from rr_export.capture.python.training_mode_routes import routed_in_training
 from rr_export.capture.python.whereabouts import Whereabouts
 from rr_export.capture.recorder import DenseRecorder
 from rr_export.capture.request import Request

@@ -13,7 +13,7 @@ from rr_export.capture.python.decisions import Line, is_between
 from rr_export.capture.python.frames import Block, Frame, Stack
 from rr_export.capture.python.notes import Notes
 from rr_export.capture.python.source_code import saw_deciding
-from rr_export.capture.python.training import EVALUATING, TrainingNoiseError, TrainingRoutes
+from rr_export.capture.python.training_mode_routes import EVALUATING, TrainingNoiseError, TrainingRoutes
 from rr_export.capture.python.values import CHOOSES, DEFINITE
 from rr_export.errors import CaptureError
 

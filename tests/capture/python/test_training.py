@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import rr_export as rr
-from rr_export.capture.python.training import routed_in_training
+from rr_export.capture.python.training_mode_routes import routed_in_training
 from rr_export.capture.python.training_trials import TrainingTrials
 from rr_export.capture.request import bind
 

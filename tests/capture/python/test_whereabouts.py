@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from rr_export.capture.python.notes import Notes
-from rr_export.capture.python.training import TrainingNoiseError, TrainingRoutes
+from rr_export.capture.python.training_mode_routes import TrainingNoiseError, TrainingRoutes
 from rr_export.capture.python.values import CHOOSES
 from rr_export.capture.python.whereabouts import Whereabouts
 from rr_export.errors import CaptureError
