@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rr_export.bundle.bundle_reader import load
     from rr_export.diff.bundles import diff
     from rr_export.eager.blocks import forced, recorded, seeded
+    from rr_export.eager.gate import Gate
     from rr_export.eager.layer_choice import LayerChoice
     from rr_export.eager.operation_choice import OperationChoice
     from rr_export.eager.parameter_choice import ParameterChoice
@@ -38,6 +39,7 @@ __all__ = [
     "Bundle",
     "Categorical",
     "Finding",
+    "Gate",
     "LayerChoice",
     "Markov",
     "OperationChoice",
@@ -70,6 +72,7 @@ _HOMES = {
     "Bundle": "rr_export.bundle.bundle",
     "Categorical": "rr_export.laws.policies",
     "Finding": "rr_export.lint.finding",
+    "Gate": "rr_export.eager.gate",
     "LayerChoice": "rr_export.eager.layer_choice",
     "Markov": "rr_export.laws.policies",
     "OperationChoice": "rr_export.eager.operation_choice",

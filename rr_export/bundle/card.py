@@ -20,7 +20,7 @@ from rr_export.bundle.expected_cost import expected_cost, sizes_taken
 from rr_export.bundle.file_names import CARD
 from rr_export.errors import BundleError
 from rr_export.laws.plan import Plan
-from rr_export.laws.policies import MarkovStep
+from rr_export.laws.policies import Gated, MarkovStep, Policy
 from rr_export.laws.profile import Profile
 
 MOST_SITES = 64  # that the table shows
@@ -152,20 +152,27 @@ def _tensor(row: Mapping[str, Any]) -> str:
 def _sites(plan: Plan) -> list[str]:
     if not plan.sites:
         return []
-    laws = zip(plan.sites, plan.marginals(), plan.reached(), strict=True)
+    laws = zip(plan.sites, plan.told_marginals(), plan.told_reached(), strict=True)
     rows = [
         (
             f"`{site.name}`",
             site.kind,
-            ", ".join(f"{name} {p:.3g}" for name, p in zip(site.branches, law, strict=True)),
-            f"step {site.policy.index} of a chain" if isinstance(site.policy, MarkovStep) else "by itself",
-            f"{reached:.3g}",
+            ", ".join(site.branches if law is None else map("{} {:.3g}".format, site.branches, law)),
+            _drawn(site.policy),
+            "by the input" if reached is None else f"{reached:.3g}",
         )
         for site, law, reached in list(laws)[:MOST_SITES]
     ]
     more = [f"And {len(plan.sites) - MOST_SITES} more."] if len(plan.sites) > MOST_SITES else []
     head = ("site", "kind", "branches and their probabilities", "drawn", "P(reached)")
     return ["", "## Sites and law", "", *_table(head, rows), *more]
+
+
+def _drawn(policy: Policy) -> str:
+    """How the route of a site comes about."""
+    if isinstance(policy, Gated):
+        return f"by the input ({policy.decision})"
+    return f"step {policy.index} of a chain" if isinstance(policy, MarkovStep) else "by itself"
 
 
 def _cost(facts: CardFacts) -> list[str]:
@@ -180,7 +187,9 @@ def _cost(facts: CardFacts) -> list[str]:
         )
     ]
     place = "in the file" if facts.own_model else "in the routed file"
-    return ["", "## Expected cost of a run", "", *_table(("", place, "used per run", "share"), rows)]
+    even = ["", "Every branch of a site whose route the input decides counts as equally likely."]
+    table = _table(("", place, "used per run", "share"), rows)
+    return ["", "## Expected cost of a run", "", *table, *(even if facts.plan.gates else [])]
 
 
 def _profiles(profiles: Mapping[str, Profile]) -> list[str]:
@@ -239,7 +248,7 @@ def _usual(facts: CardFacts) -> list[int]:
     """The most probable path; of forms alone, one that the first of them has."""
     first: Mapping[str, Any] = {} if facts.own_model else next(iter(facts.targets.values()))
     frozen = first.get("paths", ())
-    return list(max(frozen, key=lambda row: row["weight"])["path"] if frozen else facts.plan.most_probable())
+    return list(max(frozen, key=lambda row: row["weight"])["path"] if frozen else facts.plan.evenly().most_probable())
 
 
 def _with_onnxruntime(facts: CardFacts, name: str, file: str) -> list[str]:

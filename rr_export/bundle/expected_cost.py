@@ -37,13 +37,14 @@ def sizes_taken(labels: Collection[str], sizes: Mapping[str, int] | None = None)
 
 
 def expected_cost(model: ir.Model, plan: Plan, sizes: Mapping[str, int]) -> ExpectedCost:
-    """Returns what a run costs on average.
+    """Returns what a run costs on average; every branch of a gate counts as equally likely.
 
     Args:
         model: the model, whose ``If`` of sites carry their marks.
         plan: its sites.
         sizes: sizes of dynamic axes by name, for counting FLOPs.
     """
+    plan = plan.evenly()
     weights: dict[int, tuple[int, set[frozenset[tuple[int, int, int, int]]]]] = {}
     total = used = 0.0
     for node, inside in _walk(model.graph, ()):

@@ -13,6 +13,7 @@ import onnx_ir as ir
 from rr_export.bundle.bundle import Bundle
 from rr_export.bundle.weights import weight_bytes
 from rr_export.laws.plan import Plan
+from rr_export.laws.policies import Gated
 from rr_export.report.changes import Aspect
 from rr_runtime.draws import draws
 
@@ -55,6 +56,9 @@ def compare_laws(before: Bundle, after: Bundle) -> Aspect:
     old, new = ({s.name: s.policy for s in b.plan.sites} for b in (before, after))
     both = [name for name in old if name in new]
     for name in both:
+        if isinstance(old[name], Gated) or isinstance(new[name], Gated):
+            details += [f"{name}: {old[name]!r} -> {new[name]!r}"] if old[name] != new[name] else []
+            continue
         one, other = old[name].table, new[name].table
         if one.shape == other.shape and np.allclose(one, other, rtol=0, atol=1e-12):
             continue
@@ -76,7 +80,8 @@ def compare_paths(before: Bundle, after: Bundle) -> Aspect:
     pairs = [tuple(_path(plan, seed) for plan in plans) for seed in range(SEEDS)]
     same = sum(one == other for one, other in pairs)
     details = [f"seed {seed}: {list(one)} -> {list(other)}" for seed, (one, other) in enumerate(pairs) if one != other]
-    summary = f"{same} of {SEEDS} seeds take the same path"
+    gates = any(plan.gates for plan in plans)
+    summary = f"{same} of {SEEDS} seeds take the same path{', but for what the input decides' if gates else ''}"
     return Aspect("paths", same < SEEDS, summary, tuple(details), {"same": same, "seeds": SEEDS})
 
 

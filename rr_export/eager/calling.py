@@ -15,6 +15,7 @@ from rr_export.eager.open_runs import close_run, open_run
 from rr_export.eager.run import Run, current_run
 from rr_export.eager.tracers import active_tracer, outside_compiled_code, recorder
 from rr_export.errors import RunError
+from rr_export.laws.policies import Gated
 
 
 def take_route(site: Choice, /, *args: Any, **kwargs: Any) -> Any:
@@ -56,7 +57,9 @@ def _route(site: Choice, arguments: Any) -> tuple[int, Run | None]:
     assert index is not None
     try:
         _refuse_tracers(site, run, index, arguments)
-    except RunError:
+        if isinstance(site.policy, Gated):
+            run.decide(site, *arguments)
+    except BaseException:
         if opened is not None:
             current_run.set(opened.parent)
         raise

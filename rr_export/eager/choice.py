@@ -6,7 +6,8 @@ from typing import Any
 
 from torch import nn
 
-from rr_export.laws.policies import Policy
+from rr_export.eager.gate import Gate
+from rr_export.laws.policies import Gated, Policy
 from rr_runtime.one_line import cut_to_line, list_few
 
 ROOT_SITE = "root"  # the name of a site that is itself the root of its run
@@ -39,6 +40,13 @@ class Choice(nn.Module):
         return cut_to_line(f"{list_few(self.branch_names)}: {self.policy!r}")
 
 
+def register_gate(site: nn.Module, policy: Policy) -> Policy:
+    """Returns the policy of a site; where it is a gate, the module that decides is one of the site's from now on."""
+    if isinstance(policy, Gate):
+        site.routing_gate = policy.module
+    return policy
+
+
 def identity(site: object) -> int:
     """Returns what tells a site from others: while tracing, torch hands out stand-ins that share its ``__dict__``."""
     return id(vars(site))
@@ -63,6 +71,8 @@ def checked_policy(where: str, policy: Policy | None, count: int) -> Policy:
         )
     if count < 1:
         raise ValueError(f"{where}: expected at least one branch, got none; add a branch")
+    if isinstance(policy, Gated) and not isinstance(policy, Gate):
+        raise TypeError(f"{where}: expected rr.Gate with a module that gives logits, got {policy!r}; give the module")
     if policy.branches != count:
         raise ValueError(
             f"{where}: expected a policy over {count} branches, got one over {policy.branches}; make the counts agree"

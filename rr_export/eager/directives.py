@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from rr_export.eager.choice import Choice, identity
 from rr_export.eager.code_sites import CodeSite
@@ -21,11 +21,13 @@ class Record:
 
     Attributes:
         paths: one int64 [S] array per finished run: the route of every reached site, -1 where not reached.
-        routes: the latent routes of the same runs, reached or not.
+        routes: the latent routes of the same runs, reached or not; -1 at gates that were not.
+        logits: what the gates of the same runs gave, by the index of their site, [K] each, with its gradient.
     """
 
     paths: list[NDArray[np.int64]] = field(default_factory=list)
     routes: list[NDArray[np.int64]] = field(default_factory=list)
+    logits: list[dict[int, Tensor]] = field(default_factory=list)
 
     @property
     def path(self) -> NDArray[np.int64]:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from rr_export.eager.calling import take_route
-from rr_export.eager.choice import Choice, checked_policy
+from rr_export.eager.choice import Choice, checked_policy, register_gate
 from rr_export.eager.plain_keys import INNER, has_plain_keys, name_inner, save_plainly
 from rr_export.eager.recurrent_skip import check_recurrent, is_recurrent, skip_recurrent
 from rr_export.eager.skip_default import Arguments, Derivation
@@ -101,7 +101,7 @@ class LayerChoice(Choice):
         elif is_recurrent(layer) and hidden is None:
             check_recurrent(layer)
         self.branch_names = ("skip", "run")
-        self.policy = checked_policy("LayerChoice", policy, 2)
+        self.policy = register_gate(self, checked_policy("LayerChoice", policy, 2))
         self.hidden = hidden
         self._skip = skip
         self.layer = layer
@@ -146,7 +146,8 @@ class LayerChoice(Choice):
     ) -> None:  # fmt: skip
         """Takes keys of the plain model, and those with ``.layer``; called by torch, before it asks the layer."""
         own = {prefix + name for name in (*self._parameters, *self._buffers)}
-        keys = [key for key in state_dict if key.startswith(prefix) and key not in own]
+        gate = f"{prefix}routing_gate."
+        keys = [key for key in state_dict if key.startswith(prefix) and key not in own and not key.startswith(gate)]
         plain = has_plain_keys(self.layer, [key[len(prefix) :] for key in keys])
         if plain:
             name_inner(state_dict, keys, prefix)

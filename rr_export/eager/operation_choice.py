@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from rr_export.eager.calling import take_route
-from rr_export.eager.choice import Choice, checked_policy
+from rr_export.eager.choice import Choice, checked_policy, register_gate
 from rr_export.laws.policies import Policy
 
 
@@ -40,7 +40,7 @@ class OperationChoice(Choice):
                     "wrap the computation in a module"
                 )
         self.branch_names = tuple(named)
-        self.policy = checked_policy("OperationChoice", policy, len(named))
+        self.policy = register_gate(self, checked_policy("OperationChoice", policy, len(named)))
         self.branches = nn.ModuleList(named.values())
 
     def branch(self, index: int, /, *args: Any, **kwargs: Any) -> Any:

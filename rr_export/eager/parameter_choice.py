@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from rr_export.eager.calling import take_route
-from rr_export.eager.choice import Choice, checked_policy
+from rr_export.eager.choice import Choice, checked_policy, register_gate
 from rr_export.laws.policies import Policy
 
 
@@ -37,7 +37,7 @@ class ParameterChoice(Choice):
         sets = [module, *(_with_parameters(module, other, k) for k, other in enumerate(others, 1))]
         count = copies if isinstance(copies, int) else len(sets)
         self.branch_names = tuple(str(k) for k in range(count))
-        self.policy = checked_policy("ParameterChoice", policy, count)
+        self.policy = register_gate(self, checked_policy("ParameterChoice", policy, count))
         self.copies = nn.ModuleList(sets)
 
     def branch(self, index: int, /, *args: Any, **kwargs: Any) -> Any:

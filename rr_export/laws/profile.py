@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rr_export.laws.plan import Plan
+from rr_export.laws.policies import Gated
 from rr_runtime.one_line import cut_to_line
 from rr_runtime.profile import Measured
 
@@ -46,6 +47,12 @@ def profile_of(plan: Plan, law: Plan | Sequence[int] | NDArray[np.int64], measur
                 f"profile: expected a law over the sites of the plan, got one over {law!r}; make it of the plan with "
                 "plan.with_policies"
             )
+        for site, own in zip(law.sites, plan.sites, strict=True):
+            if isinstance(site.policy, Gated) and site.policy != own.policy:
+                raise ValueError(
+                    f"profile: expected a law for site {site.name!r}, got {site.policy!r}, where the model has no such "
+                    "gate; give a Categorical, or leave the site as it is"
+                )
         return Profile(law=law, measured=measured)
     path = plan.check_whole_path(law)
     if not np.array_equal(plan.taken(np.where(path < 0, 0, path)), path):

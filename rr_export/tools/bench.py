@@ -44,7 +44,7 @@ def freeze_usual(bundle: Path, folder: Path) -> tuple[tuple[int, ...], Path]:
     from rr_export.targets.package import make_target
 
     loaded = load(bundle)
-    path = tuple(int(route) for route in loaded.plan.most_probable())
+    path = tuple(int(route) for route in loaded.plan.evenly().most_probable())
     frozen = freeze(loaded, path)
     for name, target in loaded.targets.items():
         about = target.about

@@ -62,23 +62,24 @@ class Inspection:
 
     def tables(self, title: str) -> list[Table]:
         """Returns the sites, the expected cost and the contract as rich tables."""
-        reached, marginals = self.plan.reached(), self.plan.marginals()
+        reached, marginals = self.plan.told_reached(), self.plan.told_marginals()
         sites = Table(title=f"{escape(title)}: {len(self.plan.sites)} sites, {self.plan.path_count()} paths")
         for column in ("site", "kind", "branches", "policy", "P(route)", "P(reached)"):
             sites.add_column(column)
         for site, law, probability in zip(self.plan.sites, marginals, reached, strict=True):
             policy = type(site.policy).__name__
             step = f", step {site.policy.index}" if isinstance(site.policy, MarkovStep) else ""
-            routes = ", ".join(f"{p:.3g}" for p in law)
+            routes = "by the input" if law is None else ", ".join(f"{p:.3g}" for p in law)
             sites.add_row(
                 escape(site.name),
                 site.kind,
                 escape(", ".join(site.branches)),
                 policy + step,
                 routes,
-                f"{probability:.3g}",
+                "by the input" if probability is None else f"{probability:.3g}",
             )
-        cost = Table(title="expected cost of one run")
+        even = "; branches that the input chooses as if equally likely" if self.plan.gates else ""
+        cost = Table(title=f"expected cost of one run{even}")
         for column in ("", "in the file", "used per run", "share"):
             cost.add_column(column, justify="right")
         at = ", ".join(f"{k}={v}" for k, v in self.sizes.items())
@@ -104,10 +105,12 @@ class Inspection:
                     "name": site.name,
                     "kind": site.kind,
                     "branches": list(site.branches),
-                    "probabilities": law.tolist(),
-                    "reached": float(reached),
+                    "probabilities": None if law is None else law.tolist(),
+                    "reached": reached,
                 }
-                for site, law, reached in zip(self.plan.sites, self.plan.marginals(), self.plan.reached(), strict=True)
+                for site, law, reached in zip(
+                    self.plan.sites, self.plan.told_marginals(), self.plan.told_reached(), strict=True
+                )
             ],
             "paths": self.plan.path_count(),
             "nodes": self.nodes,

@@ -91,6 +91,7 @@ def _site(site: Site) -> dict[str, Any]:
         "probabilities": [list(row) for row in policy.probabilities],
         "chain": policy.chain,
         "step": policy.step,
+        "decision": policy.decision,
         "inside": [[list(pair) for pair in call] for call in site.calls],
     }
 
@@ -142,6 +143,8 @@ def _golden(found: dict[str, Any]) -> str:
 
 
 def _row(site: dict[str, Any]) -> tuple[str, str, str]:
+    if site["decision"] is not None:
+        return site["name"], site["kind"], f"{', '.join(site['branches'])} by the input ({site['decision']})"
     if len(site["probabilities"]) == 1:
         named = zip(site["branches"], site["probabilities"][0])  # noqa: B905
         told = ", ".join(f"{name} {p:.4g}" for name, p in named)
