@@ -57,6 +57,7 @@ def test_every_public_class_says_in_one_line_what_it_is(saved: Path, everything_
         "Bundle in memory": rr.Bundle(bundle.model, bundle.manifest, parity={"passed": False}),
         "Categorical": rr.Categorical(np.full(MANY, 1 / MANY)),
         "Finding": filled(rr.Finding, code="RR103", severity="error"),
+        "Gate": rr.Gate(nets.PooledLogits(MANY), MANY),
         "LayerChoice": everything_model.first,
         "Markov": chain,
         "OperationChoice": everything_model.op,

@@ -18,6 +18,7 @@ EXPORTER = [
     "Bundle",
     "Categorical",
     "Finding",
+    "Gate",
     "LayerChoice",
     "Markov",
     "OperationChoice",

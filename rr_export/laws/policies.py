@@ -150,7 +150,7 @@ class Gated(Policy):
         return int(vars(self)["_branches"])
 
     @property
-    def table(self) -> NDArray[np.float64]:  # type: ignore[override]
+    def table(self) -> NDArray[np.float64]:
         """There is none.
 
         Raises:
