@@ -169,6 +169,8 @@ def _add_run(commands: Any) -> None:
     made.add_argument("--golden", type=int, metavar="N", help="take the inputs of golden case N instead")
     made.add_argument("--seed", type=int, help="use the draws of this seed (0 <= seed < 2^63)")
     made.add_argument("--path", type=routes, dest="route", metavar="1,0,-1", help="force these routes; -1 draws")
+    made.add_argument("--profile", metavar="NAME", help="draw the routes by this law of the bundle")
+    made.add_argument("--budget", type=float, metavar="X", help="or by the best of the menu that costs at most so much")
     made.add_argument("--runs", type=int, default=1, help="runs; several give mean and deviation (default: 1)")
     _form(made, provider="cpu")
     made.add_argument("--output", type=Path, metavar="FILE", help="write the outputs to this .npz or .json file")
