@@ -11,7 +11,7 @@ from rr_export.errors import BundleError
 from rr_export.laws.plan import Plan, Site
 from rr_export.laws.policies import Categorical, Markov, MarkovStep, Policy
 from rr_export.laws.profile import Profile
-from rr_runtime.manifest import MOST_BYTES, MOST_SITES
+from rr_runtime.manifest import MOST_BYTES, MOST_SITES, Manifest
 from rr_runtime.profile import Measured
 
 FORMAT, VERSION, METADATA_KEY = "rr.manifest", 1, "rr.manifest"
@@ -125,6 +125,12 @@ def read_profile(told: Mapping[str, Any], plan: Plan) -> Profile:
     row = told.get("measured")
     measured = None if row is None else Measured(*(row[key] for key in ("cost", "quality", "spread", "metric")))
     return Profile(law, path, measured)
+
+
+def as_runtime_reads(manifest: Mapping[str, Any], profiles: Mapping[str, Profile]) -> Manifest:
+    """Returns what a runtime makes of a manifest with these profiles."""
+    told = {name: write_profile(profile) for name, profile in profiles.items()}
+    return Manifest.parse({**manifest, "profiles": told})
 
 
 def _write_policies(plan: Plan) -> list[dict[str, Any]]:

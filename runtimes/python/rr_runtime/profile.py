@@ -86,11 +86,19 @@ def law_in_short(profile: Profile, sites: Sequence[Site]) -> str:
     for name, law in laws.items():
         if law != own[name]:
             places.setdefault(law, []).append(name)
-    everywhere = [[*laws]] if len(laws) > 1 else []
+    several = len(laws) > 1
     texts = [
-        f"{_shown(law)} at {'all sites' if [names] == everywhere else list_few(names)}" for law, names in places.items()
+        f"{shown_law(law)} at {'all sites' if several and names == [*laws] else list_few(names)}"
+        for law, names in places.items()
     ]
     return list_few(texts) or "the file's own law"
+
+
+def figures(measured: Measured | None) -> tuple[str, str, str, str]:
+    """Returns cost, quality, spread and metric as a table has them."""
+    if measured is None:
+        return "-", "-", "-", "-"
+    return f"{measured.cost:.1%}", f"{measured.quality:.4g}", f"{measured.spread:.4g}", measured.metric
 
 
 def laws_of(sites: Sequence[Site]) -> dict[str, Law]:
@@ -102,9 +110,10 @@ def laws_of(sites: Sequence[Site]) -> dict[str, Law]:
     }
 
 
-def _shown(law: Law) -> str:
+def shown_law(law: Law) -> str:
+    """Returns a site's law in words."""
     rows, before = law
-    shown = "; ".join(" ".join(f"{number:.4g}" for number in row) for row in rows)
+    shown = "; ".join(" ".join(f"{number:.6g}" for number in row) for row in rows)
     return f"[{shown}]" + (f" after {before}" if before is not None else "")
 
 

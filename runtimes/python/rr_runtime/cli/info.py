@@ -10,7 +10,7 @@ from rr_runtime.bundle import Bundle, open_bundle
 from rr_runtime.cli.columns import columns
 from rr_runtime.cli.outcome import Outcome
 from rr_runtime.golden import forms_of_cases
-from rr_runtime.profile import Profile, law_in_short
+from rr_runtime.profile import Measured, Profile, figures, law_in_short
 from rr_runtime.site_law import Site
 from rr_runtime.tools.timing import Tell
 
@@ -122,7 +122,8 @@ def _text(found: dict[str, Any]) -> str:
     if found["sites"]:
         parts.append(columns(("site", "kind", "branches and their probabilities"), [_row(s) for s in found["sites"]]))
     if found["profiles"]:
-        laws = [(p["name"], *_figures(p["measured"]), p["law"]) for p in found["profiles"]]
+        measured = [None if p["measured"] is None else Measured(**p["measured"]) for p in found["profiles"]]
+        laws = [(p["name"], *figures(m), p["law"]) for p, m in zip(found["profiles"], measured)]  # noqa: B905
         parts.append(columns(("profile", "cost", "quality", "spread", "metric", "law"), laws))
     if found["targets"]:
         head = ("target", "for", "form", "precision", "fixed sizes")
@@ -167,13 +168,6 @@ def _row(site: dict[str, Any]) -> tuple[str, str, str]:
     else:
         told = f"{', '.join(site['branches'])} (step {site['step']} of chain {site['chain']})"
     return site["name"], site["kind"], told
-
-
-def _figures(measured: dict[str, Any] | None) -> tuple[str, str, str, str]:
-    if measured is None:
-        return "-", "-", "-", "-"
-    shown = (f"{measured[key]:.4g}" for key in ("quality", "spread"))
-    return f"{measured['cost']:.1%}", *shown, measured["metric"]
 
 
 def _form(target: dict[str, Any]) -> str:
