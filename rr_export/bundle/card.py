@@ -18,6 +18,7 @@ import onnx_ir as ir
 
 from rr_export.bundle.expected_cost import expected_cost, sizes_taken
 from rr_export.bundle.file_names import CARD
+from rr_export.bundle.manifest import law_digest
 from rr_export.errors import BundleError
 from rr_export.laws.plan import Plan
 from rr_export.laws.policies import MarkovStep
@@ -260,11 +261,15 @@ def _with_onnxruntime(facts: CardFacts, name: str, file: str) -> list[str]:
     ]
 
 
-def unproven_parts(targets: Iterable[str], profiles: Iterable[str], parity: Mapping[str, Any]) -> list[str]:
-    """Returns the targets and profiles that a proof has no point for, as such points are called: they came after it."""
-    points = {check["name"] for check in parity.get("checks", ())}
-    parts = [*(f"target {name}" for name in targets), *(f"profile {name}" for name in profiles)]
-    return [part for part in parts if part not in points]
+def unproven_parts(targets: Iterable[str], profiles: Mapping[str, Profile], parity: Mapping[str, Any]) -> list[str]:
+    """Returns the targets and profiles that a proof has no point for, as such points are called: they came after it.
+
+    A point of a profile says of which law it is: another law of the same name is not proven by it.
+    """
+    points = {check["name"]: check.get("figures", {}).get("law") for check in parity.get("checks", ())}
+    parts = [f"target {name}" for name in targets if f"target {name}" not in points]
+    laws = {f"profile {name}": law_digest(profile) for name, profile in profiles.items()}
+    return parts + [part for part, law in laws.items() if points.get(part) != law]
 
 
 def _proof(facts: CardFacts, name: str) -> list[str]:
@@ -274,11 +279,13 @@ def _proof(facts: CardFacts, name: str) -> list[str]:
         verified = f"Not verified yet: `rr-export verify {place} MODEL --record` compares it with its PyTorch model"
         return ["", "## Proof", "", f"{verified}{subject}."]
     verdict = "The same model" if facts.parity.get("passed") else "NOT the same model"
+    later = unproven_parts(facts.targets, facts.profiles, facts.parity)
+    proven = {f"profile {name}" for name in facts.profiles} - set(later)
     rows = [
         (c["name"], {True: "holds", False: "FAILS", None: "not tried"}[c.get("passed")], c.get("summary", ""))
         for c in facts.parity.get("checks", ())
+        if c["name"] in proven or not c["name"].startswith("profile ")  # of laws that are gone nothing is said
     ]
-    later = unproven_parts(facts.targets, facts.profiles, facts.parity)
     forms = [f"--target {name}" for name in facts.targets if f"target {name}" in later]
     whole = len(forms) < len(later)  # profiles are proven with the model alone
     proves = f"rr-export verify {place} {'MODEL' if whole else ' '.join(forms)}"

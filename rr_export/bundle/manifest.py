@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -116,6 +117,13 @@ def write_profile(profile: Profile) -> dict[str, Any]:
     if profile.path is not None:
         told["path"] = list(profile.path)
     return told | ({} if profile.measured is None else {"measured": asdict(profile.measured)})
+
+
+def law_digest(profile: Profile) -> str:
+    """Returns what tells the law of a profile from others: of what decides on routes, not of what was measured."""
+    policies = [] if profile.law is None else _write_policies(profile.law)
+    rows = [{key: value for key, value in row.items() if key != "probabilities"} for row in policies]
+    return hashlib.sha256(json.dumps([profile.path, rows]).encode()).hexdigest()[:16]
 
 
 def read_profile(told: Mapping[str, Any], plan: Plan) -> Profile:

@@ -123,12 +123,14 @@ class Inspection:
 
     def _profile_table(self, at: str) -> Table:
         table = Table(title=f"profiles: shares of one run{f' at {at}' * bool(at)}, and what was measured")
-        for column in ("profile", "law", "parameters", "FLOPs", "cost", "quality", "spread", "metric"):
-            table.add_column(column, overflow="fold")
+        for column in ("profile", "law", "parameters", "FLOPs", "cost", "quality"):
+            table.add_column(column, overflow="fold", no_wrap=column in ("parameters", "FLOPs", "cost"))
         for profile in self.profiles:
             used = (profile.parameters_used, self.parameters), (profile.flops_used, self.flops)
             shares = [f"{part / total:.1%}" if total else "-" for part, total in used]
-            table.add_row(escape(profile.name), escape(profile.law), *shares, *map(escape, figures(profile.measured)))
+            cost, quality, spread, metric = figures(profile.measured)
+            told = "-" if profile.measured is None else f"{quality} +- {spread} {metric}"
+            table.add_row(escape(profile.name), escape(profile.law), *shares, cost, escape(told))
         return table
 
     def to_json(self) -> dict[str, Any]:

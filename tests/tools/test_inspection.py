@@ -45,5 +45,5 @@ def test_profiles_are_a_table_of_their_own(bundle: rr.Bundle) -> None:
     cells = [[*column.cells] for column in tables[2].columns]
     assert len(tables) == 4 and "profiles" in str(tables[2].title)
     assert cells[2:4] == [["56.2%", "50.0%"]] * 2
-    assert cells[4:] == [["60.0%", "-"], ["0.8", "-"], ["0.1", "-"], ["f1", "-"]]
+    assert cells[4:] == [["60.0%", "-"], ["0.8 +- 0.1 f1", "-"]]
     assert len(inspect(rr.Bundle(bundle.model, bundle.manifest)).tables("out")) == 3
