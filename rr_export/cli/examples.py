@@ -55,6 +55,10 @@ EXAMPLES = {
         ),
         ("None of that name any more:", "rr-export profile out/ late --remove"),
     ),
+    "menu": (
+        ("What a budget gets:", "rr-export menu out/"),
+        ("A picture of it:", "rr-export menu out/ --plot menu.svg"),
+    ),
     "package": (
         (
             "8 bits for an NPU, in a folder for the device alone:",

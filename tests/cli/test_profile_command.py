@@ -93,6 +93,57 @@ def test_what_is_put_there_is_run_listed_proven_and_taken_away(place: Path) -> N
     assert not load(place / "out").profiles
 
 
+def measured(place: Path, name: str, path: str, *, cost: str, quality: str, metric: str = "f1") -> None:
+    told = ("--path", path, "--cost", cost, "--quality", quality, "--metric", metric)
+    assert run(place, "profile", "out", name, *told).returncode == 0
+
+
+def test_menu_tells_what_a_budget_gets(place: Path) -> None:
+    nothing = run(place, "menu", "out")
+    assert nothing.returncode == 0 and "profiles of which nothing was measured: none" in nothing.stdout
+    bare = run(place, "menu", "out", "--plot", "menu.svg")
+    assert bare.returncode == 2 and "--plot: expected measured profiles, got none" in bare.stderr
+    measured(place, "full", "1,1,1,1", cost="1", quality="0.9")
+    measured(place, "short", "0,0,0,1", cost="0.4", quality="0.7")
+    assert run(place, "profile", "out", "later", "--keep", "0.5").returncode == 0
+    told = json.loads(run(place, "menu", "out", "--json").stdout)
+    assert [row["name"] for row in told["profiles"]] == ["short", "full"] and told["not_measured"] == ["later"]
+    for row in told["budgets"]:
+        done = run(place, "run", "out", "--golden", "0", "--budget", str(row["budget"]), "--json")
+        assert (json.loads(done.stdout)["profile"] if done.returncode == 0 else None) == row["profile"]
+    shown = run(place, "menu", "out")
+    assert shown.returncode == 0 and "quality: f1" in shown.stdout and "nothing was measured: later" in shown.stdout
+    assert shown.stdout.index("short") < shown.stdout.index("full")
+    measured(place, "other", "0,1,0,1", cost="0.5", quality="7", metric="bleu")
+    mixed = run(place, "menu", "out")
+    assert mixed.returncode == 0
+    assert "a budget compares qualities of several metrics (f1, bleu)" in " ".join(mixed.stderr.split())
+
+
+def test_menu_draws_a_picture_over_an_earlier_one_and_nothing_else(place: Path) -> None:
+    measured(place, "full", "1,1,1,1", cost="1", quality="0.9")
+    for name in ("menu.svg", "menu.png", "menu.svg"):
+        assert run(place, "menu", "out", "--plot", name).returncode == 0
+    (place / "other.svg").write_text("mine")
+    for name, text in {
+        "other.svg": "--plot: expected a new file, or an earlier report of that form",
+        "menu.pdf": "--plot: expected a name that ends in .png or .svg",
+        "out/menu.svg": "--plot: expected a place outside of bundles",
+    }.items():
+        done = run(place, "menu", "out", "--plot", name)
+        assert done.returncode == 2 and text in " ".join(done.stderr.split())
+    assert (place / "other.svg").read_text() == "mine" and not (place / "out" / "menu.svg").exists()
+
+
+def test_a_folder_for_a_device_keeps_the_menu(place: Path) -> None:
+    measured(place, "full", "1,1,1,1", cost="1", quality="0.9")
+    assert run(place, "package", "out", "phone", "--target", "qnn", "--only").returncode == 0
+    of_device, own = (json.loads(run(place, "menu", name, "--json").stdout) for name in ("phone", "out"))
+    assert of_device == own and own["profiles"]
+    absent = run(place, "menu", "absent")
+    assert absent.returncode == 2 and "absent: expected" in absent.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [

@@ -34,6 +34,7 @@ TORCH_FREE: list[tuple[str, ...]] = [
     ("run", "out", "--golden", "0", "--seed", "7"),
     ("profile", "out", "half", "--keep", "0.5", "--cost", "0.6", "--quality", "0.8", "--metric", "f1"),
     ("run", "out", "--golden", "0", "--budget", "0.7"),
+    ("menu", "out"),
     ("profile", "out", "half", "--remove"),
     ("doctor", "out", "--provider", "cpu"),
     ("place", "out", "--runs", "0"),
