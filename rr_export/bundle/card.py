@@ -18,7 +18,7 @@ import onnx_ir as ir
 
 from rr_export.bundle.expected_cost import expected_cost, sizes_taken
 from rr_export.bundle.file_names import CARD
-from rr_export.bundle.manifest import law_digest
+from rr_export.bundle.manifest import law_digest, write_profile
 from rr_export.errors import BundleError
 from rr_export.laws.plan import Plan
 from rr_export.laws.policies import MarkovStep
@@ -268,7 +268,7 @@ def unproven_parts(targets: Iterable[str], profiles: Mapping[str, Profile], pari
     """
     points = {check["name"]: check.get("figures", {}).get("law") for check in parity.get("checks", ())}
     parts = [f"target {name}" for name in targets if f"target {name}" not in points]
-    laws = {f"profile {name}": law_digest(profile) for name, profile in profiles.items()}
+    laws = {f"profile {name}": law_digest(write_profile(profile)) for name, profile in profiles.items()}
     return parts + [part for part, law in laws.items() if points.get(part) != law]
 
 

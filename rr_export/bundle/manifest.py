@@ -119,11 +119,13 @@ def write_profile(profile: Profile) -> dict[str, Any]:
     return told | ({} if profile.measured is None else {"measured": asdict(profile.measured)})
 
 
-def law_digest(profile: Profile) -> str:
-    """Returns what tells the law of a profile from others: of what decides on routes, not of what was measured."""
-    policies = [] if profile.law is None else _write_policies(profile.law)
-    rows = [{key: value for key, value in row.items() if key != "probabilities"} for row in policies]
-    return hashlib.sha256(json.dumps([profile.path, rows]).encode()).hexdigest()[:16]
+def law_digest(told: Mapping[str, Any]) -> str:
+    """Returns what tells the law of a profile from others, from what a manifest says of it.
+
+    That is what decides on routes: thresholds and chains, or the path; not what was measured.
+    """
+    rows = [{key: row[key] for key in sorted(row) if key != "probabilities"} for row in told.get("policies", ())]
+    return hashlib.sha256(json.dumps([told.get("path"), rows]).encode()).hexdigest()[:16]
 
 
 def read_profile(told: Mapping[str, Any], plan: Plan) -> Profile:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from rr_export.bundle.manifest import law_digest
+from rr_export.bundle.manifest import law_digest, write_profile
 from rr_export.laws.plan import Plan
 from rr_export.laws.policies import LEAST
 from rr_export.laws.profile import Profile
@@ -43,7 +43,7 @@ def check_profile(name: str, profile: Profile, reference: Reference, file: File,
             f"kept counts of {LAW_RUNS} seeds (false-alarm rate {FALSE_ALARM:g})"
         )
     failures += near.failures
-    return Check(f"profile {name}", not failures, summary, tuple(failures), {"law": law_digest(profile)})
+    return Check(f"profile {name}", not failures, summary, tuple(failures), {"law": law_digest(write_profile(profile))})
 
 
 def _compare_run(
