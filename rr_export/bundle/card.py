@@ -18,11 +18,12 @@ import onnx_ir as ir
 
 from rr_export.bundle.expected_cost import expected_cost, sizes_taken
 from rr_export.bundle.file_names import CARD
-from rr_export.bundle.manifest import law_digest, write_profile
+from rr_export.bundle.manifest import as_runtime_reads, law_digest, write_profile
 from rr_export.errors import BundleError
 from rr_export.laws.plan import Plan
 from rr_export.laws.policies import MarkovStep
 from rr_export.laws.profile import Profile
+from rr_runtime.profile import figures, law_in_short
 
 MOST_SITES = 64  # that the table shows
 _BEGIN, _END = "<!-- rr-export: begin ", "<!-- rr-export: end -->"
@@ -74,7 +75,7 @@ def write_card(facts: CardFacts, *, name: str, inside: str = "", front: Mapping[
         *_what(facts),
         *_sites(facts.plan),
         *_cost(facts),
-        *_profiles(facts.profiles),
+        *_profiles(facts),
         *_targets(facts),
         *_how(facts, name, file),
         *_proof(facts, name),
@@ -184,19 +185,16 @@ def _cost(facts: CardFacts) -> list[str]:
     return ["", "## Expected cost of a run", "", *_table(("", place, "used per run", "share"), rows)]
 
 
-def _profiles(profiles: Mapping[str, Profile]) -> list[str]:
-    if not profiles:
+def _profiles(facts: CardFacts) -> list[str]:
+    if not facts.profiles:
         return []
-    rows = [
-        (
-            f"`{name}`",
-            f"path {list(profile.path)}" if profile.path is not None else "another law",
-            "-" if profile.measured is None else f"{profile.measured.cost:.1%}",
-            "-" if profile.measured is None else f"{profile.measured.quality:.4g} ({profile.measured.metric})",
-        )
-        for name, profile in profiles.items()
-    ]
-    return ["", "## Profiles", "", *_table(("profile", "what it is", "expected cost", "quality"), rows)]
+    told = as_runtime_reads(facts.manifest, facts.profiles)
+    rows = []
+    for name, profile in told.profiles.items():
+        cost, quality, spread, metric = figures(profile.measured)
+        shown = "-" if profile.measured is None else f"{quality} ± {spread} ({metric})"
+        rows.append((f"`{name}`", law_in_short(profile, told.sites), cost, shown))
+    return ["", "## Profiles", "", *_table(("profile", "law", "expected cost", "quality"), rows)]
 
 
 def _targets(facts: CardFacts) -> list[str]:
@@ -222,6 +220,8 @@ def _how(facts: CardFacts, name: str, file: str) -> list[str]:
     runs = ["print(session.run(inputs).path)  # a fresh path every run"] if told else []
     runs += ["session.run(inputs, seed=7)  # the same path on every machine"] if told else []
     runs += [f"session.run(inputs, path={_usual(facts)})  # exactly this path"] if told else []
+    if facts.profiles and facts.own_model:
+        runs.append(f"session.run(inputs, profile={next(iter(facts.profiles))!r})  # by that law")
     return [
         *("", "## How to run it", "", "Python, with `pip install rr-runtime` (numpy and onnxruntime, no torch):", ""),
         *("```python", "from rr_runtime import Session", "", f"session = Session({name!r})"),

@@ -49,6 +49,7 @@ def profile(
     --quality and --metric is on the menu, from which --budget takes one. Chains are made in Python.
     """
     from rr_export.bundle.bundle_reader import load
+    from rr_export.bundle.card import unproven_parts
     from rr_export.bundle.manifest import as_runtime_reads
     from rr_export.bundle.saved_profiles import put_profile
     from rr_runtime.profile import law_in_short
@@ -70,11 +71,9 @@ def profile(
     put_profile(found, name, made, overwrite=overwrite)
     told = as_runtime_reads(found.manifest, {name: made})
     short = law_in_short(told.profiles[name], told.sites)
-    out.print(
-        f"{escape(str(bundle))}: profile {escape(name)}, {escape(short)}; not proven yet: "
-        f"rr-export verify {escape(str(bundle))} MODEL --record",
-        soft_wrap=True,
-    )
+    proven = not unproven_parts((), {name: made}, found.parity or {})
+    proof = "" if proven else f"; not proven yet: rr-export verify {bundle} MODEL --record"
+    out.print(escape(f"{bundle}: profile {name}, {short}{proof}"), soft_wrap=True)
     end(HOLDS)
 
 

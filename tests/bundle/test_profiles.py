@@ -197,7 +197,8 @@ def test_a_proof_says_nothing_of_profiles_that_came_after_it(bundle: rr.Bundle, 
     assert "verified, but" in repr(later)
     card = (later.save(tmp_path / "later") / "README.md").read_text()
     assert "Made after it: profile late. `rr-export verify later MODEL` proves them." in card
-    assert "| `half` | another law | 60.0% | 0.8 (f1) |" in card and "| `late` | path [1, 0, -1] | - | - |" in card
+    assert "| `half` | [0.5 0.5] at 0, 1.layer.1 | 60.0% | 0.8 ± 0.1 (f1) |" in card
+    assert "| `late` | path 1,0,-1 | - | - |" in card and "session.run(inputs, profile='half')" in card
 
 
 def failing(place: Path) -> set[str]:

@@ -66,7 +66,7 @@ def test_a_folder_for_a_device_keeps_them(bundle: rr.Bundle, options: dict[str, 
     assert taken(session, "half") == drawn(bundle, "half") and taken(session, "none") == [[0, 0, 0]] * len(SEEDS)
     assert session.run(X, budget=1.0).path.tolist() == [1, 1, 1]  # type: ignore[union-attr]
     card = (tmp_path / "device" / "README.md").read_text()
-    assert "| `half` | another law |" in card
+    assert "| `half` | [0.5 0.5] at all sites |" in card and "profile='half'" not in card
 
 
 @pytest.fixture(scope="module")

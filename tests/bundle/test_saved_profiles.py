@@ -73,7 +73,7 @@ def test_manifest_and_card_are_written_and_no_other_file(place: Path) -> None:
     assert {name for name in after if after[name] != before.get(name)} == {"manifest.json", "README.md"}
     assert before.keys() == after.keys() and list(bundle.profiles) == ["half", "short"] == list(rr.load(place).profiles)
     assert Session(place).run({"input": X[0].numpy()}, budget=0.5).path.tolist() == [1, 0]  # type: ignore[union-attr]
-    assert "| `short` | path [1, 0] | 50.0% | 0.8 (f1) |" in after["README.md"].decode()
+    assert "| `short` | path 1,0 | 50.0% | 0.8 ± 0.1 (f1) |" in after["README.md"].decode()
     put(place, "short", None)
     assert contents(place) == before
 

@@ -89,6 +89,10 @@ def test_what_is_put_there_is_run_listed_proven_and_taken_away(place: Path) -> N
     assert run(place, "run", "out", "--golden", "0", "--budget", "0.5").returncode == 2  # nothing is measured any more
     proof = run(place, "verify", "out", "profile_models:net", "--record")
     assert proof.returncode == 0 and "profile short" in proof.stdout
+    told = ("--cost", "0.5", "--quality", "0.7", "--metric", "f1", "--overwrite")
+    same = run(place, "profile", "out", "short", "--path", "1,0,0,1", *told)
+    other = run(place, "profile", "out", "short", "--path", "0,0,0,1", *told)
+    assert ("not proven" in same.stdout, "not proven" in other.stdout) == (False, True)
     assert run(place, "profile", "out", "short", "--remove").returncode == 0
     assert not load(place / "out").profiles
 
