@@ -244,6 +244,13 @@ def _add_bench(commands: Any) -> None:
         "--provider", action="append", dest="providers", help="execution provider; repeat to compare (default: cpu)"
     )
     made.add_argument("--target", action="append", default=[], dest="targets", help=f"{TARGET}; repeat to compare")
+    made.add_argument(
+        "--profile",
+        action="append",
+        default=[],
+        dest="profiles",
+        help="time runs by this law of the bundle too; repeat",
+    )
     made.add_argument("--runs", type=int, default=200, help="timed rounds, at least 10 (default: 200)")
     made.add_argument("--threads", type=int, default=1, help=THREADS)
     made.add_argument(
