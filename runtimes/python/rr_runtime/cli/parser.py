@@ -138,7 +138,7 @@ def _add_info(commands: Any) -> None:
         commands,
         "info",
         info,
-        "tell what is in a bundle: inputs, outputs, sites, targets, golden cases, files",
+        "tell what is in a bundle: inputs, outputs, sites, profiles, targets, golden cases, files",
         "rr-runtime info out/",
     )
     made.add_argument("bundle", type=Path, help=BUNDLE)
