@@ -27,6 +27,8 @@ STARTS: Mapping[str, tuple[Sequence[str], float | None, int]] = {
     "lint": (["lint", "absent.onnx"], TARGET, 2),
     "inspect": (["inspect", "absent"], TARGET, 2),
     "run": (["run", "absent"], TARGET, 2),
+    "profile": (["profile", "absent", "half", "--keep", "0.5"], TARGET, 2),
+    "menu": (["menu", "absent"], TARGET, 2),
     "doctor": (["doctor", "absent"], TARGET, 2),
     "place": (["place", "absent"], TARGET, 2),
     "bench": (["bench", "absent"], TARGET, 2),

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rr_export.export import export
     from rr_export.laws.plan import Plan, Site
     from rr_export.laws.policies import Categorical, Markov, Uniform
+    from rr_export.laws.profile import Profile
     from rr_export.lint.finding import Finding
     from rr_export.lint.linter import lint
     from rr_export.packaging import package
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from rr_export.targets.freeze import freeze
     from rr_export.targets.provider_table import TARGETS
     from rr_export.wrap import plan_of, route_layers
+    from rr_runtime.profile import Measured
 
 __all__ = [
     "TARGETS",
@@ -42,10 +44,12 @@ __all__ = [
     "Gate",
     "LayerChoice",
     "Markov",
+    "Measured",
     "OperationChoice",
     "ParameterChoice",
     "ParityError",
     "Plan",
+    "Profile",
     "RRExportError",
     "Report",
     "Site",
@@ -75,10 +79,12 @@ _HOMES = {
     "Gate": "rr_export.eager.gate",
     "LayerChoice": "rr_export.eager.layer_choice",
     "Markov": "rr_export.laws.policies",
+    "Measured": "rr_runtime.profile",
     "OperationChoice": "rr_export.eager.operation_choice",
     "ParameterChoice": "rr_export.eager.parameter_choice",
     "ParityError": "rr_export.errors",
     "Plan": "rr_export.laws.plan",
+    "Profile": "rr_export.laws.profile",
     "RRExportError": "rr_export.errors",
     "Report": "rr_export.report.report",
     "Site": "rr_export.laws.plan",

@@ -93,6 +93,8 @@ def test_the_files_are_what_the_generator_writes() -> None:
         ("SUM_TOLERANCE", 0, None),
         ("to_float32", lambda x: x, None),
         ("route_of", lambda row, n: sum(t < REFERENCE.Fraction(n, 2**24) for t in row), {"routes.json"}),
+        ("fed_by", lambda profile, drawn, asked: list(asked), {"profiles.json"}),
+        ("best_within", lambda menu, budget: menu[0][0] if menu and menu[0] else None, {"profiles.json"}),
     ],
 )
 def test_sabotage_a_wrong_generator_is_found(constant: str, value: Any, wrong: set[str] | None) -> None:
@@ -131,7 +133,7 @@ def test_sabotage_changed_missing_and_additional_files_are_found(
 
 def test_the_files_are_small() -> None:
     sizes = [file.stat().st_size for file in VECTORS.glob("*.json")]
-    assert len(sizes) == 6 and max(sizes) < 200_000 and sum(sizes) < 500_000
+    assert len(sizes) == 7 and max(sizes) < 200_000 and sum(sizes) < 500_000
 
 
 # Policies.

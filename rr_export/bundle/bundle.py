@@ -168,19 +168,26 @@ class Bundle:
         self.parity = report
         if self.path is not None and self.path.is_dir():
             write_atomically(self.path / PARITY, strict_json(report, indent=1).encode())
-            self._prove_card(self.path)
+            self.renew_card()
 
-    def _prove_card(self, folder: Path) -> None:
-        """The card of a saved bundle tells the proof; one that was changed between its marks stays, with a warning."""
-        inner = HUB if folder.name == HUB and read_card(folder) is None else ""
-        place = folder.parent if inner else folder
-        earlier = read_card(place)
-        if earlier is None:
+    @property
+    def card_folder(self) -> Path | None:
+        """Where the card of the saved bundle is: in its folder, or, in the layout of Hugging Face, around it."""
+        if self.path is None or not self.path.is_dir():
+            return None
+        around = self.path.name == HUB and read_card(self.path) is None
+        return self.path.parent if around else self.path
+
+    def renew_card(self) -> None:
+        """The card of a saved bundle tells what is there; one that was changed between its marks stays: it warns."""
+        place = self.card_folder
+        earlier = None if place is None else read_card(place)
+        if place is None or earlier is None:
             return
         try:
-            card = merge_card(self._card(place.absolute(), inner), earlier, place)
+            card = merge_card(self._card(place.absolute(), "" if place == self.path else HUB), earlier, place)
         except BundleError as error:
-            warnings.warn(f"{error}; it does not tell this proof", stacklevel=3)
+            warnings.warn(f"{error}; the card stays as it was", stacklevel=3)
         else:
             write_atomically(place / CARD, card.encode())
 

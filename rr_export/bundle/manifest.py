@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -11,7 +12,7 @@ from rr_export.errors import BundleError
 from rr_export.laws.plan import Plan, Site
 from rr_export.laws.policies import Categorical, Gated, Markov, MarkovStep, Policy
 from rr_export.laws.profile import Profile
-from rr_runtime.manifest import MOST_BYTES, MOST_SITES
+from rr_runtime.manifest import MOST_BYTES, MOST_SITES, Manifest
 from rr_runtime.profile import Measured
 
 FORMAT, VERSION, METADATA_KEY = "rr.manifest", 1, "rr.manifest"
@@ -118,6 +119,15 @@ def write_profile(profile: Profile) -> dict[str, Any]:
     return told | ({} if profile.measured is None else {"measured": asdict(profile.measured)})
 
 
+def law_digest(told: Mapping[str, Any]) -> str:
+    """Returns what tells the law of a profile from others, from what a manifest says of it.
+
+    That is what decides on routes: thresholds and chains, or the path; not what was measured.
+    """
+    rows = [{key: row[key] for key in sorted(row) if key != "probabilities"} for row in told.get("policies", ())]
+    return hashlib.sha256(json.dumps([told.get("path"), rows]).encode()).hexdigest()[:16]
+
+
 def read_profile(told: Mapping[str, Any], plan: Plan) -> Profile:
     """Returns the profile that a manifest describes."""
     law = (
@@ -129,6 +139,12 @@ def read_profile(told: Mapping[str, Any], plan: Plan) -> Profile:
     row = told.get("measured")
     measured = None if row is None else Measured(*(row[key] for key in ("cost", "quality", "spread", "metric")))
     return Profile(law, path, measured)
+
+
+def as_runtime_reads(manifest: Mapping[str, Any], profiles: Mapping[str, Profile]) -> Manifest:
+    """Returns what a runtime makes of a manifest with these profiles."""
+    told = {name: write_profile(profile) for name, profile in profiles.items()}
+    return Manifest.parse({**manifest, "profiles": told})
 
 
 def _write_policies(plan: Plan) -> list[dict[str, Any]]:

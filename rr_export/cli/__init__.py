@@ -35,6 +35,14 @@ COMMANDS = {
     ),
     "lint": ("lint", "Report what is wrong with the randomness of any ONNX file (.onnx, .ort, or a bundle folder)."),
     "run": ("run", "Run BUNDLE without torch, once or as an ensemble of paths."),
+    "profile": (
+        "profile",
+        "Give BUNDLE another law over its sites under NAME, or take one away; its model files stay as they are.",
+    ),
+    "menu": (
+        "menu",
+        "Print the menu of BUNDLE: its measured profiles by cost, which are best for it, and which a budget takes.",
+    ),
     "package": (
         "package",
         "Give BUNDLE forms of its model that execution providers want, and write it to the folder OUTPUT.",

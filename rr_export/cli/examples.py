@@ -39,6 +39,26 @@ EXAMPLES = {
         ("On recorded inputs, on a given path:", "rr-export run out/ --golden 0 --path 1,0,1,1"),
         ("Mean and deviation over 100 paths:", "rr-export run out/ --input x=x.npy --runs 100 --output mean.npz"),
     ),
+    "profile": (
+        ("Another law over the same file:", "rr-export profile out/ half --keep 0.5"),
+        (
+            "And what was measured of it:",
+            "rr-export profile out/ half --keep 0.5 --overwrite --cost 0.6 --quality 0.81 --metric accuracy",
+        ),
+        (
+            "One path, by a name:",
+            "rr-export profile out/ short --path 1,0,0,1 --cost 0.5 --quality 0.7 --metric accuracy",
+        ),
+        (
+            "The laws of some sites:",
+            "rr-export profile out/ late --law 'layers.[23]=0.5,0.5' --law layers.0=0,1",
+        ),
+        ("None of that name any more:", "rr-export profile out/ late --remove"),
+    ),
+    "menu": (
+        ("What a budget gets:", "rr-export menu out/"),
+        ("A picture of it:", "rr-export menu out/ --plot menu.svg"),
+    ),
     "package": (
         (
             "8 bits for an NPU, in a folder for the device alone:",

@@ -30,6 +30,8 @@ from rr_runtime.strict_json import strict_json
 @click.option("--golden", type=int, metavar="N", help="Take the inputs of golden case N instead.")
 @click.option("--seed", type=int, help="Use the draws of this seed (0 <= seed < 2^63).")
 @click.option("--path", "path_text", metavar="1,0,-1", help="Force these routes; -1 draws.")
+@click.option("--profile", metavar="NAME", help="Draw the routes by this law of the bundle.")
+@click.option("--budget", type=float, metavar="X", help="Or by the best of the menu that costs at most so much.")
 @click.option(
     "--runs", type=click.IntRange(min=1), default=1, show_default=True, help="Runs; several give an ensemble."
 )
@@ -41,7 +43,8 @@ from rr_runtime.strict_json import strict_json
 def run(
     bundle: Path, inputs: Sequence[str], texts: Sequence[str], tokenizer: Path | None, mean: str | None,
     std: str | None, golden: int | None, seed: int | None, path_text: str | None, runs: int, provider: str,
-    target: str | None, output: Path | None, overwrite: bool, as_json: bool,
+    target: str | None, output: Path | None, overwrite: bool, as_json: bool, profile: str | None,
+    budget: float | None,
 ) -> None:  # fmt: skip
     """Run BUNDLE without torch, once or as an ensemble of paths.
 
@@ -51,7 +54,8 @@ def run(
     from rr_runtime.given_inputs import GivenInputs
 
     given = GivenInputs(inputs, texts, tokenizer, read_numbers("--mean", mean), read_numbers("--std", std))
-    asked = Asked(bundle, given, golden, seed, read_path(path_text), runs, provider, target, output, overwrite)
+    law = profile, budget
+    asked = Asked(bundle, given, golden, seed, read_path(path_text), runs, provider, target, output, overwrite, *law)
     if runs > 1:
         with progress("running"):
             facts, results = run_asked(asked)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rr_export.laws.plan import Plan
-from rr_export.laws.policies import Gated
+from rr_export.laws.policies import Categorical, Gated
 from rr_runtime.one_line import cut_to_line
 from rr_runtime.profile import Measured
 
@@ -61,3 +61,16 @@ def profile_of(plan: Plan, law: Plan | Sequence[int] | NDArray[np.int64], measur
             f"{path.tolist()}; take one of plan.paths()"
         )
     return Profile(path=tuple(path.tolist()), measured=measured)
+
+
+def plan_under(plan: Plan, profile: Profile) -> Plan:
+    """Returns the plan whose law is that of a profile; where it is one path, that has probability 1."""
+    if profile.path is None:
+        assert profile.law is not None
+        return profile.law
+    return plan.with_policies(
+        [
+            Categorical([float(k == max(route, 0)) for k in range(len(site.branches))])
+            for site, route in zip(plan.sites, profile.path, strict=True)
+        ]
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from rr_export.bundle.manifest import law_digest, write_profile
 from rr_export.laws.plan import Plan
 from rr_export.laws.policies import LEAST
 from rr_export.laws.profile import Profile
@@ -42,7 +43,8 @@ def check_profile(name: str, profile: Profile, reference: Reference, file: File,
             f"paths of {SEEDS} seeds; draws on either side of every threshold, exactly; marginals, pairs of sites and "
             f"kept counts of {LAW_RUNS} seeds (false-alarm rate {FALSE_ALARM:g})"
         )
-    return Check(f"profile {name}", not (failures + near.failures), summary, tuple(failures + near.failures))
+    failures += near.failures
+    return Check(f"profile {name}", not failures, summary, tuple(failures), {"law": law_digest(write_profile(profile))})
 
 
 def _taken(law: Plan, seed: int, reference: Reference) -> NDArray[np.int64]:

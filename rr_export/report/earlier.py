@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-BENCH = "rr-export bench"  # what pictures say that they were made by
+BENCH, MENU = "rr-export bench", "rr-export menu"  # what pictures say that they were made by
 
 # None: a report of that form is added to what is there, as a job's summary has room for several.
 EARLIER: dict[str, re.Pattern[bytes] | None] = {
@@ -14,5 +14,6 @@ EARLIER: dict[str, re.Pattern[bytes] | None] = {
     "codequality": re.compile(rb'\A\[(\]|\s*\{\s*"check_name": "RR\d)'),
     "table": re.compile(rb"\A\s*\d+ files?: "),
     "plot": re.compile(BENCH.encode()),
+    "menu": re.compile(MENU.encode()),
     "markdown": None,
 }

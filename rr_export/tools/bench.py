@@ -130,10 +130,13 @@ def _law(result: Mapping[str, Any], subjects: Sequence[Mapping[str, Any]]) -> Ta
         table.add_column(column, justify="right", no_wrap=True)
     for subject in subjects:
         table.add_row(f"[bold]{escape(_name(subject))}[/]")
-        for key, words in LAWS:
-            law = subject[key]
+        laws = {words: subject[key] for key, words in LAWS}
+        laws |= {f"profile {name}": law for name, law in subject["profiles"].items()}
+        for words, law in laws.items():
             if law is not None:
-                table.add_row(f"  {words}", *(f"{law[name]:.3f}" for name in ("p50", "p95", "p99", "mean", "error")))
+                table.add_row(
+                    f"  {escape(words)}", *(f"{law[name]:.3f}" for name in ("p50", "p95", "p99", "mean", "error"))
+                )
         table.add_section()
     return table
 

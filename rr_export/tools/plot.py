@@ -62,13 +62,13 @@ def plot_bench(result: Mapping[str, Any], file: Path) -> None:
         color="#555555",
     )
     written = io.BytesIO()
-    figure.savefig(written, format=file.suffix.lower().removeprefix("."), metadata=_metadata(file))
+    figure.savefig(written, format=file.suffix.lower().removeprefix("."), metadata=picture_metadata(file, BENCH))
     write_atomically(file, written.getvalue())
 
 
-def _metadata(file: Path) -> dict[str, Any]:
-    """What made it, by which it may be replaced; without a date, so that equal figures give equal files."""
-    return {"Date": None, "Creator": BENCH} if file.suffix.lower() == ".svg" else {"Software": BENCH}
+def picture_metadata(file: Path, maker: str) -> dict[str, Any]:
+    """Returns what made it, by which it may be replaced; without a date, so that equal figures give equal files."""
+    return {"Date": None, "Creator": maker} if file.suffix.lower() == ".svg" else {"Software": maker}
 
 
 def _draw_law(axes: Any, subjects: Sequence[Mapping[str, Any]], *, title: str) -> None:
@@ -97,7 +97,7 @@ def _draw_law(axes: Any, subjects: Sequence[Mapping[str, Any]], *, title: str) -
     axes.set_xlabel("milliseconds of a run")
     axes.set_ylabel("share of runs at most so long")
     axes.set_title(f"{title} (dots: p50, p95, p99)", fontsize=11)
-    _clean(axes, "both")
+    clean_axes(axes, "both")
 
 
 def _mark(axes: Any, law: Mapping[str, float], colour: str) -> None:
@@ -132,7 +132,7 @@ def _draw_branches(axes: Any, subjects: Sequence[Mapping[str, Any]], rows: Seque
     axes.invert_yaxis()
     axes.set_xlabel("milliseconds more (or less) than with the site's usual branch")
     axes.set_title("cost of a branch (95 % intervals)", fontsize=11)
-    _clean(axes, "x")
+    clean_axes(axes, "x")
 
 
 def _branch_rows(subjects: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
@@ -156,7 +156,8 @@ def _is_round(value: float) -> bool:
     return leading.startswith(("2.000", "5.000"))
 
 
-def _clean(axes: Any, grid: str) -> None:
+def clean_axes(axes: Any, grid: str) -> None:
+    """The axes have a light grid, and no lines above and on the right."""
     axes.grid(axis=grid, which="major", color="#dddddd", linewidth=0.8)
     axes.set_axisbelow(True)
     for side in ("top", "right"):

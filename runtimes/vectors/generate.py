@@ -16,14 +16,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from plans import chains, trees
+from plans import budgets, chains, menus, profiles, trees
 from reference import (
     GRID,
     WORD,
     Law,
     Plan,
+    Profile,
+    best_within,
     bits_of,
     draws,
+    fed_by,
     mix64,
     route_of,
     routes_of,
@@ -298,6 +301,55 @@ def paths_file() -> dict[str, Any]:
     }
 
 
+def written_profile(profile: Profile) -> dict[str, Any]:
+    """Returns a profile as JSON has it."""
+    if profile.law is None:
+        return {"name": profile.name, "plan": profile.plan.name, "path": text_of(profile.path)}
+    law = written_plan(profile.law)
+    sites = [{key: row[key] for key in ("table", "chain", "step")} for row in law["sites"]]
+    return {"name": profile.name, "plan": profile.plan.name, "tables": law["tables"], "sites": sites}
+
+
+def profile_case(profile: Profile, seed: int, asked: Sequence[int]) -> dict[str, Any]:
+    """Returns what a seed and an asked path give under a profile."""
+    drawn = draws(seed, len(asked))
+    fed = fed_by(profile, drawn, asked)
+    taken = taken_of(profile.plan, routes_of(profile.plan, drawn, fed))
+    told = {"plan": profile.plan.name, "profile": profile.name, "seed": str(seed)}
+    return {**told, "path": text_of(asked), "fed": text_of(fed), "taken": text_of(taken)}
+
+
+def profiles_file() -> dict[str, Any]:
+    """Returns profiles, seeds and asked paths -> fed routes and path taken; menus and budgets -> the profile."""
+    cases, made = [], profiles()
+    for number, profile in enumerate(made):
+        plan = profile.plan
+        cases += [profile_case(profile, seed, free(plan)) for seed in (0, 1, 7, SEEDS - 1, mix64(number) % SEEDS)]
+        for forced in range(min(len(plan.sites), 5)):  # one site, to its first and last branch
+            for route in (0, plan.branches(forced) - 1):
+                asked = free(plan)
+                asked[forced] = route
+                cases.append(profile_case(profile, 20 + forced, asked))
+        cases += [profile_case(profile, 11 * n, some_path(plan, 100 * number + n, share=5)) for n in range(4)]
+        cases.append(profile_case(profile, 5, some_path(plan, number, share=10)))
+    plans = {profile.plan.name: profile.plan for profile in made}
+    chosen = []
+    for name, menu in menus().items():
+        rows = [None if row is None else dict(zip(("name", "cost", "quality"), row, strict=True)) for row in menu]
+        found = [{"budget": budget, "profile": best_within(menu, budget)} for budget in budgets(menu)]
+        chosen.append({"name": name, "menu": rows, "budgets": found})
+    return {
+        "description": "A plan, one of its profiles, a seed (decimal) and an asked path give the routes that a runtime "
+        "feeds as the asked path, and the path taken. Plans, tables and paths are written as in paths.json; a profile "
+        "is a table for every site, or one path taken. menus: of profiles in their order, null for one that was not "
+        "measured, a budget takes the profile of this name; null: ValueError.",
+        "plans": [written_plan(plan) for plan in plans.values()],
+        "profiles": [written_profile(profile) for profile in made],
+        "cases": cases,
+        "menus": chosen,
+    }
+
+
 def integer(value: int) -> dict[str, Any]:
     """Returns a whole number as errors.json writes it."""
     return {"type": "integer", "value": str(value)}
@@ -377,6 +429,7 @@ FILES = {
     "routes.json": routes_file,
     "markov.json": markov_file,
     "paths.json": paths_file,
+    "profiles.json": profiles_file,
     "errors.json": errors_file,
 }
 

@@ -1,4 +1,4 @@
-"""SPEC.md sections 3 to 6 in integers and `fractions.Fraction`: seed to draws, thresholds, routes, path taken.
+"""SPEC.md sections 3 to 6 and 12 in integers and `fractions.Fraction`: draws, thresholds, routes, paths, profiles.
 
 Nothing of rr_export or rr_runtime, no numpy, no arithmetic in floating point. Every step reads like the sentence of
 SPEC.md that it stands for.
@@ -179,3 +179,43 @@ def taken_of(plan: Plan, latent: Sequence[int]) -> list[int]:
         return any(all(latent[outer] == branch for outer, branch in call) for call in site.calls)
 
     return [route if is_reached(site) else -1 for route, site in zip(latent, plan.sites, strict=True)]
+
+
+# Profiles: another law over the sites of a plan, or one of its paths -> what is fed; and the menu.
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A profile of a plan.
+
+    Attributes:
+        name: of the profile.
+        plan: whose sites it is for.
+        law: the plan with the profile's policies, or None.
+        path: the path that it is, where it is no law.
+    """
+
+    name: str
+    plan: Plan
+    law: Plan | None = None
+    path: tuple[int, ...] = ()
+
+
+def fed_by(profile: Profile, drawn: Sequence[int], asked: Sequence[int]) -> list[int]:
+    """Returns the routes that a runtime feeds as the asked path."""
+    if profile.law is not None:
+        return routes_of(profile.law, drawn, asked)
+    return [own if route < 0 else route for own, route in zip(profile.path, asked, strict=True)]
+
+
+def best_within(menu: Sequence[tuple[str, float, float] | None], budget: float) -> str | None:
+    """Returns the name of the profile that a budget takes, None where there is none.
+
+    Args:
+        menu: name, cost and quality of every profile in order; None for one that was not measured.
+        budget: a share of the cost of the most expensive path, > 0.
+    """
+    within = [row for row in menu if row is not None and Fraction(row[1]) <= Fraction(budget)]
+    best = [row for row in within if all(Fraction(row[2]) >= Fraction(other[2]) for other in within)]
+    cheapest = [row for row in best if all(Fraction(row[1]) <= Fraction(other[1]) for other in best)]
+    return cheapest[0][0] if cheapest else None

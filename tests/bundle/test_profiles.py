@@ -16,7 +16,6 @@ from rr_export.bundle.card import unproven_parts
 from rr_export.laws.plan import Plan
 from rr_runtime import BundleError, Session, draws
 from rr_runtime.asked import AskedCheck
-from rr_runtime.profile import Measured
 
 SEEDS = range(40)
 INPUT = {"input": np.random.default_rng(0).standard_normal((2, 4)).astype(np.float32)}
@@ -41,9 +40,9 @@ def chained(plan: Plan) -> Plan:
 def bundle() -> rr.Bundle:
     made = rr.export(model(), (torch.from_numpy(INPUT["input"]),), target=["cuda", "qnn"])
     plan = made.plan
-    made = made.with_profile("half", plan.with_policies([rr.Uniform(2)] * 3), measured=Measured(0.6, 0.8, 0.1, "f1"))
+    made = made.with_profile("half", plan.with_policies([rr.Uniform(2)] * 3), measured=rr.Measured(0.6, 0.8, 0.1, "f1"))
     made = made.with_profile("chain", chained(plan))
-    return made.with_profile("one", [1, 0, -1], measured=Measured(0.4, 0.7, 0.0, "f1"))
+    return made.with_profile("one", [1, 0, -1], measured=rr.Measured(0.4, 0.7, 0.0, "f1"))
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +197,8 @@ def test_a_proof_says_nothing_of_profiles_that_came_after_it(bundle: rr.Bundle, 
     assert "verified, but" in repr(later)
     card = (later.save(tmp_path / "later") / "README.md").read_text()
     assert "Made after it: profile late. `rr-export verify later MODEL` proves them." in card
-    assert "| `half` | another law | 60.0% | 0.8 (f1) |" in card and "| `late` | path [1, 0, -1] | - | - |" in card
+    assert "| `half` | [0.5 0.5] at 0, 1.layer.1 | 60.0% | 0.8 ± 0.1 (f1) |" in card
+    assert "| `late` | path 1,0,-1 | - | - |" in card and "session.run(inputs, profile='half')" in card
 
 
 def failing(place: Path) -> set[str]:

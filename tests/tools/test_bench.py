@@ -292,3 +292,39 @@ def test_nothing_is_shown_of_nothing() -> None:
     subject = {"name": "cpu", "error": "bad", "law": None, "branches": [], "load": None, "ratio_to_frozen": None}
     result = {"subjects": [subject], "fastest": None, "machine": machine | {"cores": 1}}
     assert "cpu fails:" in str(bench_view(result)[0])
+
+
+def test_profiles_are_timed_beside_the_law_of_the_bundle(saved: Path, tmp_path: Path) -> None:
+    bundle = rr.load(saved)
+    path = list(bundle.plan.most_probable())
+    place = bundle.with_profile("one", path).with_profile("own", bundle.plan).save(tmp_path / "out")
+    options = ("--runs", "12", "--loads", "0", "--profile", "own", "--profile", "one", "--json", "b.json")
+    ended = run(tmp_path, "bench", "out", *options)
+    assert ended.returncode == 0, ended.stderr
+    (subject,) = json.loads((tmp_path / "b.json").read_text())["subjects"]
+    assert list(subject["profiles"]) == ["own", "one"]
+    for law in subject["profiles"].values():
+        assert law["samples"] == 12 == len(law["samples_ms"]) and 0 < law["p50"] <= law["p99"]
+    assert "profile own" in ended.stdout and "profile one" in ended.stdout
+    unknown = run(tmp_path, "bench", "out", "--profile", "two", "--no-frozen")
+    assert unknown.returncode == 2 and "profile: expected one of one, own of" in " ".join(unknown.stderr.split())
+    frozen = rr.package(rr.load(place), "cpu", frozen=1, name="frozen").save(tmp_path / "frozen")
+    found = tool.bench(frozen, targets=("frozen",), profiles=("one",), runs=10, loads=0)
+    assert not found["holds"] and "got the frozen target 'frozen'; time another one" in found["subjects"][0]["error"]
+
+
+def test_sabotage_a_bench_that_times_another_law(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The runs that are timed are those of the profile, on the seeds of the bench."""
+    bundle = rr.load(saved)
+    place = bundle.with_profile("one", bundle.plan.most_probable()).save(tmp_path / "out")
+    asked: list[tuple[int | None, str | None]] = []
+    whole = Session.run
+
+    def watched(self: Session, inputs: Any, **given: Any) -> Any:
+        asked.append((given.get("seed"), given.get("profile")))
+        return whole(self, inputs, **given)
+
+    monkeypatch.setattr(Session, "run", watched)
+    tool.bench(place, profiles=("one",), runs=10, loads=0, seed=70)
+    of = {name: {seed for seed, profile in asked if profile == name and seed} for name in (None, "one")}
+    assert set(range(70, 80)) <= of["one"] == of[None]

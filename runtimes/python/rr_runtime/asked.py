@@ -70,8 +70,13 @@ class AskedCheck:
             return best_within(self._profiles, budget)
         if not isinstance(profile, str):
             raise TypeError(f"profile: expected a name, got {type(profile).__name__} {profile!r}; pass a text")
+        if not self._profiles:
+            raise ValueError(
+                f"profile: expected a bundle with profiles, got {self._where[0]} without; open the folder that has "
+                "them, as a single file has no room for any, or make one"
+            )
         if profile not in self._profiles:
-            known = ", ".join(self._profiles) or "none"
+            known = ", ".join(self._profiles)
             raise ValueError(f"profile: expected one of {known} of {self._where[0]}, got {profile!r}; name one of them")
         return self._profiles[profile]
 

@@ -13,6 +13,7 @@ from rr_runtime.bundle import open_bundle
 from rr_runtime.given_inputs import GivenInputs
 from rr_runtime.golden import golden_inputs
 from rr_runtime.output_files import check_output_file, write_outputs
+from rr_runtime.profile import best_within
 from rr_runtime.session import Session
 
 
@@ -31,6 +32,8 @@ class Asked:
         target: which form, or None.
         output: the file that gets the outputs, or None.
         overwrite: whether it is replaced.
+        profile: the name of the law of the routes, or None.
+        budget: in its place: what the best of the menu may cost, or None.
     """
 
     bundle: Path
@@ -43,6 +46,8 @@ class Asked:
     target: str | None
     output: Path | None
     overwrite: bool
+    profile: str | None = None
+    budget: float | None = None
 
 
 def run_asked(asked: Asked) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -75,9 +80,10 @@ def run_asked(asked: Asked) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     session = Session(asked.bundle, provider=asked.provider, target=asked.target)
     if asked.golden is not None:
         feeds = golden_inputs(bundle, asked.golden, bundle.manifest.targets.get(session.target))
+    law: dict[str, Any] = {"profile": asked.profile, "budget": asked.budget}
     facts: dict[str, Any]
     if asked.runs > 1:
-        ensemble = session.ensemble(feeds, runs=asked.runs, seed=asked.seed)
+        ensemble = session.ensemble(feeds, runs=asked.runs, seed=asked.seed, **law)
         outputs: dict[str, NDArray[Any]] = {**ensemble.mean, **{f"{k}.std": v for k, v in ensemble.std.items()}}
         paths = ensemble.paths
         facts = {
@@ -85,9 +91,13 @@ def run_asked(asked: Asked) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
             "distinct_paths": None if paths is None else len({tuple(p) for p in paths.tolist()}),
         }
     else:
-        result = session.run(feeds, seed=asked.seed, path=None if asked.route is None else list(asked.route))
+        route = None if asked.route is None else list(asked.route)
+        result = session.run(feeds, seed=asked.seed, path=route, **law)
         outputs = dict(result.outputs)
         facts = {"path": None if result.path is None else result.path.tolist(), "seed": result.seed}
+    name = asked.profile if asked.budget is None else best_within(session.profiles, asked.budget).name
+    if name is not None:
+        facts["profile"] = name
     if asked.output is not None:
         write_outputs(asked.output, outputs)
     return facts, outputs

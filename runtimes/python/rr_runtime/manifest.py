@@ -14,7 +14,7 @@ from rr_runtime.draws import SEEDS
 from rr_runtime.errors import BundleError
 from rr_runtime.json_node import DAMAGED, Node, read_json
 from rr_runtime.one_line import cut_to_line, list_few
-from rr_runtime.profile import Measured, Profile
+from rr_runtime.profile import RANGES, Measured, Profile
 from rr_runtime.site_law import Policy, Site
 from rr_runtime.target import Target
 from rr_runtime.target_reader import read_targets
@@ -333,12 +333,8 @@ def _read_profile(name: str, node: Node, sites: tuple[Site, ...]) -> Profile:
 
 
 def _read_measured(node: Node) -> Measured:
-    return Measured(
-        cost=node.key("cost").number(0.0, 1e9),
-        quality=node.key("quality").number(-1e300, 1e300),
-        spread=node.key("spread").number(0.0, 1e300),
-        metric=node.key("metric").text(),
-    )
+    cost, quality, spread = (node.key(name).number(*RANGES[name]) for name in ("cost", "quality", "spread"))
+    return Measured(cost, quality, spread, node.key("metric").text())
 
 
 def _read_tensors(node: Node) -> tuple[Tensor, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from rr_runtime.bundle import Bundle, open_bundle
 from rr_runtime.cli.columns import columns
 from rr_runtime.cli.outcome import Outcome
 from rr_runtime.golden import forms_of_cases
+from rr_runtime.profile import Measured, Profile, figures, law_in_short
 from rr_runtime.site_law import Site
 from rr_runtime.tools.timing import Tell
 
@@ -38,6 +40,7 @@ def describe(bundle: Bundle) -> dict[str, Any]:
         "outputs": [{"name": t.name, "dtype": t.dtype, "shape": list(t.shape)} for t in told.outputs],
         "axes": {name: list(bounds) for name, bounds in told.axes.items()},
         "sites": [_site(site) for site in told.sites],
+        "profiles": [_profile(profile, told.sites) for profile in told.profiles.values()],
         "targets": [
             {
                 "name": target.name,
@@ -96,6 +99,19 @@ def _site(site: Site) -> dict[str, Any]:
     }
 
 
+def _profile(profile: Profile, own: tuple[Site, ...]) -> dict[str, Any]:
+    return {
+        "name": profile.name,
+        "law": law_in_short(profile, own),
+        "path": None if profile.path is None else list(profile.path),
+        "sites": [
+            {key: told[key] for key in ("name", "law", "probabilities", "chain", "step")}
+            for told in map(_site, profile.sites)
+        ],
+        "measured": None if profile.measured is None else asdict(profile.measured),
+    }
+
+
 def _text(found: dict[str, Any]) -> str:
     model = "" if found["own_model"] else "; targets only, without the routed model"
     parts = [f"{found['bundle']}: interface {found['interface']}, opset {found['opset']}{model}"]
@@ -106,6 +122,10 @@ def _text(found: dict[str, Any]) -> str:
         parts.append("\n".join(f"axis {name}: {_bounds(*bounds)}" for name, bounds in found["axes"].items()))
     if found["sites"]:
         parts.append(columns(("site", "kind", "branches and their probabilities"), [_row(s) for s in found["sites"]]))
+    if found["profiles"]:
+        measured = [None if p["measured"] is None else Measured(**p["measured"]) for p in found["profiles"]]
+        laws = [(p["name"], *figures(m), p["law"]) for p, m in zip(found["profiles"], measured)]  # noqa: B905
+        parts.append(columns(("profile", "cost", "quality", "spread", "metric", "law"), laws))
     if found["targets"]:
         head = ("target", "for", "form", "precision", "fixed sizes")
         targets = [

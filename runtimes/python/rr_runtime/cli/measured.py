@@ -102,6 +102,7 @@ def _bench_text(result: Result) -> str:
             ("fresh paths", subject["law"]),
             ("most probable path", subject["most_probable"]),
             ("the same path, frozen", subject["frozen"]),
+            *((f"profile {profile}", law) for profile, law in subject["profiles"].items()),
         ):
             if law is not None:
                 figures = (f"{law[key]:.3f}" for key in ("p50", "p95", "p99", "mean", "error"))

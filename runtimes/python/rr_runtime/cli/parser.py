@@ -138,7 +138,7 @@ def _add_info(commands: Any) -> None:
         commands,
         "info",
         info,
-        "tell what is in a bundle: inputs, outputs, sites, targets, golden cases, files",
+        "tell what is in a bundle: inputs, outputs, sites, profiles, targets, golden cases, files",
         "rr-runtime info out/",
     )
     made.add_argument("bundle", type=Path, help=BUNDLE)
@@ -169,6 +169,8 @@ def _add_run(commands: Any) -> None:
     made.add_argument("--golden", type=int, metavar="N", help="take the inputs of golden case N instead")
     made.add_argument("--seed", type=int, help="use the draws of this seed (0 <= seed < 2^63)")
     made.add_argument("--path", type=routes, dest="route", metavar="1,0,-1", help="force these routes; -1 draws")
+    made.add_argument("--profile", metavar="NAME", help="draw the routes by this law of the bundle")
+    made.add_argument("--budget", type=float, metavar="X", help="or by the best of the menu that costs at most so much")
     made.add_argument("--runs", type=int, default=1, help="runs; several give mean and deviation (default: 1)")
     _form(made, provider="cpu")
     made.add_argument("--output", type=Path, metavar="FILE", help="write the outputs to this .npz or .json file")
@@ -242,6 +244,13 @@ def _add_bench(commands: Any) -> None:
         "--provider", action="append", dest="providers", help="execution provider; repeat to compare (default: cpu)"
     )
     made.add_argument("--target", action="append", default=[], dest="targets", help=f"{TARGET}; repeat to compare")
+    made.add_argument(
+        "--profile",
+        action="append",
+        default=[],
+        dest="profiles",
+        help="time runs by this law of the bundle too; repeat",
+    )
     made.add_argument("--runs", type=int, default=200, help="timed rounds, at least 10 (default: 200)")
     made.add_argument("--threads", type=int, default=1, help=THREADS)
     made.add_argument(

@@ -24,6 +24,8 @@ def run(
     target: str | None,
     output: Path | None,
     overwrite: bool,
+    profile: str | None = None,
+    budget: float | None = None,
     progress: Tell | None = None,
 ) -> Outcome:
     """Returns path, seed, and the outputs' dtypes and shapes; the outputs are in the file that is asked for.
@@ -34,7 +36,7 @@ def run(
     """
     if progress is not None and runs > 1:
         progress(f"running {runs} times", 0, 1)
-    asked = Asked(bundle, given, golden, seed, route, runs, provider, target, output, overwrite)
+    asked = Asked(bundle, given, golden, seed, route, runs, provider, target, output, overwrite, profile, budget)
     facts, outputs = run_asked(asked)
     result: dict[str, Any] = {
         **facts,

@@ -3,6 +3,7 @@
 Every form on every provider is timed in the same interleaved rounds:
 
 - law: one run on fresh draws per round, timed by itself. All forms get the same seeds, one seed per round.
+- profiles: alike, with the routes of these seeds by the law of each profile.
 - most probable path, frozen path: one run per round, timed by itself, so that they compare with the law.
 - branches: every site is toggled, one at a time, around the most probable routes; the cost of a branch is the median
   over the rounds of its paired difference from the site's most probable branch. A site that this path does not reach
@@ -68,6 +69,7 @@ class _Subject:
     routed: bool = False  # whether it takes seeds and paths
     usual: bool = False  # whether it has the most probable path
     branches: list[tuple[int, int, Route, Route]] = field(default_factory=list)  # site, branch, path, reference
+    profiles: Sequence[str] = ()
     load: dict[str, Any] | None = None
 
     @property
@@ -80,6 +82,7 @@ def bench(
     *,
     providers: Sequence[str] = ("cpu",),
     targets: Sequence[str] = (),
+    profiles: Sequence[str] = (),
     runs: int = 200,
     threads: int = 1,
     loads: int = 3,
@@ -95,6 +98,7 @@ def bench(
         path: a bundle folder with golden cases, whose first inputs are used.
         providers: the execution providers.
         targets: which forms of the model; empty: the one that a session would take on each provider.
+        profiles: names of profiles under which runs are timed too.
         runs: timed rounds, >= 10.
         threads: threads inside one operator, >= 1.
         loads: processes that load it, >= 0; 0 leaves load time and memory away.
@@ -121,13 +125,19 @@ def bench(
     if record and bundle.path.is_dir():
         check_folder(bundle.path, f"record: {bundle.path}")
     check_targets(bundle, targets)
+    for name in profiles:
+        if name not in bundle.manifest.profiles:
+            known = ", ".join(bundle.manifest.profiles) or "none"
+            raise ValueError(f"profile: expected one of {known} of {bundle.path}, got {name!r}; name one of them")
     for provider in providers:
         find_provider(provider)
     routes = _usual_routes(bundle, usual)
     if frozen is not None:
         check_frozen(bundle, frozen, routes, timed_inputs(bundle), threads=threads)
     names = [*providers, *(["cpu"] if record else [])]  # nothing is the fastest of one
-    subjects = [_Subject(p, t) for p in dict.fromkeys(names) for t in dict.fromkeys(targets or (None,))]
+    laws = tuple(dict.fromkeys(profiles))
+    forms = [(p, t) for p in dict.fromkeys(names) for t in dict.fromkeys(targets or (None,))]
+    subjects = [_Subject(provider, target, profiles=laws) for provider, target in forms]
     for subject in subjects:
         _open(subject, path, frozen, threads=threads)
     used = [_target_of(bundle, s.session) for s in subjects if s.session is not None]
@@ -215,6 +225,13 @@ def _prepare(subject: _Subject, bundle: Bundle, feeds: Feeds, routes: Route, see
         return
     session.run(feeds, seed=seed)
     subject.routed = True
+    target = _target_of(bundle, session)
+    if subject.profiles and target is not None and target.form == "frozen":
+        raise ValueError(
+            f"profile: expected a form that takes every path, got the frozen target {target.name!r}; time another one"
+        )
+    for name in subject.profiles:
+        session.run(feeds, seed=seed, profile=name)
     try:
         session.run(feeds, path=routes, seed=0)
         subject.usual = True
@@ -256,6 +273,8 @@ def _cases(
         session, name = subject.session, subject.name
         assert session is not None
         cases[f"{name}: {LAW}"] = _fresh_run(session, feeds, first, routed=subject.routed)
+        for profile in subject.profiles:
+            cases[f"{name}: profile {profile}"] = _fresh_run(session, feeds, first, profile=profile)
         if subject.usual:
             cases[f"{name}: {USUAL}"] = _forced_run(session, feeds, routes)
         if subject.frozen is not None:
@@ -272,12 +291,12 @@ def _branch_case(name: str, path: Route) -> str:
     return f"{name}: path {','.join(map(str, path))}"
 
 
-def _fresh_run(session: Session, feeds: Feeds, first: int, *, routed: bool) -> Case:
+def _fresh_run(session: Session, feeds: Feeds, first: int, *, routed: bool = True, profile: str | None = None) -> Case:
     """A run on the next seed: forms that are called equally often get the same seeds."""
     if not routed:
         return lambda: session.run(feeds)
     count = iter(range(2**62))
-    return lambda: session.run(feeds, seed=(first + next(count)) % SEEDS)
+    return lambda: session.run(feeds, seed=(first + next(count)) % SEEDS, profile=profile)
 
 
 def _forced_run(session: Session, feeds: Feeds, path: Route) -> Case:
@@ -297,6 +316,7 @@ def _entry(subject: _Subject, bundle: Bundle, times: Times) -> dict[str, Any]:
         "frozen": None,
         "frozen_error": subject.frozen_error,
         "ratio_to_frozen": None,
+        "profiles": {},
         "branches": [],
         "load": subject.load,
     }
@@ -310,10 +330,9 @@ def _entry(subject: _Subject, bundle: Bundle, times: Times) -> dict[str, Any]:
     }
     name = subject.name
     for key, case in (("law", LAW), ("most_probable", USUAL), ("frozen", FROZEN)):
-        samples = times.get(f"{name}: {case}")
-        if samples is not None:
-            entry[key] = law_of(samples * 1e3).to_json()
-            entry[key]["samples_ms"] = [round(float(x) * 1e3, 6) for x in samples]
+        if f"{name}: {case}" in times:
+            entry[key] = _law(times[f"{name}: {case}"])
+    entry["profiles"] = {profile: _law(times[f"{name}: profile {profile}"]) for profile in subject.profiles}
     if entry["frozen"] and entry["most_probable"]:
         entry["ratio_to_frozen"] = asdict(paired_ratio(times, f"{name}: {USUAL}", f"{name}: {FROZEN}"))
     for site, branch, path, reference in subject.branches:
@@ -330,6 +349,11 @@ def _entry(subject: _Subject, bundle: Bundle, times: Times) -> dict[str, Any]:
             }
         )
     return entry
+
+
+def _law(samples: NDArray[np.float64]) -> dict[str, Any]:
+    """The law of some times in milliseconds, with all of them."""
+    return {**law_of(samples * 1e3).to_json(), "samples_ms": [round(float(x) * 1e3, 6) for x in samples]}
 
 
 def _record(
