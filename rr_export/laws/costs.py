@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from rr_export.laws.cost_law import CostLaw, law_of_cost
+from rr_export.laws.path_circuit import PathCircuit, logs_of
 from rr_export.laws.path_fold import Algebra, fold_paths
 from rr_export.laws.plan import Plan
 from rr_runtime.one_line import cut_to_line, list_few
@@ -19,8 +21,8 @@ from rr_runtime.one_line import cut_to_line, list_few
 class Costs:
     """What runs cost: a number that every run pays, and one more for the branch taken at every reached site.
 
-    A branch may cost less than nothing, as one that is measured against another one does. A path may not: shares of
-    the dearest path mean something only where all paths cost something, which every method that has a plan checks.
+    A branch may cost less than nothing, as one that is measured against another one does. A path may not, and the
+    dearest must cost something, else shares of it say nothing: every method that has a plan checks it.
 
     Attributes:
         unit: what is counted: "ms", "FLOPs", "parameters", "bytes", or a word of yours.
@@ -91,11 +93,34 @@ class Costs:
         self.check(plan)
         return self._extreme(plan, min)
 
-    def check(self, plan: Plan) -> None:
-        """These are costs of the plan's paths, all of them above 0.
+    def expected(self, plan: Plan) -> float:
+        """Returns what a run costs on average under the plan's law, exactly: each branch by P(reached and taken).
 
         Raises:
-            ValueError: there is not one number for every branch of every site, or a path costs nothing or less.
+            ValueError: the costs are not of this plan (see check).
+        """
+        self.check(plan)
+        return self.expected_by(PathCircuit(plan).weigh(logs_of(plan)).branches)
+
+    def expected_by(self, taken: Sequence[NDArray[np.float64]]) -> float:
+        """Returns the average for given probabilities, for every site float64 [K], that it is reached and takes it."""
+        return self.base + math.fsum(float(p @ row) for p, row in zip(taken, self.branches, strict=True))
+
+    def law(self, plan: Plan) -> CostLaw:
+        """Returns the law of what a run costs, with its percentiles; where it is not exact, it says by how much.
+
+        Raises:
+            ValueError: the costs are not of this plan (see check).
+        """
+        self.check(plan)
+        low, high = self._extreme(plan, min), self._extreme(plan, max)
+        return law_of_cost(plan, self.unit, self.base, self.branches, cheapest=low, dearest=high)
+
+    def check(self, plan: Plan) -> None:
+        """These are costs of the plan's paths, none of them below 0 and the dearest above it.
+
+        Raises:
+            ValueError: there is not one number for every branch of every site, or the paths' costs are none.
         """
         found, wanted = [len(row) for row in self.branches], [len(site.branches) for site in plan.sites]
         if found != wanted:
@@ -103,10 +128,11 @@ class Costs:
                 f"costs: expected numbers for sites of {list_few(wanted)} branches, got {list_few(found)}; take the "
                 "costs of this plan"
             )
-        cheapest = self._extreme(plan, min)
-        if not cheapest > 0:
+        low, high = self._extreme(plan, min), self._extreme(plan, max)
+        if low < 0 or high == 0:
             raise ValueError(
-                f"costs: expected every path to cost more than 0 {self.unit}, got one of {cheapest:.4g}; raise the base"
+                f"costs: expected paths of 0 {self.unit} or more, the dearest of more, got {low:.4g} to {high:.4g}; "
+                "raise the base, or measure again"
             )
 
     def _extreme(self, plan: Plan, best: Callable[[Sequence[float]], float]) -> float:
