@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rr_export.eager.parameter_choice import ParameterChoice
     from rr_export.errors import ParityError, RRExportError
     from rr_export.export import export
+    from rr_export.laws.budget import fit_budget
     from rr_export.laws.costs import Costs
     from rr_export.laws.plan import Plan, Site
     from rr_export.laws.policies import Categorical, Markov, Uniform
@@ -53,6 +54,7 @@ __all__ = [
     "Uniform",
     "diff",
     "export",
+    "fit_budget",
     "forced",
     "freeze",
     "lint",
@@ -86,6 +88,7 @@ _HOMES = {
     "Uniform": "rr_export.laws.policies",
     "diff": "rr_export.diff.bundles",
     "export": "rr_export.export",
+    "fit_budget": "rr_export.laws.budget",
     "forced": "rr_export.eager.blocks",
     "freeze": "rr_export.targets.freeze",
     "lint": "rr_export.lint.linter",

@@ -32,6 +32,7 @@ EXPORTER = [
     "Uniform",
     "diff",
     "export",
+    "fit_budget",
     "forced",
     "freeze",
     "lint",

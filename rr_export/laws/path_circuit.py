@@ -77,8 +77,10 @@ class PathCircuit:
 
     def mean_and_slopes(
         self, entries: Tables, terms: Tables, branches: Sequence[Sequence[float]]
-    ) -> tuple[float, list[NDArray[np.float64]]]:
-        """Returns the mean over paths of a sum of terms, and its derivative for every entry with the terms held.
+    ) -> tuple[float, list[NDArray[np.float64]], list[NDArray[np.float64]]]:
+        """Returns the mean over paths of a sum of terms; for every entry its derivative, and the entry's outside.
+
+        The derivative holds the terms. The outside of an entry is the weight of all paths that use it, divided by it.
 
         The pair of a probability and a mean is the expectation semiring (Eisner, Parameter Estimation for
         Probabilistic Finite-State Transducers, 2002).
@@ -104,10 +106,11 @@ class PathCircuit:
             for one, other in ((a, b), (b, a)):
                 dm[one] += dm[number] * p[other]
                 dp[one] += dp[number] * p[other] + dm[number] * m[other]
-        slopes = [np.zeros_like(table) for table in entries]
+        slopes, uses = ([np.zeros_like(table) for table in entries] for _ in range(2))
         for (i, row, k), number in self._entries.items():
             slopes[i][row, k] = dp[number] + dm[number] * terms[i][row, k]
-        return m[self._root], slopes
+            uses[i][row, k] = dm[number]
+        return m[self._root], slopes, uses
 
     def _means(
         self, entries: Tables, terms: Tables, branches: Sequence[Sequence[float]]
