@@ -7,15 +7,18 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
-from scipy.optimize import minimize
+from scipy.optimize import minimize, minimize_scalar
+from scipy.special import logsumexp
 
 import rr_export as rr
 from rr_export.laws.budget import fit_budget
 from rr_export.laws.drawn_tables import as_drawn, nearest_drawn
 from rr_export.laws.policies import LEAST
 from tests.laws.random_plans import KINDS, random_costs, random_plan
-from tests.laws.test_plan import latent, reported_law
+from tests.laws.test_plan import latent, plans, reported_law
 
 TREES = ("independent", "chain", "tree", "tree of chains")
 Tables = list[NDArray[np.float64]]
@@ -277,3 +280,33 @@ def test_sixty_steps_of_a_chain_are_no_matter() -> None:
     costs = rr.Costs("FLOPs", 1.0, tuple((0.0, 1.0 + i % 7) for i in range(60)))
     fitted = fit_budget(plan, costs, 0.4)
     assert 0.4 - 1e-5 <= costs.expected(fitted) / costs.dearest(plan) <= 0.4
+
+
+def lower_bound(plan: rr.Plan, costs: rr.Costs, limit: float) -> float:
+    """Returns what no law within the limit is nearer than: the most of -log sum p exp(-s (cost - limit)), s >= 0."""
+    law = {path: p for path, p in reported_law(plan).items() if p > 0}
+    logs, over = np.log([*law.values()]), np.array([cost_by_hand(costs, path) for path in law]) - limit
+    return -float(minimize_scalar(lambda s: logsumexp(logs - s * over), bounds=(0, 200), method="bounded").fun)
+
+
+def stands_in_trees(plan: rr.Plan) -> bool:
+    """Tells whether every site is called once, right inside of one branch, and chains are in one place."""
+    calls = [set(map(frozenset, site.calls)) for site in plan.sites]
+    once = all(
+        len(found) <= 1 and all(not c or any(c - {pair} in calls[pair[0]] for pair in c) for c in found)
+        for found in calls
+    )
+    return once and all(len({frozenset(calls[i]) for i in chain}) == 1 for chain in plan.chains)
+
+
+@given(plans(), st.integers(0, 2**32), st.floats(0.05, 0.95))
+@settings(deadline=None, max_examples=40)
+def test_any_plan_meets_its_budget(plan: rr.Plan, seed: int, share: float) -> None:
+    rng = np.random.default_rng(seed)
+    costs = rr.Costs("ms", 30.0, tuple(tuple(rng.normal(0, 2, len(s.branches)).tolist()) for s in plan.sites))
+    limit = half_way(plan, costs, share)
+    fitted = fit_budget(plan, costs, limit, in_unit=True)
+    far, least = divergence(reported_law(fitted), reported_law(plan)), lower_bound(plan, costs, limit)
+    assert mean_by_hand(fitted, costs) <= limit + 1e-9 and far >= least - 1e-6
+    if stands_in_trees(plan):
+        assert far <= least + 1e-5
