@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Iterable, Sequence
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rr_export.laws.cost_law import CostLaw, law_of_cost
+from rr_export.laws.measured_costs import read_bench
 from rr_export.laws.path_circuit import PathCircuit, logs_of
 from rr_export.laws.path_fold import Algebra, fold_paths
 from rr_export.laws.plan import Plan
@@ -44,6 +47,25 @@ class Costs:
                 raise ValueError(f"costs: site {i}: expected a number for every branch, got none; give one for each")
         object.__setattr__(self, "base", _finite([self.base], "costs: base")[0])
         object.__setattr__(self, "branches", rows)
+
+    @classmethod
+    def from_bench(
+        cls, source: Mapping[str, Any] | str | os.PathLike[str], plan: Plan, *, form: str | None = None
+    ) -> Costs:
+        """Returns measured costs: what the usual path takes, in ms, and how much more or less with another branch.
+
+        They add up as far as branches do not share caches: ``rr-export bench`` tells how far that was right on paths
+        that they were not made of.
+
+        Args:
+            source: what ``rr-export bench --json`` wrote: the file, or what is in it.
+            plan: the sites of the bundle that was measured.
+            form: the name of one of the forms that were measured, such as "cpu"; None: the only one.
+
+        Raises:
+            ValueError: these are no such figures, or not of these sites, or of several forms of which none is named.
+        """
+        return cls("ms", *read_bench(source, plan, form))
 
     def of(self, path: ArrayLike) -> float:
         """Returns what a path costs, int [S], -1 where a site is not reached.
