@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from rr_export.eager.parameter_choice import ParameterChoice
     from rr_export.errors import ParityError, RRExportError
     from rr_export.export import export
+    from rr_export.laws.budget import fit_budget
+    from rr_export.laws.costs import Costs
     from rr_export.laws.plan import Plan, Site
     from rr_export.laws.policies import Categorical, Markov, Uniform
     from rr_export.laws.profile import Profile
@@ -40,6 +42,7 @@ __all__ = [
     "TARGETS",
     "Bundle",
     "Categorical",
+    "Costs",
     "Finding",
     "Gate",
     "LayerChoice",
@@ -57,6 +60,7 @@ __all__ = [
     "Uniform",
     "diff",
     "export",
+    "fit_budget",
     "forced",
     "freeze",
     "lint",
@@ -75,6 +79,7 @@ _HOMES = {
     "TARGETS": "rr_export.targets.provider_table",
     "Bundle": "rr_export.bundle.bundle",
     "Categorical": "rr_export.laws.policies",
+    "Costs": "rr_export.laws.costs",
     "Finding": "rr_export.lint.finding",
     "Gate": "rr_export.eager.gate",
     "LayerChoice": "rr_export.eager.layer_choice",
@@ -92,6 +97,7 @@ _HOMES = {
     "Uniform": "rr_export.laws.policies",
     "diff": "rr_export.diff.bundles",
     "export": "rr_export.export",
+    "fit_budget": "rr_export.laws.budget",
     "forced": "rr_export.eager.blocks",
     "freeze": "rr_export.targets.freeze",
     "lint": "rr_export.lint.linter",

@@ -76,7 +76,7 @@ def _law_changes(old: Sequence[Site], new: Sequence[Site]) -> tuple[list[str], f
         if name not in other:
             continue
         (rows, before), (now, after) = ((np.array(rows), step) for rows, step in (one[name], other[name]))
-        apart = float(np.abs(rows - now).max()) if rows.shape == now.shape else math.inf
+        apart = float(np.abs(rows - now).max(initial=0.0)) if rows.shape == now.shape else math.inf
         if before == after and apart <= SAME_LAW:
             continue
         largest = max(largest, apart) if apart < math.inf else largest

@@ -11,7 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from rr_export.bundle.bundle import Bundle
-from rr_export.bundle.expected_cost import expected_cost, sizes_taken
+from rr_export.bundle.expected_cost import expected_cost
+from rr_export.bundle.graph_work import sizes_taken
 from rr_export.bundle.manifest import as_runtime_reads
 from rr_export.laws.plan import Plan
 from rr_export.laws.policies import MarkovStep
@@ -169,11 +170,7 @@ def inspect(bundle: Bundle, sizes: Mapping[str, int] | None = None) -> Inspectio
         sizes: sizes of dynamic axes by name, for counting FLOPs; 1 for "batch", else 64, where not given.
     """
     plan = bundle.plan
-    labels = {d for row in bundle.manifest["inputs"] for d in row["shape"] if isinstance(d, str)}
-    unknown = sorted(set(sizes or {}) - labels)
-    if unknown:
-        raise ValueError(f"inspect: expected sizes of {sorted(labels) or 'no axis'}, got {unknown}; drop them")
-    taken = sizes_taken(labels, sizes)
+    taken = sizes_taken(bundle.manifest, sizes)
     cost = expected_cost(bundle.model, plan, taken)
     told = as_runtime_reads(bundle.manifest, bundle.profiles)
     profiles = []
