@@ -68,9 +68,22 @@ def test_quotes_are_texts_of_the_sources(page: Path) -> None:
 
 
 # Whose wrong arguments a command line says: those of a run, and of the commands themselves.
-RUNS = ("arguments", "asked", "command_runs", "file_places", "form_check", "given_inputs", "golden", "images")
+RUNS = (
+    "arguments",
+    "asked",
+    "command_runs",
+    "designs",
+    "ensemble",
+    "file_places",
+    "form_check",
+    "given_inputs",
+    "golden",
+)
 RUNS_AND_COMMANDS = [
-    *(PACKAGES["rr_runtime"] / f"{name}.py" for name in (*RUNS, "array_files", "output_files", "session", "texts")),
+    *(
+        PACKAGES["rr_runtime"] / f"{name}.py"
+        for name in (*RUNS, "array_files", "images", "output_files", "session", "texts")
+    ),
     *sorted((PACKAGES["rr_export"] / "cli").glob("*.py")),
 ]
 OF_ARGUMENTS = ("ValueError", "TypeError", "click.UsageError")
