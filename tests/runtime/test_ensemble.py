@@ -94,6 +94,13 @@ def test_designs_bring_the_mean_nearer(explicit: Session, draws: str) -> None:
     assert squared(draws) < 0.5 * squared("independent")
 
 
+def test_numbers_that_are_not_finite_have_no_error() -> None:
+    for value in (np.inf, np.nan):
+        result = fed(np.array([1.0, value]), np.array([2.0, 0.0]), runs=8, draws="latin", block=2)
+        assert result.error is not None and result.error["y"][0] == 0.0
+        assert np.isnan(result.error["y"][1]) and np.isnan(result.largest_error)
+
+
 def test_an_error_needs_two_blocks(explicit: Session) -> None:
     for runs, draws in ((1, "independent"), (2, "antithetic"), (16, "latin")):
         result = explicit.ensemble(INPUTS, runs=runs, seed=1, draws=draws)

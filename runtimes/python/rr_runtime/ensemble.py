@@ -14,7 +14,7 @@ from rr_runtime.arguments import check_count
 from rr_runtime.designs import Design, check_design, check_whole_blocks
 from rr_runtime.errors import RuntimeFailure
 from rr_runtime.manifest import Tensor
-from rr_runtime.moments import BlockMoments
+from rr_runtime.moments import BlockMoments, Moments
 from rr_runtime.results import EnsembleResult, Result, Vote
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -98,7 +98,7 @@ def gather(results: Iterator[Result], wanted: Wanted, *, where: str) -> Ensemble
         ValueError: what would be kept for quantiles is too large, or a score is no number.
         RuntimeFailure: an output's shape depends on the path, or there is no greatest number to vote for.
     """
-    moments: dict[str, BlockMoments] = {}
+    moments: dict[str, Moments | BlockMoments] = {}
     kept: list[dict[str, NDArray[Any]]] = []
     counts: dict[str, NDArray[np.int64]] = {}
     paths, seeds, scores = [], [], []
@@ -107,7 +107,7 @@ def gather(results: Iterator[Result], wanted: Wanted, *, where: str) -> Ensemble
         result = next(results)
         for name, value in result.outputs.items():
             if name not in moments:
-                moments[name] = BlockMoments(value, block)
+                moments[name] = Moments(value) if block == 1 else BlockMoments(value, block)
             elif moments[name].mean.shape != value.shape:
                 raise RuntimeFailure(
                     f"{where}: output {name!r}: expected shape {moments[name].mean.shape} in every "
@@ -229,7 +229,7 @@ def _quantiles(kept: Sequence[Arrays], shares: Sequence[float]) -> dict[str, NDA
     return found
 
 
-def _largest_error(moments: Mapping[str, BlockMoments], floats: Sequence[str]) -> float | None:
+def _largest_error(moments: Mapping[str, Moments | BlockMoments], floats: Sequence[str]) -> float | None:
     """The largest error of any element of these outputs, NaN where one is; None where no error is known."""
     errors = [moments[name].error for name in floats]
     largest = [np.max(error, initial=0.0) for error in errors if error is not None]

@@ -51,15 +51,13 @@ class BlockMoments:
 
     Args:
         first: the first array.
-        block: how many arrays a block has.
+        block: how many arrays a block has, >= 2; of blocks of one, `Moments` says the same.
     """
 
     def __init__(self, first: NDArray[Any], block: int) -> None:
         self._size, self._runs = block, Moments(first)
-        self._open = np.zeros_like(self._runs.mean)  # the sum of the block that is not whole
+        self._open = self._runs.mean  # the sum of the block that is not whole
         self._blocks: Moments | None = None
-        if block > 1:
-            self._add_to_block(self._runs.mean)
 
     @property
     def mean(self) -> NDArray[np.float64]:
@@ -74,18 +72,13 @@ class BlockMoments:
     @property
     def error(self) -> NDArray[np.float64] | None:
         """The standard error of the mean, from whole blocks; None below two of them."""
-        moments = self._runs if self._size == 1 else self._blocks
-        return None if moments is None else moments.error
+        return None if self._blocks is None else self._blocks.error
 
     def add(self, value: NDArray[Any]) -> None:
         """The value is counted; it has the shape of the first one."""
         self._runs.add(value)
-        if self._size > 1:
-            self._add_to_block(np.asarray(value, np.float64))
-
-    def _add_to_block(self, value: NDArray[np.float64]) -> None:
         with np.errstate(invalid="ignore", over="ignore"):
-            self._open = self._open + value
+            self._open = self._open + np.asarray(value, np.float64)
             if self._runs.count % self._size:
                 return
             mean = self._open / self._size
