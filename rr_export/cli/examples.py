@@ -38,6 +38,10 @@ EXAMPLES = {
     "run": (
         ("On recorded inputs, on a given path:", "rr-export run out/ --golden 0 --path 1,0,1,1"),
         ("Mean and deviation over 100 paths:", "rr-export run out/ --input x=x.npy --runs 100 --output mean.npz"),
+        (
+            "As many runs as a standard error of .01 needs, at most 4096:",
+            "rr-export run out/ --input x=x.npy --runs 4096 --until 0.01 --draws stratified",
+        ),
     ),
     "profile": (
         ("Another law over the same file:", "rr-export profile out/ half --keep 0.5"),

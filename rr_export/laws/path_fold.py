@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Generic, TypeVar
 
 from rr_export.laws.site import Layout, Pair
+from rr_runtime.most_probable import Calls, given, simplest
 
 T = TypeVar("T")
-Calls = tuple[tuple[int, tuple[frozenset[Pair], ...]], ...]  # site index, its calls: what is still open
-
 
 DEEP = 64  # sites of a part, above which it is split in its middle, so that no recursion is deep
 
@@ -67,11 +66,11 @@ def fold_paths(
         site, calls = ready[len(ready) // 2 if len(part) > DEEP else 0]
         rest = tuple(entry for entry in part if entry[0] != site)
         if not calls and site not in latent:
-            return fold(left_given(rest, site, None), known)
+            return fold(given(rest, site, None), known)
         found = []
         for k in range(len(plan.sites[site].branches)):
             beside = (*known, (site, k)) if site in chained else known
-            value = fold(left_given(rest, site, k if calls else None), beside)
+            value = fold(given(rest, site, k if calls else None), beside)
             if calls:
                 value = algebra.times(branch(site, k), value)
             if chance is not None:
@@ -90,26 +89,7 @@ def reached_together(plan: Layout, chain: Sequence[int]) -> bool:
 
 def all_open(plan: Layout, sites: Sequence[int]) -> Calls:
     """Returns these sites with their calls, while no route is known."""
-    return tuple((i, _simplest(frozenset(c) for c in plan.sites[i].calls)) for i in sites)
-
-
-def left_given(rest: Calls, site: int, route: int | None) -> Calls:
-    """Returns the other sites' calls once ``site`` has this route (None: it is not reached)."""
-    found = []
-    for i, calls in rest:
-        alive = (
-            call - {(site, route)}
-            for call in calls
-            if not any(s == site and k != route for s, k in call)
-        )  # fmt: skip
-        found.append((i, _simplest(alive)))
-    return tuple(found)
-
-
-def _simplest(calls: Iterable[frozenset[Pair]]) -> tuple[frozenset[Pair], ...]:
-    """The calls without those that another one implies."""
-    distinct = set(calls)
-    return tuple(sorted((c for c in distinct if not any(d < c for d in distinct)), key=sorted))
+    return tuple((i, simplest(frozenset(c) for c in plan.sites[i].calls)) for i in sites)
 
 
 def _neighbours(site: int, chained: dict[int, tuple[int, ...]]) -> tuple[int, ...]:

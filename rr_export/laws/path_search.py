@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import heapq
 import itertools
-import math
 import operator
 from collections.abc import Sequence
-from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 
-from rr_export.laws.path_fold import Algebra, Calls, all_open, fold_paths, left_given
+from rr_export.laws.path_fold import Algebra, fold_paths
 from rr_export.laws.site import Layout, Pair
-
-LATENT, CERTAIN = -1, -2  # an open step of a chain: may stay latent (or will), or is certain to be reached
+from rr_runtime.most_probable import most_probable_path
 
 
 def count_paths(plan: Layout) -> int:
@@ -24,71 +19,9 @@ def count_paths(plan: Layout) -> int:
 
 
 def most_probable(plan: Layout) -> tuple[int, ...]:
-    """Returns the most probable reported path: best-first search, component by component.
-
-    A partial path is bounded by the most that a forward pass over each chain can keep: a fixed step keeps its
-    route, an open step that is certain to be reached its best route (``max``), and a step that may stay latent
-    all of its mass (``sum``; exact where it is not reached). Maxima moved inside sums only grow, so the bound
-    never falls below what a completion reaches, and equals it where every open step is certain.
-
-    Paths whose probabilities differ by less than a relative 1e-9 are tied; of those the lexicographically
-    smallest in ``plan.order`` is returned.
-    """
-    path = [-1] * len(plan.sites)
-    for component in _linked(plan):
-        for i, route in zip(component, _best_of(plan, component), strict=True):
-            path[i] = route
-    return tuple(path)
-
-
-def _linked(plan: Layout) -> list[list[int]]:
-    """Sites linked by nesting or a chain, each group in an order with enclosing sites first."""
-    groups: list[set[int]] = [set(chain) for chain in plan.chains]
-    for i, site in enumerate(plan.sites):
-        members = {i, *(s for call in site.calls for s, _ in call)}
-        touched = [g for g in groups if g & members]
-        groups = [g for g in groups if not g & members] + [set().union(*touched)]
-    return [[i for i in plan.order if i in group] for group in groups]
-
-
-def _best_of(plan: Layout, component: list[int]) -> tuple[int, ...]:
-    """The routes of these sites on the most probable path."""
-    chains = [chain for chain in plan.chains if chain[0] in component]
-
-    @cache
-    def bound(chain: tuple[int, ...], states: tuple[int, ...]) -> float:
-        return _log_bound([plan.sites[i].policy.table for i in chain], states)
-
-    start = all_open(plan, component)
-    heap: list[tuple[float, tuple[int, ...], Calls]] = [(0.0, (), start)]
-    while True:
-        _, routes, open_sites = heapq.heappop(heap)
-        if not open_sites:
-            return routes
-        (site, calls), *rest = open_sites
-        for route in range(len(plan.sites[site].branches)) if calls else (-1,):
-            extended = (*routes, route)
-            left = left_given(tuple(rest), site, route if route >= 0 else None)
-            states = dict(zip(component, extended, strict=False))
-            states |= {i: CERTAIN if frozenset() in c else LATENT for i, c in left}
-            total = sum(bound(chain, tuple(states[i] for i in chain)) for chain in chains)
-            if total > -math.inf:
-                heapq.heappush(heap, (round(-total, 9), extended, left))
-
-
-def _log_bound(tables: Sequence[NDArray[np.float64]], states: Sequence[int]) -> float:
-    """The logarithm of the most that one chain can keep; a state is a route, CERTAIN or LATENT."""
-    mass, total, before = np.ones(1), 0.0, LATENT
-    for table, state in zip(tables, states, strict=True):
-        moved = mass[:, None] * table
-        mass = moved.max(axis=0) if before == CERTAIN else moved.sum(axis=0)
-        if state >= 0:
-            mass = np.where(np.arange(len(mass)) == state, mass, 0.0)
-        most = float(mass.max())
-        if most == 0.0:
-            return -math.inf
-        total, mass, before = total + math.log(most), mass / most, state
-    return total if before == CERTAIN else total + math.log(mass.sum())
+    """Returns the most probable reported path, of equally probable ones the first in ``plan.order``."""
+    tables = [site.policy.table for site in plan.sites]
+    return most_probable_path(tables, [site.calls for site in plan.sites], chains=plan.chains, order=plan.order)
 
 
 def covering(plan: Layout, seed: int = 0) -> list[tuple[int, ...]]:

@@ -19,83 +19,29 @@ from typing import Any
 from plans import budgets, chains, menus, profiles, trees
 from reference import (
     GRID,
+    SEEDS,
     WORD,
     Law,
-    Plan,
     Profile,
+    antithetic_draws,
     best_within,
     bits_of,
+    designed_routes,
     draws,
     fed_by,
+    latin_draws,
     mix64,
     route_of,
     routes_of,
+    seed_of,
+    stratified_numbers,
     taken_of,
     thresholds,
 )
+from writing import case_of, free, some_path, text_of, written_plan
 
 FORMAT, VERSION = "rr.vectors", 1
 FOLDER = Path(__file__).resolve().parent
-DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
-SEEDS = 2**63
-
-
-# How things are written.
-
-
-def text_of(path: Sequence[int]) -> str:
-    """Returns a path with one character per site: - for -1, else the route in base 36."""
-    return "".join("-" if route < 0 else DIGITS[route] for route in path)
-
-
-def written_plan(plan: Plan) -> dict[str, Any]:
-    """Returns a plan as JSON has it."""
-    return {
-        "name": plan.name,
-        "tables": [
-            {
-                "probabilities": [list(law) for law in table],
-                "thresholds": [[float(t) for t in row] for row in rows],
-            }
-            for table, rows in zip(plan.tables, plan.thresholds, strict=True)
-        ],
-        "sites": [
-            {
-                "table": site.table,
-                "calls": site.calls,
-                "chain": site.chain,
-                "step": None if site.chain is None else site.step,
-            }
-            for site in plan.pattern
-        ],
-        "repeat": plan.repeat,
-    }
-
-
-def case_of(plan: Plan, seed: int, asked: Sequence[int]) -> dict[str, Any]:
-    """Returns what a seed and an asked path give."""
-    latent = routes_of(plan, draws(seed, len(plan.sites)), asked)
-    return {
-        "plan": plan.name,
-        "seed": str(seed),
-        "path": text_of(asked),
-        "routes": text_of(latent),
-        "taken": text_of(taken_of(plan, latent)),
-    }
-
-
-def free(plan: Plan) -> list[int]:
-    """Returns the path that asks for nothing."""
-    return [-1] * len(plan.sites)
-
-
-def some_path(plan: Plan, number: int, *, share: int) -> list[int]:
-    """Returns an arbitrary path; of ten sites about `share` are forced."""
-    asked = []
-    for i in range(len(plan.sites)):
-        chance = mix64(number * 1000003 + i)
-        asked.append((chance >> 20) % plan.branches(i) if chance % 10 < share else -1)
-    return asked
 
 
 # The files.
@@ -350,6 +296,60 @@ def profiles_file() -> dict[str, Any]:
     }
 
 
+def designs_file() -> dict[str, Any]:
+    """Returns designs, seeds and blocks -> draws or numbers, and latent routes."""
+    sites, cases = 5, []
+    for first in (7, 2**53 + 1, SEEDS - 3):  # the last one: seeds go on from 0
+        for number in (0, 2):
+            row = {"seed": str(first), "number": number}
+            cases.append({"design": "antithetic", "block": 2, **row, "draws": antithetic_draws(first, sites, number)})
+            for block in (2, 3, 16):
+                asked = {"block": block, **row}
+                drawn = latin_draws(first, sites, number, block=block)
+                cases.append({"design": "latin", **asked, "draws": drawn})
+                numbers = stratified_numbers(first, sites, number, block=block)
+                cases.append({"design": "stratified", **asked, "numbers": [f"{v:x}" for v in numbers]})
+    plans = {plan.name: plan for plan in [*chains(), *trees()]}
+    chosen = [
+        "two branches, five steps",
+        "other numbers of branches at every step",
+        "two chains and a site, steps not in site order",
+        "thirty-four branches",
+        "nested",
+        "a chain through branches",
+        "one branch",
+        "twelve layers",
+    ]
+    runs = []
+    for name in chosen:
+        for design, block in (("antithetic", 2), ("latin", 5), ("latin", 16), ("stratified", 5), ("stratified", 16)):
+            for first, number in ((11, 0), (SEEDS - 4, 1)):
+                found = designed_routes(plans[name], first, number, design=design, block=block)
+                seeds = [seed_of(first, number * block + run, design=design) for run in range(block)]
+                runs.append(
+                    {
+                        "plan": name,
+                        "design": design,
+                        "block": block,
+                        "seed": str(first),
+                        "number": number,
+                        "seeds": [str(seed) for seed in seeds],
+                        "routes": [text_of(latent) for latent in found],
+                        "taken": [text_of(taken_of(plans[name], latent)) for latent in found],
+                    }
+                )
+    return {
+        "description": "What a design of draws gives to the runs of one block. seed: of run 0 of the ensemble "
+        "(decimal); number: of the block, from 0. cases: the draws n * 2^-24 of each run, or, of stratified ones, its "
+        "number v (hexadecimal), for as many sites as the file says. runs: for a plan, the seed of each run, its "
+        "latent routes and the path taken; one character per site: - is -1, else the route in base 36.",
+        "sites": sites,
+        "plans": [written_plan(plans[name]) for name in chosen],
+        "cases": cases,
+        "runs": runs,
+    }
+
+
 def integer(value: int) -> dict[str, Any]:
     """Returns a whole number as errors.json writes it."""
     return {"type": "integer", "value": str(value)}
@@ -430,6 +430,7 @@ FILES = {
     "markov.json": markov_file,
     "paths.json": paths_file,
     "profiles.json": profiles_file,
+    "designs.json": designs_file,
     "errors.json": errors_file,
 }
 

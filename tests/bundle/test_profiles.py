@@ -103,6 +103,37 @@ def test_an_ensemble_is_of_the_profile(place: Path) -> None:
     np.testing.assert_array_equal(found.paths, runs)
 
 
+@pytest.mark.parametrize("draws_of", ["antithetic", "stratified", "latin"])
+def test_a_design_is_of_the_law_of_the_profile_in_every_form(bundle: rr.Bundle, place: Path, draws_of: str) -> None:
+    """All three sites run with probability .5 * .6 * .7; the share of 512 runs is within .08 (fixed seeds)."""
+    taken = []
+    for target in ("default", "cuda", "qnn"):
+        found = Session(place, target=target).ensemble(INPUT, runs=512, seed=5, profile="chain", draws=draws_of)
+        assert found.paths is not None
+        taken.append(found.paths.tolist())
+    assert taken[0] == taken[1] == taken[2]
+    assert np.mean([first == 1 and middle == 1 and last == 1 for first, middle, last in taken[0]]) == pytest.approx(
+        0.5 * 0.6 * 0.7, abs=0.08
+    )
+
+
+def test_a_design_changes_nothing_under_a_profile_of_one_path(place: Path) -> None:
+    found = Session(place).ensemble(INPUT, runs=32, seed=5, profile="one", draws="latin")
+    assert found.paths is not None and found.paths.tolist() == [[1, 0, -1]] * 32
+    assert found.error is not None and not found.error["output"].any()
+
+
+def test_the_most_probable_path_of_a_profile(bundle: rr.Bundle, place: Path) -> None:
+    session = Session(place)
+    for name, profile in bundle.profiles.items():
+        best = profile.path if profile.law is None else profile.law.most_probable()
+        found = session.run(INPUT, decision="most_probable", profile=name)
+        assert found.path is not None and tuple(found.path.tolist()) == best
+    own = session.run(INPUT, decision="most_probable")
+    assert own.path is not None and tuple(own.path.tolist()) == bundle.plan.most_probable() and own.seed is None
+    assert paths_of(session, budget=0.5)[0] == session.run(INPUT, decision="most_probable", budget=0.5).path.tolist()  # type: ignore[union-attr]
+
+
 def test_a_budget_takes_the_best_of_the_menu_that_it_pays_for(place: Path) -> None:
     session = Session(place)
     assert paths_of(session, budget=0.6) == paths_of(session, budget=9) == paths_of(session, profile="half")

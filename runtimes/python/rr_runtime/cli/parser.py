@@ -13,12 +13,15 @@ import numpy as np
 import onnxruntime
 
 import rr_runtime
+from rr_runtime.asked import MOST_PROBABLE
 from rr_runtime.cli.check import check
 from rr_runtime.cli.completion import SHELLS, completion
 from rr_runtime.cli.docs_pages import page_named
 from rr_runtime.cli.info import info
 from rr_runtime.cli.measured import bench, doctor, place
 from rr_runtime.cli.run import run
+from rr_runtime.command_runs import Many
+from rr_runtime.designs import DESIGNS
 from rr_runtime.given_inputs import GivenInputs
 
 CODES = f"exit codes: 0 holds, 1 does not hold, 2 bad usage or bad input\nerrors: {page_named()}"
@@ -172,6 +175,11 @@ def _add_run(commands: Any) -> None:
     made.add_argument("--profile", metavar="NAME", help="draw the routes by this law of the bundle")
     made.add_argument("--budget", type=float, metavar="X", help="or by the best of the menu that costs at most so much")
     made.add_argument("--runs", type=int, default=1, help="runs; several give mean and deviation (default: 1)")
+    made.add_argument("--decision", choices=[MOST_PROBABLE], help="draw nothing: the most probable path")
+    made.add_argument("--draws", choices=DESIGNS, help="how the draws of the runs hang together (default: independent)")
+    made.add_argument("--until", type=float, metavar="ERROR", help="end when no standard error is larger")
+    made.add_argument("--quantiles", type=numbers, default=[], metavar="Q,Q", help="such as 0.05,0.5,0.95")
+    made.add_argument("--vote", action="append", default=[], metavar="OUTPUT", help="runs vote for its class; repeat")
     _form(made, provider="cpu")
     made.add_argument("--output", type=Path, metavar="FILE", help="write the outputs to this .npz or .json file")
     made.add_argument("--overwrite", action="store_true", help="replace that file")
@@ -183,9 +191,14 @@ def _run(
     tokenizer: Path | None,
     mean: Sequence[float],
     std: Sequence[float],
+    draws: str | None,
+    until: float | None,
+    quantiles: Sequence[float],
+    vote: Sequence[str],
     **options: Any,
 ) -> Any:
-    return run(given=GivenInputs(inputs, texts, tokenizer, mean, std), **options)
+    many = Many(draws, until, tuple(quantiles), tuple(vote))
+    return run(given=GivenInputs(inputs, texts, tokenizer, mean, std), many=many, **options)
 
 
 def _add_check(commands: Any) -> None:
