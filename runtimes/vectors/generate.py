@@ -38,7 +38,7 @@ from reference import (
     taken_of,
     thresholds,
 )
-from writing import case_of, free, some_path, text_of, written_plan
+from writing import DIGITS, case_of, free, some_path, text_of, written_plan
 
 FORMAT, VERSION = "rr.vectors", 1
 FOLDER = Path(__file__).resolve().parent

@@ -133,9 +133,9 @@ def run_asked(asked: Asked) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         result = session.run(feeds, seed=asked.seed, path=route, decision=asked.decision, **law)
         outputs = dict(result.outputs)
         facts = {"path": None if result.path is None else result.path.tolist(), "seed": result.seed}
-    name = asked.profile if asked.budget is None else best_within(session.profiles, asked.budget).name
-    if name is not None:
-        facts["profile"] = name
+    profile = asked.profile if asked.budget is None else best_within(session.profiles, asked.budget).name
+    if profile is not None:
+        facts["profile"] = profile
     if asked.output is not None:
         write_outputs(asked.output, outputs)
     return facts, outputs
