@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rr_export.eager.parameter_choice import ParameterChoice
     from rr_export.errors import ParityError, RRExportError
     from rr_export.export import export
+    from rr_export.laws.costs import Costs
     from rr_export.laws.plan import Plan, Site
     from rr_export.laws.policies import Categorical, Markov, Uniform
     from rr_export.lint.finding import Finding
@@ -38,6 +39,7 @@ __all__ = [
     "TARGETS",
     "Bundle",
     "Categorical",
+    "Costs",
     "Finding",
     "Gate",
     "LayerChoice",
@@ -71,6 +73,7 @@ _HOMES = {
     "TARGETS": "rr_export.targets.provider_table",
     "Bundle": "rr_export.bundle.bundle",
     "Categorical": "rr_export.laws.policies",
+    "Costs": "rr_export.laws.costs",
     "Finding": "rr_export.lint.finding",
     "Gate": "rr_export.eager.gate",
     "LayerChoice": "rr_export.eager.layer_choice",

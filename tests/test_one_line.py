@@ -56,6 +56,7 @@ def test_every_public_class_says_in_one_line_what_it_is(saved: Path, everything_
         "Bundle": bundle,
         "Bundle in memory": rr.Bundle(bundle.model, bundle.manifest, parity={"passed": False}),
         "Categorical": rr.Categorical(np.full(MANY, 1 / MANY)),
+        "Costs": rr.Costs("operations on average " * MANY, 1.0, ((0.0,) * MANY,) * MANY),
         "Finding": filled(rr.Finding, code="RR103", severity="error"),
         "Gate": rr.Gate(nets.PooledLogits(MANY), MANY),
         "LayerChoice": everything_model.first,

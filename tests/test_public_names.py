@@ -17,6 +17,7 @@ EXPORTER = [
     "TARGETS",
     "Bundle",
     "Categorical",
+    "Costs",
     "Finding",
     "Gate",
     "LayerChoice",

@@ -5,71 +5,22 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+import operator
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rr_export.laws.path_fold import Algebra, Calls, all_open, fold_paths, left_given
 from rr_export.laws.site import Layout, Pair
-
-Calls = tuple[tuple[int, tuple[frozenset[Pair], ...]], ...]  # site index, its calls: what is still open
 
 LATENT, CERTAIN = -1, -2  # an open step of a chain: may stay latent (or will), or is certain to be reached
 
 
 def count_paths(plan: Layout) -> int:
-    """Returns the number of reported paths: a product over independent components, each expanded site by site."""
-
-    @cache
-    def count(open_sites: Calls) -> int:
-        total = 1
-        for component in _components(open_sites):
-            total *= expand(component)
-        return total
-
-    @cache
-    def expand(component: Calls) -> int:
-        site, calls = next(((i, c) for i, c in component if frozenset() in c or not c))
-        rest = tuple((i, c) for i, c in component if i != site)
-        if not calls:
-            return count(_given(rest, site, None))
-        return sum(count(_given(rest, site, k)) for k in range(len(plan.sites[site].branches)))
-
-    return count(tuple((i, _simplest(frozenset(c) for c in plan.sites[i].calls)) for i in plan.order))
-
-
-def _given(rest: Calls, site: int, route: int | None) -> Calls:
-    """The other sites' calls once ``site`` has this route (None: it is not reached)."""
-    found = []
-    for i, calls in rest:
-        alive = (
-            call - {(site, route)}
-            for call in calls
-            if not any(s == site and k != route for s, k in call)
-        )  # fmt: skip
-        found.append((i, _simplest(alive)))
-    return tuple(found)
-
-
-def _simplest(calls: Iterator[frozenset[Pair]] | Sequence[frozenset[Pair]]) -> tuple[frozenset[Pair], ...]:
-    """The calls without those that another one implies."""
-    distinct = set(calls)
-    return tuple(sorted((c for c in distinct if not any(d < c for d in distinct)), key=sorted))
-
-
-def _components(sites: Calls) -> list[Calls]:
-    """Groups of sites that no open call links."""
-    groups: list[tuple[set[int], list[tuple[int, tuple[frozenset[Pair], ...]]]]] = []
-    for i, calls in sites:
-        members = {i, *(s for call in calls for s, _ in call)}
-        entry = [(i, calls)]
-        for group in [g for g in groups if g[0] & members]:
-            groups.remove(group)
-            members |= group[0]
-            entry = group[1] + entry
-        groups.append((members, entry))
-    return [tuple(entry) for _, entry in groups]
+    """Returns the number of reported paths: a product over independent parts, each a sum over the routes of a site."""
+    return fold_paths(plan, Algebra(1, operator.mul, sum), lambda site, route: 1)
 
 
 def most_probable(plan: Layout) -> tuple[int, ...]:
@@ -108,7 +59,7 @@ def _best_of(plan: Layout, component: list[int]) -> tuple[int, ...]:
     def bound(chain: tuple[int, ...], states: tuple[int, ...]) -> float:
         return _log_bound([plan.sites[i].policy.table for i in chain], states)
 
-    start: Calls = tuple((i, _simplest(frozenset(c) for c in plan.sites[i].calls)) for i in component)
+    start = all_open(plan, component)
     heap: list[tuple[float, tuple[int, ...], Calls]] = [(0.0, (), start)]
     while True:
         _, routes, open_sites = heapq.heappop(heap)
@@ -117,7 +68,7 @@ def _best_of(plan: Layout, component: list[int]) -> tuple[int, ...]:
         (site, calls), *rest = open_sites
         for route in range(len(plan.sites[site].branches)) if calls else (-1,):
             extended = (*routes, route)
-            left = _given(tuple(rest), site, route if route >= 0 else None)
+            left = left_given(tuple(rest), site, route if route >= 0 else None)
             states = dict(zip(component, extended, strict=False))
             states |= {i: CERTAIN if frozenset() in c else LATENT for i, c in left}
             total = sum(bound(chain, tuple(states[i] for i in chain)) for chain in chains)
