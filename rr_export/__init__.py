@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from rr_export.packaging import package
     from rr_export.parity.against import verify_against
     from rr_export.parity.verify import verify
+    from rr_export.quality.evaluation import Evaluation, evaluate
     from rr_export.report.report import Report
     from rr_export.sweep import Task, sweep
     from rr_export.targets.freeze import freeze
@@ -40,6 +41,7 @@ __all__ = [
     "Bundle",
     "Categorical",
     "Costs",
+    "Evaluation",
     "Finding",
     "Gate",
     "LayerChoice",
@@ -54,6 +56,7 @@ __all__ = [
     "Task",
     "Uniform",
     "diff",
+    "evaluate",
     "export",
     "forced",
     "freeze",
@@ -74,6 +77,7 @@ _HOMES = {
     "Bundle": "rr_export.bundle.bundle",
     "Categorical": "rr_export.laws.policies",
     "Costs": "rr_export.laws.costs",
+    "Evaluation": "rr_export.quality.evaluation",
     "Finding": "rr_export.lint.finding",
     "Gate": "rr_export.eager.gate",
     "LayerChoice": "rr_export.eager.layer_choice",
@@ -88,6 +92,7 @@ _HOMES = {
     "Task": "rr_export.sweep",
     "Uniform": "rr_export.laws.policies",
     "diff": "rr_export.diff.bundles",
+    "evaluate": "rr_export.quality.evaluation",
     "export": "rr_export.export",
     "forced": "rr_export.eager.blocks",
     "freeze": "rr_export.targets.freeze",

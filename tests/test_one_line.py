@@ -14,6 +14,7 @@ import rr_export as rr
 import rr_runtime
 from rr_export.bundle.bundle_reader import load
 from rr_export.bundle.contents import TargetFiles
+from rr_export.quality.path_values import PathValue
 from rr_export.report.changes import Aspect, Changes
 from rr_export.report.report import Check, Report
 from rr_export.wrap import plan_of
@@ -24,6 +25,8 @@ from rr_runtime.tuning import FUSIONS
 from tests import nets
 
 MANY = 60
+VALUE = PathValue((0,) * MANY, 1e-9, 1e-9, (1e-9,) * MANY, (1,) * MANY)
+FIGURES = {"mean": -1e-300, "std": 1e-300, "worst": VALUE, "interval": (-1e300, 1e300), "paths": (VALUE,) * MANY}
 
 
 def long_lines(objects: dict[str, Any]) -> list[str]:
@@ -57,6 +60,7 @@ def test_every_public_class_says_in_one_line_what_it_is(saved: Path, everything_
         "Bundle in memory": rr.Bundle(bundle.model, bundle.manifest, parity={"passed": False}),
         "Categorical": rr.Categorical(np.full(MANY, 1 / MANY)),
         "Costs": rr.Costs("operations on average " * MANY, 1.0, ((0.0,) * MANY,) * MANY),
+        "Evaluation": filled(rr.Evaluation, **FIGURES),
         "Finding": filled(rr.Finding, code="RR103", severity="error"),
         "Gate": rr.Gate(nets.PooledLogits(MANY), MANY),
         "LayerChoice": everything_model.first,
@@ -85,6 +89,7 @@ def test_every_public_class_says_in_one_line_what_it_is(saved: Path, everything_
         "Changes": Changes("out/" * MANY, "other/" * MANY, (aspect,) * MANY),
         "Check": check,
         "GoldenCase": bundle.golden[0],
+        "PathValue": VALUE,
         "MarkovStep": chain.step(1),
         "TargetFiles": TargetFiles(
             {"form": "routed", "precision": "float32", "provider": "cpu"}, {"a.onnx": b"a" * 999}

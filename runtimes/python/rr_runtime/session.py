@@ -96,6 +96,11 @@ class Session:
         self._own_options = session_options is not None
         self._bundle: Bundle = open_bundle(path)
         self._target = _find_target(self._bundle, target, short_name(self._provider))
+        self._opened_with = {
+            **{"path": path, "provider": short_name(self._provider), "target": self.target},
+            **{"tuning": self.tuning, "session_options": session_options, "provider_options": provider_options},
+            "loaded_paths": loaded_paths,
+        }
         refuse_faults(self._bundle, self._target, short_name(self._provider))
         opening = Opening(self._provider, self._tuning, session_options, provider_options)
         self._engine: Engine = open_engine(self._bundle, self._target, opening, loaded_paths=loaded_paths)
@@ -144,6 +149,11 @@ class Session:
     def target(self) -> str:
         """The name of the target that runs, "default" for the bundle's own model."""
         return DEFAULT if self._target is None else self._target.name
+
+    @property
+    def opened_with(self) -> Mapping[str, Any]:
+        """Arguments by name with which `Session` opens the same file in the same way, such as in another process."""
+        return self._opened_with
 
     @property
     def engine(self) -> Engine:
