@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from rr_export.parity.against import verify_against
     from rr_export.parity.verify import verify
     from rr_export.quality.evaluation import Evaluation, evaluate
+    from rr_export.quality.front import Front
+    from rr_export.quality.searching import search
     from rr_export.report.report import Report
     from rr_export.sweep import Task, sweep
     from rr_export.targets.freeze import freeze
@@ -43,6 +45,7 @@ __all__ = [
     "Costs",
     "Evaluation",
     "Finding",
+    "Front",
     "Gate",
     "LayerChoice",
     "Markov",
@@ -66,6 +69,7 @@ __all__ = [
     "plan_of",
     "recorded",
     "route_layers",
+    "search",
     "seeded",
     "sweep",
     "verify",
@@ -79,6 +83,7 @@ _HOMES = {
     "Costs": "rr_export.laws.costs",
     "Evaluation": "rr_export.quality.evaluation",
     "Finding": "rr_export.lint.finding",
+    "Front": "rr_export.quality.front",
     "Gate": "rr_export.eager.gate",
     "LayerChoice": "rr_export.eager.layer_choice",
     "Markov": "rr_export.laws.policies",
@@ -102,6 +107,7 @@ _HOMES = {
     "plan_of": "rr_export.wrap",
     "recorded": "rr_export.eager.blocks",
     "route_layers": "rr_export.wrap",
+    "search": "rr_export.quality.searching",
     "seeded": "rr_export.eager.blocks",
     "sweep": "rr_export.sweep",
     "verify": "rr_export.parity.verify",

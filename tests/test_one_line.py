@@ -14,6 +14,7 @@ import rr_export as rr
 import rr_runtime
 from rr_export.bundle.bundle_reader import load
 from rr_export.bundle.contents import TargetFiles
+from rr_export.quality.front import PricedPath
 from rr_export.quality.path_values import PathValue
 from rr_export.report.changes import Aspect, Changes
 from rr_export.report.report import Check, Report
@@ -26,6 +27,7 @@ from tests import nets
 
 MANY = 60
 VALUE = PathValue((0,) * MANY, 1e-9, 1e-9, (1e-9,) * MANY, (1,) * MANY)
+PRICED = PricedPath((0,) * MANY, 1e-9, 1e-9, 1e300, 1e-9)
 FIGURES = {"mean": -1e-300, "std": 1e-300, "worst": VALUE, "interval": (-1e300, 1e300), "paths": (VALUE,) * MANY}
 
 
@@ -62,6 +64,7 @@ def test_every_public_class_says_in_one_line_what_it_is(saved: Path, everything_
         "Costs": rr.Costs("operations on average " * MANY, 1.0, ((0.0,) * MANY,) * MANY),
         "Evaluation": filled(rr.Evaluation, **FIGURES),
         "Finding": filled(rr.Finding, code="RR103", severity="error"),
+        "Front": filled(rr.Front, evaluated=(PRICED,) * MANY),
         "Gate": rr.Gate(nets.PooledLogits(MANY), MANY),
         "LayerChoice": everything_model.first,
         "Markov": chain,
@@ -90,6 +93,7 @@ def test_every_public_class_says_in_one_line_what_it_is(saved: Path, everything_
         "Check": check,
         "GoldenCase": bundle.golden[0],
         "PathValue": VALUE,
+        "PricedPath": PRICED,
         "MarkovStep": chain.step(1),
         "TargetFiles": TargetFiles(
             {"form": "routed", "precision": "float32", "provider": "cpu"}, {"a.onnx": b"a" * 999}
