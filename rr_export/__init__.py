@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from rr_export.packaging import package
     from rr_export.parity.against import verify_against
     from rr_export.parity.verify import verify
+    from rr_export.quality.attribution import Attribution, attribute
     from rr_export.quality.evaluation import Evaluation, evaluate
     from rr_export.quality.front import Front
     from rr_export.quality.searching import search
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "TARGETS",
+    "Attribution",
     "Bundle",
     "Categorical",
     "Costs",
@@ -58,6 +60,7 @@ __all__ = [
     "Site",
     "Task",
     "Uniform",
+    "attribute",
     "diff",
     "evaluate",
     "export",
@@ -78,6 +81,7 @@ __all__ = [
 
 _HOMES = {
     "TARGETS": "rr_export.targets.provider_table",
+    "Attribution": "rr_export.quality.attribution",
     "Bundle": "rr_export.bundle.bundle",
     "Categorical": "rr_export.laws.policies",
     "Costs": "rr_export.laws.costs",
@@ -96,6 +100,7 @@ _HOMES = {
     "Site": "rr_export.laws.plan",
     "Task": "rr_export.sweep",
     "Uniform": "rr_export.laws.policies",
+    "attribute": "rr_export.quality.attribution",
     "diff": "rr_export.diff.bundles",
     "evaluate": "rr_export.quality.evaluation",
     "export": "rr_export.export",

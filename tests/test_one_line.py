@@ -14,6 +14,7 @@ import rr_export as rr
 import rr_runtime
 from rr_export.bundle.bundle_reader import load
 from rr_export.bundle.contents import TargetFiles
+from rr_export.quality.attribution import SiteWorth
 from rr_export.quality.front import PricedPath
 from rr_export.quality.path_values import PathValue
 from rr_export.report.changes import Aspect, Changes
@@ -27,6 +28,7 @@ from tests import nets
 
 MANY = 60
 VALUE = PathValue((0,) * MANY, 1e-9, 1e-9, (1e-9,) * MANY, (1,) * MANY)
+WORTH = SiteWorth("layers." * MANY, "skip", -1e-300, 1e300)
 PRICED = PricedPath((0,) * MANY, 1e-9, 1e-9, 1e300, 1e-9)
 FIGURES = {"mean": -1e-300, "std": 1e-300, "worst": VALUE, "interval": (-1e300, 1e300), "paths": (VALUE,) * MANY}
 
@@ -58,6 +60,7 @@ def test_every_public_class_says_in_one_line_what_it_is(saved: Path, everything_
     report = Report((check,) * MANY, "out/" * MANY, {})
     long = nn.Sequential(*(rr.LayerChoice(nn.Linear(2, 2), 0.5) for _ in range(MANY)))
     objects = {
+        "Attribution": filled(rr.Attribution, value=1e-300, without=-1e300, sites=(WORTH,) * MANY),
         "Bundle": bundle,
         "Bundle in memory": rr.Bundle(bundle.model, bundle.manifest, parity={"passed": False}),
         "Categorical": rr.Categorical(np.full(MANY, 1 / MANY)),

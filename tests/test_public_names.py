@@ -15,6 +15,7 @@ import rr_runtime
 
 EXPORTER = [
     "TARGETS",
+    "Attribution",
     "Bundle",
     "Categorical",
     "Costs",
@@ -33,6 +34,7 @@ EXPORTER = [
     "Site",
     "Task",
     "Uniform",
+    "attribute",
     "diff",
     "evaluate",
     "export",
