@@ -85,6 +85,7 @@ def test_every_public_class_says_in_one_line_what_it_is(saved: Path, everything_
         "ProviderError": rr_runtime.ProviderError("short"),
         "RuntimeFailure": rr_runtime.RuntimeFailure("short"),
         "EnsembleResult": session.ensemble(inputs, runs=2),
+        "Explanation": session.explain(inputs, seed=1),
         "PreparedRun": session.prepare({"x": inputs["x"].shape}),
         "Result": session.run(inputs),
         "Session": session,

@@ -55,6 +55,7 @@ EXPORTER = [
 RUNTIME = [
     "BundleError",
     "EnsembleResult",
+    "Explanation",
     "PreparedRun",
     "ProviderError",
     "Result",

@@ -29,7 +29,7 @@ class Router:
         self._first = [table[0] if table else NEVER for table in self._tables]
         self._gates = [i for i, site in enumerate(sites) if site.policy.type == "gate"]
         self._last = [len(site.branches) - 1 for site in sites]
-        self._later = _later_steps(sites)
+        self._later = later_steps(sites)
         self._calls = [site.calls for site in sites]
         self._nested = any(() not in site.calls for site in sites)
 
@@ -64,7 +64,7 @@ class Router:
         return [any(all(routes[s] == b for s, b in call) for call in calls) for calls in self._calls]
 
 
-def _later_steps(sites: Sequence[Site]) -> list[tuple[int, int]]:
+def later_steps(sites: Sequence[Site]) -> list[tuple[int, int]]:
     """Returns (index of the step before, index of the step) for the later steps of all chains, in order."""
     steps = {(s.policy.chain, s.policy.step or 0): i for i, s in enumerate(sites) if s.policy.chain is not None}
     return [

@@ -19,6 +19,7 @@ from rr_runtime.bundle import Bundle, open_bundle
 from rr_runtime.draws import SEEDS, check_seed, fresh_seed
 from rr_runtime.engines import Engine, Opening, open_engine
 from rr_runtime.errors import BundleError, RuntimeFailure, run_failure
+from rr_runtime.explanation import Explanation, explain_run
 from rr_runtime.fastest import Fastest, recorded_fastest
 from rr_runtime.faults import refuse_faults
 from rr_runtime.golden import check_golden
@@ -265,6 +266,42 @@ class Session:
             seeds=np.array([(first + i) % SEEDS for i in range(runs)], np.int64) if self._engine.routed else None,
         )
 
+    def explain(
+        self,
+        inputs: Mapping[str, ArrayLike],
+        *,
+        seed: int | None = None,
+        path: Sequence[int] | NDArray[np.integer[Any]] | None = None,
+        profile: str | None = None,
+        budget: float | None = None,
+    ) -> Explanation:
+        """Returns one run, why every site has its route, and what it gives where one site takes another branch.
+
+        There is a run for the path, and one for every other branch of every site that is reached.
+
+        Args:
+            inputs: as for `run`.
+            seed: as for `run`.
+            path: as for `run`.
+            profile: as for `run`.
+            budget: as for `run`.
+
+        Raises:
+            TypeError: as `run`.
+            ValueError: as `run`, or the form does not decide site by site.
+            RuntimeFailure: onnxruntime failed, or the path is not that of the laws that the file states.
+        """
+        if not self._engine.routed or (self._target is not None and self._target.form == "frozen"):
+            raise ValueError(
+                f"explain: expected a form that decides site by site, got {self.target} of interface "
+                f"{self.manifest.interface!r}; run a routed form with seeds"
+            )
+        law = None if profile is None and budget is None else self._asked.find(profile, budget)
+        number = fresh_seed() if seed is None else check_seed(seed)
+        name = None if law is None else law.name
+        asked = None if path is None else np.asarray(self._asked.check(number, path)[1]).tolist()
+        return explain_run(partial(self._run_again, inputs, name), self.sites, law, number, asked)
+
     def check(self) -> int:
         """Returns the number of golden cases of the bundle folder, after running each and comparing its outputs.
 
@@ -277,6 +314,11 @@ class Session:
     def __repr__(self) -> str:
         sites = list_few(f"{site.name}[{len(site.branches)}]" for site in self.sites)
         return cut_to_line(f"Session({self.target} on {self.provider}, sites {sites or 'none'}; {self._bundle.path})")
+
+    def _run_again(
+        self, inputs: Mapping[str, ArrayLike], profile: str | None, seed: int, path: Sequence[int] | None
+    ) -> Result:
+        return self.run(inputs, seed=seed, path=path, profile=profile)
 
     def _repeat(
         self, feeds: dict[str, NDArray[Any]], first: int, runs: int, profile: str | None, budget: float | None
