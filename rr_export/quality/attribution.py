@@ -198,7 +198,9 @@ def attribute(
 
 def _attributed(values: PathValues, game: SiteGame, permutations: int | None, seed: int) -> Attribution:
     plan, path, players = game.plan, game.path, game.players
-    usual = [int(np.argmax(law)) for law in plan.marginals()]
+    if game.baseline is None:
+        plan.marginals()  # which there are none of where the input decides
+    usual = [int(np.argmax(law)) for law in plan.evenly().marginals()]
     changes = single_changes(plan, path, [u if r < 0 else r for r, u in zip(path, usual, strict=True)])
     on_path, *changed = values.of([path, *(other for _, _, other in changes)])
     ablations = [
@@ -246,7 +248,7 @@ def _pairs(names: Sequence[str], indices: Any) -> tuple[Interaction, ...]:
 
 
 def _path(plan: Plan, path: Sequence[int] | None) -> TakenPath:
-    found = plan.most_probable() if path is None else profile_of(plan, path).path
+    found = plan.evenly().most_probable() if path is None else profile_of(plan, path).path
     assert found is not None
     return found
 

@@ -257,6 +257,7 @@ def _of_seeds(
     values: PathValues, law: Plan, seeds: Sequence[int], bounds: Interval | None, confidence: float
 ) -> Evaluation:
     """The evaluation over the paths of seeds."""
+    law.marginals()  # which there are none of where the input decides
     drawn = [tuple(law.taken(law.routes(draws(seed, len(law.sites)))).tolist()) for seed in seeds]
     counts = Counter(drawn)
     found = values.of(counts)

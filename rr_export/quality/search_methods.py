@@ -36,7 +36,7 @@ class Explored:
         self._values, self._told = values, list[PathValue]()
         self._dearest = costs.dearest(self.plan)
         # what a site takes that was not reached before
-        self._usual = [int(np.argmax(law)) for law in self.plan.marginals()]
+        self._usual = [int(np.argmax(law)) for law in self.plan.evenly().marginals()]
 
     def ask(self, paths: Iterable[TakenPath]) -> None:
         """Evaluates those that are not known, as many as may be."""
@@ -99,7 +99,7 @@ def begin(explored: Explored, start: Sequence[TakenPath], random: np.random.Gene
     changes, which tell an additive model every branch that is reached.
     """
     plan, costs = explored.plan, explored.costs
-    usual = plan.most_probable()
+    usual = plan.evenly().most_probable()
     first = [*start, extreme_path(plan, costs, 1), extreme_path(plan, costs, -1), usual]
     changes = explored.changes(usual)
     room = max(0, explored.left // 2 - len(set(first)))

@@ -18,7 +18,7 @@ from rr_runtime.routes import Router, later_steps
 from rr_runtime.site_law import Site
 from rr_runtime.text_table import columns
 
-FORCED, FIXED, DRAWN = "forced", "fixed by the profile", "drawn"
+FORCED, FIXED, DRAWN, DECIDED = "forced", "fixed by the profile", "drawn", "decided by the input"
 Run = Callable[[int, Sequence[int] | None], Result]  # from the seed and the path
 
 
@@ -28,13 +28,14 @@ class SiteChoice:
 
     Attributes:
         site: its name.
-        route: its latent route, whether it is reached or not.
-        branch: the branch of that route.
+        route: its latent route, whether it is reached or not; -1 of a gate that is not reached, which has none.
+        branch: the branch of that route, "" where it has none.
         reached: whether it is reached in this run.
-        how: "forced" by the path that was asked for, "fixed by the profile" that is one path, or "drawn".
+        how: "forced" by the path that was asked for, "fixed by the profile" that is one path, "drawn", or "decided
+            by the input" where the graph computes the probabilities.
         draw: its number in [0, 1) of this seed.
-        thresholds: K - 1 numbers; a drawn route is the number of thresholds <= the draw.
-        probabilities: K numbers.
+        thresholds: K - 1 numbers; a drawn route is the number of thresholds <= the draw. () of a gate.
+        probabilities: K numbers; () of a gate.
         after: for a later step of a Markov chain the branch of the step before, by which thresholds and probabilities
             hold; else None.
     """
@@ -109,7 +110,7 @@ class Explanation:
         rows = [
             (
                 site.site,
-                site.branch if site.reached else f"not reached ({site.branch})",
+                site.branch if site.reached else f"not reached ({site.branch or '-'})",
                 f"{site.how}{f', after {site.after}' if site.after is not None else ''}",
                 f"{site.draw:.6f}",
                 _numbers(site.thresholds),
@@ -147,12 +148,12 @@ def explain_run(
     fixed = [-1] * len(sites) if profile is None or profile.path is None else list(profile.path)
     forced = [f if a < 0 else a for a, f in zip(asked, fixed, strict=True)]
     router, numbers = Router(law), draws_as_floats(seed, len(sites))
-    latent = router.latent(numbers, forced)
+    result = run(seed, path)
+    latent = _followed(result, law, router, numbers, forced)
     reached = router.reached(latent)
-    result = _checked(run(seed, path), router.taken(latent))
     before = {site: place for place, site in later_steps(law)}
     choices = tuple(
-        _choice(site, i, latent, reached[i], _how(asked[i], fixed[i]), numbers[i], before.get(i), sites)
+        _choice(site, i, latent, reached[i], _how(asked[i], fixed[i], site), numbers[i], before.get(i), sites)
         for i, site in enumerate(law)
     )
     alternatives = []
@@ -160,13 +161,37 @@ def explain_run(
         for route in range(len(site.branches)) if reached[i] else ():
             if route != latent[i]:
                 other = [*latent[:i], route, *latent[i + 1 :]]
-                found = _checked(run(seed, other), router.taken(other))
+                found = run(seed, other)
+                _followed(found, law, router, numbers, other)
                 alternatives.append(_alternative(site.name, site.branches[route], result, found))
     return Explanation(result, None if profile is None else profile.name, choices, tuple(alternatives))
 
 
-def _how(asked: int, fixed: int) -> str:
-    return FORCED if asked >= 0 else FIXED if fixed >= 0 else DRAWN
+def _followed(
+    result: Result, law: Sequence[Site], router: Router, numbers: Sequence[float], forced: Sequence[int]
+) -> list[int]:
+    """The latent routes of a run, those that the input decides as the run tells them.
+
+    Raises:
+        RuntimeFailure: it takes another path than that.
+    """
+    path = None if result.path is None else result.path.tolist()
+    told = [
+        path[i] if path is not None and site.policy.type == "gate" and forced[i] < 0 else forced[i]
+        for i, site in enumerate(law)
+    ]
+    latent = router.latent(numbers, told)
+    if path != router.taken(latent):
+        raise RuntimeFailure(
+            f"explain: expected path {router.taken(latent)} by the laws of the file, got {path}; verify the file"
+        )
+    return latent
+
+
+def _how(asked: int, fixed: int, site: Site) -> str:
+    if asked >= 0 or fixed >= 0:
+        return FORCED if asked >= 0 else FIXED
+    return DECIDED if site.policy.type == "gate" else DRAWN
 
 
 def _choice(
@@ -174,26 +199,18 @@ def _choice(
     sites: Sequence[Site],
 ) -> SiteChoice:  # fmt: skip
     row = 0 if before is None else latent[before]
+    told = bool(site.policy.probabilities)
     return SiteChoice(
         site=site.name,
         route=latent[i],
-        branch=site.branches[latent[i]],
+        branch=site.branches[latent[i]] if latent[i] >= 0 else "",
         reached=reached,
         how=how,
         draw=draw,
-        thresholds=site.policy.thresholds[row],
-        probabilities=site.policy.probabilities[row],
+        thresholds=site.policy.thresholds[row] if told else (),
+        probabilities=site.policy.probabilities[row] if told else (),
         after=None if before is None else sites[before].branches[latent[before]],
     )
-
-
-def _checked(result: Result, taken: Sequence[int]) -> Result:
-    found = None if result.path is None else result.path.tolist()
-    if found != list(taken):
-        raise RuntimeFailure(
-            f"explain: expected path {list(taken)} by the laws of the file, got {found}; verify the file"
-        )
-    return result
 
 
 def _alternative(site: str, branch: str, result: Result, other: Result) -> Alternative:
