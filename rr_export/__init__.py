@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rr_export.eager.parameter_choice import ParameterChoice
     from rr_export.errors import ParityError, RRExportError
     from rr_export.export import export
+    from rr_export.laws.budget import fit_budget
     from rr_export.laws.costs import Costs
     from rr_export.laws.plan import Plan, Site
     from rr_export.laws.policies import Categorical, Markov, Uniform
@@ -64,6 +65,7 @@ __all__ = [
     "diff",
     "evaluate",
     "export",
+    "fit_budget",
     "forced",
     "freeze",
     "lint",
@@ -104,6 +106,7 @@ _HOMES = {
     "diff": "rr_export.diff.bundles",
     "evaluate": "rr_export.quality.evaluation",
     "export": "rr_export.export",
+    "fit_budget": "rr_export.laws.budget",
     "forced": "rr_export.eager.blocks",
     "freeze": "rr_export.targets.freeze",
     "lint": "rr_export.lint.linter",

@@ -38,6 +38,7 @@ EXPORTER = [
     "diff",
     "evaluate",
     "export",
+    "fit_budget",
     "forced",
     "freeze",
     "lint",

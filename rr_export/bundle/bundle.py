@@ -36,10 +36,13 @@ from rr_export.bundle.bundle_writer import (
 from rr_export.bundle.card import CardFacts, merge_card, unproven_parts, write_card
 from rr_export.bundle.contents import GoldenCase, HubFiles, TargetFiles
 from rr_export.bundle.file_names import CARD, COMPANIONS, HUB, PARITY
+from rr_export.bundle.graph_costs import count_costs
+from rr_export.bundle.graph_work import sizes_taken
 from rr_export.bundle.manifest import METADATA_KEY, manifest_text, read_plan
 from rr_export.bundle.places import check_one_file
 from rr_export.bundle.weights import EXTERNAL_ABOVE, inlined, shared_with_torch, weight_bytes
 from rr_export.errors import BundleError
+from rr_export.laws.costs import Costs
 from rr_export.laws.plan import Plan
 from rr_export.laws.profile import Profile, profile_of
 from rr_runtime.one_line import cut_to_line, list_few
@@ -76,6 +79,20 @@ class Bundle:
     def plan(self) -> Plan:
         """The sites with their policies."""
         return read_plan(self.manifest)
+
+    def costs(self, unit: str = "flops", *, sizes: Mapping[str, int] | None = None) -> Costs:
+        """Returns what paths cost, counted in the graph.
+
+        Args:
+            unit: "flops": multiply-adds times two of matrix products and convolutions; "parameters": numbers that are
+                read, each once; "bytes": what these take.
+            sizes: sizes of dynamic axes by name, for counting FLOPs; 1 for "batch", else 64, where not given.
+
+        Raises:
+            ValueError: there is no such unit or axis, or no one site decides on a part of it, as where two sites share
+                a weight.
+        """
+        return count_costs(self.model, self.plan, unit, sizes_taken(self.manifest, sizes))
 
     def with_profile(
         self, name: str, law: Plan | Sequence[int] | NDArray[np.int64], *, measured: Measured | None = None

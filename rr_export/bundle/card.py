@@ -16,8 +16,9 @@ from typing import Any
 
 import onnx_ir as ir
 
-from rr_export.bundle.expected_cost import expected_cost, sizes_taken
+from rr_export.bundle.expected_cost import expected_cost
 from rr_export.bundle.file_names import CARD
+from rr_export.bundle.graph_work import sizes_taken
 from rr_export.errors import BundleError
 from rr_export.laws.plan import Plan
 from rr_export.laws.policies import Gated, MarkovStep, Policy
@@ -176,8 +177,7 @@ def _drawn(policy: Policy) -> str:
 
 
 def _cost(facts: CardFacts) -> list[str]:
-    labels = {d for row in facts.manifest["inputs"] for d in row["shape"] if isinstance(d, str)}
-    cost = expected_cost(facts.model, facts.plan, sizes_taken(labels))
+    cost = expected_cost(facts.model, facts.plan, sizes_taken(facts.manifest))
     at = ", ".join(f"{name}={size}" for name, size in cost.sizes.items())
     rows = [
         (what, f"{total:,.0f}", f"{used:,.0f}", f"{used / total:.1%}" if total else "-")

@@ -49,6 +49,10 @@ COMMANDS = {
         "bench",
         "Time BUNDLE with the inputs of its first golden case: the law over paths, each branch, loading and memory.",
     ),
+    "fit": (
+        "fit",
+        "Give BUNDLE a profile that meets a budget: the law of its runs that is nearest to its own and costs no more.",
+    ),
     "explain": (
         "explain",
         "Print what is said of ERROR: texts, why they come, and what to do; without ERROR, which errors there are.",

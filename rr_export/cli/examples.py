@@ -59,6 +59,16 @@ EXAMPLES = {
         ("The law of latency over paths:", "rr-export bench out/ --plot latency.svg"),
         ("What is fastest here, kept for Session(provider='auto'):", "rr-export bench out/ --record"),
     ),
+    "fit": (
+        (
+            "60 % of the dearest path on average, by `rr-export bench out/ --json bench.json`:",
+            "rr-export fit out/ --budget 0.6 --costs bench.json --name fast",
+        ),
+        (
+            "95 % of runs within half of its FLOPs:",
+            "rr-export fit out/ --budget 0.5 --costs flops --percentile 95 --name small",
+        ),
+    ),
     "explain": (("What is said of a damaged or missing bundle:", "rr-export explain bundle"),),
     "demo": (("The whole way, into a folder:", "rr-export demo --output out/demo"),),
 }

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Iterable, Sequence
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from rr_export.laws.cost_law import CostLaw, law_of_cost
+from rr_export.laws.measured_costs import read_bench
+from rr_export.laws.path_circuit import PathCircuit, logs_of
 from rr_export.laws.path_fold import Algebra, fold_paths
 from rr_export.laws.plan import Plan
 from rr_runtime.one_line import cut_to_line, list_few
@@ -19,8 +24,8 @@ from rr_runtime.one_line import cut_to_line, list_few
 class Costs:
     """What runs cost: a number that every run pays, and one more for the branch taken at every reached site.
 
-    A branch may cost less than nothing, as one that is measured against another one does. A path may not: shares of
-    the dearest path mean something only where all paths cost something, which every method that has a plan checks.
+    A branch may cost less than nothing, as one that is measured against another one does. A path may not, and the
+    dearest must cost something, else shares of it say nothing: every method that has a plan checks it.
 
     Attributes:
         unit: what is counted: "ms", "FLOPs", "parameters", "bytes", or a word of yours.
@@ -42,6 +47,25 @@ class Costs:
                 raise ValueError(f"costs: site {i}: expected a number for every branch, got none; give one for each")
         object.__setattr__(self, "base", _finite([self.base], "costs: base")[0])
         object.__setattr__(self, "branches", rows)
+
+    @classmethod
+    def from_bench(
+        cls, source: Mapping[str, Any] | str | os.PathLike[str], plan: Plan, *, form: str | None = None
+    ) -> Costs:
+        """Returns measured costs: what the usual path takes, in ms, and how much more or less with another branch.
+
+        They add up as far as branches do not share caches: ``rr-export bench`` tells how far that was right on paths
+        that they were not made of.
+
+        Args:
+            source: what ``rr-export bench --json`` wrote: the file, or what is in it.
+            plan: the sites of the bundle that was measured.
+            form: the name of one of the forms that were measured, such as "cpu"; None: the only one.
+
+        Raises:
+            ValueError: these are no such figures, or not of these sites, or of several forms of which none is named.
+        """
+        return cls("ms", *read_bench(source, plan, form))
 
     def of(self, path: ArrayLike) -> float:
         """Returns what a path costs, int [S], -1 where a site is not reached.
@@ -91,11 +115,34 @@ class Costs:
         self.check(plan)
         return self._extreme(plan, min)
 
-    def check(self, plan: Plan) -> None:
-        """These are costs of the plan's paths, all of them above 0.
+    def expected(self, plan: Plan) -> float:
+        """Returns what a run costs on average under the plan's law, exactly: each branch by P(reached and taken).
 
         Raises:
-            ValueError: there is not one number for every branch of every site, or a path costs nothing or less.
+            ValueError: the costs are not of this plan (see check).
+        """
+        self.check(plan)
+        return self.expected_by(PathCircuit(plan).weigh(logs_of(plan)).branches)
+
+    def expected_by(self, taken: Sequence[NDArray[np.float64]]) -> float:
+        """Returns the average for given probabilities, for every site float64 [K], that it is reached and takes it."""
+        return self.base + math.fsum(float(p @ row) for p, row in zip(taken, self.branches, strict=True))
+
+    def law(self, plan: Plan) -> CostLaw:
+        """Returns the law of what a run costs, with its percentiles; where it is not exact, it says by how much.
+
+        Raises:
+            ValueError: the costs are not of this plan (see check).
+        """
+        self.check(plan)
+        low, high = self._extreme(plan, min), self._extreme(plan, max)
+        return law_of_cost(plan, self.unit, self.base, self.branches, cheapest=low, dearest=high)
+
+    def check(self, plan: Plan) -> None:
+        """These are costs of the plan's paths, none of them below 0 and the dearest above it.
+
+        Raises:
+            ValueError: there is not one number for every branch of every site, or the paths' costs are none.
         """
         found, wanted = [len(row) for row in self.branches], [len(site.branches) for site in plan.sites]
         if found != wanted:
@@ -103,10 +150,11 @@ class Costs:
                 f"costs: expected numbers for sites of {list_few(wanted)} branches, got {list_few(found)}; take the "
                 "costs of this plan"
             )
-        cheapest = self._extreme(plan, min)
-        if not cheapest > 0:
+        low, high = self._extreme(plan, min), self._extreme(plan, max)
+        if low < 0 or high == 0:
             raise ValueError(
-                f"costs: expected every path to cost more than 0 {self.unit}, got one of {cheapest:.4g}; raise the base"
+                f"costs: expected paths of 0 {self.unit} or more, the dearest of more, got {low:.4g} to {high:.4g}; "
+                "raise the base, or measure again"
             )
 
     def _extreme(self, plan: Plan, best: Callable[[Sequence[float]], float]) -> float:

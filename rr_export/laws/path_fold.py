@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Generic, TypeVar
@@ -13,6 +13,9 @@ T = TypeVar("T")
 Calls = tuple[tuple[int, tuple[frozenset[Pair], ...]], ...]  # site index, its calls: what is still open
 
 
+DEEP = 64  # sites of a part, above which it is split in its middle, so that no recursion is deep
+
+
 @dataclass(frozen=True)
 class Algebra(Generic[T]):
     """What is folded over paths (a semiring; Goodman, Semiring Parsing, 1999).
@@ -21,28 +24,35 @@ class Algebra(Generic[T]):
         one: the value of no site.
         times: the value of parts that do not depend on each other.
         plus: the value of alternatives, one or more.
-        scale: the value of an alternative of this probability; None: all alternatives count alike.
     """
 
     one: T
     times: Callable[[T, T], T]
     plus: Callable[[Sequence[T]], T]
-    scale: Callable[[float, T], T] | None = None
 
 
-def fold_paths(plan: Layout, algebra: Algebra[T], branch: Callable[[int, int], T]) -> T:
+def fold_paths(
+    plan: Layout,
+    algebra: Algebra[T],
+    branch: Callable[[int, int], T],
+    chance: Callable[[int, int, int], T] | None = None,
+) -> T:
     """Returns the sum over all reported paths of the product over their reached sites of what a branch is worth.
 
     Sites are split on one after the other, and what no nesting and no chain links any more is folded by itself, once
-    for all paths on which the same is left of it. Where alternatives are scaled, latent routes of a chain are summed
-    over, and a site outside chains that is not reached counts once; else every reported path counts once.
+    for all paths on which the same is left of it.
 
     Args:
         plan: the sites.
         algebra: what is folded.
-        branch: what a route k of a reached site i is worth, (i, k) -> value.
+        branch: what route k of site i is worth where it is reached, (i, k) -> value.
+        chance: what an entry of a policy's table is worth, (i, row, k) -> value, which is a factor of all paths that
+            use it: of a site outside chains, and of a chain whose sites are all reached together, where it is
+            reached; of other chains always, and then their latent routes are summed over. None: every reported path
+            counts alike.
     """
-    chained = {i: chain for chain in plan.chains for i in chain if len(chain) > 1} if algebra.scale else {}
+    chained = {i: chain for chain in plan.chains for i in chain if len(chain) > 1} if chance else {}
+    latent = {i for chain in plan.chains if not reached_together(plan, chain) for i in chain} & chained.keys()
 
     @cache
     def fold(left: Calls, known: tuple[Pair, ...]) -> T:
@@ -54,21 +64,28 @@ def fold_paths(plan: Layout, algebra: Algebra[T], branch: Callable[[int, int], T
     @cache
     def split(part: Calls, known: tuple[Pair, ...]) -> T:
         ready = [entry for entry in part if frozenset() in entry[1] or not entry[1]]
-        site, calls = ready[len(ready) // 2]  # the middle of a chain: its halves are then apart
+        site, calls = ready[len(ready) // 2 if len(part) > DEEP else 0]
         rest = tuple(entry for entry in part if entry[0] != site)
-        if not calls and site not in chained:
+        if not calls and site not in latent:
             return fold(left_given(rest, site, None), known)
         found = []
         for k in range(len(plan.sites[site].branches)):
-            chance = _chance(plan, site, k, dict(known), chained) if algebra.scale else 1.0
-            if chance == 0.0:
-                continue
-            value = fold(left_given(rest, site, k if calls else None), (*known, (site, k)))
-            value = algebra.times(branch(site, k), value) if calls else value
-            found.append(algebra.scale(chance, value) if algebra.scale else value)
+            beside = (*known, (site, k)) if site in chained else known
+            value = fold(left_given(rest, site, k if calls else None), beside)
+            if calls:
+                value = algebra.times(branch(site, k), value)
+            if chance is not None:
+                for entry in _new_entries(site, k, dict(known), chained):
+                    value = algebra.times(chance(*entry), value)
+            found.append(value)
         return algebra.plus(found)
 
     return fold(all_open(plan, plan.order), ())
+
+
+def reached_together(plan: Layout, chain: Sequence[int]) -> bool:
+    """Returns whether all sites of a chain are reached wherever one of them is."""
+    return len({calls for _, calls in all_open(plan, chain)}) == 1
 
 
 def all_open(plan: Layout, sites: Sequence[int]) -> Calls:
@@ -123,15 +140,15 @@ def _beside(part: Calls, known: tuple[Pair, ...], chained: dict[int, tuple[int, 
     return tuple(sorted(pair for pair in known if pair[0] in wanted))
 
 
-def _chance(plan: Layout, site: int, route: int, known: dict[int, int], chained: dict[int, tuple[int, ...]]) -> float:
-    """The factors of a path's probability that are known with this route, and were not before."""
+def _new_entries(
+    site: int, route: int, known: dict[int, int], chained: dict[int, tuple[int, ...]]
+) -> Iterator[tuple[int, int, int]]:
+    """The entries (site, row, route) of tables that are known with this route, and were not before."""
     chain = chained.get(site, (site,))
     t = chain.index(site)
-    chance = 1.0
     if t == 0:
-        chance *= float(plan.sites[site].policy.table[0, route])
+        yield site, 0, route
     elif chain[t - 1] in known:
-        chance *= float(plan.sites[site].policy.table[known[chain[t - 1]], route])
+        yield site, known[chain[t - 1]], route
     if t + 1 < len(chain) and chain[t + 1] in known:
-        chance *= float(plan.sites[chain[t + 1]].policy.table[route, known[chain[t + 1]]])
-    return chance
+        yield chain[t + 1], route, known[chain[t + 1]]

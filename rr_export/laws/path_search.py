@@ -19,7 +19,7 @@ LATENT, CERTAIN = -1, -2  # an open step of a chain: may stay latent (or will), 
 
 
 def count_paths(plan: Layout) -> int:
-    """Returns the number of reported paths: a product over independent parts, each a sum over the routes of a site."""
+    """Returns the number of reported paths: without going through independent parts together."""
     return fold_paths(plan, Algebra(1, operator.mul, sum), lambda site, route: 1)
 
 

@@ -76,6 +76,7 @@ def bench_view(result: Mapping[str, Any]) -> list[RenderableType]:
         for subject in sound
         if subject["frozen_error"]
     ]
+    lines += [_model(subject) for subject in sound if subject.get("model")]
     lines += [_noise(subject) for subject in sound if _is_noisy(subject)]
     lines += [
         f"[red]{escape(subject['name'])} fails:[/] {escape(subject['error'])}"
@@ -99,6 +100,18 @@ def _noise(subject: Mapping[str, Any]) -> str:
         f"[yellow]warning:[/] {escape(_name(subject))}: one path alone takes {one['p50']:.3f} ms in half of its runs "
         f"and over {one['p95']:.3f} ms in a twentieth, so the law over paths holds the noise of a busy machine\n"
         "  remedy: measure again while nothing else runs"
+    )
+
+
+def _model(subject: Mapping[str, Any]) -> str:
+    """How well the costs of branches say what other paths take."""
+    model = subject["model"]
+    if not model["paths"]:
+        return f"{escape(_name(subject))}: every path is one of those timed above"
+    many = f"{model['paths']} other random path{'s' * (model['paths'] > 1)}"
+    return (
+        f"{escape(_name(subject))}: what its branches cost says what {many} took to {model['error_mean']:.1%} on "
+        f"average, {model['error_worst']:.1%} at worst"
     )
 
 

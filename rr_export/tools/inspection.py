@@ -11,7 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from rr_export.bundle.bundle import Bundle
-from rr_export.bundle.expected_cost import expected_cost, sizes_taken
+from rr_export.bundle.expected_cost import expected_cost
+from rr_export.bundle.graph_work import sizes_taken
 from rr_export.laws.plan import Plan
 from rr_export.laws.policies import MarkovStep
 from rr_export.lowering import DRAWS, PATH, SEED, TAKEN
@@ -131,11 +132,7 @@ def inspect(bundle: Bundle, sizes: Mapping[str, int] | None = None) -> Inspectio
         sizes: sizes of dynamic axes by name, for counting FLOPs; 1 for "batch", else 64, where not given.
     """
     plan = bundle.plan
-    labels = {d for row in bundle.manifest["inputs"] for d in row["shape"] if isinstance(d, str)}
-    unknown = sorted(set(sizes or {}) - labels)
-    if unknown:
-        raise ValueError(f"inspect: expected sizes of {sorted(labels) or 'no axis'}, got {unknown}; drop them")
-    cost = expected_cost(bundle.model, plan, sizes_taken(labels, sizes))
+    cost = expected_cost(bundle.model, plan, sizes_taken(bundle.manifest, sizes))
     return Inspection(
         plan,
         sum(1 for _ in ir.traversal.RecursiveGraphIterator(bundle.model.graph)),

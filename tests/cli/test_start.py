@@ -42,6 +42,7 @@ TORCH_FREE: list[tuple[str, ...]] = [
     ("verify", "packaged", "--target", "two"),
     ("diff", "out", "packaged", "--runs", "10", "--fail-on", "outputs"),
     ("bench", "out", "--runs", "10", "--loads", "0"),
+    ("fit", "out", "--budget", "0.7", "--costs", "flops", "--name", "fast"),
 ]
 NEED_TORCH = [
     (("export", "my_models:small", "made"), "export: expected torch, got none; pip install 'rr-export[torch]'"),

@@ -23,6 +23,7 @@ from rr_runtime.fastest import FASTEST, MOST_BYTES, Fastest, record_fastest, rec
 from rr_runtime.provider_options import CPU
 from rr_runtime.tools import bench as tool
 from rr_runtime.tools.assignment import Assigned, Assignment
+from rr_runtime.tools.path_model import HELD_OUT
 from rr_runtime.tuning import default_tuning
 from tests import nets
 from tests.cli.test_commands import run
@@ -71,6 +72,8 @@ def test_figures(saved: Path, done: tuple[str, dict[str, Any], Path]) -> None:
         low, median, high = entry["cost_ms"]
         assert low <= median <= high and all(map(math.isfinite, (low, median, high)))
         assert entry["branch"] != entry["instead_of"]
+    model = subject["model"]
+    assert len(model["held_out"]) == model["paths"] == HELD_OUT and 0 <= model["error_mean"] <= model["error_worst"]
     load = subject["load"]
     assert load["resident_load"] > 0 and load["check_s"] > 0 and load["load_s"] > 0 and load["processes"] == 1
 
@@ -84,6 +87,7 @@ def test_tables(done: tuple[str, dict[str, Any], Path]) -> None:
         "cost of a branch",
         "loading",
         "paired",
+        "other random paths took to",
     ):
         assert words in text
     assert "onnxruntime" in text and "1 thread" in text
@@ -114,6 +118,7 @@ def test_other_interfaces(interface: str, tmp_path: Path) -> None:
     ended = run(tmp_path, "bench", "bundle", "--runs", "10", "--loads", "0", "--json", "b.json")
     (subject,) = json.loads((tmp_path / "b.json").read_text())["subjects"]
     assert ended.returncode == 0 and subject["load"] is None and subject["law"]["samples"] == 10
+    assert (subject["model"] is None) == (interface == "standalone")
     assert (subject["frozen"] is None) == (subject["branches"] == []) == (interface == "standalone")
     assert Session(folder).check() > 0 if interface == "host" else True
 
@@ -130,6 +135,8 @@ def test_targets_are_timed_side_by_side(two_layers: Path, tmp_path: Path) -> Non
         ("few", "frozen"),
     ]
     assert len(found["subjects"][1]["branches"]) == 2
+    one, _, frozen = (subject["model"] for subject in found["subjects"])
+    assert frozen is None and one["paths"] == 1  # of four paths, three are timed by their branches
 
 
 def test_one_that_fails_is_told_and_the_others_are_timed(two_layers: Path, tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ Every form on every provider is timed in the same interleaved rounds:
 - most probable path, frozen path: one run per round, timed by itself, so that they compare with the law.
 - branches: every site is toggled, one at a time, around the most probable routes; the cost of a branch is the median
   over the rounds of its paired difference from the site's most probable branch. A site that this path does not reach
-  is reached through its first call. Costs of several sites add up as far as they do not share caches.
+  is reached through its first call. Costs of several sites add up as far as they do not share caches:
+- model: random paths on which no branch was timed are timed too, and compared with what their branches add up to.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from rr_runtime.tools.inputs import timed_inputs
 from rr_runtime.tools.load import load_often
 from rr_runtime.tools.machine import about_machine
 from rr_runtime.tools.opening import check_least, check_targets, open_session
+from rr_runtime.tools.path_model import held_out_paths, judged, predicted_ms
 from rr_runtime.tools.timing import (
     Case,
     Tell,
@@ -68,6 +70,8 @@ class _Subject:
     routed: bool = False  # whether it takes seeds and paths
     usual: bool = False  # whether it has the most probable path
     branches: list[tuple[int, int, Route, Route]] = field(default_factory=list)  # site, branch, path, reference
+    modelled: bool = False  # whether all branches are timed, so that they add up to what any path takes
+    held_out: list[Route] = field(default_factory=list)  # paths on which that is tried
     load: dict[str, Any] | None = None
 
     @property
@@ -143,7 +147,7 @@ def bench(
         _drop_frozen_on_cpu(subject, frozen, feeds)
     cases, single, seldom = _cases(sound, feeds, routes, first, runs)
     times = interleave(cases, runs=runs, progress=progress, title="timing", single=single, seldom=seldom)
-    entries = [_entry(subject, bundle, times) for subject in subjects]
+    entries = [_entry(subject, bundle, routes, times) for subject in subjects]
     fastest = _record(path, sound, entries, feeds, first, runs, progress) if record else None
     return {
         "tool": "bench",
@@ -231,6 +235,10 @@ def _prepare(subject: _Subject, bundle: Bundle, feeds: Feeds, routes: Route, see
             for k, route in enumerate(choice.paths)
             if k != choice.usual
         ]
+    subject.modelled = 0 < len(subject.branches) == sum(len(site.branches) - 1 for site in session.sites)
+    if subject.modelled:
+        timed = {routes, *(route for _, _, *both in subject.branches for route in both)}
+        subject.held_out = held_out_paths(session.sites, timed)
 
 
 def _load(subject: _Subject, path: Path, *, threads: int, loads: int) -> None:
@@ -261,10 +269,10 @@ def _cases(
         if subject.frozen is not None:
             cases[f"{name}: {FROZEN}"] = lambda frozen=subject.frozen: frozen.run(feeds)  # type: ignore[misc]
         single |= set(cases) - seldom.keys()
-        for _, _, path, reference in subject.branches:
-            for route in (path, reference):
-                cases[_branch_case(name, route)] = _forced_run(session, feeds, route)
-                seldom[_branch_case(name, route)] = stride
+        forced = [route for _, _, *both in subject.branches for route in both]
+        for route in [*forced, *subject.held_out, *[routes] * subject.modelled]:
+            cases[_branch_case(name, route)] = _forced_run(session, feeds, route)
+            seldom[_branch_case(name, route)] = stride
     return cases, single - seldom.keys(), seldom
 
 
@@ -284,7 +292,7 @@ def _forced_run(session: Session, feeds: Feeds, path: Route) -> Case:
     return lambda: session.run(feeds, path=path, seed=0)
 
 
-def _entry(subject: _Subject, bundle: Bundle, times: Times) -> dict[str, Any]:
+def _entry(subject: _Subject, bundle: Bundle, routes: Route, times: Times) -> dict[str, Any]:
     """The figures of a subject, in milliseconds, seconds and bytes."""
     entry: dict[str, Any] = {
         "name": subject.name,
@@ -298,6 +306,7 @@ def _entry(subject: _Subject, bundle: Bundle, times: Times) -> dict[str, Any]:
         "frozen_error": subject.frozen_error,
         "ratio_to_frozen": None,
         "branches": [],
+        "model": None,
         "load": subject.load,
     }
     if subject.error or subject.session is None:
@@ -329,7 +338,24 @@ def _entry(subject: _Subject, bundle: Bundle, times: Times) -> dict[str, Any]:
                 "path_ms": spread_of(samples).median,
             }
         )
+    if subject.modelled:
+        entry["model"] = _model(subject, bundle, entry["branches"], routes, times)
     return entry
+
+
+def _model(
+    subject: _Subject, bundle: Bundle, branches: Sequence[dict[str, Any]], routes: Route, times: Times
+) -> dict[str, Any]:
+    """How well the costs of branches say what other paths take."""
+    sites = bundle.manifest.sites
+
+    def took(path: Route) -> float:
+        return spread_of(times[_branch_case(subject.name, path)] * 1e3).median
+
+    costs = {(site, k): row["cost_ms"][1] for (site, k, _, _), row in zip(subject.branches, branches, strict=True)}
+    base = took(routes)
+    measured = {path: took(path) for path in subject.held_out}
+    return judged(base, {path: predicted_ms(sites, path, base, costs) for path in measured}, measured)
 
 
 def _record(
