@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rich.markup import escape
@@ -83,14 +83,15 @@ class Front:
         """Returns the bundle with a profile for each share: the best path within it, with its quality and cost.
 
         A profile is named by its share, such as ``60%``; where a larger share buys nothing better, it has none. A run
-        with ``budget=`` takes the best of them.
+        with ``budget=`` takes the best of them. Paths with such names, those of an earlier menu, go.
 
         Args:
             bundle: the bundle whose paths these are.
             shares: of the cost of the dearest path; None: the quarters that some path meets.
 
         Raises:
-            ValueError: no path meets a share, or the bundle has other sites.
+            ValueError: no path meets a share, the bundle has other sites, or a profile that was measured by another
+                metric, with which a budget would compare these.
             BundleError: runs of the bundle take no path.
         """
         asked = (
@@ -98,7 +99,14 @@ class Front:
         )
         if not asked:
             raise ValueError("shares: expected some, got none; pass such as (0.5, 1.0)")
-        last = None
+        kept = {name: told for name, told in bundle.profiles.items() if not (name.endswith("%") and told.path)}
+        for name, told in kept.items():
+            if told.measured is not None and told.measured.metric != self.metric:
+                raise ValueError(
+                    f"menu: expected profiles measured by {self.metric!r}, got {name!r} by {told.measured.metric!r}; "
+                    "measure it by this one, or take it off the menu"
+                )
+        bundle, last = replace(bundle, profiles=kept), None
         for share in asked:
             found = self.best(share)
             if found != last:

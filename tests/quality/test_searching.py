@@ -13,6 +13,7 @@ import rr_export as rr
 from rr_export.quality.front import Front, PricedPath, layers_of, spread_out, undominated
 from rr_export.quality.searching import METHODS, WALKS
 from rr_runtime import Session
+from rr_runtime.profile import Measured
 from tests.quality.routed import batches, eager_values, margin, routed
 from tests.quality.toys import BASE, COST, DATA, WORTH, known_front, toy, toy_bundle, toy_costs, worth
 
@@ -231,3 +232,15 @@ def test_wrong_arguments_of_a_search_are_told(
     arguments = {"subject": classifier, "data": batches(), "metric": margin, "costs": COSTS} | given
     with pytest.raises(error, match=text):
         rr.search(**arguments)
+
+
+def test_a_menu_takes_the_place_of_an_earlier_one_alone(sums: Path) -> None:
+    front = rr.search(sums, DATA, worth, toy_costs(), evaluations=60)
+    bundle = rr.load(sums)
+    law = rr.evaluate(sums, DATA, worth, runs=9).measured(toy_costs())
+    bundle = bundle.with_profile("law", bundle.plan, measured=law).with_profile("one", front.paths[0].path)
+    once = front.menu(bundle, [0.6, 0.8])
+    assert list(front.menu(once, [0.7]).profiles) == ["law", "one", "70%"]
+    other = bundle.with_profile("law", bundle.plan, measured=Measured(0.5, 1.0, 0.0, "f1"))
+    with pytest.raises(ValueError, match="menu: expected profiles measured by 'worth', got 'law' by 'f1'"):
+        front.menu(other)
