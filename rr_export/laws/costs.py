@@ -24,7 +24,7 @@ from rr_runtime.one_line import cut_to_line, list_few
 class Costs:
     """What runs cost: a number that every run pays, and one more for the branch taken at every reached site.
 
-    A branch may cost less than nothing, as one that is measured against another one does. A path may not, and the
+    A branch may cost less than nothing, as where it is told against another one. A path may not, and the
     dearest must cost something, else shares of it say nothing: every method that has a plan checks it.
 
     Attributes:
@@ -52,10 +52,10 @@ class Costs:
     def from_bench(
         cls, source: Mapping[str, Any] | str | os.PathLike[str], plan: Plan, *, form: str | None = None
     ) -> Costs:
-        """Returns measured costs: what the usual path takes, in ms, and how much more or less with another branch.
+        """Returns measured costs: what every run takes, in ms, and what every branch adds.
 
-        They add up as far as branches do not share caches: ``rr-export bench`` tells how far that was right on paths
-        that they were not made of.
+        They are fitted to the paths that were timed. That costs add up is a model, as branches share caches:
+        ``rr-export bench`` tells how far it is right, on paths that it was not fitted to.
 
         Args:
             source: what ``rr-export bench --json`` wrote: the file, or what is in it.

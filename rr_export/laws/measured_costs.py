@@ -15,7 +15,7 @@ Rows = tuple[tuple[float, ...], ...]
 
 
 def read_bench(source: Mapping[str, Any] | str | os.PathLike[str], plan: Plan, form: str | None) -> tuple[float, Rows]:
-    """Returns what the usual path takes, and what every branch takes more or less than the usual one, in milliseconds.
+    """Returns what every run takes, and what every branch adds, in milliseconds.
 
     Args:
         source: the figures, or the file that has them.
@@ -29,25 +29,24 @@ def read_bench(source: Mapping[str, Any] | str | os.PathLike[str], plan: Plan, f
     try:
         if result["tool"] != "bench":
             raise KeyError("tool")
-        found = {subject["name"]: subject for subject in result["subjects"] if subject["model"]}
+        found = {subject["name"]: subject["model"] for subject in result["subjects"] if subject["model"]}
         chosen = _chosen(found, form)
-        rows = [(e["site"], e["branch"], e["instead_of"], float(e["cost_ms"][1])) for e in chosen["branches"]]
-        base = float(chosen["model"]["base_ms"])
+        rows = [(e["site"], e["branch"], float(e["cost_ms"])) for e in chosen["branches"]]
+        base = float(chosen["base_ms"])
     except (KeyError, TypeError, IndexError) as error:
         raise ValueError(
             "bench: expected the figures that rr-export bench --json writes, got others; measure again"
         ) from error
     costs: dict[str, dict[str, float]] = {}
-    for site, branch, usual, cost in rows:
-        costs.setdefault(site, {usual: 0.0})[branch] = cost
+    for name, branch, cost in rows:
+        costs.setdefault(name, {})[branch] = cost
     for site in plan.sites:
-        named = costs.get(site.name, dict.fromkeys(site.branches, 0.0) if len(site.branches) == 1 else {})
+        named = costs.get(site.name, {})
         if len(named) != len(site.branches) or named.keys() != set(site.branches):
             raise ValueError(
                 f"bench: expected figures of the branches {list_few(site.branches)} of site {site.name!r}, got "
                 f"{list_few(named) or 'none'}; bench the plan's own bundle"
             )
-        costs[site.name] = named
     others = sorted(costs.keys() - {site.name for site in plan.sites})
     if others:
         raise ValueError(

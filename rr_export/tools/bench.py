@@ -104,14 +104,14 @@ def _noise(subject: Mapping[str, Any]) -> str:
 
 
 def _model(subject: Mapping[str, Any]) -> str:
-    """How well the costs of branches say what other paths take."""
+    """How well costs of branches say what other paths take."""
     model = subject["model"]
     if not model["paths"]:
-        return f"{escape(_name(subject))}: every path is one of those timed above"
+        return f"{escape(_name(subject))}: all paths are timed above"
     many = f"{model['paths']} other random path{'s' * (model['paths'] > 1)}"
     return (
-        f"{escape(_name(subject))}: what its branches cost says what {many} took to {model['error_mean']:.1%} on "
-        f"average, {model['error_worst']:.1%} at worst"
+        f"{escape(_name(subject))}: a base and a cost for each branch say what {many} took to "
+        f"{model['error_mean']:.1%} on average, {model['error_worst']:.1%} at worst"
     )
 
 

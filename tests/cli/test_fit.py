@@ -78,10 +78,11 @@ def test_so_many_runs_stay_within(place: Path) -> None:
 def bench_file(place: Path, names: Sequence[str] = ("cpu",)) -> str:
     """Writes figures of a bench in which the three layers take 1, 2 and 3 ms, and all else 2 ms."""
     rows: list[dict[str, Any]] = [
-        {"site": site.name, "branch": "skip", "instead_of": "run", "cost_ms": [None, -1.0 - i, None]}
+        {"site": site.name, "branch": branch, "cost_ms": cost}
         for i, site in enumerate(rr.load(place).plan.sites)
+        for branch, cost in (("skip", 0.0), ("run", 1.0 + i))
     ]
-    subjects = [{"name": name, "branches": rows, "model": {"base_ms": 8.0}} for name in names]
+    subjects = [{"name": name, "model": {"base_ms": 2.0, "branches": rows}} for name in names]
     file = place.parent / "bench.json"
     file.write_text(json.dumps({"tool": "bench", "subjects": subjects}))
     return str(file)

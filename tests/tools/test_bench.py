@@ -74,6 +74,7 @@ def test_figures(saved: Path, done: tuple[str, dict[str, Any], Path]) -> None:
         assert entry["branch"] != entry["instead_of"]
     model = subject["model"]
     assert len(model["held_out"]) == model["paths"] == HELD_OUT and 0 <= model["error_mean"] <= model["error_worst"]
+    assert [(e["site"], e["branch"]) for e in model["branches"]] == [(s.name, b) for s in sites for b in s.branches]
     load = subject["load"]
     assert load["resident_load"] > 0 and load["check_s"] > 0 and load["load_s"] > 0 and load["processes"] == 1
 
@@ -87,7 +88,7 @@ def test_tables(done: tuple[str, dict[str, Any], Path]) -> None:
         "cost of a branch",
         "loading",
         "paired",
-        "other random paths took to",
+        "other random paths",
     ):
         assert words in text
     assert "onnxruntime" in text and "1 thread" in text

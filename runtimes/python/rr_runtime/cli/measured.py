@@ -118,8 +118,8 @@ def _bench_text(result: Result) -> str:
         parts.append(columns(("form", "site", "branch", "instead of", "costs ms"), costs))
     models = [(s["name"], s["model"]) for s in result["subjects"] if s["model"] and s["model"]["paths"]]
     parts += [
-        f"{name}: {model['paths']} other random paths took what these add up to, but for {model['error_mean']:.1%} on "
-        f"average, {model['error_worst']:.1%} at worst"
+        f"{name}: a base and a cost for each branch say what {model['paths']} other random paths took to "
+        f"{model['error_mean']:.1%} on average, {model['error_worst']:.1%} at worst"
         for name, model in models
     ]
     if result["fastest"]:

@@ -6,13 +6,14 @@ Every form on every provider is timed in the same interleaved rounds:
 - most probable path, frozen path: one run per round, timed by itself, so that they compare with the law.
 - branches: every site is toggled, one at a time, around the most probable routes; the cost of a branch is the median
   over the rounds of its paired difference from the site's most probable branch. A site that this path does not reach
-  is reached through its first call. Costs of several sites add up as far as they do not share caches:
-- model: random paths on which no branch was timed are timed too, and compared with what their branches add up to.
+  is reached through its first call.
+- model: a base and one cost for every branch, fitted to the paths above and to random ones, and judged on others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ from rr_runtime.tools.inputs import timed_inputs
 from rr_runtime.tools.load import load_often
 from rr_runtime.tools.machine import about_machine
 from rr_runtime.tools.opening import check_least, check_targets, open_session
-from rr_runtime.tools.path_model import held_out_paths, judged, predicted_ms
+from rr_runtime.tools.path_model import PathModel, random_paths
 from rr_runtime.tools.timing import (
     Case,
     Tell,
@@ -70,8 +71,9 @@ class _Subject:
     routed: bool = False  # whether it takes seeds and paths
     usual: bool = False  # whether it has the most probable path
     branches: list[tuple[int, int, Route, Route]] = field(default_factory=list)  # site, branch, path, reference
-    modelled: bool = False  # whether all branches are timed, so that they add up to what any path takes
-    held_out: list[Route] = field(default_factory=list)  # paths on which that is tried
+    modelled: bool = False  # whether all branches are timed, so that what any path takes can be told
+    fitted: list[Route] = field(default_factory=list)  # further paths by which that is told
+    held_out: list[Route] = field(default_factory=list)  # paths on which it is tried
     load: dict[str, Any] | None = None
 
     @property
@@ -91,6 +93,7 @@ def bench(
     frozen: Path | None = None,
     seed: int | None = None,
     record: bool = False,
+    clock: Callable[[], float] = time.perf_counter,
     progress: Tell | None = None,
 ) -> dict[str, Any]:
     """Returns the figures of every form on every provider (JSON-ready); a form that fails has an ``error`` instead.
@@ -107,6 +110,7 @@ def bench(
         seed: the first of the seeds, which are consecutive; None takes a fresh one from the operating system.
         record: write beside the bundle what is fastest, for ``provider="auto"``: the provider, of which the CPU is one,
             and on the CPU how it computes.
+        clock: seconds of runs, as for ``interleave``.
         progress: told (stage, done, total).
 
     Raises:
@@ -146,7 +150,7 @@ def bench(
     for subject in sound:
         _drop_frozen_on_cpu(subject, frozen, feeds)
     cases, single, seldom = _cases(sound, feeds, routes, first, runs)
-    times = interleave(cases, runs=runs, progress=progress, title="timing", single=single, seldom=seldom)
+    times = interleave(cases, runs=runs, clock=clock, progress=progress, title="timing", single=single, seldom=seldom)
     entries = [_entry(subject, bundle, routes, times) for subject in subjects]
     fastest = _record(path, sound, entries, feeds, first, runs, progress) if record else None
     return {
@@ -238,7 +242,7 @@ def _prepare(subject: _Subject, bundle: Bundle, feeds: Feeds, routes: Route, see
     subject.modelled = 0 < len(subject.branches) == sum(len(site.branches) - 1 for site in session.sites)
     if subject.modelled:
         timed = {routes, *(route for _, _, *both in subject.branches for route in both)}
-        subject.held_out = held_out_paths(session.sites, timed)
+        subject.held_out, subject.fitted = random_paths(session.sites, timed)
 
 
 def _load(subject: _Subject, path: Path, *, threads: int, loads: int) -> None:
@@ -270,7 +274,7 @@ def _cases(
             cases[f"{name}: {FROZEN}"] = lambda frozen=subject.frozen: frozen.run(feeds)  # type: ignore[misc]
         single |= set(cases) - seldom.keys()
         forced = [route for _, _, *both in subject.branches for route in both]
-        for route in [*forced, *subject.held_out, *[routes] * subject.modelled]:
+        for route in [*forced, *subject.fitted, *subject.held_out, *[routes] * subject.modelled]:
             cases[_branch_case(name, route)] = _forced_run(session, feeds, route)
             seldom[_branch_case(name, route)] = stride
     return cases, single - seldom.keys(), seldom
@@ -339,23 +343,18 @@ def _entry(subject: _Subject, bundle: Bundle, routes: Route, times: Times) -> di
             }
         )
     if subject.modelled:
-        entry["model"] = _model(subject, bundle, entry["branches"], routes, times)
+        entry["model"] = _model(subject, bundle, routes, times)
     return entry
 
 
-def _model(
-    subject: _Subject, bundle: Bundle, branches: Sequence[dict[str, Any]], routes: Route, times: Times
-) -> dict[str, Any]:
-    """How well the costs of branches say what other paths take."""
-    sites = bundle.manifest.sites
+def _model(subject: _Subject, bundle: Bundle, routes: Route, times: Times) -> dict[str, Any]:
+    """What any path takes, by costs of branches, and how well these say what held-out paths take."""
 
-    def took(path: Route) -> float:
-        return spread_of(times[_branch_case(subject.name, path)] * 1e3).median
+    def took(paths: Iterable[Route]) -> dict[Route, float]:
+        return {path: spread_of(times[_branch_case(subject.name, path)] * 1e3).median for path in paths}
 
-    costs = {(site, k): row["cost_ms"][1] for (site, k, _, _), row in zip(subject.branches, branches, strict=True)}
-    base = took(routes)
-    measured = {path: took(path) for path in subject.held_out}
-    return judged(base, {path: predicted_ms(sites, path, base, costs) for path in measured}, measured)
+    forced = [route for _, _, *both in subject.branches for route in both]
+    return PathModel(bundle.manifest.sites, took([routes, *forced, *subject.fitted])).judge(took(subject.held_out))
 
 
 def _record(
