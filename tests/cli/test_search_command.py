@@ -65,10 +65,11 @@ def place(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request:
     costs = toy_costs(COST[:SITES])
     names = [site.name for site in rr.load(saved).plan.sites]
     branches = [
-        {"site": name, "branch": "run", "instead_of": "skip", "cost_ms": [None, row[1], None]}
+        {"site": name, "branch": branch, "cost_ms": cost}
         for name, row in zip(names, costs.branches, strict=True)
+        for branch, cost in zip(("skip", "run"), row, strict=True)
     ]
-    figures = {"tool": "bench", "subjects": [{"name": "cpu", "branches": branches, "model": {"base_ms": costs.base}}]}
+    figures = {"tool": "bench", "subjects": [{"name": "cpu", "model": {"base_ms": costs.base, "branches": branches}}]}
     (tmp_path / "bench.json").write_text(json.dumps(figures))
     module = "mine_" + re.sub(r"\W", "_", request.node.name)
     (tmp_path / f"{module}.py").write_text(SOURCE)
