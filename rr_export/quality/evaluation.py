@@ -90,7 +90,7 @@ class Evaluation:
             ValueError: they are costs of another plan.
         """
         shares = costs.shares(self.plan, [value.path for value in self.paths])
-        return Measured(weighted_mean(shares.tolist(), self.weights), self.mean, self.std, self.metric)
+        return Measured(min(1.0, weighted_mean(shares.tolist(), self.weights)), self.mean, self.std, self.metric)
 
     def table(self) -> Table:
         """Returns the figures as a rich table."""

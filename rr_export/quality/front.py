@@ -71,7 +71,7 @@ class Front:
         """
         if not share > 0:
             raise ValueError(f"share: expected one above 0, got {share}; pass one such as 0.6")
-        meets = [path for path in self.paths if path.share <= share * (1 + 1e-12)]
+        meets = [path for path in self.paths if path.share <= share]  # as a budget of a run compares
         if not meets:
             raise ValueError(
                 f"share: expected at least {self.paths[0].share:.4g}, the cheapest path that was evaluated, got "

@@ -72,7 +72,7 @@ class Explored:
 
     def _priced(self, path: TakenPath, quality: float, deviation: float | None) -> PricedPath:
         cost = self.costs.of(path)
-        return PricedPath(path, quality, deviation, cost, cost / self._dearest)
+        return PricedPath(path, quality, deviation, cost, min(1.0, cost / self._dearest))  # rounding aside
 
 
 def single_changes(plan: Plan, path: TakenPath, latent: Sequence[int]) -> list[tuple[int, int, TakenPath]]:
