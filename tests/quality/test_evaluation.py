@@ -285,3 +285,17 @@ def test_costs_of_the_law_and_what_is_shown(classifier: Path) -> None:
     assert told["format"] == "rr.evaluation" and len(told["paths"]) == 12 and told["interval"] is None
     assert repr(found).startswith("Evaluation(margin ") and len(repr(found)) <= 120
     assert repr(found.paths[0]).startswith("PathValue(")
+
+
+def test_targets_are_evaluated_as_themselves(tmp_path: Path) -> None:
+    """Each has results of its own, and other processes open the same one."""
+    example = torch.from_numpy(batches()[0][0]["x"])
+    place = rr.export(routed(), (example,), target=["cuda", "qnn"]).save(tmp_path / "out")
+    data, found = batches()[:2], {}
+    for target in ("default", "cuda", "qnn"):
+        session, results = Session(place, target=target, threads=1), tmp_path / f"{target}.jsonl"
+        found[target] = rr.evaluate(session, data, margin, results=results)
+        assert rr.evaluate(session, data, margin, results=results, jobs=2) == found[target]
+        assert found[target].mean == pytest.approx(found["default"].mean, abs=1e-6)
+    with pytest.raises(SweepError, match="those of another one"):
+        rr.evaluate(Session(place, target="qnn"), data, margin, results=tmp_path / "cuda.jsonl")
