@@ -32,6 +32,7 @@ STARTS: Mapping[str, tuple[Sequence[str], float | None, int]] = {
     "doctor": (["doctor", "absent"], TARGET, 2),
     "place": (["place", "absent"], TARGET, 2),
     "bench": (["bench", "absent"], TARGET, 2),
+    "search": (["search", "absent", "--data", "m:d", "--metric", "m:m", "--costs", "flops"], TARGET, 2),
     "fit": (["fit", "absent", "--budget", "0.6", "--costs", "flops", "--name", "fast"], TARGET, 2),
     "package": (["package", "absent", "out", "--target", "cpu"], TARGET, 2),
     "freeze": (["freeze", "absent", "out", "--path", "1"], TARGET, 2),

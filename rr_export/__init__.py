@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from rr_export.packaging import package
     from rr_export.parity.against import verify_against
     from rr_export.parity.verify import verify
+    from rr_export.quality.attribution import Attribution, attribute
+    from rr_export.quality.evaluation import Evaluation, evaluate
+    from rr_export.quality.front import Front
+    from rr_export.quality.searching import search
     from rr_export.report.report import Report
     from rr_export.sweep import Task, sweep
     from rr_export.targets.freeze import freeze
@@ -40,10 +44,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "TARGETS",
+    "Attribution",
     "Bundle",
     "Categorical",
     "Costs",
+    "Evaluation",
     "Finding",
+    "Front",
     "Gate",
     "LayerChoice",
     "Markov",
@@ -58,7 +65,9 @@ __all__ = [
     "Site",
     "Task",
     "Uniform",
+    "attribute",
     "diff",
+    "evaluate",
     "export",
     "fit_budget",
     "forced",
@@ -69,6 +78,7 @@ __all__ = [
     "plan_of",
     "recorded",
     "route_layers",
+    "search",
     "seeded",
     "sweep",
     "verify",
@@ -77,10 +87,13 @@ __all__ = [
 
 _HOMES = {
     "TARGETS": "rr_export.targets.provider_table",
+    "Attribution": "rr_export.quality.attribution",
     "Bundle": "rr_export.bundle.bundle",
     "Categorical": "rr_export.laws.policies",
     "Costs": "rr_export.laws.costs",
+    "Evaluation": "rr_export.quality.evaluation",
     "Finding": "rr_export.lint.finding",
+    "Front": "rr_export.quality.front",
     "Gate": "rr_export.eager.gate",
     "LayerChoice": "rr_export.eager.layer_choice",
     "Markov": "rr_export.laws.policies",
@@ -95,7 +108,9 @@ _HOMES = {
     "Site": "rr_export.laws.plan",
     "Task": "rr_export.sweep",
     "Uniform": "rr_export.laws.policies",
+    "attribute": "rr_export.quality.attribution",
     "diff": "rr_export.diff.bundles",
+    "evaluate": "rr_export.quality.evaluation",
     "export": "rr_export.export",
     "fit_budget": "rr_export.laws.budget",
     "forced": "rr_export.eager.blocks",
@@ -106,6 +121,7 @@ _HOMES = {
     "plan_of": "rr_export.wrap",
     "recorded": "rr_export.eager.blocks",
     "route_layers": "rr_export.wrap",
+    "search": "rr_export.quality.searching",
     "seeded": "rr_export.eager.blocks",
     "sweep": "rr_export.sweep",
     "verify": "rr_export.parity.verify",

@@ -61,6 +61,7 @@ COMMANDS = {
         "fit",
         "Give BUNDLE a profile that meets a budget: the law of its runs that is nearest to its own and costs no more.",
     ),
+    "search": ("search", "Search the paths of BUNDLE of which none is both better and cheaper, by a metric of yours."),
     "explain": (
         "explain",
         "Print what is said of ERROR: texts, why they come, and what to do; without ERROR, which errors there are.",

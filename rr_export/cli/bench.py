@@ -46,14 +46,11 @@ def bench(
     from rr_export.bundle.atomic_write import write_atomically
     from rr_export.tools.bench import bench_view, freeze_usual, why_not_frozen
     from rr_export.tools.measuring import measure
-    from rr_export.tools.plot import SUFFIXES, plot_bench, require_matplotlib
+    from rr_export.tools.plot import check_picture, plot_bench
     from rr_runtime.file_places import check_report_file
 
     if plot is not None:
-        if plot.suffix.lower() not in SUFFIXES:
-            raise click.UsageError(f"--plot: expected a name that ends in .png or .svg, got {plot}; rename it")
-        check_report_file(plot, option="--plot", earlier=EARLIER["plot"])
-        require_matplotlib()
+        check_picture(plot)
     if json_file is not None:
         check_report_file(json_file, option="--json", earlier=EARLIER["json"])
     arguments = ["bench", str(bundle), "--runs", str(runs), "--threads", str(threads), "--loads", str(loads)]

@@ -83,6 +83,16 @@ EXAMPLES = {
         ("The law of latency over paths:", "rr-export bench out/ --plot latency.svg"),
         ("What is fastest here, kept for Session(provider='auto'):", "rr-export bench out/ --record"),
     ),
+    "search": (
+        (
+            "The paths of which none is both better and cheaper, and a menu of them for sessions with a budget:",
+            "rr-export search out/ --data my_models:rows --metric my_models:hits --costs flops --menu",
+        ),
+        (
+            "By measured costs; where it was interrupted, the same call goes on:",
+            "rr-export search out/ --data my_models:rows --metric my_models:hits --costs bench.json --results kept",
+        ),
+    ),
     "fit": (
         (
             "60 % of the dearest path on average, by `rr-export bench out/ --json bench.json`:",

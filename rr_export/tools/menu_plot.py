@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rr_export.bundle.atomic_write import write_atomically
 from rr_export.errors import RRExportError
 from rr_export.report.earlier import MENU
 from rr_export.tools.menu import Menu, front
-from rr_export.tools.plot import COLOURS, clean_axes, picture_metadata, require_matplotlib
+from rr_export.tools.plot import COLOURS, clean_axes, require_matplotlib, save_picture
 
 BEST, OTHER = COLOURS[0], "#777777"
 LED = 12  # points up or down, beyond which a line leads from a name to its point
@@ -81,9 +79,7 @@ def plot_menu(menu: Menu, file: Path, *, title: str) -> None:
     figure.supxlabel(f"blue: best for its cost; line: what a budget gets{spread}", fontsize=9, color="#555555")
     told = [(row.name, row.measured) for row in menu.rows]
     _name(canvas, axes, [(name, 100 * found.cost, found.quality, found.spread) for name, found in told])
-    written = io.BytesIO()
-    figure.savefig(written, format=file.suffix.lower().removeprefix("."), metadata=picture_metadata(file, MENU))
-    write_atomically(file, written.getvalue())
+    save_picture(figure, file, MENU)
 
 
 def _name(canvas: Any, axes: Any, points: Sequence[tuple[str, float, float, float]]) -> None:

@@ -272,3 +272,25 @@ def test_damaged_profiles_are_refused(place: Path, tmp_path: Path, damage: Any) 
     (copied / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(BundleError, match="profiles"):
         Session(copied)
+
+
+@pytest.mark.parametrize("target", ["default", "cuda", "qnn"])
+def test_every_form_that_decides_explains_its_runs_alike(bundle: rr.Bundle, place: Path, target: str) -> None:
+    session, plan = Session(place, target=target), bundle.plan
+    for asked in ({}, {"profile": "chain"}, {"profile": "one"}):
+        found = session.explain(INPUT, seed=4, **asked)
+        again = session.run(INPUT, seed=4, **asked)
+        assert found.result.path is not None and again.path is not None
+        assert found.result.path.tolist() == again.path.tolist()
+        for other in found.alternatives:
+            site = [s.name for s in plan.sites].index(other.site)
+            assert other.path[site] == plan.sites[site].branches.index(other.branch) != again.path[site]
+            np.testing.assert_array_equal(
+                other.outputs["output"], session.run(INPUT, path=other.path).outputs["output"]
+            )
+
+
+def test_a_frozen_target_explains_nothing(bundle: rr.Bundle, tmp_path: Path) -> None:
+    frozen = rr.package(bundle, "cpu", frozen=2, name="two").save(tmp_path / "frozen")
+    with pytest.raises(ValueError, match="explain: expected a form that decides site by site, got two of interface"):
+        Session(frozen, target="two").explain(INPUT, seed=1)

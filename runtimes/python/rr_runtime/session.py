@@ -21,6 +21,7 @@ from rr_runtime.draws import check_seed, fresh_seed
 from rr_runtime.engines import Engine, Opening, open_engine
 from rr_runtime.ensemble import Score, check_wanted, gather
 from rr_runtime.errors import BundleError, run_failure
+from rr_runtime.explanation import Explanation, explain_run
 from rr_runtime.fastest import Fastest, recorded_fastest
 from rr_runtime.faults import refuse_faults
 from rr_runtime.golden import check_golden
@@ -97,6 +98,11 @@ class Session:
         self._own_options = session_options is not None
         self._bundle: Bundle = open_bundle(path)
         self._target = _find_target(self._bundle, target, short_name(self._provider))
+        self._opened_with = {
+            **{"path": path, "provider": short_name(self._provider), "target": self.target},
+            **{"tuning": self.tuning, "session_options": session_options, "provider_options": provider_options},
+            "loaded_paths": loaded_paths,
+        }
         refuse_faults(self._bundle, self._target, short_name(self._provider))
         opening = Opening(self._provider, self._tuning, session_options, provider_options)
         self._engine: Engine = open_engine(self._bundle, self._target, opening, loaded_paths=loaded_paths)
@@ -145,6 +151,11 @@ class Session:
     def target(self) -> str:
         """The name of the target that runs, "default" for the bundle's own model."""
         return DEFAULT if self._target is None else self._target.name
+
+    @property
+    def opened_with(self) -> Mapping[str, Any]:
+        """Arguments by name with which `Session` opens the same file in the same way, such as in another process."""
+        return self._opened_with
 
     @property
     def engine(self) -> Engine:
@@ -266,6 +277,42 @@ class Session:
         results = (self._execute(feeds, number, routes) for number, routes in asked)
         return gather(results, wanted, where=str(self._bundle.path))
 
+    def explain(
+        self,
+        inputs: Mapping[str, ArrayLike],
+        *,
+        seed: int | None = None,
+        path: Sequence[int] | NDArray[np.integer[Any]] | None = None,
+        profile: str | None = None,
+        budget: float | None = None,
+    ) -> Explanation:
+        """Returns one run, why every site has its route, and what it gives where one site takes another branch.
+
+        There is a run for the path, and one for every other branch of every site that is reached.
+
+        Args:
+            inputs: as for `run`.
+            seed: as for `run`.
+            path: as for `run`.
+            profile: as for `run`.
+            budget: as for `run`.
+
+        Raises:
+            TypeError: as `run`.
+            ValueError: as `run`, or the form does not decide site by site.
+            RuntimeFailure: onnxruntime failed, or the path is not that of the laws that the file states.
+        """
+        if not self._engine.routed or (self._target is not None and self._target.form == "frozen"):
+            raise ValueError(
+                f"explain: expected a form that decides site by site, got {self.target} of interface "
+                f"{self.manifest.interface!r}; run a routed form with seeds"
+            )
+        law = None if profile is None and budget is None else self._asked.find(profile, budget)
+        number = fresh_seed() if seed is None else check_seed(seed)
+        name = None if law is None else law.name
+        asked = None if path is None else np.asarray(self._asked.check(number, path)[1]).tolist()
+        return explain_run(partial(self._run_again, inputs, name), self.sites, law, number, asked)
+
     def check(self) -> int:
         """Returns the number of golden cases of the bundle folder, after running each and comparing its outputs.
 
@@ -278,6 +325,11 @@ class Session:
     def __repr__(self) -> str:
         sites = list_few(f"{site.name}[{len(site.branches)}]" for site in self.sites)
         return cut_to_line(f"Session({self.target} on {self.provider}, sites {sites or 'none'}; {self._bundle.path})")
+
+    def _run_again(
+        self, inputs: Mapping[str, ArrayLike], profile: str | None, seed: int, path: Sequence[int] | None
+    ) -> Result:
+        return self.run(inputs, seed=seed, path=path, profile=profile)
 
     def _execute(self, feeds: dict[str, NDArray[Any]], seed: int | None, path: NDArray[np.int64] | None) -> Result:
         """Returns one run; inputs, seed and path are right."""

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from rr_runtime.bundle import Bundle, open_bundle
-from rr_runtime.cli.columns import columns
 from rr_runtime.cli.outcome import Outcome
 from rr_runtime.golden import forms_of_cases
 from rr_runtime.profile import Measured, Profile, figures, law_in_short
 from rr_runtime.site_law import Site
+from rr_runtime.text_table import columns
 from rr_runtime.tools.timing import Tell
 
 PATHS = 8  # of frozen paths that are shown

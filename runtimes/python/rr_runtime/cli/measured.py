@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from rr_runtime.cli.columns import columns, machine_text, warning_texts
+from rr_runtime.cli.columns import machine_text, warning_texts
 from rr_runtime.cli.outcome import HOLDS, MISMATCH, Outcome
+from rr_runtime.text_table import columns
 from rr_runtime.tools.bench import bench as measure_bench
 from rr_runtime.tools.doctor import doctor as ask_doctor
 from rr_runtime.tools.place import place as find_place
