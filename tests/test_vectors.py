@@ -52,11 +52,11 @@ def generator() -> tuple[ModuleType, ModuleType]:
     """The script that writes the vectors and what answers its cases, as new modules."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(VECTORS)
-        for name in ("reference", "plans", "generate"):
+        for name in ("reference", "plans", "writing", "generate"):
             patch.delitem(sys.modules, name, raising=False)
         script = importlib.import_module("generate")
         answers = importlib.import_module("reference")
-        for name in ("reference", "plans", "generate"):
+        for name in ("reference", "plans", "writing", "generate"):
             del sys.modules[name]
     return script, answers
 

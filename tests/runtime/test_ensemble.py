@@ -347,7 +347,7 @@ def test_the_most_probable_path_is_taken(sessions: dict[str, Session], interface
         ({"decision": True}, TypeError, r"^decision: expected 'most_probable', got bool; pass a text"),
         ({"decision": "most_probable", "seed": 0}, ValueError, r"^decision: expected no seed beside it, got one"),
         ({"decision": "most_probable", "path": [0, 0, 0]}, ValueError, r"^decision: expected no path beside it"),
-        ({"decision": "most_probable", "profile": "fast"}, ValueError, r"^profile: expected one of none of"),
+        ({"decision": "most_probable", "profile": "fast"}, ValueError, r"^profile: expected a bundle with profiles, got"),
     ],
 )
 def test_other_decisions_are_refused(explicit: Session, asked: Any, error: type[Exception], text: str) -> None:

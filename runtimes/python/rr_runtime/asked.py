@@ -112,7 +112,8 @@ class AskedCheck:
                 _refuse_gates("decision", self._sites if law is None else law.sites)
             path = most_probable_of(self._sites) if law is None else law.path or most_probable_of(law.sites)
             self._decided[key] = np.array(path, np.int64)
-        return self._decided[key].copy()
+        decided: NDArray[np.int64] = self._decided[key].copy()
+        return decided
 
     def find(self, profile: str | None, budget: float | None) -> Profile:
         """Returns the profile of that name, or the best within the budget.

@@ -162,7 +162,8 @@ def stratified_numbers(seeds: Sequence[int], sites: int) -> list[int]:
 
 def _numbers(seed: int, sites: int) -> NDArray[np.int64]:
     """The draws of a seed as whole numbers below 2^24, int64 [S]."""
-    return (words(seed, sites) >> TOP).astype(np.int64)
+    numbers: NDArray[np.int64] = (words(seed, sites) >> TOP).astype(np.int64)
+    return numbers
 
 
 def _ranks(seeds: Sequence[int], sites: int, rows: int) -> NDArray[np.int64]:

@@ -101,7 +101,7 @@ def _many(seed: int, sites: int) -> NDArray[np.float32]:
 
 def _hashed(counter: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
     """Returns the words of a seed at some places of the counter (arrays of uint64 wrap around silently)."""
-    z = counter + np.uint64(_mix64(seed))
+    z: NDArray[np.uint64] = counter + np.uint64(_mix64(seed))
     z ^= z >> S30
     z *= M1
     z ^= z >> S27
