@@ -76,3 +76,27 @@ def layers(count: int, keep: float = 0.5) -> nn.Module:
 
 def example() -> Tensor:
     return torch.randn(3, WIDTH, generator=torch.Generator().manual_seed(1))
+
+
+class PooledLogits(nn.Module):
+    """Logits of ``count`` branches for the whole batch."""
+
+    def __init__(self, count: int, scale: float = 4.0) -> None:
+        super().__init__()
+        self.linear, self.scale = nn.Linear(WIDTH, count), scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.linear(x).mean(0) * self.scale
+        return logits
+
+
+def gated(decision: str = "sample", *, report: bool = False) -> nn.Module:
+    """A gate at the top, one inside a branch of a site that draws with a site behind it, and a chain beside them."""
+    torch.manual_seed(0)
+    chain = rr.Markov([0.3, 0.7], [[0.1, 0.9], [0.8, 0.2]])
+    inner = rr.OperationChoice([Mlp(), Mlp(), Mlp()], rr.Gate(PooledLogits(3), 3, decision=decision, report=report))
+    first = rr.LayerChoice(Mlp(), policy=rr.Gate(PooledLogits(2), 2, decision=decision, report=report))
+    later = [rr.LayerChoice(Mlp(), policy=chain.step(t)) for t in range(2)]
+    nested = nn.Sequential(Mlp(), inner, rr.LayerChoice(Mlp(), 0.5))
+    outer = rr.OperationChoice([nn.Identity(), nested], rr.Categorical([0.4, 0.6]))
+    return nn.Sequential(first, later[0], outer, later[1], nn.Linear(WIDTH, 3)).eval()

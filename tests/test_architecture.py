@@ -29,7 +29,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"wrap", "lowering"}),
     frozenset({"targets", "lint", "sources"}),
     frozenset({"parity", "tools"}),
-    frozenset({"diff", "export", "packaging"}),
+    frozenset({"diff", "export", "packaging", "quality"}),
     frozenset({"rr_export", "demo"}),
     frozenset({"cli", "pytest_plugin"}),
     frozenset({"__main__"}),

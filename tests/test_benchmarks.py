@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import cost, cuda, fusions, latency, overhead, sites, size, start, sweeps
+from benchmarks import budgets, cost, cuda, fusions, latency, overhead, sites, size, start, sweeps
 from benchmarks.__main__ import BENCHMARKS, main
 from benchmarks.models import Size
 from benchmarks.table import Row, Section
@@ -99,6 +99,14 @@ def test_a_sweep_is_timed_in_one_process_and_in_two() -> None:
     check_form(section, 4)
     assert [row.unit for row in section.rows] == ["", "ms", "ms", "ms"]
     assert 0 < section.rows[1].value.median < 1e4
+
+
+@pytest.mark.slow
+def test_budgets_are_told_as_shares() -> None:
+    section = budgets.measure(runs=20, layers=3, width=256)
+    check_form(section, 4)
+    assert [row.target for row in section.rows[:3]] == pytest.approx([0.55, 0.66, 0.88])
+    assert all(row.value.low > 0 for row in section.rows[:3])
 
 
 def test_starts_are_measured_of_what_ends_as_told() -> None:

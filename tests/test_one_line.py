@@ -14,6 +14,9 @@ import rr_export as rr
 import rr_runtime
 from rr_export.bundle.bundle_reader import load
 from rr_export.bundle.contents import TargetFiles
+from rr_export.quality.attribution import SiteWorth
+from rr_export.quality.front import PricedPath
+from rr_export.quality.path_values import PathValue
 from rr_export.report.changes import Aspect, Changes
 from rr_export.report.report import Check, Report
 from rr_export.wrap import plan_of
@@ -24,6 +27,10 @@ from rr_runtime.tuning import FUSIONS
 from tests import nets
 
 MANY = 60
+VALUE = PathValue((0,) * MANY, 1e-9, 1e-9, (1e-9,) * MANY, (1,) * MANY)
+WORTH = SiteWorth("layers." * MANY, "skip", -1e-300, 1e300)
+PRICED = PricedPath((0,) * MANY, 1e-9, 1e-9, 1e300, 1e-9)
+FIGURES = {"mean": -1e-300, "std": 1e-300, "worst": VALUE, "interval": (-1e300, 1e300), "paths": (VALUE,) * MANY}
 
 
 def long_lines(objects: dict[str, Any]) -> list[str]:
@@ -53,20 +60,28 @@ def test_every_public_class_says_in_one_line_what_it_is(saved: Path, everything_
     report = Report((check,) * MANY, "out/" * MANY, {})
     long = nn.Sequential(*(rr.LayerChoice(nn.Linear(2, 2), 0.5) for _ in range(MANY)))
     objects = {
+        "Attribution": filled(rr.Attribution, value=1e-300, without=-1e300, sites=(WORTH,) * MANY),
         "Bundle": bundle,
         "Bundle in memory": rr.Bundle(bundle.model, bundle.manifest, parity={"passed": False}),
         "Categorical": rr.Categorical(np.full(MANY, 1 / MANY)),
+        "Costs": rr.Costs("operations on average " * MANY, 1.0, ((0.0,) * MANY,) * MANY),
+        "Evaluation": filled(rr.Evaluation, **FIGURES),
         "Finding": filled(rr.Finding, code="RR103", severity="error"),
+        "Front": filled(rr.Front, evaluated=(PRICED,) * MANY),
+        "Gate": rr.Gate(nets.PooledLogits(MANY), MANY),
         "LayerChoice": everything_model.first,
         "Learned": rr.Learned(MANY),
         "LearnedMarkov": rr.LearnedMarkov([MANY] * MANY),
         "Markov": chain,
+        "Measured": rr.Measured(1 / 3, 2 / 3, 0.1, "word " * MANY),
         "OperationChoice": everything_model.op,
         "ParameterChoice": everything_model.sets,
         "ParityError": rr.ParityError(f"verify: expected the same model, got differences\n{report}", report),
         "RRExportError": rr.RRExportError("short"),
         "Plan": plan_of(long),
         "Plan without sites": plan_of(nn.Linear(2, 2)),
+        "Profile": rr.Profile(path=(1,) * MANY),
+        "Profile of a law": rr.Profile(law=plan_of(long), measured=rr.Measured(0.5, 0.5, 0.1, "word " * MANY)),
         "Report": report,
         "Site": rr.Site("layers." * MANY, tuple(map(str, range(MANY))), rr.Uniform(MANY)),
         "Task": rr.Task("key " * MANY, {"payload": [0] * MANY}),
@@ -75,6 +90,7 @@ def test_every_public_class_says_in_one_line_what_it_is(saved: Path, everything_
         "ProviderError": rr_runtime.ProviderError("short"),
         "RuntimeFailure": rr_runtime.RuntimeFailure("short"),
         "EnsembleResult": session.ensemble(inputs, runs=2),
+        "Explanation": session.explain(inputs, seed=1),
         "PreparedRun": session.prepare({"x": inputs["x"].shape}),
         "Result": session.run(inputs),
         "Session": session,
@@ -85,6 +101,8 @@ def test_every_public_class_says_in_one_line_what_it_is(saved: Path, everything_
         "Changes": Changes("out/" * MANY, "other/" * MANY, (aspect,) * MANY),
         "Check": check,
         "GoldenCase": bundle.golden[0],
+        "PathValue": VALUE,
+        "PricedPath": PRICED,
         "MarkovStep": chain.step(1),
         "Learned step": rr.LearnedMarkov([MANY] * MANY).step(1),
         "TargetFiles": TargetFiles(

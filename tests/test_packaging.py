@@ -155,3 +155,18 @@ def test_every_pair_has_a_target_and_a_row() -> None:
     page = (ROOT / "docs" / "versions.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (3\.\d+)\.\d+ \| (2\.\d+)\.\d+", page, re.MULTILINE)
     assert rows == PAIRS
+
+
+def test_bug_lists_that_are_installed_together_pin_one_version() -> None:
+    """pip refuses a package that two of them pin differently; `make test-packages` alone installs both."""
+
+    def pins(file: Path) -> dict[str, str]:
+        lines = [
+            line for line in file.read_text(encoding="utf-8").splitlines() if "==" in line and not line.startswith("#")
+        ]
+        return {re.sub(r"[-_.]+", "-", name).lower(): v for name, v in (line.split("==") for line in lines)}
+
+    ours, theirs = pins(ROOT / "constraints.txt"), pins(ROOT / "tests" / "packages" / "requirements.txt")
+    both = ours.keys() & theirs.keys()
+    assert len(both) > 5
+    assert {name: (ours[name], theirs[name]) for name in both if ours[name] != theirs[name]} == {}

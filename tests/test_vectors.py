@@ -52,11 +52,11 @@ def generator() -> tuple[ModuleType, ModuleType]:
     """The script that writes the vectors and what answers its cases, as new modules."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(VECTORS)
-        for name in ("reference", "plans", "generate"):
+        for name in ("reference", "plans", "writing", "generate"):
             patch.delitem(sys.modules, name, raising=False)
         script = importlib.import_module("generate")
         answers = importlib.import_module("reference")
-        for name in ("reference", "plans", "generate"):
+        for name in ("reference", "plans", "writing", "generate"):
             del sys.modules[name]
     return script, answers
 
@@ -87,12 +87,15 @@ def test_the_files_are_what_the_generator_writes() -> None:
 @pytest.mark.parametrize(
     ("constant", "value", "wrong"),
     [
-        ("GAMMA", 0x9E3779B97F4A7C17, {"draws.json", "markov.json", "paths.json"}),
-        ("MIX_1", 0xBF58476D1CE4E5B7, {"draws.json", "markov.json", "paths.json"}),
-        ("MIX_2", 0x94D049BB133111E9, {"draws.json", "markov.json", "paths.json"}),
+        ("GAMMA", 0x9E3779B97F4A7C17, {"draws.json", "markov.json", "paths.json", "designs.json"}),
+        ("MIX_1", 0xBF58476D1CE4E5B7, {"draws.json", "markov.json", "paths.json", "designs.json"}),
+        ("MIX_2", 0x94D049BB133111E9, {"draws.json", "markov.json", "paths.json", "designs.json"}),
+        ("rank", lambda numbers, run: run, {"designs.json"}),
         ("SUM_TOLERANCE", 0, None),
         ("to_float32", lambda x: x, None),
         ("route_of", lambda row, n: sum(t < REFERENCE.Fraction(n, 2**24) for t in row), {"routes.json"}),
+        ("fed_by", lambda profile, drawn, asked: list(asked), {"profiles.json"}),
+        ("best_within", lambda menu, budget: menu[0][0] if menu and menu[0] else None, {"profiles.json"}),
     ],
 )
 def test_sabotage_a_wrong_generator_is_found(constant: str, value: Any, wrong: set[str] | None) -> None:
@@ -131,7 +134,7 @@ def test_sabotage_changed_missing_and_additional_files_are_found(
 
 def test_the_files_are_small() -> None:
     sizes = [file.stat().st_size for file in VECTORS.glob("*.json")]
-    assert len(sizes) == 6 and max(sizes) < 200_000 and sum(sizes) < 500_000
+    assert len(sizes) == 8 and max(sizes) < 200_000 and sum(sizes) < 500_000
 
 
 # Policies.
@@ -439,3 +442,16 @@ def test_exported_file(interface: str, name: str, tmp_path: Path) -> None:
         result = session.run({"x": X.numpy()}, seed=int(case["seed"]), path=path_of(case["path"]))
         assert result.path is not None and result.path.tolist() == path_of(case["taken"])
         assert result.seed == int(case["seed"])
+
+
+@pytest.mark.parametrize("interface", ["explicit", "host"])
+@pytest.mark.parametrize("name", ["nested", "a chain through branches"])
+def test_designed_runs_of_an_exported_file(name: str, interface: str, tmp_path: Path) -> None:
+    session = Session(rr.export(eager(name), (X,), interface=interface).save(tmp_path / "out"))
+    for row in read("designs")["runs"]:
+        if row["plan"] == name:
+            asked = {} if row["design"] == "antithetic" else {"block": row["block"]}
+            runs, seed = row["block"] * (row["number"] + 1), int(row["seed"])
+            found = session.ensemble({"x": X.numpy()}, runs=runs, seed=seed, draws=row["design"], **asked)
+            assert found.paths is not None
+            assert found.paths[-row["block"] :].tolist() == list(map(path_of, row["taken"]))

@@ -36,10 +36,13 @@ from rr_export.bundle.bundle_writer import (
 from rr_export.bundle.card import CardFacts, merge_card, unproven_parts, write_card
 from rr_export.bundle.contents import GoldenCase, HubFiles, TargetFiles
 from rr_export.bundle.file_names import CARD, COMPANIONS, HUB, PARITY
+from rr_export.bundle.graph_costs import count_costs
+from rr_export.bundle.graph_work import sizes_taken
 from rr_export.bundle.manifest import METADATA_KEY, manifest_text, read_plan
 from rr_export.bundle.places import check_one_file
 from rr_export.bundle.weights import EXTERNAL_ABOVE, inlined, shared_with_torch, weight_bytes
 from rr_export.errors import BundleError
+from rr_export.laws.costs import Costs
 from rr_export.laws.plan import Plan
 from rr_export.laws.profile import Profile, profile_of
 from rr_runtime.one_line import cut_to_line, list_few
@@ -76,6 +79,20 @@ class Bundle:
     def plan(self) -> Plan:
         """The sites with their policies."""
         return read_plan(self.manifest)
+
+    def costs(self, unit: str = "flops", *, sizes: Mapping[str, int] | None = None) -> Costs:
+        """Returns what paths cost, counted in the graph.
+
+        Args:
+            unit: "flops": multiply-adds times two of matrix products and convolutions; "parameters": numbers that are
+                read, each once; "bytes": what these take.
+            sizes: sizes of dynamic axes by name, for counting FLOPs; 1 for "batch", else 64, where not given.
+
+        Raises:
+            ValueError: there is no such unit or axis, or no one site decides on a part of it, as where two sites share
+                a weight.
+        """
+        return count_costs(self.model, self.plan, unit, sizes_taken(self.manifest, sizes))
 
     def with_profile(
         self, name: str, law: Plan | Sequence[int] | NDArray[np.int64], *, measured: Measured | None = None
@@ -168,19 +185,26 @@ class Bundle:
         self.parity = report
         if self.path is not None and self.path.is_dir():
             write_atomically(self.path / PARITY, strict_json(report, indent=1).encode())
-            self._prove_card(self.path)
+            self.renew_card()
 
-    def _prove_card(self, folder: Path) -> None:
-        """The card of a saved bundle tells the proof; one that was changed between its marks stays, with a warning."""
-        inner = HUB if folder.name == HUB and read_card(folder) is None else ""
-        place = folder.parent if inner else folder
-        earlier = read_card(place)
-        if earlier is None:
+    @property
+    def card_folder(self) -> Path | None:
+        """Where the card of the saved bundle is: in its folder, or, in the layout of Hugging Face, around it."""
+        if self.path is None or not self.path.is_dir():
+            return None
+        around = self.path.name == HUB and read_card(self.path) is None
+        return self.path.parent if around else self.path
+
+    def renew_card(self) -> None:
+        """The card of a saved bundle tells what is there; one that was changed between its marks stays: it warns."""
+        place = self.card_folder
+        earlier = None if place is None else read_card(place)
+        if place is None or earlier is None:
             return
         try:
-            card = merge_card(self._card(place.absolute(), inner), earlier, place)
+            card = merge_card(self._card(place.absolute(), "" if place == self.path else HUB), earlier, place)
         except BundleError as error:
-            warnings.warn(f"{error}; it does not tell this proof", stacklevel=3)
+            warnings.warn(f"{error}; the card stays as it was", stacklevel=3)
         else:
             write_atomically(place / CARD, card.encode())
 

@@ -16,12 +16,15 @@ from typing import Any
 
 import onnx_ir as ir
 
-from rr_export.bundle.expected_cost import expected_cost, sizes_taken
+from rr_export.bundle.expected_cost import expected_cost
 from rr_export.bundle.file_names import CARD
+from rr_export.bundle.graph_work import sizes_taken
+from rr_export.bundle.manifest import as_runtime_reads, law_digest, write_profile
 from rr_export.errors import BundleError
 from rr_export.laws.plan import Plan
-from rr_export.laws.policies import MarkovStep
+from rr_export.laws.policies import Gated, MarkovStep, Policy
 from rr_export.laws.profile import Profile
+from rr_runtime.profile import figures, law_in_short
 
 MOST_SITES = 64  # that the table shows
 _BEGIN, _END = "<!-- rr-export: begin ", "<!-- rr-export: end -->"
@@ -73,7 +76,7 @@ def write_card(facts: CardFacts, *, name: str, inside: str = "", front: Mapping[
         *_what(facts),
         *_sites(facts.plan),
         *_cost(facts),
-        *_profiles(facts.profiles),
+        *_profiles(facts),
         *_targets(facts),
         *_how(facts, name, file),
         *_proof(facts, name),
@@ -152,14 +155,14 @@ def _tensor(row: Mapping[str, Any]) -> str:
 def _sites(plan: Plan) -> list[str]:
     if not plan.sites:
         return []
-    laws = zip(plan.sites, plan.marginals(), plan.reached(), strict=True)
+    laws = zip(plan.sites, plan.told_marginals(), plan.told_reached(), strict=True)
     rows = [
         (
             f"`{site.name}`",
             site.kind,
-            ", ".join(f"{name} {p:.3g}" for name, p in zip(site.branches, law, strict=True)),
-            f"step {site.policy.index} of a chain" if isinstance(site.policy, MarkovStep) else "by itself",
-            f"{reached:.3g}",
+            ", ".join(site.branches if law is None else map("{} {:.3g}".format, site.branches, law)),
+            _drawn(site.policy),
+            "by the input" if reached is None else f"{reached:.3g}",
         )
         for site, law, reached in list(laws)[:MOST_SITES]
     ]
@@ -168,9 +171,15 @@ def _sites(plan: Plan) -> list[str]:
     return ["", "## Sites and law", "", *_table(head, rows), *more]
 
 
+def _drawn(policy: Policy) -> str:
+    """How the route of a site comes about."""
+    if isinstance(policy, Gated):
+        return f"by the input ({policy.decision})"
+    return f"step {policy.index} of a chain" if isinstance(policy, MarkovStep) else "by itself"
+
+
 def _cost(facts: CardFacts) -> list[str]:
-    labels = {d for row in facts.manifest["inputs"] for d in row["shape"] if isinstance(d, str)}
-    cost = expected_cost(facts.model, facts.plan, sizes_taken(labels))
+    cost = expected_cost(facts.model, facts.plan, sizes_taken(facts.manifest))
     at = ", ".join(f"{name}={size}" for name, size in cost.sizes.items())
     rows = [
         (what, f"{total:,.0f}", f"{used:,.0f}", f"{used / total:.1%}" if total else "-")
@@ -180,22 +189,21 @@ def _cost(facts: CardFacts) -> list[str]:
         )
     ]
     place = "in the file" if facts.own_model else "in the routed file"
-    return ["", "## Expected cost of a run", "", *_table(("", place, "used per run", "share"), rows)]
+    even = ["", "Every branch of a site whose route the input decides counts as equally likely."]
+    table = _table(("", place, "used per run", "share"), rows)
+    return ["", "## Expected cost of a run", "", *table, *(even if facts.plan.gates else [])]
 
 
-def _profiles(profiles: Mapping[str, Profile]) -> list[str]:
-    if not profiles:
+def _profiles(facts: CardFacts) -> list[str]:
+    if not facts.profiles:
         return []
-    rows = [
-        (
-            f"`{name}`",
-            f"path {list(profile.path)}" if profile.path is not None else "another law",
-            "-" if profile.measured is None else f"{profile.measured.cost:.1%}",
-            "-" if profile.measured is None else f"{profile.measured.quality:.4g} ({profile.measured.metric})",
-        )
-        for name, profile in profiles.items()
-    ]
-    return ["", "## Profiles", "", *_table(("profile", "what it is", "expected cost", "quality"), rows)]
+    told = as_runtime_reads(facts.manifest, facts.profiles)
+    rows = []
+    for name, profile in told.profiles.items():
+        cost, quality, spread, metric = figures(profile.measured)
+        shown = "-" if profile.measured is None else f"{quality} ± {spread} ({metric})"
+        rows.append((f"`{name}`", law_in_short(profile, told.sites), cost, shown))
+    return ["", "## Profiles", "", *_table(("profile", "law", "expected cost", "quality"), rows)]
 
 
 def _targets(facts: CardFacts) -> list[str]:
@@ -221,6 +229,8 @@ def _how(facts: CardFacts, name: str, file: str) -> list[str]:
     runs = ["print(session.run(inputs).path)  # a fresh path every run"] if told else []
     runs += ["session.run(inputs, seed=7)  # the same path on every machine"] if told else []
     runs += [f"session.run(inputs, path={_usual(facts)})  # exactly this path"] if told else []
+    if facts.profiles and facts.own_model:
+        runs.append(f"session.run(inputs, profile={next(iter(facts.profiles))!r})  # by that law")
     return [
         *("", "## How to run it", "", "Python, with `pip install rr-runtime` (numpy and onnxruntime, no torch):", ""),
         *("```python", "from rr_runtime import Session", "", f"session = Session({name!r})"),
@@ -239,7 +249,7 @@ def _usual(facts: CardFacts) -> list[int]:
     """The most probable path; of forms alone, one that the first of them has."""
     first: Mapping[str, Any] = {} if facts.own_model else next(iter(facts.targets.values()))
     frozen = first.get("paths", ())
-    return list(max(frozen, key=lambda row: row["weight"])["path"] if frozen else facts.plan.most_probable())
+    return list(max(frozen, key=lambda row: row["weight"])["path"] if frozen else facts.plan.evenly().most_probable())
 
 
 def _with_onnxruntime(facts: CardFacts, name: str, file: str) -> list[str]:
@@ -260,11 +270,15 @@ def _with_onnxruntime(facts: CardFacts, name: str, file: str) -> list[str]:
     ]
 
 
-def unproven_parts(targets: Iterable[str], profiles: Iterable[str], parity: Mapping[str, Any]) -> list[str]:
-    """Returns the targets and profiles that a proof has no point for, as such points are called: they came after it."""
-    points = {check["name"] for check in parity.get("checks", ())}
-    parts = [*(f"target {name}" for name in targets), *(f"profile {name}" for name in profiles)]
-    return [part for part in parts if part not in points]
+def unproven_parts(targets: Iterable[str], profiles: Mapping[str, Profile], parity: Mapping[str, Any]) -> list[str]:
+    """Returns the targets and profiles that a proof has no point for, as such points are called: they came after it.
+
+    A point of a profile says of which law it is: another law of the same name is not proven by it.
+    """
+    points = {check["name"]: check.get("figures", {}).get("law") for check in parity.get("checks", ())}
+    parts = [f"target {name}" for name in targets if f"target {name}" not in points]
+    laws = {f"profile {name}": law_digest(write_profile(profile)) for name, profile in profiles.items()}
+    return parts + [part for part, law in laws.items() if points.get(part) != law]
 
 
 def _proof(facts: CardFacts, name: str) -> list[str]:
@@ -274,11 +288,13 @@ def _proof(facts: CardFacts, name: str) -> list[str]:
         verified = f"Not verified yet: `rr-export verify {place} MODEL --record` compares it with its PyTorch model"
         return ["", "## Proof", "", f"{verified}{subject}."]
     verdict = "The same model" if facts.parity.get("passed") else "NOT the same model"
+    later = unproven_parts(facts.targets, facts.profiles, facts.parity)
+    proven = {f"profile {name}" for name in facts.profiles} - set(later)
     rows = [
         (c["name"], {True: "holds", False: "FAILS", None: "not tried"}[c.get("passed")], c.get("summary", ""))
         for c in facts.parity.get("checks", ())
+        if c["name"] in proven or not c["name"].startswith("profile ")  # of laws that are gone nothing is said
     ]
-    later = unproven_parts(facts.targets, facts.profiles, facts.parity)
     forms = [f"--target {name}" for name in facts.targets if f"target {name}" in later]
     whole = len(forms) < len(later)  # profiles are proven with the model alone
     proves = f"rr-export verify {place} {'MODEL' if whole else ' '.join(forms)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -9,9 +10,9 @@ from typing import Any
 
 from rr_export.errors import BundleError
 from rr_export.laws.plan import Plan, Site
-from rr_export.laws.policies import Categorical, Markov, MarkovStep, Policy
+from rr_export.laws.policies import Categorical, Gated, Markov, MarkovStep, Policy
 from rr_export.laws.profile import Profile
-from rr_runtime.manifest import MOST_BYTES, MOST_SITES
+from rr_runtime.manifest import MOST_BYTES, MOST_SITES, Manifest
 from rr_runtime.profile import Measured
 
 FORMAT, VERSION, METADATA_KEY = "rr.manifest", 1, "rr.manifest"
@@ -93,7 +94,7 @@ def manifest_text(told: Mapping[str, Any], *, indent: int | None = None) -> str:
 def read_plan(manifest: Mapping[str, Any]) -> Plan:
     """Returns the plan that a manifest describes."""
     sites = manifest["sites"]
-    policies = _read_policies([site["policy"] for site in sites])
+    policies = _read_policies([site["policy"] for site in sites], [len(site["branches"]) for site in sites])
     return Plan(
         [
             Site(
@@ -118,13 +119,32 @@ def write_profile(profile: Profile) -> dict[str, Any]:
     return told | ({} if profile.measured is None else {"measured": asdict(profile.measured)})
 
 
+def law_digest(told: Mapping[str, Any]) -> str:
+    """Returns what tells the law of a profile from others, from what a manifest says of it.
+
+    That is what decides on routes: thresholds and chains, or the path; not what was measured.
+    """
+    rows = [{key: row[key] for key in sorted(row) if key != "probabilities"} for row in told.get("policies", ())]
+    return hashlib.sha256(json.dumps([told.get("path"), rows]).encode()).hexdigest()[:16]
+
+
 def read_profile(told: Mapping[str, Any], plan: Plan) -> Profile:
     """Returns the profile that a manifest describes."""
-    law = plan.with_policies(_read_policies(told["policies"])) if "policies" in told else None
+    law = (
+        plan.with_policies(_read_policies(told["policies"], [len(s.branches) for s in plan.sites]))
+        if "policies" in told
+        else None
+    )
     path = tuple(told["path"]) if "path" in told else None
     row = told.get("measured")
     measured = None if row is None else Measured(*(row[key] for key in ("cost", "quality", "spread", "metric")))
     return Profile(law, path, measured)
+
+
+def as_runtime_reads(manifest: Mapping[str, Any], profiles: Mapping[str, Profile]) -> Manifest:
+    """Returns what a runtime makes of a manifest with these profiles."""
+    told = {name: write_profile(profile) for name, profile in profiles.items()}
+    return Manifest.parse({**manifest, "profiles": told})
 
 
 def _write_policies(plan: Plan) -> list[dict[str, Any]]:
@@ -133,6 +153,8 @@ def _write_policies(plan: Plan) -> list[dict[str, Any]]:
 
 
 def _write_policy(policy: Policy, chain: int) -> dict[str, Any]:
+    if isinstance(policy, Gated):
+        return {"type": "gate", "decision": policy.decision}
     written = {
         "type": "categorical",
         "probabilities": policy.table.tolist(),
@@ -143,8 +165,8 @@ def _write_policy(policy: Policy, chain: int) -> dict[str, Any]:
     return written
 
 
-def _read_policies(rows: Sequence[Mapping[str, Any]]) -> list[Policy]:
-    """The policies of all sites, in site order."""
+def _read_policies(rows: Sequence[Mapping[str, Any]], branches: Sequence[int]) -> list[Policy]:
+    """The policies of all sites, in site order, which have so many branches."""
     steps: dict[int, dict[int, Any]] = {}
     for row in rows:
         if row["type"] == "markov":
@@ -152,10 +174,12 @@ def _read_policies(rows: Sequence[Mapping[str, Any]]) -> list[Policy]:
     chains = {
         number: Markov(tables[0][0], [tables[t] for t in range(1, len(tables))]) for number, tables in steps.items()
     }
-    return [_read_policy(row, chains) for row in rows]
+    return [_read_policy(row, chains, count) for row, count in zip(rows, branches, strict=True)]
 
 
-def _read_policy(policy: Mapping[str, Any], chains: Mapping[int, Markov]) -> Policy:
+def _read_policy(policy: Mapping[str, Any], chains: Mapping[int, Markov], branches: int) -> Policy:
+    if policy["type"] == "gate":
+        return Gated(branches, policy["decision"])
     if policy["type"] == "markov":
         return chains[policy["chain"]].step(policy["step"])
     return Categorical(policy["probabilities"][0])

@@ -24,10 +24,12 @@ from rr_export.capture.python.shapes import is_apart
 from rr_export.capture.python.values import is_symbolic, tracer, varies
 from rr_export.capture.request import Request, dotted
 from rr_export.eager.choice import Choice, identity, sites_of
+from rr_export.eager.gate import gate_limits, gate_logits, gate_probabilities
 from rr_export.eager.module_tree import plan_with_calls
 from rr_export.eager.skip_results import same_shape
 from rr_export.errors import CaptureError, RunError
 from rr_export.laws.plan import Plan
+from rr_export.laws.policies import Gated
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,7 @@ class DenseRecorder:
             )
         if varies((args, kwargs)):  # by code that is not interpreted
             return tracer().lift(site, args, kwargs)
+        decided = self._gate(site, index, args, kwargs) if isinstance(site.law, Gated) else None
         number = self.open_call(index)
         # from the last to the first: a skip (branch 0) hands on what the layer (branch 1) was seen to return
         order = reversed(range(len(site.branch_names)))
@@ -114,7 +117,7 @@ class DenseRecorder:
         if joined:
             operands = [[branch[i][1] for i in joined] for branch in leaves]
             given = [t for t in pytree.tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)]
-            results = self.select(number, None, operands, self.names[index], given)
+            results = self.select(number, decided, operands, self.names[index], given)
             for i, value in zip(joined, results, strict=True):
                 flat[i] = value
         for i, column in enumerate(columns):
@@ -122,6 +125,28 @@ class DenseRecorder:
                 assert self.apart is not None
                 flat[i] = self.apart(number, column)
         return pytree.tree_unflatten(flat, pytree.tree_structure(outputs[0]))
+
+    def _gate(self, site: Choice, index: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Tensor:
+        """The route of a site whose gate decides: a marker that holds the limits of the routes."""
+        where = f"site {self.names[index]!r}"
+        if any(call.site == index for call in self.calls):
+            raise CaptureError(
+                f"{where}: expected one call of a site with a gate, got a second one, for which the gate could decide "
+                "otherwise; make a site for each call"
+            )
+        assert isinstance(site.law, Gated)
+        try:
+            logits = gate_logits(site, site.law, where, args, kwargs)
+        except RunError as error:
+            raise CaptureError(str(error)) from error
+        limits = gate_limits(logits, site.law.decision)
+        reported = [gate_probabilities(logits)] if getattr(site.law, "report", False) else []
+        if not self.markers:
+            return limits
+        attributes: dict[str, Any] = {"site": index}
+        return torch.onnx.ops.symbolic(
+            "rr::Route", (limits, *reported), attrs=attributes, dtype=torch.int64, shape=(), version=1
+        )
 
     def open_call(self, site: int) -> int:
         """Returns the number of a new call, written down where it is made."""
@@ -141,7 +166,7 @@ class DenseRecorder:
 
         Args:
             number: of the call.
-            decided: bool [], which of two branches is taken; None: the route of a site.
+            decided: bool [], which of two branches is taken, or the route of a gated site; None: the route of a site.
             operands: for every branch its tensors.
             name: of the site, for messages.
             given: tensors that were there before the branches.

@@ -20,6 +20,7 @@ from torch.utils import _pytree as pytree
 from rr_export.capture.dynamic_axes import Bounds, Dims, bounds_of, named_axes
 from rr_export.capture.inference_mode import outside_inference_mode
 from rr_export.capture.uncompiled import uncompiled
+from rr_export.eager.reported_gates import reported_gates
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,8 +79,8 @@ class Request:
 
     def outputs(self) -> dict[str, NDArray[Any]]:
         """Returns the tensors that the model returns, as arrays under their output names."""
-        with torch.no_grad(), self.kept():
-            return self.named(self.call())
+        with torch.no_grad(), self.kept(), reported_gates(self.model) as told:
+            return self.named(self.call()) | told()
 
     @contextmanager
     def kept(self) -> Iterator[None]:

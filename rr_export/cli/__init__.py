@@ -35,6 +35,14 @@ COMMANDS = {
     ),
     "lint": ("lint", "Report what is wrong with the randomness of any ONNX file (.onnx, .ort, or a bundle folder)."),
     "run": ("run", "Run BUNDLE without torch, once or as an ensemble of paths."),
+    "profile": (
+        "profile",
+        "Give BUNDLE another law over its sites under NAME, or take one away; its model files stay as they are.",
+    ),
+    "menu": (
+        "menu",
+        "Print the menu of BUNDLE: its measured profiles by cost, which are best for it, and which a budget takes.",
+    ),
     "package": (
         "package",
         "Give BUNDLE forms of its model that execution providers want, and write it to the folder OUTPUT.",
@@ -49,6 +57,11 @@ COMMANDS = {
         "bench",
         "Time BUNDLE with the inputs of its first golden case: the law over paths, each branch, loading and memory.",
     ),
+    "fit": (
+        "fit",
+        "Give BUNDLE a profile that meets a budget: the law of its runs that is nearest to its own and costs no more.",
+    ),
+    "search": ("search", "Search the paths of BUNDLE of which none is both better and cheaper, by a metric of yours."),
     "explain": (
         "explain",
         "Print what is said of ERROR: texts, why they come, and what to do; without ERROR, which errors there are.",

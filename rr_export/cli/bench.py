@@ -24,6 +24,7 @@ from rr_runtime.strict_json import strict_json
 @click.option(
     "--target", "targets", multiple=True, help="Which form of the model; repeat (default: the one that fits)."
 )
+@click.option("--profile", "profiles", multiple=True, help="Time runs by this law of the bundle too; repeat.")
 @click.option(
     "--loads", type=click.IntRange(min=0), default=3, show_default=True, help="Processes that load it; 0: none."
 )
@@ -34,8 +35,9 @@ from rr_runtime.strict_json import strict_json
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw them: .png or .svg.")
 @click.option("--record", is_flag=True, help="Find and keep what is fastest here for Session(provider='auto').")
 def bench(
-    bundle: Path, runs: int, threads: int, providers: Sequence[str], targets: Sequence[str], loads: int, frozen: bool,
-    seed: int | None, python: Path | None, json_file: Path | None, plot: Path | None, record: bool,
+    bundle: Path, runs: int, threads: int, providers: Sequence[str], targets: Sequence[str], profiles: Sequence[str],
+    loads: int, frozen: bool, seed: int | None, python: Path | None, json_file: Path | None, plot: Path | None,
+    record: bool,
 ) -> None:  # fmt: skip
     """Time BUNDLE with the inputs of its first golden case: the law over paths, each branch, loading and memory.
 
@@ -44,19 +46,17 @@ def bench(
     from rr_export.bundle.atomic_write import write_atomically
     from rr_export.tools.bench import bench_view, freeze_usual, why_not_frozen
     from rr_export.tools.measuring import measure
-    from rr_export.tools.plot import SUFFIXES, plot_bench, require_matplotlib
+    from rr_export.tools.plot import check_picture, plot_bench
     from rr_runtime.file_places import check_report_file
 
     if plot is not None:
-        if plot.suffix.lower() not in SUFFIXES:
-            raise click.UsageError(f"--plot: expected a name that ends in .png or .svg, got {plot}; rename it")
-        check_report_file(plot, option="--plot", earlier=EARLIER["plot"])
-        require_matplotlib()
+        check_picture(plot)
     if json_file is not None:
         check_report_file(json_file, option="--json", earlier=EARLIER["json"])
     arguments = ["bench", str(bundle), "--runs", str(runs), "--threads", str(threads), "--loads", str(loads)]
     arguments += [part for name in providers for part in ("--provider", name)]
     arguments += [part for name in targets for part in ("--target", name)]
+    arguments += [f"--profile={name}" for name in profiles]
     arguments += ["--seed", str(seed)] if seed is not None else []
     arguments += ["--record"] if record else []
     missing = why_not_frozen(bundle) if frozen else None

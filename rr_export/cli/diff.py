@@ -55,9 +55,9 @@ def diff(
 ) -> None:  # fmt: skip
     """Tell what changed from A to B: sites, laws, paths of seeds, weights, graph, outputs, size and latency.
 
-    A is a bundle; B is another one, or a model, which is exported like A for that (but for its targets). Or both are
-    checkpoints (.safetensors, .pt), of which weights are compared. Exits with 0 where nothing of --fail-on changed,
-    else with 1.
+    A is a bundle; B is another one, or a model, which is exported like A for that (but for its targets and
+    profiles). Or both are checkpoints (.safetensors, .pt), of which weights are compared. Exits with 0 where nothing
+    of --fail-on changed, else with 1.
     """
     checkpoints = [Path(name).suffix in CHECKPOINTS for name in (before, after)]
     if any(checkpoints) and not all(checkpoints):
@@ -124,7 +124,8 @@ def _bundles(before: str, after: str, given: ModelOptions) -> tuple[Bundle, Bund
     interface = {} if told["interface"] == "plain" else {"interface": told["interface"]}
     kept = bool(told.get("training_routes"))
     new = export(**case, **interface, opset=told["opset"], keep_training_routes=kept)
-    return replace(old, targets={}), new  # whose forms are made of the model that is compared
+    # its forms are made of the model that is compared, and its profiles beside it
+    return replace(old, targets={}, profiles={}), new
 
 
 def _checkpoints(before: Path, after: Path) -> Changes:

@@ -38,6 +38,30 @@ EXAMPLES = {
     "run": (
         ("On recorded inputs, on a given path:", "rr-export run out/ --golden 0 --path 1,0,1,1"),
         ("Mean and deviation over 100 paths:", "rr-export run out/ --input x=x.npy --runs 100 --output mean.npz"),
+        (
+            "As many runs as a standard error of .01 needs, at most 4096:",
+            "rr-export run out/ --input x=x.npy --runs 4096 --until 0.01 --draws stratified",
+        ),
+    ),
+    "profile": (
+        ("Another law over the same file:", "rr-export profile out/ half --keep 0.5"),
+        (
+            "And what was measured of it:",
+            "rr-export profile out/ half --keep 0.5 --overwrite --cost 0.6 --quality 0.81 --metric accuracy",
+        ),
+        (
+            "One path, by a name:",
+            "rr-export profile out/ short --path 1,0,0,1 --cost 0.5 --quality 0.7 --metric accuracy",
+        ),
+        (
+            "The laws of some sites:",
+            "rr-export profile out/ late --law 'layers.[23]=0.5,0.5' --law layers.0=0,1",
+        ),
+        ("None of that name any more:", "rr-export profile out/ late --remove"),
+    ),
+    "menu": (
+        ("What a budget gets:", "rr-export menu out/"),
+        ("A picture of it:", "rr-export menu out/ --plot menu.svg"),
     ),
     "package": (
         (
@@ -58,6 +82,26 @@ EXAMPLES = {
     "bench": (
         ("The law of latency over paths:", "rr-export bench out/ --plot latency.svg"),
         ("What is fastest here, kept for Session(provider='auto'):", "rr-export bench out/ --record"),
+    ),
+    "search": (
+        (
+            "The paths of which none is both better and cheaper, and a menu of them for sessions with a budget:",
+            "rr-export search out/ --data my_models:rows --metric my_models:hits --costs flops --menu",
+        ),
+        (
+            "By measured costs; where it was interrupted, the same call goes on:",
+            "rr-export search out/ --data my_models:rows --metric my_models:hits --costs bench.json --results kept",
+        ),
+    ),
+    "fit": (
+        (
+            "60 % of the dearest path on average, by `rr-export bench out/ --json bench.json`:",
+            "rr-export fit out/ --budget 0.6 --costs bench.json --name fast",
+        ),
+        (
+            "95 % of runs within half of its FLOPs:",
+            "rr-export fit out/ --budget 0.5 --costs flops --percentile 95 --name small",
+        ),
     ),
     "explain": (("What is said of a damaged or missing bundle:", "rr-export explain bundle"),),
     "demo": (("The whole way, into a folder:", "rr-export demo --output out/demo"),),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -131,8 +131,22 @@ def _table(output: Path, bundle: Bundle, names: Sequence[str]) -> Table:
                 f"total variation to the plan's law {distance['total_variation']:.3g}; of site {distance['site']!r}, "
                 f"the furthest off, {distance['site_variation']:.3g}",
             )
+        notes += _profiles_with_fewer_paths(bundle, {tuple(row["path"]) for row in about.get("paths", ())})
         form = f"{about['form']}, {about['interface']}" if "interface" in about else str(about["form"])
         table.add_row(
             *map(escape, (name, about["provider"], form, about["precision"], str(len(made.models)), "\n".join(notes)))
         )
     return table
+
+
+def _profiles_with_fewer_paths(bundle: Bundle, paths: Collection[tuple[int, ...]]) -> list[str]:
+    """One sentence for each profile that draws paths of which a frozen target has no file: such runs are refused."""
+    from rr_export.laws.profile import plan_under
+
+    found = []
+    for name, profile in bundle.profiles.items() if paths else ():
+        law = plan_under(bundle.plan, profile)
+        share = sum(law.probability(path) for path in paths)
+        if share < 1 - 1e-9:
+            found.append(f"it refuses {1 - share:.1%} of the runs of profile {name!r}, whose paths it has not")
+    return found

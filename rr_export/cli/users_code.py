@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import os
@@ -43,6 +44,7 @@ def load_function(name: str, *, where: str = "model", arguments: int = 0) -> Cal
         raise click.UsageError(f"{where}: expected {name!r} to be a function, got {type(function).__name__}; name one")
     _check_signature(name, function, arguments, where)
 
+    @functools.wraps(function)
     def call(*given: Any) -> Any:
         with _told(f"{name} to return"), redirect_stdout(sys.stderr):
             return function(*given)

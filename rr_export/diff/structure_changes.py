@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,12 +12,17 @@ import numpy as np
 import onnx_ir as ir
 
 from rr_export.bundle.bundle import Bundle
+from rr_export.bundle.manifest import as_runtime_reads
 from rr_export.bundle.weights import weight_bytes
 from rr_export.laws.plan import Plan
 from rr_export.report.changes import Aspect
 from rr_runtime.draws import draws
+from rr_runtime.manifest import Manifest
+from rr_runtime.profile import Profile, law_in_short, laws_of, shown_law
+from rr_runtime.site_law import Site
 
 SEEDS = 1000
+SAME_LAW = 1e-12  # by which probabilities may differ and be called the same
 SAME_SIZE = 0.01  # share of the size by which files may differ and be called the same
 
 
@@ -50,19 +56,58 @@ def compare_sites(before: Bundle, after: Bundle, moved: Mapping[str, str]) -> As
 
 
 def compare_laws(before: Bundle, after: Bundle) -> Aspect:
-    """Returns the policies that are others, at the sites that both have."""
-    details, largest = [], 0.0
-    old, new = ({s.name: s.policy for s in b.plan.sites} for b in (before, after))
-    both = [name for name in old if name in new]
-    for name in both:
-        one, other = old[name].table, new[name].table
-        if one.shape == other.shape and np.allclose(one, other, rtol=0, atol=1e-12):
-            continue
-        if one.shape == other.shape:
-            largest = max(largest, float(np.abs(one - other).max()))
-        details.append(f"{name}: {_shown(one)} -> {_shown(other)}")
+    """Returns the policies that are others, at the sites that both have; of the profiles too."""
+    old, new = (as_runtime_reads(b.manifest, b.profiles) for b in (before, after))
+    details, largest = _law_changes(old.sites, new.sites)
+    both = {site.name for site in old.sites} & {site.name for site in new.sites}
     summary = f"{len(both)} sites in both, {len(details)} with another law"
+    if old.profiles or new.profiles:
+        changes = _profile_changes(old, new)
+        summary += f"; {len(old.profiles)} -> {len(new.profiles)} profiles, {len(changes)} of them changed"
+        details += changes
     return Aspect("laws", bool(details), summary, tuple(details), {"largest_difference": largest})
+
+
+def _law_changes(old: Sequence[Site], new: Sequence[Site]) -> tuple[list[str], float]:
+    """One sentence for each site of both whose law is another, and the largest difference of a probability."""
+    details, largest = [], 0.0
+    one, other = laws_of(old), laws_of(new)
+    for name in one:
+        if name not in other:
+            continue
+        (rows, before), (now, after) = ((np.array(rows), step) for rows, step in (one[name], other[name]))
+        apart = float(np.abs(rows - now).max(initial=0.0)) if rows.shape == now.shape else math.inf
+        if before == after and apart <= SAME_LAW:
+            continue
+        largest = max(largest, apart) if apart < math.inf else largest
+        details.append(f"{name}: {shown_law(one[name])} -> {shown_law(other[name])}")
+    return details, largest
+
+
+def _profile_changes(old: Manifest, new: Manifest) -> list[str]:
+    """One sentence for each profile that came, went, is another law or path, or was measured again."""
+    had, has = (
+        {name: law_in_short(profile, told.sites) for name, profile in told.profiles.items()} for told in (old, new)
+    )
+    found = [f"- profile {name}: {law}" for name, law in had.items() if name not in has]
+    found += [f"+ profile {name}: {law}" for name, law in has.items() if name not in had]
+    for name in had:
+        if name not in has:
+            continue
+        one, other = old.profiles[name], new.profiles[name]
+        details = _law_changes(one.sites, other.sites)[0]
+        if (one.path is None) != (other.path is None) or _other_routes(old, one, new, other):
+            details = [f"{had[name]} -> {has[name]}"]
+        if one.measured != other.measured:
+            details.append(f"{one.measured or 'not measured'} -> {other.measured or 'not measured'}")
+        found += [f"profile {name}: {'; '.join(details)}"] if details else []
+    return found
+
+
+def _other_routes(old: Manifest, one: Profile, new: Manifest, other: Profile) -> bool:
+    """Whether two paths differ at a site that both have."""
+    routes = [dict(zip((s.name for s in m.sites), p.path or ())) for m, p in ((old, one), (new, other))]  # noqa: B905
+    return any(routes[0][name] != routes[1][name] for name in routes[0] if name in routes[1])
 
 
 def compare_paths(before: Bundle, after: Bundle) -> Aspect:
@@ -76,7 +121,8 @@ def compare_paths(before: Bundle, after: Bundle) -> Aspect:
     pairs = [tuple(_path(plan, seed) for plan in plans) for seed in range(SEEDS)]
     same = sum(one == other for one, other in pairs)
     details = [f"seed {seed}: {list(one)} -> {list(other)}" for seed, (one, other) in enumerate(pairs) if one != other]
-    summary = f"{same} of {SEEDS} seeds take the same path"
+    gates = any(plan.gates for plan in plans)
+    summary = f"{same} of {SEEDS} seeds take the same path{', but for what the input decides' if gates else ''}"
     return Aspect("paths", same < SEEDS, summary, tuple(details), {"same": same, "seeds": SEEDS})
 
 
@@ -108,11 +154,6 @@ def compare_sizes(before: Bundle, after: Bundle) -> Aspect:
     summary = ", ".join(f"{name} {old[name] / 1e6:.3g} -> {new[name] / 1e6:.3g} MB" for name in both)
     figures = {"before": old, "after": new}
     return Aspect("size", apart > SAME_SIZE, summary, (), figures)
-
-
-def _shown(table: Any) -> str:
-    rows = [" ".join(f"{p:.6g}" for p in row) for row in table]
-    return f"[{'; '.join(rows)}]"
 
 
 def _path(plan: Plan, seed: int) -> tuple[int, ...]:

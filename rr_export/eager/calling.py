@@ -18,6 +18,7 @@ from rr_export.eager.open_runs import close_run, open_run
 from rr_export.eager.run import Run, current_run
 from rr_export.eager.tracers import active_tracer, outside_compiled_code, recorder
 from rr_export.errors import RunError
+from rr_export.laws.policies import Gated
 
 Watched = Callable[[tuple[Any, ...], dict[str, Any]], Any]
 
@@ -64,7 +65,9 @@ def _route(site: Choice, arguments: Any) -> tuple[int, Watched | None, Run | Non
     assert index is not None
     try:
         _refuse_tracers(site, run, index, arguments)
-    except RunError:
+        if isinstance(site.law, Gated):
+            run.decide(site, *arguments)
+    except BaseException:
         if opened is not None:
             current_run.set(opened.parent)
         raise

@@ -6,8 +6,9 @@ from typing import Any
 
 from torch import nn
 
+from rr_export.eager.gate import Gate
 from rr_export.eager.learned import Learned, policies_now
-from rr_export.laws.policies import Policy
+from rr_export.laws.policies import Gated, Policy
 from rr_runtime.one_line import cut_to_line, list_few
 
 ROOT_SITE = "root"  # the name of a site that is itself the root of its run
@@ -33,10 +34,13 @@ class Choice(nn.Module):
         return policies_now([self.law])[0]
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """A policy that is set is the law from now on."""
+        """A policy that is set is the law from now on; where it is a gate, what decides is a module of the site."""
         if name in ("law", "policy"):
-            self._modules.pop("law", None)  # torch puts nothing else in the place of a module
+            for own in ("law", "routing_gate"):
+                self._modules.pop(own, None)  # torch puts nothing else in the place of a module
             name = "law"
+            if isinstance(value, Gate):
+                super().__setattr__("routing_gate", value.module)
         super().__setattr__(name, value)
 
     def branch(self, index: int, /, *args: Any, **kwargs: Any) -> Any:
@@ -76,6 +80,8 @@ def checked_policy(where: str, policy: Policy | Learned | None, count: int) -> P
         )
     if count < 1:
         raise ValueError(f"{where}: expected at least one branch, got none; add a branch")
+    if isinstance(policy, Gated) and not isinstance(policy, Gate):
+        raise TypeError(f"{where}: expected rr.Gate with a module that gives logits, got {policy!r}; give the module")
     if policy.branches != count:
         raise ValueError(
             f"{where}: expected a policy over {count} branches, got one over {policy.branches}; make the counts agree"

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from rr_export.eager.choice import Choice, identity
 from rr_export.eager.code_sites import CodeSite
@@ -22,11 +22,13 @@ class Record:
 
     Attributes:
         paths: one int64 [S] array per finished run: the route of every reached site, -1 where not reached.
-        routes: the latent routes of the same runs, reached or not.
+        routes: the latent routes of the same runs, reached or not; -1 at gates that were not.
+        logits: what the gates of the same runs gave, by the index of their site, [K] each, with its gradient.
     """
 
     paths: list[NDArray[np.int64]] = field(default_factory=list)
     routes: list[NDArray[np.int64]] = field(default_factory=list)
+    logits: list[dict[int, Tensor]] = field(default_factory=list)
 
     @property
     def path(self) -> NDArray[np.int64]:
@@ -44,6 +46,7 @@ class SeenRun(Protocol):
         routes: int64 [S], the latent routes.
         asked: int64 [S], the forced routes, -1 elsewhere.
         reached: positions of the sites that were called.
+        logits: what the gates gave, by the position of their site, [K] each.
         notes: what the watcher keeps, by the position of a site; gone with the run.
     """
 
@@ -51,6 +54,7 @@ class SeenRun(Protocol):
     routes: NDArray[np.int64]
     asked: NDArray[np.int64]
     reached: set[int]
+    logits: dict[int, Tensor]
     notes: dict[int, Any]
 
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from rr_export.eager.calling import take_route
 from rr_export.eager.choice import Choice, checked_policy
+from rr_export.eager.gate import Gate
 from rr_export.eager.learned import Learned
 from rr_export.eager.plain_keys import INNER, LOGITS, has_plain_keys, name_inner, save_plainly
 from rr_export.eager.recurrent_skip import check_recurrent, is_recurrent, skip_recurrent
@@ -134,6 +135,11 @@ class LayerChoice(Choice):
                     f"LayerChoice: expected a layer without a weight of the name {LOGITS!r}, which the logits of a "
                     f"learned policy have in state dicts, got one in {type(self.layer).__name__}; rename it"
                 )
+            if isinstance(value, Gate) and any(key.startswith("routing_gate.") for key in self.layer.state_dict()):
+                raise ValueError(
+                    "LayerChoice: expected a layer without a module of the name 'routing_gate', which that of the gate "
+                    f"has, got one in {type(self.layer).__name__}; rename it"
+                )
             super().__setattr__(name, value)
             return
         owner = own.get("layer")
@@ -160,7 +166,8 @@ class LayerChoice(Choice):
     ) -> None:  # fmt: skip
         """Takes keys of the plain model, and those with ``.layer``; called by torch, before it asks the layer."""
         own = {prefix + name for name in (*self._parameters, *self._buffers, *([LOGITS] if self._learns() else []))}
-        keys = [key for key in state_dict if key.startswith(prefix) and key not in own]
+        gate = f"{prefix}routing_gate."
+        keys = [key for key in state_dict if key.startswith(prefix) and key not in own and not key.startswith(gate)]
         plain = has_plain_keys(self.layer, [key[len(prefix) :] for key in keys])
         if plain:
             name_inner(state_dict, keys, prefix)

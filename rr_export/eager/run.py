@@ -10,12 +10,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from rr_export.eager.choice import Choice, identity
 from rr_export.eager.code_sites import CodeSite
 from rr_export.eager.directives import Directive, Watcher
+from rr_export.eager.gate import gate_logits, gate_route
+from rr_export.errors import RunError
 from rr_export.laws.plan import Plan
+from rr_export.laws.policies import Gated
 
 
 @dataclass
@@ -35,6 +38,7 @@ class Run:
     depth: int = 1
     finished: bool = False
     drawn: dict[int, int] = field(default_factory=dict)  # what the code drew itself
+    logits: dict[int, Tensor] = field(default_factory=dict)  # of the gates that decided
     code: ExitStack = field(default_factory=ExitStack)
     notes: dict[int, Any] = field(default_factory=dict)  # of a block that watches, by the position of a site
 
@@ -59,6 +63,24 @@ class Run:
         """Returns the route of a site of the module tree."""
         return int(self.routes[self.positions[identity(site)]])
 
+    def decide(self, site: Choice, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """The gate of the site has decided, for these arguments; a forced route stays.
+
+        Raises:
+            RunError: it has decided in this run already, or gives no logits.
+        """
+        index, where = self.positions[identity(site)], f"{type(site).__name__} with a gate"
+        if index in self.reached:
+            raise RunError(
+                f"{where}: expected one call in a run, got a second one, for which the gate could decide otherwise; "
+                "route what is called once, or make a site for each call"
+            )
+        assert isinstance(site.law, Gated)
+        logits = gate_logits(site, site.law, where, args, kwargs)
+        self.logits[index] = logits
+        if self.asked[index] < 0:
+            self.routes[index] = gate_route(logits, site.law.decision, float(self.draws[index]), where)
+
     def took(self, site: CodeSite, route: int) -> None:
         """Writes down which route a site took."""
         self.drawn[self.positions[identity(site)]] = route
@@ -71,6 +93,7 @@ class Run:
         if not self.finished:
             return
         known = self.asked.copy()
+        known[list(self.logits)] = self.routes[list(self.logits)]
         for index, route in self.drawn.items():
             known[index] = route
         self.routes = plan.routes(self.draws, known)
@@ -82,6 +105,7 @@ class Run:
             mine = [self.positions[identity(s)] for s in directive.sites]
             reached = np.array([i in self.reached for i in mine])
             directive.record.routes.append(self.routes[mine])
+            directive.record.logits.append({at: self.logits[i] for at, i in enumerate(mine) if i in self.logits})
             directive.record.paths.append(np.where(reached, self.routes[mine], -1))
             if directive.watcher is not None:
                 directive.watcher.finished(self)

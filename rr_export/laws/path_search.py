@@ -2,142 +2,26 @@
 
 from __future__ import annotations
 
-import heapq
 import itertools
-import math
-from collections.abc import Iterator, Sequence
-from functools import cache
+import operator
+from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rr_export.laws.path_fold import Algebra, fold_paths
 from rr_export.laws.site import Layout, Pair
-
-Calls = tuple[tuple[int, tuple[frozenset[Pair], ...]], ...]  # site index, its calls: what is still open
-
-LATENT, CERTAIN = -1, -2  # an open step of a chain: may stay latent (or will), or is certain to be reached
+from rr_runtime.most_probable import most_probable_path
 
 
 def count_paths(plan: Layout) -> int:
-    """Returns the number of reported paths: a product over independent components, each expanded site by site."""
-
-    @cache
-    def count(open_sites: Calls) -> int:
-        total = 1
-        for component in _components(open_sites):
-            total *= expand(component)
-        return total
-
-    @cache
-    def expand(component: Calls) -> int:
-        site, calls = next(((i, c) for i, c in component if frozenset() in c or not c))
-        rest = tuple((i, c) for i, c in component if i != site)
-        if not calls:
-            return count(_given(rest, site, None))
-        return sum(count(_given(rest, site, k)) for k in range(len(plan.sites[site].branches)))
-
-    return count(tuple((i, _simplest(frozenset(c) for c in plan.sites[i].calls)) for i in plan.order))
-
-
-def _given(rest: Calls, site: int, route: int | None) -> Calls:
-    """The other sites' calls once ``site`` has this route (None: it is not reached)."""
-    found = []
-    for i, calls in rest:
-        alive = (
-            call - {(site, route)}
-            for call in calls
-            if not any(s == site and k != route for s, k in call)
-        )  # fmt: skip
-        found.append((i, _simplest(alive)))
-    return tuple(found)
-
-
-def _simplest(calls: Iterator[frozenset[Pair]] | Sequence[frozenset[Pair]]) -> tuple[frozenset[Pair], ...]:
-    """The calls without those that another one implies."""
-    distinct = set(calls)
-    return tuple(sorted((c for c in distinct if not any(d < c for d in distinct)), key=sorted))
-
-
-def _components(sites: Calls) -> list[Calls]:
-    """Groups of sites that no open call links."""
-    groups: list[tuple[set[int], list[tuple[int, tuple[frozenset[Pair], ...]]]]] = []
-    for i, calls in sites:
-        members = {i, *(s for call in calls for s, _ in call)}
-        entry = [(i, calls)]
-        for group in [g for g in groups if g[0] & members]:
-            groups.remove(group)
-            members |= group[0]
-            entry = group[1] + entry
-        groups.append((members, entry))
-    return [tuple(entry) for _, entry in groups]
+    """Returns the number of reported paths: without going through independent parts together."""
+    return fold_paths(plan, Algebra(1, operator.mul, sum), lambda site, route: 1)
 
 
 def most_probable(plan: Layout) -> tuple[int, ...]:
-    """Returns the most probable reported path: best-first search, component by component.
-
-    A partial path is bounded by the most that a forward pass over each chain can keep: a fixed step keeps its
-    route, an open step that is certain to be reached its best route (``max``), and a step that may stay latent
-    all of its mass (``sum``; exact where it is not reached). Maxima moved inside sums only grow, so the bound
-    never falls below what a completion reaches, and equals it where every open step is certain.
-
-    Paths whose probabilities differ by less than a relative 1e-9 are tied; of those the lexicographically
-    smallest in ``plan.order`` is returned.
-    """
-    path = [-1] * len(plan.sites)
-    for component in _linked(plan):
-        for i, route in zip(component, _best_of(plan, component), strict=True):
-            path[i] = route
-    return tuple(path)
-
-
-def _linked(plan: Layout) -> list[list[int]]:
-    """Sites linked by nesting or a chain, each group in an order with enclosing sites first."""
-    groups: list[set[int]] = [set(chain) for chain in plan.chains]
-    for i, site in enumerate(plan.sites):
-        members = {i, *(s for call in site.calls for s, _ in call)}
-        touched = [g for g in groups if g & members]
-        groups = [g for g in groups if not g & members] + [set().union(*touched)]
-    return [[i for i in plan.order if i in group] for group in groups]
-
-
-def _best_of(plan: Layout, component: list[int]) -> tuple[int, ...]:
-    """The routes of these sites on the most probable path."""
-    chains = [chain for chain in plan.chains if chain[0] in component]
-
-    @cache
-    def bound(chain: tuple[int, ...], states: tuple[int, ...]) -> float:
-        return _log_bound([plan.sites[i].policy.table for i in chain], states)
-
-    start: Calls = tuple((i, _simplest(frozenset(c) for c in plan.sites[i].calls)) for i in component)
-    heap: list[tuple[float, tuple[int, ...], Calls]] = [(0.0, (), start)]
-    while True:
-        _, routes, open_sites = heapq.heappop(heap)
-        if not open_sites:
-            return routes
-        (site, calls), *rest = open_sites
-        for route in range(len(plan.sites[site].branches)) if calls else (-1,):
-            extended = (*routes, route)
-            left = _given(tuple(rest), site, route if route >= 0 else None)
-            states = dict(zip(component, extended, strict=False))
-            states |= {i: CERTAIN if frozenset() in c else LATENT for i, c in left}
-            total = sum(bound(chain, tuple(states[i] for i in chain)) for chain in chains)
-            if total > -math.inf:
-                heapq.heappush(heap, (round(-total, 9), extended, left))
-
-
-def _log_bound(tables: Sequence[NDArray[np.float64]], states: Sequence[int]) -> float:
-    """The logarithm of the most that one chain can keep; a state is a route, CERTAIN or LATENT."""
-    mass, total, before = np.ones(1), 0.0, LATENT
-    for table, state in zip(tables, states, strict=True):
-        moved = mass[:, None] * table
-        mass = moved.max(axis=0) if before == CERTAIN else moved.sum(axis=0)
-        if state >= 0:
-            mass = np.where(np.arange(len(mass)) == state, mass, 0.0)
-        most = float(mass.max())
-        if most == 0.0:
-            return -math.inf
-        total, mass, before = total + math.log(most), mass / most, state
-    return total if before == CERTAIN else total + math.log(mass.sum())
+    """Returns the most probable reported path, of equally probable ones the first in ``plan.order``."""
+    tables = [site.policy.table for site in plan.sites]
+    return most_probable_path(tables, [site.calls for site in plan.sites], chains=plan.chains, order=plan.order)
 
 
 def covering(plan: Layout, seed: int = 0) -> list[tuple[int, ...]]:

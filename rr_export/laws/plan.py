@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rr_export.laws.path_search import count_paths, covering, most_probable
-from rr_export.laws.policies import Policy
+from rr_export.laws.policies import Categorical, Gated, Policy, Uniform
 from rr_export.laws.site import Layout, Pair, Site
 from rr_runtime.one_line import cut_to_line, list_few
 
@@ -52,6 +52,33 @@ class Plan(Layout):
                 raise ValueError(f"policies: expected names of sites ({list_few(names)}), got {name!r}; see plan.sites")
         return Plan([replace(site, policy=policies.get(site.name, site.policy)) for site in self.sites])
 
+    @cached_property
+    def gates(self) -> tuple[int, ...]:
+        """The indices of the sites whose routes the input decides."""
+        return tuple(i for i, site in enumerate(self.sites) if isinstance(site.policy, Gated))
+
+    def evenly(self) -> Plan:
+        """Returns the plan in which every branch of a gate is equally likely: for what only needs some law."""
+        return self._given({i: Uniform(self.sites[i].policy.branches) for i in self.gates})
+
+    def settled(self) -> Plan:
+        """Returns the plan in which every gate takes its branch 0, as where a run is forced to."""
+        return self._given({i: Categorical(np.eye(self.sites[i].policy.branches)[0]) for i in self.gates})
+
+    def told_marginals(self) -> tuple[NDArray[np.float64] | None, ...]:
+        """Returns the law of every latent route, float64 [K] each, as ``marginals``; None where the input decides."""
+        laws = self.evenly().marginals()
+        return tuple(None if i in self.gates else law for i, law in enumerate(laws))
+
+    def told_reached(self) -> tuple[float | None, ...]:
+        """Returns the probability of every site being reached, as ``reached``; None where that depends on the input."""
+        reached = self.evenly().reached()
+        inside = [any(s in self.gates for call in site.calls for s, _ in call) for site in self.sites]
+        return tuple(None if gated else float(p) for p, gated in zip(reached, inside, strict=True))
+
+    def _given(self, policies: Mapping[int, Policy]) -> Plan:
+        return self.with_policies({self.sites[i].name: policy for i, policy in policies.items()}) if policies else self
+
     def check_path(self, path: ArrayLike) -> NDArray[np.int64]:
         """Returns the path as int64 [S].
 
@@ -87,7 +114,7 @@ class Plan(Layout):
         return routes
 
     def routes(self, draws: ArrayLike, forced: ArrayLike | None = None) -> NDArray[np.int64]:
-        """Returns the latent routes, int64 [S], for draws float32 [S] in [0, 1).
+        """Returns the latent routes, int64 [S], for draws float32 [S] in [0, 1); -1 where a gate decides.
 
         ``forced`` routes >= 0 are an intervention: later steps of a chain see them, no other site changes.
 
@@ -101,7 +128,10 @@ class Plan(Layout):
         for chain in self.chains:
             previous = 0
             for i in chain:
-                previous = int(asked[i]) if asked[i] >= 0 else self.sites[i].policy.route(drawn[i], previous)
+                if asked[i] >= 0 or i in self.gates:
+                    previous = int(asked[i])
+                else:
+                    previous = self.sites[i].policy.route(drawn[i], previous)
                 found[i] = previous
         return found
 

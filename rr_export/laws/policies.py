@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from rr_export.errors import PlanError
 from rr_runtime.one_line import cut_to_line, list_few
 
 LEAST = 2.0**-24  # draws are multiples of it; what is less likely could never be drawn
 SUM_TOLERANCE = 1e-6
+DECISIONS = ("sample", "argmax")  # how the probabilities of a gate become a route
 LAW_TOLERANCE = (
     2.0**-23
 )  # float32 thresholds: the most by which a branch's probability in a file may differ from its plan's
@@ -112,6 +114,61 @@ class MarkovStep(Policy):
 
     def __repr__(self) -> str:
         return cut_to_line(f"MarkovStep({self.index} of a chain, {_shown(self.table)})")
+
+
+class Gated(Policy):
+    """The input decides: in every run the probabilities are computed where the site is called.
+
+    There is no table then, and no law of paths for all inputs: ``plan.with_policies({site: Categorical(...)})`` has the
+    law for what a gate gives.
+
+    Attributes:
+        decision: "sample": the run's draw chooses, by the probabilities; "argmax": the likeliest branch, of equal ones
+            the first.
+
+    Args:
+        k: the number of branches, K.
+        decision: how the route comes of the probabilities.
+
+    Raises:
+        ValueError: ``k`` is no positive integer, or the decision is unknown.
+    """
+
+    decision: str
+
+    def __init__(self, k: int, decision: str = "sample") -> None:
+        if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
+            raise ValueError(f"Gate: expected at least one branch, got {k!r}; give a positive integer")
+        if decision not in DECISIONS:
+            raise ValueError(f"Gate: expected a decision of {', '.join(DECISIONS)}, got {decision!r}; choose one")
+        object.__setattr__(self, "_branches", int(k))
+        object.__setattr__(self, "decision", decision)
+
+    @property
+    def branches(self) -> int:
+        """K, the number of branches."""
+        return int(vars(self)["_branches"])
+
+    @property
+    def table(self) -> NDArray[np.float64]:
+        """There is none.
+
+        Raises:
+            PlanError: always; the text says what to do instead.
+        """
+        raise PlanError(
+            "plan: expected a law that does not depend on the input, got a gate; give its probabilities for an input "
+            "with plan.with_policies({site: rr.Categorical(...)})"
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Gated) and (self.branches, self.decision) == (other.branches, other.decision)
+
+    def __hash__(self) -> int:
+        return hash((self.branches, self.decision))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.branches} branches by the input, {self.decision})"
 
 
 class Markov:

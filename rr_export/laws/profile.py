@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rr_export.laws.plan import Plan
+from rr_export.laws.policies import Categorical, Gated
 from rr_runtime.one_line import cut_to_line
 from rr_runtime.profile import Measured
 
@@ -46,6 +47,12 @@ def profile_of(plan: Plan, law: Plan | Sequence[int] | NDArray[np.int64], measur
                 f"profile: expected a law over the sites of the plan, got one over {law!r}; make it of the plan with "
                 "plan.with_policies"
             )
+        for site, own in zip(law.sites, plan.sites, strict=True):
+            if isinstance(site.policy, Gated) and site.policy != own.policy:
+                raise ValueError(
+                    f"profile: expected a law for site {site.name!r}, got {site.policy!r}, where the model has no such "
+                    "gate; give a Categorical, or leave the site as it is"
+                )
         return Profile(law=law, measured=measured)
     path = plan.check_whole_path(law)
     if not np.array_equal(plan.taken(np.where(path < 0, 0, path)), path):
@@ -54,3 +61,16 @@ def profile_of(plan: Plan, law: Plan | Sequence[int] | NDArray[np.int64], measur
             f"{path.tolist()}; take one of plan.paths()"
         )
     return Profile(path=tuple(path.tolist()), measured=measured)
+
+
+def plan_under(plan: Plan, profile: Profile) -> Plan:
+    """Returns the plan whose law is that of a profile; where it is one path, that has probability 1."""
+    if profile.path is None:
+        assert profile.law is not None
+        return profile.law
+    return plan.with_policies(
+        [
+            Categorical([float(k == max(route, 0)) for k in range(len(site.branches))])
+            for site, route in zip(plan.sites, profile.path, strict=True)
+        ]
+    )

@@ -10,6 +10,7 @@ from rr_export.laws.policies import MarkovStep
 from rr_export.laws.site import Pair
 
 SEEDS = (0, 1)
+PROBABLE = "most probable path"
 NAMED = 3  # branches that a reason names
 Route = tuple[int, int]  # a site and one of its branches
 
@@ -33,9 +34,11 @@ def runs_to_record(plan: Plan) -> list[RunToRecord]:
     """Returns the most probable path, the fewest further ones that take every branch, and the runs of two seeds."""
     if not plan.sites:
         return [RunToRecord("the model as it is", None, None)]
+    told = "most probable path, branches that the input chooses as if equally likely" if plan.gates else PROBABLE
+    plan = plan.evenly()
     usual = plan.most_probable()
     further = [RunToRecord(_covers(plan, new), None, path) for path, new in branch_cover(plan, usual)]
-    return [RunToRecord("most probable path", None, usual), *further, *map(run_of_seed, SEEDS)]
+    return [RunToRecord(told, None, usual), *further, *map(run_of_seed, SEEDS)]
 
 
 def run_of_seed(seed: int) -> RunToRecord:

@@ -87,6 +87,9 @@ def routing_slice(source: Path, bundle: Bundle, inputs: Arrays) -> RoutingSlice:
 def cut_routing(model: ir.Model, interface: str, plan: Plan, inputs: Arrays) -> RoutingSlice:
     """Returns the routing slice of a model, which stays as it is.
 
+    Where the input decides at some sites, both of its outputs are the latent routes, and these sites take route 0
+    unless another one is asked for.
+
     Args:
         model: a model whose main graph has the values ``rr_path_taken``, ``rr_draws`` and, where a site is nested,
             ``rr_routes``.
@@ -99,18 +102,19 @@ def cut_routing(model: ir.Model, interface: str, plan: Plan, inputs: Arrays) -> 
         ValueError: what decides cannot be cut out.
     """
     count = len(plan.sites)
-    taken = find_value(model.graph, TAKEN)
+    taken = find_value(model.graph, LATENT if plan.gates else TAKEN)
     nested = any(() not in site.calls for site in plan.sites)
     latent = find_value(model.graph, LATENT) if nested else taken
     if interface != "host":
         find_value(model.graph, DRAWS)
     outputs = [latent, taken] if latent is not taken else [taken, taken]
-    names = list(dict.fromkeys((latent.name or "", TAKEN)))
+    names = list(dict.fromkeys((latent.name or "", taken.name or "")))
     needed = _inputs_of(outputs)
     keep = [v for v in model.graph.inputs if v in needed]
     content = cut_out(model, [v.name or "" for v in keep], names)
     decoder = cut_out(model, [DRAWS, *([] if interface == "standalone" else [PATH])], names)
     free = np.full(count, -1, dtype=np.int64)
+    free[list(plan.gates)] = 0  # so that every route is one
 
     def feeds(seed: int | None, path: Path_ | None) -> dict[str, NDArray[Any]]:
         asked = free if path is None else np.array(path, dtype=np.int64)
@@ -122,7 +126,7 @@ def cut_routing(model: ir.Model, interface: str, plan: Plan, inputs: Arrays) -> 
         return {v.name or "": inputs[v.name or ""] for v in keep}
 
     return RoutingSlice(
-        content, (latent.name or "", TAKEN), feeds, interface != "host", decoder, interface != "standalone"
+        content, (latent.name or "", taken.name or ""), feeds, interface != "host", decoder, interface != "standalone"
     )
 
 
@@ -227,7 +231,7 @@ def threshold_failures(plan: Plan, routing: RoutingSlice) -> list[str]:
     decode = routing.decode()
     for chain in plan.chains:
         for previous, i in zip((None, *chain), chain, strict=False):
-            for row, level in np.ndindex(plan.sites[i].policy.thresholds.shape):
+            for row, level in np.ndindex(plan.sites[i].policy.thresholds.shape if i not in plan.gates else (0, 0)):
                 reaching = np.ceil(plan.sites[i].policy.thresholds[row, level].astype(np.float64) * 2**24)
                 for number in (reaching - 1, reaching):
                     if not 0 <= number < 2**24:

@@ -18,9 +18,10 @@ import onnx_ir.passes.common as ir_passes
 from rr_export.capture.origins import origin_of
 from rr_export.errors import LoweringError
 from rr_export.lowering.builder import Builder
+from rr_export.lowering.gated import decide_by_input
 from rr_export.lowering.gathering import gather
 from rr_export.lowering.placement import MARKERS, place
-from rr_export.lowering.prelude import GATE, INTERFACES, RESERVED, decide
+from rr_export.lowering.prelude import GATE, INTERFACES, RESERVED, decide, undecided_routes
 from rr_export.lowering.sink import AT_LEAST, at_least, conditions, sink
 from rr_export.passes.unique_names import name_uniquely
 
@@ -47,8 +48,11 @@ def lower(captured: Captured, *, interface: str = "explicit") -> ir.Model:
             _check_names(model.graph)
         _check_deterministic(model.graph)
         captured = gather(model.graph, captured)
-        placement = place(model.graph, captured)
         builder = Builder(model.graph)
+        undecided = undecided_routes(builder, plan, interface) if plan.gates else None
+        if undecided is not None:
+            decide_by_input(model.graph, captured, builder, undecided)
+        placement = place(model.graph, captured)
         decided = [call for call in placement.selects if captured.calls[call].site >= 0]
         used = {(captured.calls[call].site, m) for call in decided for m in captured.firsts(call)[1:]}
         used |= {at_least(n) for n in placement.scopes if n.domain == MARKERS and n.op_type == AT_LEAST}
@@ -57,7 +61,9 @@ def lower(captured: Captured, *, interface: str = "explicit") -> ir.Model:
                 "standalone: expected a model with a site whose route decides something, got sites of one branch, or "
                 "whose results nobody reads; use the interface 'explicit'"
             )
-        gates = conditions(builder, plan, sorted(used), decide(builder, plan, interface)) if plan.sites else {}
+        routes = undecided if undecided is not None or not plan.sites else decide(builder, plan, interface)
+        told = sorted(key for key in used if key[0] not in plan.gates)
+        gates = conditions(builder, plan, told, routes) if routes is not None else {}
         sink(model.graph, captured, placement, builder.nodes, gates)
     _strip(model)
     name_uniquely(model)

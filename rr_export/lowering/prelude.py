@@ -18,6 +18,20 @@ RESERVED = (SEED, PATH, DRAWS, TAKEN, LATENT)
 GATE = "rr_gate."  # begins the names of inputs that are conditions
 
 
+def undecided_routes(builder: Builder, plan: Plan, interface: str) -> ir.Value:
+    """Returns the latent routes, int64 [S], of a plan with gates: -1 where none is asked for and the input decides.
+
+    Raises:
+        LoweringError: runs of this interface take no path, so that no gate could be told its route.
+    """
+    if interface == "standalone":
+        raise LoweringError(
+            "standalone: expected sites whose routes do not depend on the input, got a gate; use the "
+            "interface 'explicit'"
+        )
+    return latent_routes(builder, plan, interface)
+
+
 def decide(builder: Builder, plan: Plan, interface: str) -> ir.Value:
     """Returns the path taken, int64 [S]; the graph has the inputs and outputs that the interface adds.
 

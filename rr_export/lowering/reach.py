@@ -14,14 +14,15 @@ LATENT = "rr_routes"  # the latent routes, where they differ from the path taken
 
 
 def path_taken(builder: Builder, plan: Plan, routes: ir.Value, name: str) -> ir.Value:
-    """Returns the path taken, int64 [S], as the value ``name``.
+    """Returns the path taken, int64 [S], as the value ``name``; the latent routes are ``LATENT`` if that differs.
 
     A site is reached when, for one of its calls, all enclosing (site, branch) pairs are taken: the taken pairs of each
     call are counted, then the whole calls of each site. In whole numbers, as quantisers and converters rewrite products
     and floating point.
     """
     if any(() not in site.calls for site in plan.sites):
-        routes.name = LATENT
+        if not plan.gates:  # whose routes are not known yet where the latent routes are
+            routes.name = LATENT
         routes = builder.op("Where", [_reached(builder, plan, routes), routes, _minus_one(builder)])
     routes.name = name
     routes.type, routes.shape = ir.TensorType(ir.DataType.INT64), ir.Shape([len(plan.sites)])

@@ -20,7 +20,7 @@ Tables = Sequence[NDArray[Any]]  # for every site its thresholds [J, K - 1], in 
 
 
 def decode_routes(builder: Builder, plan: Plan, draws: ir.Value, path: ir.Value | None) -> ir.Value:
-    """Returns the latent routes of all sites, int64 [S].
+    """Returns the latent routes of all sites, int64 [S]; where a gate decides, the asked route, or -1.
 
     Args:
         builder: where the nodes go.
@@ -28,9 +28,10 @@ def decode_routes(builder: Builder, plan: Plan, draws: ir.Value, path: ir.Value 
         draws: float32 [S] in [0, 1), or int64 [S], 2^24 times as large.
         path: int64 [S], < 0 draws, larger routes are clipped to K - 1; or None: all sites draw.
     """
-    tables = [_limits(site.policy.thresholds, draws) for site in plan.sites]
+    empty = np.zeros((1, 0), np.float32)
+    tables = [_limits(empty if i in plan.gates else s.policy.thresholds, draws) for i, s in enumerate(plan.sites)]
     chained = {site for chain in plan.chains for site in chain if len(chain) > 1}
-    alone = [i for i in range(len(plan.sites)) if i not in chained]
+    alone = [i for i in range(len(plan.sites)) if i not in chained and i not in plan.gates]
     groups = [alone] if alone else []
     parts = [_independent(builder, plan, tables, alone, draws, path)] if alone else []
     for chain in plan.chains:
@@ -39,6 +40,9 @@ def decode_routes(builder: Builder, plan: Plan, draws: ir.Value, path: ir.Value 
             branches = max(plan.sites[i].policy.branches for i in chain)
             decode = _chain_by_table if branches <= TABLE_LIMIT else _chain_by_steps
             parts.append(decode(builder, plan, tables, list(chain), draws, path))
+    if plan.gates:
+        groups.append(list(plan.gates))
+        parts.append(_gated(builder, plan, list(plan.gates), path))
     order = [i for group in groups for i in group]
     joined = parts[0] if len(parts) == 1 else builder.op("Concat", parts, axis=0)
     return _pick(builder, joined, list(np.argsort(order)), len(order))
@@ -56,6 +60,12 @@ def _independent(
     else:
         drawn = _count(builder, _column(builder, mine, 1), thresholds)
     return _forced(builder, plan, sites, drawn, path)
+
+
+def _gated(builder: Builder, plan: Plan, sites: list[int], path: ir.Value | None) -> ir.Value:
+    """The asked routes of sites that the input decides, -1 where none is asked for, int64 [n]."""
+    nothing = builder.constant("undecided", np.full(len(sites), -1, np.int64))
+    return _forced(builder, plan, sites, nothing, path)
 
 
 def _chain_by_table(

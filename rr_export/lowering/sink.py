@@ -78,7 +78,7 @@ def sink(graph: ir.Graph, captured: Captured, placement: Placement, prelude: Seq
 
 class _Sinker:
     def __init__(self, graph: ir.Graph, captured: Captured, placement: Placement, gates: Gates) -> None:
-        self.graph, self.captured, self.placement, self.gates = graph, captured, placement, gates
+        self.graph, self.captured, self.placement, self.gates = graph, captured, placement, dict(gates)
         self.by_scope: dict[Scope, list[ir.Node]] = {}
         for node in graph:
             if node in placement.scopes:
@@ -152,12 +152,28 @@ class _Sinker:
             nodes = self._body((*scope, (call, k)))  # first: it replaces the Selects that the operands may come from
             operands = [select.inputs[1 + k * len(select.outputs) + j] for j in live]
             leaves.append(self._leaf(f"{name}/{branch}", nodes, operands))
+        asks = self._ask_gate(call, select.inputs[0])
         nodes, results = self._tree(leaves, 0, call, name, select.inputs[0])
         names = [f"{name}/out" if len(live) == 1 else f"{name}/out.{j}" for j in live]
         for j, result, label in zip(live, results, names, strict=True):
             result.name = select.outputs[j].name if select.outputs[j].is_graph_output() else label
             ir.convenience.replace_all_uses_with(select.outputs[j], result, replace_graph_outputs=True)
-        return nodes
+        return [*asks, *nodes]
+
+    def _ask_gate(self, call: int, route: ir.Value | None) -> list[ir.Node]:
+        """The conditions on the route of a site that the input decides, made where the site is called."""
+        site = self.captured.calls[call].site
+        if site not in self.captured.plan.gates:
+            return []
+        assert route is not None
+        builder, name = Builder(self.graph), self.captured.plan.sites[site].name
+        for middle in self.captured.firsts(call)[1:]:
+            least = builder.constant("least_route", np.array([middle]))
+            gate = builder.op("GreaterOrEqual", [route, least])
+            gate.name = f"rr/{name}>={middle}"
+            gate.type, gate.shape = ir.TensorType(ir.DataType.BOOL), ir.Shape([1])
+            self.gates[site, middle] = gate
+        return builder.nodes
 
     def _leaf(self, name: str, nodes: list[ir.Node], operands: Sequence[ir.Value | None]) -> ir.Graph:
         """The body of one branch: its results are made in it, each once."""

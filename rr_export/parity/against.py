@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import tempfile
@@ -17,6 +18,8 @@ from numpy.typing import NDArray
 
 from rr_export.bundle.bundle import Bundle
 from rr_export.bundle.bundle_reader import load
+from rr_export.bundle.file_names import MANIFEST
+from rr_export.bundle.manifest import law_digest, write_profile
 from rr_export.errors import ParityError
 from rr_export.lint.dataflow import Dataflow
 from rr_export.lint.reading import Subject, read
@@ -193,8 +196,26 @@ def _check_contract(subject: Subject, bundle: Bundle) -> Check:
     flow = Dataflow(judged.model)
     findings = [*check_contract(judged, flow), *check_defaults(judged, flow)]
     failures += [f.message for f in findings if f.severity == "error"]
+    failures += _profile_failures(subject, bundle)
     summary = "manifest, inputs, outputs, an If per site, routes of seeds, thresholds: as the bundle's manifest says"
     return Check("contract", not failures, summary, tuple(failures))
+
+
+def _profile_failures(subject: Subject, bundle: Bundle) -> list[str]:
+    """One sentence for each profile of a folder that the bundle has not, or of which it has another law."""
+    place = subject.path.parent / MANIFEST
+    if not Path(subject.file).is_dir() or not place.is_file():
+        return []
+    try:
+        found = {name: law_digest(told) for name, told in json.loads(place.read_text()).get("profiles", {}).items()}
+    except (ValueError, TypeError, AttributeError) as error:
+        return [f"expected a {MANIFEST} that says its profiles, got {type(error).__name__}: {error}"]
+    laws = {name: law_digest(write_profile(profile)) for name, profile in bundle.profiles.items()}
+    return [
+        f"profile {name!r}: expected {'the law of the bundle, got another one' if name in laws else 'none, got one'}"
+        for name, law in found.items()
+        if laws.get(name) != law
+    ]
 
 
 def _check_streams(original: Original, file: Rewritten, terms: Terms) -> Check:

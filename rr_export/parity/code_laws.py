@@ -102,4 +102,4 @@ def paths_of_laws(plan: Plan) -> list[tuple[int, ...]]:
     random = np.random.default_rng(0)
     counts = [len(site.branches) for site in plan.sites]
     even = [tuple(plan.taken(random.integers(counts)).tolist()) for _ in range(EVEN_PATHS)]
-    return list(dict.fromkeys([*plan.covering(), plan.most_probable(), *even]))
+    return list(dict.fromkeys([*plan.covering(), plan.evenly().most_probable(), *even]))

@@ -72,7 +72,7 @@ def size_thresholds(bundle: Bundle, inputs: Arrays) -> dict[str, list[int]]:
     telling.graph.outputs.extend(conditions)
     session = open_slice(self_contained(telling))
     plan = bundle.plan
-    given = forcing_feeds(bundle.manifest["interface"], inputs, plan.most_probable() if plan.sites else ())
+    given = forcing_feeds(bundle.manifest["interface"], inputs, plan.evenly().most_probable() if plan.sites else ())
     wanted = [v.name for v in session.get_inputs()]
     names = [v.name for v in conditions]
 

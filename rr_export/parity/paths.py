@@ -29,7 +29,7 @@ def paths_to_compare(plan: Plan, max_paths: int) -> tuple[list[tuple[int, ...]],
     total = plan.path_count()
     if total <= max_paths:
         return list(plan.paths()), total, True
-    count = len(plan.sites)
+    plan, count = plan.evenly(), len(plan.sites)
     random = [plan.taken(plan.routes(draws(seed, count))) for seed in range(EXTRA_SEEDS)]
     chosen = [*plan.covering(), plan.most_probable(), *(tuple(int(r) for r in p) for p in random)]
     return list(dict.fromkeys(chosen)), total, False

@@ -15,11 +15,13 @@ from rr_export.capture.request import Request
 from rr_export.capture.trace import trace_plan
 from rr_export.eager.code_sites import many_runs
 from rr_export.laws.moved_lines import moved_sites, told_moved
+from rr_export.laws.policies import Gated
 from rr_export.lowering.deciding_slice import RoutingSlice, routing_slice
 from rr_export.parity.data_check import Spread, check_data
 from rr_export.parity.divergence import searched
 from rr_export.parity.eager_model import Eager
 from rr_export.parity.far_inputs import check_far_inputs
+from rr_export.parity.gates_check import check_gates
 from rr_export.parity.law import check_law
 from rr_export.parity.laziness import check_laziness
 from rr_export.parity.model_divergence import divergence_from_model
@@ -86,12 +88,13 @@ class Proof:
         targets = self._bundle.targets if "targets" in points else ()
         with ExitStack() as meanwhile:
             meanwhile.enter_context(many_runs(self._request.model))
-            if self._bundle.plan.sites and not {"streams", "law", "laziness"}.isdisjoint(points):
+            if self._bundle.plan.sites and not {"streams", "law", "gates", "laziness"}.isdisjoint(points):
                 eager, file, routing, terms = self._eager, self._file, self._routing, self._terms
                 drawn = meanwhile.enter_context(first_random_runs(routing, wanted="law" in points))
                 checks |= {
                     "streams": lambda: check_streams(eager, file, routing, terms),
                     "law": lambda: check_law(eager, file, routing, drawn, eager.inputs, terms),
+                    **({"gates": lambda: check_gates(eager, file, terms)} if file.plan.gates else {}),
                     "laziness": lambda: check_laziness(self._bundle, file, eager, terms),
                 }
             found = [check() for name, check in checks.items() if name in points]
@@ -188,6 +191,9 @@ def _check_sites(bundle: Bundle, request: Request) -> Check:
         for a, b in zip(expected, got, strict=True):
             if a.branches != b.branches:
                 failures.append(f"site {a.name!r}: expected branches {a.branches}, the model has {b.branches}")
+            elif isinstance(a.policy, Gated) or isinstance(b.policy, Gated):
+                if a.policy != b.policy:
+                    failures.append(f"site {a.name!r}: expected {a.policy!r}, the model has {b.policy!r}")
             elif a.policy.table.shape != b.policy.table.shape or abs(a.policy.table - b.policy.table).max() > 1e-12:
                 failures.append(
                     f"site {a.name!r}: expected probabilities {a.policy.table.tolist()}, the model has "

@@ -30,7 +30,7 @@ def tolerances_of(eager: Eager, plan: Plan) -> dict[str, float]:
     tensors = [tensor for _, tensor in named_weights_of(eager.model)]
     tensors += [t for _, t in eager.request.tensors(eager.request.args, eager.request.kwargs)]
     seen.add(tensors)
-    paths = list(dict.fromkeys([plan.most_probable(), *plan.covering()]))[:RUNS] if plan.sites else [()]
+    paths = list(dict.fromkeys([plan.evenly().most_probable(), *plan.covering()]))[:RUNS] if plan.sites else [()]
     for path in paths:
         try:
             with seen:

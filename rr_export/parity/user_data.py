@@ -58,8 +58,8 @@ def _request(item: Any, example: Request) -> Request:
             "expected a tuple of arguments, (args, kwargs), a mapping by name, or a tensor, got "
             f"{type(item).__name__}; make one of it"
         )
-    args = tuple(map(_as_tensor, args))
-    request = bind(example.model, args, {name: _as_tensor(value) for name, value in kwargs.items()})
+    args = tuple(map(as_tensor, args))
+    request = bind(example.model, args, {name: as_tensor(value) for name, value in kwargs.items()})
     if request.inputs.keys() != example.inputs.keys():
         raise ValueError(
             f"expected the inputs {list(example.inputs)}, got {list(request.inputs)}; give the arguments of the example"
@@ -71,7 +71,8 @@ def _are_arguments(args: Any, kwargs: Any) -> bool:
     return isinstance(args, tuple | list) and isinstance(kwargs, Mapping)
 
 
-def _as_tensor(value: Any) -> Any:
+def as_tensor(value: Any) -> Any:
+    """Returns an array as a tensor that nobody else holds, and anything else as it is."""
     return _tensor(value) if isinstance(value, np.ndarray) else value
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 
-BENCH = "rr-export bench"  # what pictures say that they were made by
+# What pictures say that they were made by.
+BENCH, MENU, SEARCH = "rr-export bench", "rr-export menu", "rr-export search"
 
 # None: a report of that form is added to what is there, as a job's summary has room for several.
 EARLIER: dict[str, re.Pattern[bytes] | None] = {
-    "json": re.compile(rb'\A\{\s*("format": "rr\.(parity|changes|lint)"|"tool": "bench")'),
+    "json": re.compile(rb'\A\{\s*("format": "rr\.(parity|changes|lint|front)"|"tool": "bench")'),
     "junit": re.compile(rb'<testsuites name="rr-export '),
     "sarif": re.compile(rb'"driver": \{\s*"name": "rr-export '),
     "codequality": re.compile(rb'\A\[(\]|\s*\{\s*"check_name": "RR\d)'),
     "table": re.compile(rb"\A\s*\d+ files?: "),
-    "plot": re.compile(BENCH.encode()),
+    "plot": re.compile(f"{BENCH}|{SEARCH}".encode()),
+    "menu": re.compile(MENU.encode()),
     "markdown": None,
 }

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from rr_export.report.divergence import Divergence
+from rr_export.report.plain_table import plain_table
 from rr_runtime.one_line import cut_to_line
 
 SHOWN = 5  # failures listed per check
@@ -121,7 +121,4 @@ class Report:
 
     def __str__(self) -> str:
         """The table as plain text."""
-        console = Console(width=110, no_color=True)
-        with console.capture() as captured:
-            console.print(self.table())
-        return captured.get()
+        return plain_table(self.table())

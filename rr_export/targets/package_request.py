@@ -98,6 +98,7 @@ class PackageRequest:
     def __post_init__(self) -> None:
         """Raises where what is asked for cannot be."""
         self._check_words()
+        self._check_gates()
         check_sizes(self.bundle.manifest, self.sizes)
         self._check_name_is_new()
         self._check_precision()
@@ -131,6 +132,16 @@ class PackageRequest:
             raise ValueError(
                 f"name: expected letters, digits, '_', '-' and '.', and neither 'default' nor 'model', got {name!r}; "
                 "choose another"
+            )
+
+    def _check_gates(self) -> None:
+        """Only a graph that decides, in the precision of the model, has gates: what else decides runs before it."""
+        gates, interface = self.bundle.plan.gates, self.bundle.manifest["interface"]
+        if gates and (self.static or self.needs.interface != interface or self.precision != "float32"):
+            raise PackageError(
+                f"{self._where}: expected sites whose routes are known before the run, got "
+                f"{self.bundle.plan.sites[gates[0]].name!r}, where the input decides; freeze one path "
+                "(rr-export freeze), or run the bundle's own model"
             )
 
     def _check_name_is_new(self) -> None:

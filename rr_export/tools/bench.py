@@ -44,7 +44,7 @@ def freeze_usual(bundle: Path, folder: Path) -> tuple[tuple[int, ...], Path]:
     from rr_export.targets.package import make_target
 
     loaded = load(bundle)
-    path = tuple(int(route) for route in loaded.plan.most_probable())
+    path = tuple(int(route) for route in loaded.plan.evenly().most_probable())
     frozen = freeze(loaded, path)
     for name, target in loaded.targets.items():
         about = target.about
@@ -76,6 +76,7 @@ def bench_view(result: Mapping[str, Any]) -> list[RenderableType]:
         for subject in sound
         if subject["frozen_error"]
     ]
+    lines += [_model(subject) for subject in sound if subject.get("model")]
     lines += [_noise(subject) for subject in sound if _is_noisy(subject)]
     lines += [
         f"[red]{escape(subject['name'])} fails:[/] {escape(subject['error'])}"
@@ -99,6 +100,18 @@ def _noise(subject: Mapping[str, Any]) -> str:
         f"[yellow]warning:[/] {escape(_name(subject))}: one path alone takes {one['p50']:.3f} ms in half of its runs "
         f"and over {one['p95']:.3f} ms in a twentieth, so the law over paths holds the noise of a busy machine\n"
         "  remedy: measure again while nothing else runs"
+    )
+
+
+def _model(subject: Mapping[str, Any]) -> str:
+    """How well costs of branches say what other paths take."""
+    model = subject["model"]
+    if not model["paths"]:
+        return f"{escape(_name(subject))}: all paths are timed above"
+    many = f"{model['paths']} other random path{'s' * (model['paths'] > 1)}"
+    return (
+        f"{escape(_name(subject))}: a base and a cost for each branch say what {many} took to "
+        f"{model['error_mean']:.1%} on average, {model['error_worst']:.1%} at worst"
     )
 
 
@@ -130,10 +143,13 @@ def _law(result: Mapping[str, Any], subjects: Sequence[Mapping[str, Any]]) -> Ta
         table.add_column(column, justify="right", no_wrap=True)
     for subject in subjects:
         table.add_row(f"[bold]{escape(_name(subject))}[/]")
-        for key, words in LAWS:
-            law = subject[key]
+        laws = {words: subject[key] for key, words in LAWS}
+        laws |= {f"profile {name}": law for name, law in subject["profiles"].items()}
+        for words, law in laws.items():
             if law is not None:
-                table.add_row(f"  {words}", *(f"{law[name]:.3f}" for name in ("p50", "p95", "p99", "mean", "error")))
+                table.add_row(
+                    f"  {escape(words)}", *(f"{law[name]:.3f}" for name in ("p50", "p95", "p99", "mean", "error"))
+                )
         table.add_section()
     return table
 

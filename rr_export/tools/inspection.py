@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import onnx_ir as ir
@@ -11,11 +11,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from rr_export.bundle.bundle import Bundle
-from rr_export.bundle.expected_cost import expected_cost, sizes_taken
+from rr_export.bundle.expected_cost import expected_cost
+from rr_export.bundle.graph_work import sizes_taken
+from rr_export.bundle.manifest import as_runtime_reads
 from rr_export.laws.plan import Plan
 from rr_export.laws.policies import MarkovStep
+from rr_export.laws.profile import plan_under
 from rr_export.lowering import DRAWS, PATH, SEED, TAKEN
 from rr_export.lowering.sink import sites_without_if
+from rr_runtime.profile import Measured, figures, law_in_short
 
 RANDOM_OPS = {
     "RandomUniform", "RandomNormal", "RandomUniformLike", "RandomNormalLike", "Bernoulli", "Multinomial",
@@ -32,6 +36,25 @@ class ContractCheck:
 
 
 @dataclass(frozen=True)
+class InspectedProfile:
+    """What can be read off a profile: what runs under it cost, and what was measured of it.
+
+    Attributes:
+        name: what it is called.
+        law: what it is, in a few words.
+        parameters_used: expected number of parameters that a run uses.
+        flops_used: expected number in one run.
+        measured: what was measured of it, or None.
+    """
+
+    name: str
+    law: str
+    parameters_used: float
+    flops_used: float
+    measured: Measured | None
+
+
+@dataclass(frozen=True)
 class Inspection:
     """What can be read off a bundle without running it.
 
@@ -44,6 +67,7 @@ class Inspection:
         flops_used: expected number in one run.
         sizes: the sizes taken for dynamic axes.
         contract: the checks of the contract.
+        profiles: other laws over the sites.
     """
 
     plan: Plan
@@ -54,6 +78,7 @@ class Inspection:
     flops_used: float
     sizes: Mapping[str, int]
     contract: tuple[ContractCheck, ...]
+    profiles: tuple[InspectedProfile, ...] = ()
 
     @property
     def sound(self) -> bool:
@@ -61,24 +86,25 @@ class Inspection:
         return all(check.holds for check in self.contract)
 
     def tables(self, title: str) -> list[Table]:
-        """Returns the sites, the expected cost and the contract as rich tables."""
-        reached, marginals = self.plan.reached(), self.plan.marginals()
+        """Returns the sites, the expected cost, the profiles and the contract as rich tables."""
+        reached, marginals = self.plan.told_reached(), self.plan.told_marginals()
         sites = Table(title=f"{escape(title)}: {len(self.plan.sites)} sites, {self.plan.path_count()} paths")
         for column in ("site", "kind", "branches", "policy", "P(route)", "P(reached)"):
             sites.add_column(column)
         for site, law, probability in zip(self.plan.sites, marginals, reached, strict=True):
             policy = type(site.policy).__name__
             step = f", step {site.policy.index}" if isinstance(site.policy, MarkovStep) else ""
-            routes = ", ".join(f"{p:.3g}" for p in law)
+            routes = "by the input" if law is None else ", ".join(f"{p:.3g}" for p in law)
             sites.add_row(
                 escape(site.name),
                 site.kind,
                 escape(", ".join(site.branches)),
                 policy + step,
                 routes,
-                f"{probability:.3g}",
+                "by the input" if probability is None else f"{probability:.3g}",
             )
-        cost = Table(title="expected cost of one run")
+        even = "; branches that the input chooses as if equally likely" if self.plan.gates else ""
+        cost = Table(title=f"expected cost of one run{even}")
         for column in ("", "in the file", "used per run", "share"):
             cost.add_column(column, justify="right")
         at = ", ".join(f"{k}={v}" for k, v in self.sizes.items())
@@ -94,7 +120,20 @@ class Inspection:
         for check in self.contract:
             mark = "[green]holds[/]" if check.holds else "[bold red]BROKEN[/]"
             contract.add_row(escape(check.rule), mark, escape(check.found))
-        return [sites, cost, contract] if self.plan.sites else [cost, contract]
+        profiles = [self._profile_table(at)] if self.profiles else []
+        return [sites, cost, *profiles, contract] if self.plan.sites else [cost, contract]
+
+    def _profile_table(self, at: str) -> Table:
+        table = Table(title=f"profiles: shares of one run{f' at {at}' * bool(at)}, and what was measured")
+        for column in ("profile", "law", "parameters", "FLOPs", "cost", "quality"):
+            table.add_column(column, overflow="fold", no_wrap=column in ("parameters", "FLOPs", "cost"))
+        for profile in self.profiles:
+            used = (profile.parameters_used, self.parameters), (profile.flops_used, self.flops)
+            shares = [f"{part / total:.1%}" if total else "-" for part, total in used]
+            cost, quality, spread, metric = figures(profile.measured)
+            told = "-" if profile.measured is None else f"{quality} +- {spread} {metric}"
+            table.add_row(escape(profile.name), escape(profile.law), *shares, cost, escape(told))
+        return table
 
     def to_json(self) -> dict[str, Any]:
         """Returns everything as a JSON-ready dictionary."""
@@ -104,10 +143,12 @@ class Inspection:
                     "name": site.name,
                     "kind": site.kind,
                     "branches": list(site.branches),
-                    "probabilities": law.tolist(),
-                    "reached": float(reached),
+                    "probabilities": None if law is None else law.tolist(),
+                    "reached": reached,
                 }
-                for site, law, reached in zip(self.plan.sites, self.plan.marginals(), self.plan.reached(), strict=True)
+                for site, law, reached in zip(
+                    self.plan.sites, self.plan.told_marginals(), self.plan.told_reached(), strict=True
+                )
             ],
             "paths": self.plan.path_count(),
             "nodes": self.nodes,
@@ -116,6 +157,7 @@ class Inspection:
             "flops": self.flops,
             "flops_used": self.flops_used,
             "sizes": dict(self.sizes),
+            "profiles": [asdict(profile) for profile in self.profiles],
             "contract": [{"rule": c.rule, "holds": c.holds, "found": c.found} for c in self.contract],
         }
 
@@ -128,11 +170,14 @@ def inspect(bundle: Bundle, sizes: Mapping[str, int] | None = None) -> Inspectio
         sizes: sizes of dynamic axes by name, for counting FLOPs; 1 for "batch", else 64, where not given.
     """
     plan = bundle.plan
-    labels = {d for row in bundle.manifest["inputs"] for d in row["shape"] if isinstance(d, str)}
-    unknown = sorted(set(sizes or {}) - labels)
-    if unknown:
-        raise ValueError(f"inspect: expected sizes of {sorted(labels) or 'no axis'}, got {unknown}; drop them")
-    cost = expected_cost(bundle.model, plan, sizes_taken(labels, sizes))
+    taken = sizes_taken(bundle.manifest, sizes)
+    cost = expected_cost(bundle.model, plan, taken)
+    told = as_runtime_reads(bundle.manifest, bundle.profiles)
+    profiles = []
+    for name, profile in bundle.profiles.items():
+        found = expected_cost(bundle.model, plan_under(plan, profile), taken)
+        law = law_in_short(told.profiles[name], told.sites)
+        profiles.append(InspectedProfile(name, law, found.parameters_used, found.flops_used, profile.measured))
     return Inspection(
         plan,
         sum(1 for _ in ir.traversal.RecursiveGraphIterator(bundle.model.graph)),
@@ -142,6 +187,7 @@ def inspect(bundle: Bundle, sizes: Mapping[str, int] | None = None) -> Inspectio
         cost.flops_used,
         cost.sizes,
         tuple(contract_checks(bundle)),
+        tuple(profiles),
     )
 
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from rr_export.bundle.atomic_write import write_atomically
 from rr_export.errors import RRExportError
-from rr_export.report.earlier import BENCH
+from rr_export.report.earlier import BENCH, EARLIER
+from rr_runtime.file_places import check_report_file
 
 SUFFIXES = (".png", ".svg")
 # Okabe and Ito's palette, which all kinds of colour vision tell apart; black on white.
@@ -61,14 +62,31 @@ def plot_bench(result: Mapping[str, Any], file: Path) -> None:
         fontsize=9,
         color="#555555",
     )
+    save_picture(figure, file, BENCH)
+
+
+def check_picture(file: Path) -> None:
+    """A picture can be drawn there, and takes the place of nothing but an earlier one.
+
+    Raises:
+        ValueError: the name ends otherwise, or something else is there.
+        RRExportError: matplotlib is not installed.
+    """
+    if file.suffix.lower() not in SUFFIXES:
+        raise ValueError(f"--plot: expected a name that ends in .png or .svg, got {file}; rename it")
+    check_report_file(file, option="--plot", earlier=EARLIER["plot"])
+    require_matplotlib()
+
+
+def save_picture(figure: Any, file: Path, maker: str) -> None:
+    """The figure is in the file, with what made it, by which it may be replaced; equal figures give equal files."""
+    made = {"Date": None, "Creator": maker} if file.suffix.lower() == ".svg" else {"Software": maker}
+    import matplotlib
+
     written = io.BytesIO()
-    figure.savefig(written, format=file.suffix.lower().removeprefix("."), metadata=_metadata(file))
+    with matplotlib.rc_context({"svg.hashsalt": maker}):  # by which parts are named, else at random
+        figure.savefig(written, format=file.suffix.lower().removeprefix("."), metadata=made)
     write_atomically(file, written.getvalue())
-
-
-def _metadata(file: Path) -> dict[str, Any]:
-    """What made it, by which it may be replaced; without a date, so that equal figures give equal files."""
-    return {"Date": None, "Creator": BENCH} if file.suffix.lower() == ".svg" else {"Software": BENCH}
 
 
 def _draw_law(axes: Any, subjects: Sequence[Mapping[str, Any]], *, title: str) -> None:
@@ -97,7 +115,7 @@ def _draw_law(axes: Any, subjects: Sequence[Mapping[str, Any]], *, title: str) -
     axes.set_xlabel("milliseconds of a run")
     axes.set_ylabel("share of runs at most so long")
     axes.set_title(f"{title} (dots: p50, p95, p99)", fontsize=11)
-    _clean(axes, "both")
+    clean_axes(axes, "both")
 
 
 def _mark(axes: Any, law: Mapping[str, float], colour: str) -> None:
@@ -132,7 +150,7 @@ def _draw_branches(axes: Any, subjects: Sequence[Mapping[str, Any]], rows: Seque
     axes.invert_yaxis()
     axes.set_xlabel("milliseconds more (or less) than with the site's usual branch")
     axes.set_title("cost of a branch (95 % intervals)", fontsize=11)
-    _clean(axes, "x")
+    clean_axes(axes, "x")
 
 
 def _branch_rows(subjects: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
@@ -156,7 +174,8 @@ def _is_round(value: float) -> bool:
     return leading.startswith(("2.000", "5.000"))
 
 
-def _clean(axes: Any, grid: str) -> None:
+def clean_axes(axes: Any, grid: str) -> None:
+    """The axes have a light grid behind what is drawn, and no frame on top and at the right."""
     axes.grid(axis=grid, which="major", color="#dddddd", linewidth=0.8)
     axes.set_axisbelow(True)
     for side in ("top", "right"):

@@ -15,6 +15,7 @@ from rr_export.eager.choice import Choice
 from rr_export.eager.code_sites import all_sites
 from rr_export.eager.directives import Record, SeenRun
 from rr_export.eager.kept_streams import streams_kept
+from rr_export.eager.gate import Gate
 from rr_export.eager.learned import Learned
 from rr_export.eager.trial import copied_arguments, state_kept
 from rr_export.errors import RunError
@@ -151,7 +152,7 @@ class _Relaxed(Sampling):
 
     def compute(self, run: SeenRun, index: int, site: Choice, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         route = int(run.routes[index])
-        if not isinstance(site.law, Learned) or run.asked[index] >= 0:
+        if not _is_learned(site.law) or run.asked[index] >= 0:
             return site.branch(route, *args, **kwargs)
         outputs: dict[int, Any] = {}
         reached = set(run.reached)
@@ -186,22 +187,30 @@ class _Relaxed(Sampling):
         return found
 
 
+def _is_learned(law: object) -> bool:
+    """Whether a loss has a gradient in the probabilities: those of logits, or of a gate whose route is drawn."""
+    return isinstance(law, Learned) or (isinstance(law, Gate) and law.decision == "sample")
+
+
 class _Steps:
-    """The learned sites of a run, as steps of their chains."""
+    """The learned sites of a run, as steps of their chains, and its gates."""
 
     def __init__(self, run: SeenRun) -> None:
         self._run = run
         self._learned = {i: s.law for i, s in enumerate(run.sites) if isinstance(s.law, Learned)}
+        self._gates = {i for i in run.logits if _is_learned(run.sites[i].law)}
         self._places = {(id(law.chain), law.index): i for i, law in self._learned.items() if len(law.chain) > 1}
 
     def before(self, index: int) -> int | None:
         """Returns the position of the step before, None for a first one."""
+        if index in self._gates:
+            return None
         law = self._learned[index]
         return self._places[id(law.chain), law.index - 1] if law.index > 0 else None
 
     def table(self, index: int) -> Tensor:
         """Returns the logarithms of a site's probabilities, float [J, K]."""
-        logits = self._learned[index].logits
+        logits = self._run.logits[index][None] if index in self._gates else self._learned[index].logits
         wide = logits.to(torch.promote_types(logits.dtype, torch.float32))  # no fewer digits than float32 has
         return torch.log_softmax(wide, dim=-1)
 
@@ -211,8 +220,8 @@ class _Steps:
         return self.table(index)[0 if before is None else int(self._run.routes[before])]
 
     def counted(self) -> set[int]:
-        """Returns the learned sites that a loss can depend on: those reached, and the steps before them."""
-        found: set[int] = set()
+        """Returns the learned sites that a loss can depend on: those reached, and the steps before them; and gates."""
+        found = self._gates & self._run.reached
         for index in self._learned.keys() & self._run.reached:
             step: int | None = index
             while step is not None and step not in found:
@@ -226,7 +235,7 @@ def sampled(
     model: nn.Module,
     estimator: ScoreFunction | StraightThrough = ScoreFunction(),
 ) -> Iterator[Sampling]:
-    """Inside the block losses of runs have a gradient in the logits of learned policies.
+    """Inside the block losses of runs have a gradient in the logits of learned policies, and of gates.
 
     The runs are those of the model: routes come by the same law from the same draws, and the outputs are the same. The
     block may be around one step or the whole training; a baseline lasts as long as it.
@@ -240,7 +249,7 @@ def sampled(
 
     Raises:
         TypeError: the estimator is none.
-        ValueError: no site of the model has a learned policy.
+        ValueError: no site of the model has a learned policy, or a gate that draws.
     """
     if isinstance(estimator, ScoreFunction):
         sampling: _Scored | _Relaxed = _Scored(decay=estimator.decay)
@@ -249,8 +258,10 @@ def sampled(
         sampling = _Relaxed(kind=estimator, random=random)
     else:
         raise TypeError(f"sampled: expected ScoreFunction() or StraightThrough(), got {estimator!r}; pass one of them")
-    if not any(isinstance(site.law, Learned) for site in all_sites(model).values()):
-        raise ValueError("sampled: expected a model with a learned policy, got none; give a site rr.Learned(k)")
+    if not any(_is_learned(site.law) for site in all_sites(model).values()):
+        raise ValueError(
+            "sampled: expected a model with a learned policy or a gate that draws, got none; give a site rr.Learned(k)"
+        )
     with watched(model, sampling) as record:
         sampling.record = record
         yield sampling

@@ -16,83 +16,32 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from plans import chains, trees
+from plans import budgets, chains, menus, profiles, trees
 from reference import (
     GRID,
+    SEEDS,
     WORD,
     Law,
-    Plan,
+    Profile,
+    antithetic_draws,
+    best_within,
     bits_of,
+    designed_routes,
     draws,
+    fed_by,
+    latin_draws,
     mix64,
     route_of,
     routes_of,
+    seed_of,
+    stratified_numbers,
     taken_of,
     thresholds,
 )
+from writing import DIGITS, case_of, free, some_path, text_of, written_plan
 
 FORMAT, VERSION = "rr.vectors", 1
 FOLDER = Path(__file__).resolve().parent
-DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
-SEEDS = 2**63
-
-
-# How things are written.
-
-
-def text_of(path: Sequence[int]) -> str:
-    """Returns a path with one character per site: - for -1, else the route in base 36."""
-    return "".join("-" if route < 0 else DIGITS[route] for route in path)
-
-
-def written_plan(plan: Plan) -> dict[str, Any]:
-    """Returns a plan as JSON has it."""
-    return {
-        "name": plan.name,
-        "tables": [
-            {
-                "probabilities": [list(law) for law in table],
-                "thresholds": [[float(t) for t in row] for row in rows],
-            }
-            for table, rows in zip(plan.tables, plan.thresholds, strict=True)
-        ],
-        "sites": [
-            {
-                "table": site.table,
-                "calls": site.calls,
-                "chain": site.chain,
-                "step": None if site.chain is None else site.step,
-            }
-            for site in plan.pattern
-        ],
-        "repeat": plan.repeat,
-    }
-
-
-def case_of(plan: Plan, seed: int, asked: Sequence[int]) -> dict[str, Any]:
-    """Returns what a seed and an asked path give."""
-    latent = routes_of(plan, draws(seed, len(plan.sites)), asked)
-    return {
-        "plan": plan.name,
-        "seed": str(seed),
-        "path": text_of(asked),
-        "routes": text_of(latent),
-        "taken": text_of(taken_of(plan, latent)),
-    }
-
-
-def free(plan: Plan) -> list[int]:
-    """Returns the path that asks for nothing."""
-    return [-1] * len(plan.sites)
-
-
-def some_path(plan: Plan, number: int, *, share: int) -> list[int]:
-    """Returns an arbitrary path; of ten sites about `share` are forced."""
-    asked = []
-    for i in range(len(plan.sites)):
-        chance = mix64(number * 1000003 + i)
-        asked.append((chance >> 20) % plan.branches(i) if chance % 10 < share else -1)
-    return asked
 
 
 # The files.
@@ -298,6 +247,109 @@ def paths_file() -> dict[str, Any]:
     }
 
 
+def written_profile(profile: Profile) -> dict[str, Any]:
+    """Returns a profile as JSON has it."""
+    if profile.law is None:
+        return {"name": profile.name, "plan": profile.plan.name, "path": text_of(profile.path)}
+    law = written_plan(profile.law)
+    sites = [{key: row[key] for key in ("table", "chain", "step")} for row in law["sites"]]
+    return {"name": profile.name, "plan": profile.plan.name, "tables": law["tables"], "sites": sites}
+
+
+def profile_case(profile: Profile, seed: int, asked: Sequence[int]) -> dict[str, Any]:
+    """Returns what a seed and an asked path give under a profile."""
+    drawn = draws(seed, len(asked))
+    fed = fed_by(profile, drawn, asked)
+    taken = taken_of(profile.plan, routes_of(profile.plan, drawn, fed))
+    told = {"plan": profile.plan.name, "profile": profile.name, "seed": str(seed)}
+    return {**told, "path": text_of(asked), "fed": text_of(fed), "taken": text_of(taken)}
+
+
+def profiles_file() -> dict[str, Any]:
+    """Returns profiles, seeds and asked paths -> fed routes and path taken; menus and budgets -> the profile."""
+    cases, made = [], profiles()
+    for number, profile in enumerate(made):
+        plan = profile.plan
+        cases += [profile_case(profile, seed, free(plan)) for seed in (0, 1, 7, SEEDS - 1, mix64(number) % SEEDS)]
+        for forced in range(min(len(plan.sites), 5)):  # one site, to its first and last branch
+            for route in (0, plan.branches(forced) - 1):
+                asked = free(plan)
+                asked[forced] = route
+                cases.append(profile_case(profile, 20 + forced, asked))
+        cases += [profile_case(profile, 11 * n, some_path(plan, 100 * number + n, share=5)) for n in range(4)]
+        cases.append(profile_case(profile, 5, some_path(plan, number, share=10)))
+    plans = {profile.plan.name: profile.plan for profile in made}
+    chosen = []
+    for name, menu in menus().items():
+        rows = [None if row is None else dict(zip(("name", "cost", "quality"), row, strict=True)) for row in menu]
+        found = [{"budget": budget, "profile": best_within(menu, budget)} for budget in budgets(menu)]
+        chosen.append({"name": name, "menu": rows, "budgets": found})
+    return {
+        "description": "A plan, one of its profiles, a seed (decimal) and an asked path give the routes that a runtime "
+        "feeds as the asked path, and the path taken. Plans, tables and paths are written as in paths.json; a profile "
+        "is a table for every site, or one path taken. menus: of profiles in their order, null for one that was not "
+        "measured, a budget takes the profile of this name; null: ValueError.",
+        "plans": [written_plan(plan) for plan in plans.values()],
+        "profiles": [written_profile(profile) for profile in made],
+        "cases": cases,
+        "menus": chosen,
+    }
+
+
+def designs_file() -> dict[str, Any]:
+    """Returns designs, seeds and blocks -> draws or numbers, and latent routes."""
+    sites, cases = 5, []
+    for first in (7, 2**53 + 1, SEEDS - 3):  # the last one: seeds go on from 0
+        for number in (0, 2):
+            row = {"seed": str(first), "number": number}
+            cases.append({"design": "antithetic", "block": 2, **row, "draws": antithetic_draws(first, sites, number)})
+            for block in (2, 3, 16):
+                asked = {"block": block, **row}
+                drawn = latin_draws(first, sites, number, block=block)
+                cases.append({"design": "latin", **asked, "draws": drawn})
+                numbers = stratified_numbers(first, sites, number, block=block)
+                cases.append({"design": "stratified", **asked, "numbers": [f"{v:x}" for v in numbers]})
+    plans = {plan.name: plan for plan in [*chains(), *trees()]}
+    chosen = [
+        "two branches, five steps",
+        "other numbers of branches at every step",
+        "two chains and a site, steps not in site order",
+        "thirty-four branches",
+        "nested",
+        "a chain through branches",
+        "one branch",
+        "twelve layers",
+    ]
+    runs = []
+    for name in chosen:
+        for design, block in (("antithetic", 2), ("latin", 5), ("latin", 16), ("stratified", 5), ("stratified", 16)):
+            for first, number in ((11, 0), (SEEDS - 4, 1)):
+                found = designed_routes(plans[name], first, number, design=design, block=block)
+                seeds = [seed_of(first, number * block + run, design=design) for run in range(block)]
+                runs.append(
+                    {
+                        "plan": name,
+                        "design": design,
+                        "block": block,
+                        "seed": str(first),
+                        "number": number,
+                        "seeds": [str(seed) for seed in seeds],
+                        "routes": [text_of(latent) for latent in found],
+                        "taken": [text_of(taken_of(plans[name], latent)) for latent in found],
+                    }
+                )
+    return {
+        "description": "What a design of draws gives to the runs of one block. seed: of run 0 of the ensemble "
+        "(decimal); number: of the block, from 0. cases: the draws n * 2^-24 of each run, or, of stratified ones, its "
+        "number v (hexadecimal), for as many sites as the file says. runs: for a plan, the seed of each run, its "
+        "latent routes and the path taken; one character per site: - is -1, else the route in base 36.",
+        "sites": sites,
+        "plans": [written_plan(plans[name]) for name in chosen],
+        "cases": cases,
+        "runs": runs,
+    }
+
+
 def integer(value: int) -> dict[str, Any]:
     """Returns a whole number as errors.json writes it."""
     return {"type": "integer", "value": str(value)}
@@ -377,6 +429,8 @@ FILES = {
     "routes.json": routes_file,
     "markov.json": markov_file,
     "paths.json": paths_file,
+    "profiles.json": profiles_file,
+    "designs.json": designs_file,
     "errors.json": errors_file,
 }
 

@@ -1,4 +1,4 @@
-"""SPEC.md sections 3 to 6 in integers and `fractions.Fraction`: seed to draws, thresholds, routes, path taken.
+"""SPEC.md sections 3 to 6, 12 and 13 in integers and `fractions.Fraction`: draws, thresholds, routes, paths, designs.
 
 Nothing of rr_export or rr_runtime, no numpy, no arithmetic in floating point. Every step reads like the sentence of
 SPEC.md that it stands for.
@@ -17,6 +17,7 @@ from functools import cached_property
 # SplitMix64: Steele, Lea, Flood, Fast Splittable Pseudorandom Number Generators, OOPSLA 2014.
 GAMMA, MIX_1, MIX_2 = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 WORD = 2**64
+SEEDS = 2**63
 GRID = 2**24  # a draw is n / GRID
 SUM_TOLERANCE = Fraction(1, 10**6)
 
@@ -34,10 +35,14 @@ def mix64(z: int) -> int:
     return z ^ (z >> 31)
 
 
+def word(seed: int, i: int) -> int:
+    """Returns z(i) of a seed."""
+    return mix64((mix64(seed) + (i + 1) * GAMMA) % WORD)
+
+
 def draws(seed: int, sites: int) -> list[int]:
     """Returns the draws of a seed as whole numbers n, 0 <= n < 2^24; the draw is n * 2^-24."""
-    key = mix64(seed)
-    return [mix64((key + (i + 1) * GAMMA) % WORD) >> 40 for i in range(sites)]
+    return [word(seed, i) >> 40 for i in range(sites)]
 
 
 # Policies: probabilities -> thresholds -> routes.
@@ -179,3 +184,120 @@ def taken_of(plan: Plan, latent: Sequence[int]) -> list[int]:
         return any(all(latent[outer] == branch for outer, branch in call) for call in site.calls)
 
     return [route if is_reached(site) else -1 for route, site in zip(latent, plan.sites, strict=True)]
+
+
+# Profiles: another law over the sites of a plan, or one of its paths -> what is fed; and the menu.
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A profile of a plan.
+
+    Attributes:
+        name: of the profile.
+        plan: whose sites it is for.
+        law: the plan with the profile's policies, or None.
+        path: the path that it is, where it is no law.
+    """
+
+    name: str
+    plan: Plan
+    law: Plan | None = None
+    path: tuple[int, ...] = ()
+
+
+def fed_by(profile: Profile, drawn: Sequence[int], asked: Sequence[int]) -> list[int]:
+    """Returns the routes that a runtime feeds as the asked path."""
+    if profile.law is not None:
+        return routes_of(profile.law, drawn, asked)
+    return [own if route < 0 else route for own, route in zip(profile.path, asked, strict=True)]
+
+
+def best_within(menu: Sequence[tuple[str, float, float] | None], budget: float) -> str | None:
+    """Returns the name of the profile that a budget takes, None where there is none.
+
+    Args:
+        menu: name, cost and quality of every profile in order; None for one that was not measured.
+        budget: a share of the cost of the most expensive path, > 0.
+    """
+    within = [row for row in menu if row is not None and Fraction(row[1]) <= Fraction(budget)]
+    best = [row for row in within if all(Fraction(row[2]) >= Fraction(other[2]) for other in within)]
+    cheapest = [row for row in best if all(Fraction(row[1]) <= Fraction(other[1]) for other in best)]
+    return cheapest[0][0] if cheapest else None
+
+
+# Designs: the draws of a block of runs that hang together.
+
+
+def seed_of(first: int, run: int, *, design: str) -> int:
+    """Returns the seed of a run of a design."""
+    return (first + (run // 2 if design == "antithetic" else run)) % SEEDS
+
+
+def rank(numbers: Sequence[int], run: int) -> int:
+    """Returns how many of the numbers, which are all different, are less than that of a run."""
+    assert len(set(numbers)) == len(numbers)
+    return sum(number < numbers[run] for number in numbers)
+
+
+def antithetic_draws(first: int, sites: int, number: int) -> list[list[int]]:
+    """Returns the draws of both runs of a pair."""
+    drawn = draws(seed_of(first, 2 * number, design="antithetic"), sites)
+    return [drawn, [GRID - 1 - n for n in drawn]]
+
+
+def latin_draws(first: int, sites: int, number: int, *, block: int) -> list[list[int]]:
+    """Returns the draws of the runs of a block."""
+    seeds = [seed_of(first, number * block + run, design="latin") for run in range(block)]
+    found = []
+    for run, seed in enumerate(seeds):
+        drawn = draws(seed, sites)
+        row = []
+        for i in range(sites):
+            words = [word(seeds[0], sites + 2 + i * block + other) for other in range(block)]
+            row.append((rank(words, run) * GRID + drawn[i]) // block)
+        found.append(row)
+    return found
+
+
+def stratified_numbers(first: int, sites: int, number: int, *, block: int) -> list[int]:
+    """Returns a number v, 0 <= v < 2^(24 S), for each run of a block."""
+    seeds = [seed_of(first, number * block + run, design="stratified") for run in range(block)]
+    words = [word(seeds[0], sites + 2 + run) for run in range(block)]
+    found = []
+    for run, seed in enumerate(seeds):
+        digits = sum(n * GRID ** (sites - 1 - i) for i, n in enumerate(draws(seed, sites)))
+        found.append((rank(words, run) * GRID**sites + digits) // block)
+    return found
+
+
+def coded_routes(plan: Plan, v: int) -> list[int]:
+    """Returns the latent routes that a number stands for."""
+    latent = [0] * len(plan.sites)
+    before: dict[int | None, int] = {}
+    size = GRID ** len(plan.sites)
+    for i in sorted(range(len(plan.sites)), key=lambda i: plan.sites[i].step):
+        site = plan.sites[i]
+        row = plan.thresholds[site.table][before[site.chain] if site.step > 0 else 0]
+        width = size // GRID
+        assert width * GRID == size
+        latent[i] = route_of(row, v // width)
+        borders = [0, *(math.ceil(t * GRID) for t in row), GRID]
+        v -= borders[latent[i]] * width
+        size = (borders[latent[i] + 1] - borders[latent[i]]) * width
+        assert 0 <= v < size
+        if site.chain is not None:
+            before[site.chain] = latent[i]
+    return latent
+
+
+def designed_routes(plan: Plan, first: int, number: int, *, design: str, block: int) -> list[list[int]]:
+    """Returns the latent routes of the runs of a block."""
+    sites = len(plan.sites)
+    if design == "stratified":
+        return [coded_routes(plan, v) for v in stratified_numbers(first, sites, number, block=block)]
+    if design == "latin":
+        drawn = latin_draws(first, sites, number, block=block)
+    else:
+        drawn = antithetic_draws(first, sites, number)
+    return [routes_of(plan, row, [-1] * sites) for row in drawn]

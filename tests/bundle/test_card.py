@@ -125,7 +125,7 @@ def test_what_was_changed_between_the_marks_is_not_lost(bundle: Bundle, tmp_path
         BundleError, match=r"README\.md: expected the card .* changed between its marks; move your text"
     ):
         other.save(place, overwrite=True)
-    with pytest.warns(UserWarning, match="changed between its marks.*it does not tell this proof"):
+    with pytest.warns(UserWarning, match="changed between its marks.*the card stays as it was"):
         rr.load(place).write_parity({"passed": True, "checks": []})
     assert card.read_text() == mine
     card.write_text("# Something else\n")

@@ -16,7 +16,6 @@ from rr_export.bundle.card import unproven_parts
 from rr_export.laws.plan import Plan
 from rr_runtime import BundleError, Session, draws
 from rr_runtime.asked import AskedCheck
-from rr_runtime.profile import Measured
 
 SEEDS = range(40)
 INPUT = {"input": np.random.default_rng(0).standard_normal((2, 4)).astype(np.float32)}
@@ -41,9 +40,9 @@ def chained(plan: Plan) -> Plan:
 def bundle() -> rr.Bundle:
     made = rr.export(model(), (torch.from_numpy(INPUT["input"]),), target=["cuda", "qnn"])
     plan = made.plan
-    made = made.with_profile("half", plan.with_policies([rr.Uniform(2)] * 3), measured=Measured(0.6, 0.8, 0.1, "f1"))
+    made = made.with_profile("half", plan.with_policies([rr.Uniform(2)] * 3), measured=rr.Measured(0.6, 0.8, 0.1, "f1"))
     made = made.with_profile("chain", chained(plan))
-    return made.with_profile("one", [1, 0, -1], measured=Measured(0.4, 0.7, 0.0, "f1"))
+    return made.with_profile("one", [1, 0, -1], measured=rr.Measured(0.4, 0.7, 0.0, "f1"))
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +101,37 @@ def test_an_ensemble_is_of_the_profile(place: Path) -> None:
     assert found.paths is not None
     runs = [session.run(INPUT, seed=5 + i, profile="half").path for i in range(10)]
     np.testing.assert_array_equal(found.paths, runs)
+
+
+@pytest.mark.parametrize("draws_of", ["antithetic", "stratified", "latin"])
+def test_a_design_is_of_the_law_of_the_profile_in_every_form(bundle: rr.Bundle, place: Path, draws_of: str) -> None:
+    """All three sites run with probability .5 * .6 * .7; the share of 512 runs is within .08 (fixed seeds)."""
+    taken = []
+    for target in ("default", "cuda", "qnn"):
+        found = Session(place, target=target).ensemble(INPUT, runs=512, seed=5, profile="chain", draws=draws_of)
+        assert found.paths is not None
+        taken.append(found.paths.tolist())
+    assert taken[0] == taken[1] == taken[2]
+    assert np.mean([first == 1 and middle == 1 and last == 1 for first, middle, last in taken[0]]) == pytest.approx(
+        0.5 * 0.6 * 0.7, abs=0.08
+    )
+
+
+def test_a_design_changes_nothing_under_a_profile_of_one_path(place: Path) -> None:
+    found = Session(place).ensemble(INPUT, runs=32, seed=5, profile="one", draws="latin")
+    assert found.paths is not None and found.paths.tolist() == [[1, 0, -1]] * 32
+    assert found.error is not None and not found.error["output"].any()
+
+
+def test_the_most_probable_path_of_a_profile(bundle: rr.Bundle, place: Path) -> None:
+    session = Session(place)
+    for name, profile in bundle.profiles.items():
+        best = profile.path if profile.law is None else profile.law.most_probable()
+        found = session.run(INPUT, decision="most_probable", profile=name)
+        assert found.path is not None and tuple(found.path.tolist()) == best
+    own = session.run(INPUT, decision="most_probable")
+    assert own.path is not None and tuple(own.path.tolist()) == bundle.plan.most_probable() and own.seed is None
+    assert paths_of(session, budget=0.5)[0] == session.run(INPUT, decision="most_probable", budget=0.5).path.tolist()  # type: ignore[union-attr]
 
 
 def test_a_budget_takes_the_best_of_the_menu_that_it_pays_for(place: Path) -> None:
@@ -198,7 +228,8 @@ def test_a_proof_says_nothing_of_profiles_that_came_after_it(bundle: rr.Bundle, 
     assert "verified, but" in repr(later)
     card = (later.save(tmp_path / "later") / "README.md").read_text()
     assert "Made after it: profile late. `rr-export verify later MODEL` proves them." in card
-    assert "| `half` | another law | 60.0% | 0.8 (f1) |" in card and "| `late` | path [1, 0, -1] | - | - |" in card
+    assert "| `half` | [0.5 0.5] at 0, 1.layer.1 | 60.0% | 0.8 ± 0.1 (f1) |" in card
+    assert "| `late` | path 1,0,-1 | - | - |" in card and "session.run(inputs, profile='half')" in card
 
 
 def failing(place: Path) -> set[str]:
@@ -241,3 +272,25 @@ def test_damaged_profiles_are_refused(place: Path, tmp_path: Path, damage: Any) 
     (copied / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(BundleError, match="profiles"):
         Session(copied)
+
+
+@pytest.mark.parametrize("target", ["default", "cuda", "qnn"])
+def test_every_form_that_decides_explains_its_runs_alike(bundle: rr.Bundle, place: Path, target: str) -> None:
+    session, plan = Session(place, target=target), bundle.plan
+    for asked in ({}, {"profile": "chain"}, {"profile": "one"}):
+        found = session.explain(INPUT, seed=4, **asked)
+        again = session.run(INPUT, seed=4, **asked)
+        assert found.result.path is not None and again.path is not None
+        assert found.result.path.tolist() == again.path.tolist()
+        for other in found.alternatives:
+            site = [s.name for s in plan.sites].index(other.site)
+            assert other.path[site] == plan.sites[site].branches.index(other.branch) != again.path[site]
+            np.testing.assert_array_equal(
+                other.outputs["output"], session.run(INPUT, path=other.path).outputs["output"]
+            )
+
+
+def test_a_frozen_target_explains_nothing(bundle: rr.Bundle, tmp_path: Path) -> None:
+    frozen = rr.package(bundle, "cpu", frozen=2, name="two").save(tmp_path / "frozen")
+    with pytest.raises(ValueError, match="explain: expected a form that decides site by site, got two of interface"):
+        Session(frozen, target="two").explain(INPUT, seed=1)

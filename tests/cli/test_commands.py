@@ -416,7 +416,7 @@ def test_run_writes_outputs_once(place: Path) -> None:
     arguments = ("run", "out", "--golden", "0", "--runs", "20", "--seed", "0", "--output", "y.npz")
     assert run(place, *arguments).returncode == 0
     with np.load(place / "y.npz") as arrays:
-        assert sorted(arrays.files) == ["output", "output.std"]
+        assert sorted(arrays.files) == ["output", "output.error", "output.std"]
         assert arrays["output.std"].max() > 0
     again = run(place, *arguments)
     assert again.returncode == 2 and "expected no such file" in again.stderr

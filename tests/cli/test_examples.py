@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import shutil
 import subprocess
@@ -41,6 +42,14 @@ def encoder():
 
 def score(path):
     return sum(path)
+
+
+def rows():
+    return [({"x": torch.randn(4, 8, generator=torch.Generator().manual_seed(k)).numpy()}, k) for k in range(2)]
+
+
+def hits(outputs, target):
+    return next(iter(outputs.values()))[:, 0] > target
 """
 TRIED_ELSEWHERE = {"demo"}  # tests/demo
 
@@ -61,6 +70,9 @@ def go_on(place: Path) -> None:
     shutil.copytree(place / "out", place / "released")
     for name in ("model.onnx", "quantised.onnx"):
         shutil.copy(place / "out" / "model.onnx", place / name)
+    costs = [{"site": f"layers.{i}", "branch": b, "cost_ms": c} for i in range(4) for b, c in (("skip", 0), ("run", 2))]
+    subject = {"name": "cpu", "model": {"base_ms": 2, "branches": costs}}
+    (place / "bench.json").write_text(json.dumps({"tool": "bench", "subjects": [subject]}))
 
 
 @pytest.mark.slow

@@ -16,11 +16,21 @@ REPORTS = {
     ("verify", "out", "--against", "out", "--max-paths", "2"): ("--json", "--junit", "--sarif", "--markdown"),
     ("diff", "out", "out", "--runs", "0", "--max-paths", "2"): ("--json", "--markdown"),
     ("bench", "out", "--runs", "10", "--loads", "0", "--no-frozen"): ("--json", "--plot"),
+    ("search", "out", "--data=my_sums:data", "--metric=my_sums:worth", "--costs=parameters"): ("--json", "--plot"),
     ("lint", "out"): ("--output",),
     ("lint", "out", "--format", "json"): ("--output",),
     ("lint", "out", "--format", "sarif"): ("--output",),
     ("lint", "out", "--format", "codequality"): ("--output",),
 }
+SUMS = """
+import numpy as np
+
+def data():
+    return [({"input": np.ones((2, 8), np.float32)}, 0)]
+
+def worth(outputs, target):
+    return float(next(iter(outputs.values())).sum())
+"""
 ASKED = [(command, option) for command, options in REPORTS.items() for option in options]
 each_option = pytest.mark.parametrize(("command", "option"), ASKED, ids=[f"{c[0]} {c[-1]} {o}" for c, o in ASKED])
 
@@ -35,6 +45,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def place(saved: Path, tmp_path: Path) -> Path:
     shutil.copytree(saved, tmp_path / "out")
+    (tmp_path / "my_sums.py").write_text(SUMS)
     return tmp_path
 
 

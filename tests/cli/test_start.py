@@ -13,6 +13,7 @@ from torch import nn
 
 import rr_export as rr
 from rr_export.cli import COMMANDS, cli
+from tests.cli.test_report_files import SUMS
 from tests.cli.without_torch import run_commands
 
 
@@ -24,6 +25,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = nn.Sequential(*[nn.Linear(8, 8) for _ in range(3)], nn.Linear(8, 2)).eval()
     rr.route_layers(model, "[0-2]", keep=0.8)
     rr.export(model, (torch.ones(2, 8),)).save(folder / "out")
+    (folder / "my_sums.py").write_text(SUMS)
     return folder
 
 
@@ -32,6 +34,10 @@ TORCH_FREE: list[tuple[str, ...]] = [
     ("lint", "out"),
     ("inspect", "out", "--json"),
     ("run", "out", "--golden", "0", "--seed", "7"),
+    ("profile", "out", "half", "--keep", "0.5", "--cost", "0.6", "--quality", "0.8", "--metric", "f1"),
+    ("run", "out", "--golden", "0", "--budget", "0.7"),
+    ("menu", "out"),
+    ("profile", "out", "half", "--remove"),
     ("doctor", "out", "--provider", "cpu"),
     ("place", "out", "--runs", "0"),
     ("package", "out", "packaged", "--target", "cpu", "--frozen", "2", "--name", "two"),
@@ -42,6 +48,8 @@ TORCH_FREE: list[tuple[str, ...]] = [
     ("verify", "packaged", "--target", "two"),
     ("diff", "out", "packaged", "--runs", "10", "--fail-on", "outputs"),
     ("bench", "out", "--runs", "10", "--loads", "0"),
+    ("search", "out", "--data", "my_sums:data", "--metric", "my_sums:worth", "--costs", "flops"),
+    ("fit", "out", "--budget", "0.7", "--costs", "flops", "--name", "fast"),
 ]
 NEED_TORCH = [
     (("export", "my_models:small", "made"), "export: expected torch, got none; pip install 'rr-export[torch]'"),

@@ -63,6 +63,19 @@ SITES: list[dict[str, Any]] = [
     },
 ]
 
+# Two laws over them that are on the menu, and one that is not.
+PROFILES: dict[str, dict[str, Any]] = {
+    "even": {
+        "policies": [
+            {"type": "categorical", "probabilities": [[0.5, 0.5, 0.0]], "thresholds": [[0.5, 1.0]]},
+            *[{"type": "categorical", "probabilities": [[0.5, 0.5]], "thresholds": [[0.5]]}] * 2,
+        ],
+        "measured": {"cost": 0.6, "quality": 0.8, "spread": 0.05, "metric": "accuracy"},
+    },
+    "short": {"path": [0, -1, 0], "measured": {"cost": 0.3, "quality": 0.7, "spread": 0, "metric": "accuracy"}},
+    "whole": {"path": [1, 1, 1]},
+}
+
 
 def mix64(z: str, out: str) -> str:
     """Returns nodes that compute `out`, SplitMix64's finaliser of `z`."""
@@ -314,6 +327,13 @@ def write_bundle(folder: Path, interface: str = "explicit", *, external: bool = 
         arrays |= {f"{number}/output/{name}": array for name, array in outputs.items()}
     np.savez(folder / "golden.npz", **arrays)
     write_manifest(folder, {**manifest(interface), "golden": golden})
+    return folder
+
+
+def write_profiles(folder: Path) -> Path:
+    """The bundle in the folder, which is returned, has ``PROFILES`` too."""
+    content = content_of(folder)
+    write_manifest(folder, {**content, "profiles": PROFILES}, files=content["files"])
     return folder
 
 

@@ -123,6 +123,30 @@ def test_a_run_tells_path_seed_and_outputs(
     assert several["runs"] == 8 and 1 < several["distinct_paths"] <= 8 and "y.std" in several["outputs"]
 
 
+def test_several_runs_tell_what_is_asked_of_them(
+    bundles: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ("--runs", 64, "--seed", 3, "--draws", "stratified", "--quantiles", "0.1,0.5", "--vote", "y")
+    found = result_of(capsys, "run", bundles["host"], "--golden", 1, *asked, "--output", tmp_path / "y.npz")
+    session = Session(bundles["host"])
+    again = session.ensemble(
+        handmade.example(batch=2), runs=64, seed=3, draws="stratified", quantiles=(0.1, 0.5), vote="y"
+    )
+    assert again.error is not None and again.quantiles is not None and again.votes is not None
+    assert found["runs"] == 64 and found["largest_error"] == again.largest_error
+    with np.load(tmp_path / "y.npz") as written:
+        expected = {"y": again.mean["y"], "y.std": again.std["y"], "y.error": again.error["y"]}
+        expected |= {"y.quantiles": again.quantiles["y"], "large.quantiles": again.quantiles["large"]}
+        expected |= {"y.vote": again.votes["y"].winner, "y.share": again.votes["y"].share}
+        assert set(expected) < set(written.files) == set(found["outputs"])
+        for name, array in expected.items():
+            np.testing.assert_array_equal(written[name], array)
+    early = result_of(capsys, "run", bundles["host"], "--golden", 1, "--runs", 5000, "--seed", 3, "--until", 3)
+    assert 32 <= early["runs"] < 5000 and early["largest_error"] <= 3
+    sure = result_of(capsys, "run", bundles["host"], "--golden", 1, "--decision", "most_probable")
+    assert (sure["path"], sure["seed"]) == ([2, -1, 1], None)
+
+
 @pytest.mark.parametrize(
     ("options", "text"),
     [
@@ -149,6 +173,20 @@ def test_a_run_tells_path_seed_and_outputs(
         (("--golden", "0", "--input", "x=x.npy"), "error: --golden: expected no --input beside it"),
         (("--golden", "0", "--runs", "0"), "error: --runs: expected at least 1, got 0"),
         (("--golden", "0", "--runs", "2", "--path", "1,1,0"), "error: --path: expected a single run"),
+        (("--golden", "0", "--runs", "2", "--decision", "most_probable"), "error: --decision: expected a single run"),
+        (
+            ("--golden", "0", "--decision", "most_probable", "--seed", "1"),
+            "error: decision: expected no seed beside it",
+        ),
+        (("--golden", "0", "--decision", "best"), "error: argument --decision: invalid choice: 'best'"),
+        (("--golden", "0", "--draws", "latin"), "error: --draws: expected --runs beside it, got a single run"),
+        (("--golden", "0", "--until", "0.1"), "error: --until: expected --runs beside it, got a single run"),
+        (("--golden", "0", "--quantiles", "0.5"), "error: --quantiles: expected --runs beside it, got a single run"),
+        (("--golden", "0", "--vote", "y"), "error: --vote: expected --runs beside it, got a single run"),
+        (("--golden", "0", "--runs", "9", "--draws", "latin"), "error: runs: expected a multiple of 16"),
+        (("--golden", "0", "--runs", "9", "--until", "0.1"), "error: until: expected at least 32 runs"),
+        (("--golden", "0", "--runs", "9", "--quantiles", "2"), "error: quantiles: expected shares from 0 to 1"),
+        (("--golden", "0", "--runs", "9", "--vote", "large"), "error: vote: expected an output with numbers"),
         (("--golden", "0", "--path", "1,x"), "error: argument --path: expected integers joined by commas, got '1,x'"),
         (("--golden", "0", "--path", "5,0,0"), "error: path[0], site 'outer': expected -1 (draw) or 0..2, got 5"),
         (("--golden", "0", "--seed", "-1"), "error: seed: expected 0 <= seed < 2**63"),

@@ -12,16 +12,12 @@ from rr_runtime.manifest import Manifest
 from rr_runtime.routes import Router
 
 from . import handmade
-from .test_vectors import DIGITS, read, sites_of
+from .test_vectors import path_of, read, sites_of
 
 
 def manifest_of(name: str, plan: str) -> Manifest:
     row = next(row for row in read(name)["plans"] if row["name"] == plan)
     return Manifest.parse({**handmade.manifest(), "sites": sites_of(row)})
-
-
-def path_of(text: str) -> list[int]:
-    return [-1 if digit == "-" else DIGITS.index(digit) for digit in text]
 
 
 @pytest.mark.parametrize("name", ["paths", "markov"])

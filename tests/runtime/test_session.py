@@ -390,3 +390,12 @@ def test_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     exec(compile(blocks[0], str(readme), "exec"), names)
     assert names["many"].paths.shape == (100, 3)
     assert names["again"].path.tolist() == names["result"].path.tolist()
+
+
+def test_a_session_says_what_opens_it_again(bundles: dict[str, Path]) -> None:
+    session = Session(bundles["explicit"], threads=1, loaded_paths=3)
+    again = Session(**session.opened_with)
+    assert again.opened_with == session.opened_with and repr(again) == repr(session)
+    assert (again.tuning, again.provider, again.target) == (session.tuning, session.provider, session.target)
+    own = Session(bundles["explicit"], session_options=onnxruntime.SessionOptions())
+    assert Session(**own.opened_with).tuning is None

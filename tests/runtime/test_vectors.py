@@ -15,6 +15,9 @@ import onnx.parser
 import pytest
 
 from rr_runtime import Session, draws
+from rr_runtime.draws import draws_as_floats
+from rr_runtime.profile import Measured, Profile, best_within
+from rr_runtime.routes import Router
 
 from . import handmade
 
@@ -52,6 +55,10 @@ def read(name: str) -> Row:
     return found
 
 
+def path_of(text: str) -> list[int]:
+    return [-1 if digit == "-" else DIGITS.index(digit) for digit in text]
+
+
 def sites_of(plan: Row) -> list[Row]:
     """The sites of a plan as a manifest has them."""
     sites = []
@@ -76,6 +83,12 @@ def even_sites(branches: list[int]) -> list[Row]:
 
 def echo(file: Path, interface: str, sites: list[Row]) -> Session:
     """A session on a graph that gives back what it is fed, and the asked path as the one that it took."""
+    write_echo(file, interface, sites)
+    return Session(file)
+
+
+def write_echo(file: Path, interface: str, sites: list[Row]) -> Row:
+    """The file is such a graph; returns its manifest."""
     count = str(len(sites))
     inputs, outputs, nodes = (text.replace("{S}", count) for text in ECHOES[interface])
     model = onnx.parser.parse_model(
@@ -94,7 +107,7 @@ def echo(file: Path, interface: str, sites: list[Row]) -> Session:
     }
     model.metadata_props.add(key="rr.manifest", value=json.dumps(manifest))
     file.write_bytes(model.SerializeToString())
-    return Session(file)
+    return manifest
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +176,7 @@ def test_a_plan_is_read_and_its_graph_is_fed_the_asked_path(name: str, tmp_path:
     cases = [case for case in read(file)["cases"] if case["plan"] == name]
     assert cases
     for case in cases:
-        asked = [-1 if c == "-" else DIGITS.index(c) for c in case["path"]]
+        asked = path_of(case["path"])
         result = session.run({"x": X}, seed=int(case["seed"]), path=asked)
         assert result.outputs["path"].tolist() == asked
     last = [len(site.branches) - 1 for site in session.sites]
@@ -172,6 +185,52 @@ def test_a_plan_is_read_and_its_graph_is_fed_the_asked_path(name: str, tmp_path:
         if case["plan"] == name and any(not -1 <= route <= most for route, most in zip(asked, last, strict=True)):
             with pytest.raises(ValueError, match=r"expected -1 \(draw\) or 0\.\."):
                 session.run({"x": X}, path=asked)
+
+
+def policies_of(profile: Row) -> list[Row]:
+    """The policies of a profile as a manifest has them."""
+    sites = [{**site, "calls": []} for site in profile["sites"]]
+    return [site["policy"] for site in sites_of({**profile, "sites": sites, "repeat": 1})]
+
+
+@pytest.mark.parametrize("interface", ["explicit", "host"])
+@pytest.mark.parametrize("plan", read("profiles")["plans"], ids=lambda plan: plan["name"])
+def test_a_graph_is_fed_the_routes_of_a_profile(plan: Row, interface: str, tmp_path: Path) -> None:
+    rows = [row for row in read("profiles")["profiles"] if row["plan"] == plan["name"]]
+    profiles = {
+        row["name"]: {"path": path_of(row["path"])} if "path" in row else {"policies": policies_of(row)} for row in rows
+    }
+    manifest = write_echo(tmp_path / "model.onnx", interface, sites_of(plan))
+    np.savez(tmp_path / "golden.npz")
+    handmade.write_manifest(tmp_path, {**manifest, "profiles": profiles, "golden": []})
+    session = Session(tmp_path)
+    router = Router(session.sites)
+    cases = [case for case in read("profiles")["cases"] if case["plan"] == plan["name"]]
+    assert {case["profile"] for case in cases} == set(profiles)
+    for case in cases:
+        asked = {"seed": int(case["seed"]), "path": path_of(case["path"]), "profile": case["profile"]}
+        fed = session.run({"x": X}, **asked).outputs["path"].tolist()
+        assert fed == path_of(case["fed"])
+        latent = router.latent(draws_as_floats(asked["seed"], len(fed)), fed)
+        assert router.taken(latent) == path_of(case["taken"])
+        if set(case["path"]) == {"-"}:
+            del asked["path"]
+            assert session.run({"x": X}, **asked).outputs["path"].tolist() == fed
+
+
+@pytest.mark.parametrize("row", read("profiles")["menus"], ids=lambda row: row["name"])
+def test_a_budget_takes_the_profile_of_the_vectors(row: Row) -> None:
+    profiles = {}
+    for number, told in enumerate(row["menu"]):
+        measured = None if told is None else Measured(told["cost"], told["quality"], 0.0, "f1")
+        name = f"not measured {number}" if told is None else told["name"]
+        profiles[name] = Profile(name, (), (), measured)
+    for case in row["budgets"]:
+        if case["profile"] is None:
+            with pytest.raises(ValueError, match="budget: expected"):
+                best_within(profiles, case["budget"])
+        else:
+            assert best_within(profiles, case["budget"]).name == case["profile"]
 
 
 def value_of(written: Row) -> Any:

@@ -128,6 +128,19 @@ def test_a_path_that_is_not_packaged_is_refused(everything_bundle: rr.Bundle, tm
     assert session.run(inputs, path=partly).path.tolist()[0] == packaged[0][0]
 
 
+def test_designs_take_the_packaged_paths_or_are_refused(everything_bundle: rr.Bundle, tmp_path: Path) -> None:
+    count = everything_bundle.plan.path_count()
+    inputs = {"x": nets.example().numpy()}
+    folder = rr.package(everything_bundle, "cpu", frozen=count).save(tmp_path / "all")
+    frozen, routed = Session(folder, loaded_paths=count), Session(folder, target="default")
+    few = Session(rr.package(everything_bundle, "cpu", frozen=1).save(tmp_path / "few"))
+    for draws in ("antithetic", "stratified", "latin"):
+        found, expected = (s.ensemble(inputs, runs=32, seed=3, draws=draws).paths for s in (frozen, routed))
+        assert found is not None and expected is not None and found.tolist() == expected.tolist()
+        with pytest.raises(ValueError, match=r"expected one of the 1 paths of target 'cpu' \(.*use target='default'"):
+            few.ensemble(inputs, runs=32, seed=3, draws=draws)
+
+
 def test_only_so_many_paths_stay_loaded(everything_bundle: rr.Bundle, tmp_path: Path) -> None:
     folder = rr.package(everything_bundle, "cpu", frozen=6).save(tmp_path / "bundle")
     session = Session(folder, loaded_paths=2)

@@ -23,6 +23,7 @@ from rr_runtime.fastest import FASTEST, MOST_BYTES, Fastest, record_fastest, rec
 from rr_runtime.provider_options import CPU
 from rr_runtime.tools import bench as tool
 from rr_runtime.tools.assignment import Assigned, Assignment
+from rr_runtime.tools.path_model import HELD_OUT
 from rr_runtime.tuning import default_tuning
 from tests import nets
 from tests.cli.test_commands import run
@@ -71,6 +72,9 @@ def test_figures(saved: Path, done: tuple[str, dict[str, Any], Path]) -> None:
         low, median, high = entry["cost_ms"]
         assert low <= median <= high and all(map(math.isfinite, (low, median, high)))
         assert entry["branch"] != entry["instead_of"]
+    model = subject["model"]
+    assert len(model["held_out"]) == model["paths"] == HELD_OUT and 0 <= model["error_mean"] <= model["error_worst"]
+    assert [(e["site"], e["branch"]) for e in model["branches"]] == [(s.name, b) for s in sites for b in s.branches]
     load = subject["load"]
     assert load["resident_load"] > 0 and load["check_s"] > 0 and load["load_s"] > 0 and load["processes"] == 1
 
@@ -84,6 +88,7 @@ def test_tables(done: tuple[str, dict[str, Any], Path]) -> None:
         "cost of a branch",
         "loading",
         "paired",
+        "other random paths",
     ):
         assert words in text
     assert "onnxruntime" in text and "1 thread" in text
@@ -114,6 +119,7 @@ def test_other_interfaces(interface: str, tmp_path: Path) -> None:
     ended = run(tmp_path, "bench", "bundle", "--runs", "10", "--loads", "0", "--json", "b.json")
     (subject,) = json.loads((tmp_path / "b.json").read_text())["subjects"]
     assert ended.returncode == 0 and subject["load"] is None and subject["law"]["samples"] == 10
+    assert (subject["model"] is None) == (interface == "standalone")
     assert (subject["frozen"] is None) == (subject["branches"] == []) == (interface == "standalone")
     assert Session(folder).check() > 0 if interface == "host" else True
 
@@ -130,6 +136,8 @@ def test_targets_are_timed_side_by_side(two_layers: Path, tmp_path: Path) -> Non
         ("few", "frozen"),
     ]
     assert len(found["subjects"][1]["branches"]) == 2
+    one, _, frozen = (subject["model"] for subject in found["subjects"])
+    assert frozen is None and one["paths"] == 1  # of four paths, three are timed by their branches
 
 
 def test_one_that_fails_is_told_and_the_others_are_timed(two_layers: Path, tmp_path: Path) -> None:
@@ -292,3 +300,39 @@ def test_nothing_is_shown_of_nothing() -> None:
     subject = {"name": "cpu", "error": "bad", "law": None, "branches": [], "load": None, "ratio_to_frozen": None}
     result = {"subjects": [subject], "fastest": None, "machine": machine | {"cores": 1}}
     assert "cpu fails:" in str(bench_view(result)[0])
+
+
+def test_profiles_are_timed_beside_the_law_of_the_bundle(saved: Path, tmp_path: Path) -> None:
+    bundle = rr.load(saved)
+    path = list(bundle.plan.most_probable())
+    place = bundle.with_profile("one", path).with_profile("own", bundle.plan).save(tmp_path / "out")
+    options = ("--runs", "12", "--loads", "0", "--profile", "own", "--profile", "one", "--json", "b.json")
+    ended = run(tmp_path, "bench", "out", *options)
+    assert ended.returncode == 0, ended.stderr
+    (subject,) = json.loads((tmp_path / "b.json").read_text())["subjects"]
+    assert list(subject["profiles"]) == ["own", "one"]
+    for law in subject["profiles"].values():
+        assert law["samples"] == 12 == len(law["samples_ms"]) and 0 < law["p50"] <= law["p99"]
+    assert "profile own" in ended.stdout and "profile one" in ended.stdout
+    unknown = run(tmp_path, "bench", "out", "--profile", "two", "--no-frozen")
+    assert unknown.returncode == 2 and "profile: expected one of one, own of" in " ".join(unknown.stderr.split())
+    frozen = rr.package(rr.load(place), "cpu", frozen=1, name="frozen").save(tmp_path / "frozen")
+    found = tool.bench(frozen, targets=("frozen",), profiles=("one",), runs=10, loads=0)
+    assert not found["holds"] and "got the frozen target 'frozen'; time another one" in found["subjects"][0]["error"]
+
+
+def test_sabotage_a_bench_that_times_another_law(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The runs that are timed are those of the profile, on the seeds of the bench."""
+    bundle = rr.load(saved)
+    place = bundle.with_profile("one", bundle.plan.most_probable()).save(tmp_path / "out")
+    asked: list[tuple[int | None, str | None]] = []
+    whole = Session.run
+
+    def watched(self: Session, inputs: Any, **given: Any) -> Any:
+        asked.append((given.get("seed"), given.get("profile")))
+        return whole(self, inputs, **given)
+
+    monkeypatch.setattr(Session, "run", watched)
+    tool.bench(place, profiles=("one",), runs=10, loads=0, seed=70)
+    of = {name: {seed for seed, profile in asked if profile == name and seed} for name in (None, "one")}
+    assert set(range(70, 80)) <= of["one"] == of[None]

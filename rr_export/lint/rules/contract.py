@@ -17,10 +17,12 @@ from rr_export.laws.plan import Plan
 from rr_export.lint.dataflow import PASSING, Dataflow, node_name
 from rr_export.lint.finding import Finding
 from rr_export.lint.reading import Subject
+from rr_export.lint.rules.by_input import check_by_input
 from rr_export.lint.rules.random_nodes import has_kernel
 from rr_export.lowering import DRAWS, PATH, SEED, TAKEN
 from rr_export.lowering.deciding_slice import cut_out, cut_routing, find_value, open_slice, threshold_failures
 from rr_export.lowering.free_draws import free_draw_failures
+from rr_export.lowering.reach import LATENT
 from rr_export.lowering.sink import MIDDLE_KEY, SITE_KEY
 from rr_runtime.draws import draws
 
@@ -45,7 +47,14 @@ def check_contract(subject: Subject, flow: Dataflow) -> Iterator[Finding]:
         return
     if RANDOM_NODES[manifest["interface"]] and not flow.origin(taken).random and flow.random:
         yield subject.finding("RR303", f"{TAKEN!r} no longer depends on the random node", node=TAKEN)
-    yield from _check_gates(subject, flow, plan, taken, set(manifest.get("idle", [])))
+    idle = set(manifest.get("idle", []))
+    try:
+        routes = find_value(flow.model.graph, LATENT) if plan.gates else taken
+    except KeyError:
+        yield subject.finding("RR303", f"expected a value {LATENT!r}, got none", node=LATENT)
+        return
+    yield from _check_gates(subject, flow, plan, routes, idle)
+    yield from check_by_input(subject, flow, plan, routes, idle)
     yield from _check_law(subject, flow, plan, manifest["interface"])
 
 
@@ -88,11 +97,14 @@ def _check_values(
 
 
 def _check_gates(subject: Subject, flow: Dataflow, plan: Plan, taken: ir.Value, idle: set[str]) -> Iterator[Finding]:
-    """Every site that is used decides an ``If`` of its own, and all its routes are told apart."""
+    """Every site that is used decides an ``If`` of its own, and all its routes are told apart.
+
+    Those that the input decides have rules of their own; what decides the others is made of ``taken``.
+    """
     found = {n: _main_value(flow, n.inputs[0]) for n in flow.nodes() if n.op_type == "If" and not n.domain}
     gates = {n: v for n, v in found.items() if v is not None and _is_of_routes(v, taken)}
     try:
-        turned = _turned_gates(flow, plan, list(gates.values()))
+        turned = _turned_gates(flow, plan, taken.name or "", list(gates.values()))
     except Exception as error:  # onnxruntime's own exceptions have no common base
         yield _unloadable(subject, flow, error)
         return
@@ -103,7 +115,7 @@ def _check_gates(subject: Subject, flow: Dataflow, plan: Plan, taken: ir.Value, 
         for gate in np.flatnonzero((states != states[0]).any(axis=0)):
             drivers.setdefault(int(gate), set()).add(index)
     for i, site in enumerate(plan.sites):
-        if not site.calls or len(site.branches) < 2 or site.name in idle:
+        if not site.calls or len(site.branches) < 2 or site.name in idle or i in plan.gates:
             continue
         mine = [g for g, sites in drivers.items() if i in sites]
         if site.kind == "python" and (not mine or _routes_alike(turned[i])):
@@ -176,20 +188,20 @@ def _main_value(flow: Dataflow, value: ir.Value | None) -> ir.Value | None:
     return None
 
 
-def _turned_gates(flow: Dataflow, plan: Plan, gates: list[ir.Value]) -> dict[int, NDArray[np.bool_]]:
+def _turned_gates(flow: Dataflow, plan: Plan, taken: str, gates: list[ir.Value]) -> dict[int, NDArray[np.bool_]]:
     """For every site the state of all gates on each of its routes, bool [K, gates]; other sites have route 0."""
     found = {i: np.zeros((len(site.branches), len(gates)), bool) for i, site in enumerate(plan.sites)}
     if not gates:
         return found
     names = [v.name or "" for v in dict.fromkeys(gates)]
-    content = cut_out(flow.model, [TAKEN], names)
+    content = cut_out(flow.model, [taken], names)
     session = open_slice(content)
     columns = [names.index(v.name or "") for v in gates]
     for i, site in enumerate(plan.sites):
         for route in range(len(site.branches)):
             path = np.zeros(len(plan.sites), np.int64)
             path[i] = route
-            states = np.array([bool(np.asarray(s).any()) for s in session.run(names, {TAKEN: path})])
+            states = np.array([bool(np.asarray(s).any()) for s in session.run(names, {taken: path})])
             found[i][route] = states[columns]
     return found
 
@@ -231,7 +243,10 @@ def _check_law(subject: Subject, flow: Dataflow, plan: Plan, interface: str) -> 
 def _seed_failures(flow: Dataflow, plan: Plan, interface: str) -> list[str]:
     """Runs what leads from the added inputs to the path taken, and to the draws where the graph makes them."""
     count, last = len(plan.sites), np.array([len(site.branches) - 1 for site in plan.sites])
-    outputs = [TAKEN, *([DRAWS] if interface == "explicit" and _has_value(flow, DRAWS) else [])]
+    outputs = [
+        LATENT if plan.gates else TAKEN,
+        *([DRAWS] if interface == "explicit" and _has_value(flow, DRAWS) else []),
+    ]
     session = open_slice(cut_out(flow.model, list(ADDED[interface]), outputs))
     failures: list[str] = []
     for seed in range(SEEDS):
@@ -241,7 +256,8 @@ def _seed_failures(flow: Dataflow, plan: Plan, interface: str) -> list[str]:
             path = np.where(
                 rng.random(count) < 0.5, path, rng.integers(0, last + 3)
             )  # those above the last are clipped
-        expected = [plan.taken(plan.routes(drawn, np.minimum(path, last))), (drawn * 2.0**24).astype(np.int64)]
+        routes = plan.routes(drawn, np.minimum(path, last))
+        expected = [routes if plan.gates else plan.taken(routes), (drawn * 2.0**24).astype(np.int64)]
         fed = {SEED: np.array(seed)} if interface == "explicit" else {DRAWS: drawn}
         got = [np.asarray(value) for value in session.run(outputs, {**fed, PATH: path})]
         for what, a, b in zip(("path", "draws * 2^24"), expected, got, strict=False):

@@ -12,6 +12,7 @@ from rr_runtime.lazy_names import import_when_asked
 if TYPE_CHECKING:
     from rr_runtime.draws import draws
     from rr_runtime.errors import BundleError, ProviderError, RuntimeFailure
+    from rr_runtime.explanation import Explanation
     from rr_runtime.prepared import PreparedRun
     from rr_runtime.providers import providers
     from rr_runtime.results import EnsembleResult, Result
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BundleError",
     "EnsembleResult",
+    "Explanation",
     "PreparedRun",
     "ProviderError",
     "Result",
@@ -36,6 +38,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "BundleError": "rr_runtime.errors",
     "EnsembleResult": "rr_runtime.results",
+    "Explanation": "rr_runtime.explanation",
     "PreparedRun": "rr_runtime.prepared",
     "ProviderError": "rr_runtime.errors",
     "Result": "rr_runtime.results",

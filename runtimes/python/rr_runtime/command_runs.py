@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,32 @@ from rr_runtime.bundle import open_bundle
 from rr_runtime.given_inputs import GivenInputs
 from rr_runtime.golden import golden_inputs
 from rr_runtime.output_files import check_output_file, write_outputs
+from rr_runtime.profile import best_within
+from rr_runtime.results import EnsembleResult
 from rr_runtime.session import Session
+
+
+@dataclass(frozen=True)
+class Many:
+    """What is asked of an ensemble beside how many runs it has; None and nothing: not asked for.
+
+    Attributes:
+        draws: the design of the draws.
+        until: the standard error at which no more runs are made.
+        quantiles: shares of the runs.
+        vote: the names of outputs in which runs vote.
+    """
+
+    draws: str | None = None
+    until: float | None = None
+    quantiles: Sequence[float] = ()
+    vote: Sequence[str] = ()
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """What is asked for, by its name."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in values.items() if value is not None and value != ()}
 
 
 @dataclass(frozen=True)
@@ -31,6 +56,10 @@ class Asked:
         target: which form, or None.
         output: the file that gets the outputs, or None.
         overwrite: whether it is replaced.
+        profile: the name of the law of the routes, or None.
+        budget: in its place: what the best of the menu may cost, or None.
+        decision: how the path is chosen where nothing is drawn, or None.
+        many: what is asked of several runs.
     """
 
     bundle: Path
@@ -43,10 +72,17 @@ class Asked:
     target: str | None
     output: Path | None
     overwrite: bool
+    profile: str | None = None
+    budget: float | None = None
+    decision: str | None = None
+    many: Many = Many()
 
 
 def run_asked(asked: Asked) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Returns facts of the run (JSON-ready) and its outputs, of several runs means and deviations (``<name>.std``).
+    """Returns facts of the run (JSON-ready) and its outputs, of several runs means, deviations and errors.
+
+    Of several runs they are called ``<name>``, ``<name>.std`` and ``<name>.error``; what else is asked for is called
+    ``<name>.quantiles``, ``<name>.vote`` and ``<name>.share``.
 
     The outputs are in the file that was asked for.
 
@@ -64,6 +100,12 @@ def run_asked(asked: Asked) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         raise ValueError(
             "--path: expected a single run, got --runs as well; a forced path gives the same outputs every time"
         )
+    if asked.runs > 1 and asked.decision is not None:
+        raise ValueError(
+            "--decision: expected a single run, got --runs as well; nothing is drawn: all would be the same"
+        )
+    for name in asked.many.given if asked.runs == 1 else ():
+        raise ValueError(f"--{name}: expected --runs beside it, got a single run; say how many")
     if asked.golden is not None and asked.given.options:
         raise ValueError(
             f"--golden: expected no {asked.given.options[0]} beside it, got one; the golden case has all inputs"
@@ -75,19 +117,38 @@ def run_asked(asked: Asked) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     session = Session(asked.bundle, provider=asked.provider, target=asked.target)
     if asked.golden is not None:
         feeds = golden_inputs(bundle, asked.golden, bundle.manifest.targets.get(session.target))
+    law: dict[str, Any] = {"profile": asked.profile, "budget": asked.budget}
     facts: dict[str, Any]
     if asked.runs > 1:
-        ensemble = session.ensemble(feeds, runs=asked.runs, seed=asked.seed)
-        outputs: dict[str, NDArray[Any]] = {**ensemble.mean, **{f"{k}.std": v for k, v in ensemble.std.items()}}
+        ensemble = session.ensemble(feeds, runs=asked.runs, seed=asked.seed, **asked.many.given, **law)
+        outputs = _gathered(ensemble)
         paths = ensemble.paths
         facts = {
-            "runs": asked.runs,
+            "runs": ensemble.runs,
             "distinct_paths": None if paths is None else len({tuple(p) for p in paths.tolist()}),
+            "largest_error": ensemble.largest_error,
         }
     else:
-        result = session.run(feeds, seed=asked.seed, path=None if asked.route is None else list(asked.route))
+        route = None if asked.route is None else list(asked.route)
+        result = session.run(feeds, seed=asked.seed, path=route, decision=asked.decision, **law)
         outputs = dict(result.outputs)
         facts = {"path": None if result.path is None else result.path.tolist(), "seed": result.seed}
+    profile = asked.profile if asked.budget is None else best_within(session.profiles, asked.budget).name
+    if profile is not None:
+        facts["profile"] = profile
     if asked.output is not None:
         write_outputs(asked.output, outputs)
     return facts, outputs
+
+
+def _gathered(ensemble: EnsembleResult) -> dict[str, NDArray[Any]]:
+    """What an ensemble gives, by name: the means as the outputs are called."""
+    parts: dict[str, Mapping[str, NDArray[Any]] | None] = {
+        "std": ensemble.std,
+        "error": ensemble.error,
+        "quantiles": ensemble.quantiles,
+    }
+    found = {f"{name}.{part}": array for part, arrays in parts.items() for name, array in (arrays or {}).items()}
+    for name, vote in (ensemble.votes or {}).items():
+        found |= {f"{name}.vote": vote.winner, f"{name}.share": vote.share}
+    return {**ensemble.mean, **found}

@@ -43,6 +43,18 @@ def draws_as_floats(seed: int, sites: int) -> list[float]:
     return _few(seed, sites) if sites <= FEW else _many(seed, sites).tolist()
 
 
+def words(seed: int, count: int, *, start: int = 0) -> NDArray[np.uint64]:
+    """Returns the words z(start), z(start + 1), ... of a seed, uint64 [count], all different; draws are their top bits.
+
+    Args:
+        seed: 0 <= seed < 2^63.
+        count: how many.
+        start: the index of the first one.
+    """
+    places = np.arange(start + 1, start + count + 1, dtype=np.uint64)
+    return _hashed(places * np.uint64(GOLDEN_GAMMA), seed)
+
+
 def fresh_seed() -> int:
     """Returns a seed from the operating system's entropy, uniform in [0, 2^63).
 
@@ -80,16 +92,22 @@ def _few(seed: int, sites: int) -> list[float]:
 
 
 def _many(seed: int, sites: int) -> NDArray[np.float32]:
-    """Returns the draws of a seed, float32 [S], all at once (arrays of uint64 wrap around silently)."""
-    z = _counter(sites) + np.uint64(_mix64(seed))
+    """Returns the draws of a seed, float32 [S], all at once."""
+    z = _hashed(_counter(sites), seed)
+    z >>= S40
+    scaled: NDArray[np.float32] = z.astype(np.float32) * SCALE
+    return scaled
+
+
+def _hashed(counter: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
+    """Returns the words of a seed at some places of the counter (arrays of uint64 wrap around silently)."""
+    z: NDArray[np.uint64] = counter + np.uint64(_mix64(seed))
     z ^= z >> S30
     z *= M1
     z ^= z >> S27
     z *= M2
     z ^= z >> S31
-    z >>= S40
-    scaled: NDArray[np.float32] = z.astype(np.float32) * SCALE
-    return scaled
+    return z
 
 
 @functools.lru_cache(maxsize=64)

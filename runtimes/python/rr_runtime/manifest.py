@@ -14,7 +14,7 @@ from rr_runtime.draws import SEEDS
 from rr_runtime.errors import BundleError
 from rr_runtime.json_node import DAMAGED, Node, read_json
 from rr_runtime.one_line import cut_to_line, list_few
-from rr_runtime.profile import Measured, Profile
+from rr_runtime.profile import RANGES, Measured, Profile
 from rr_runtime.site_law import Policy, Site
 from rr_runtime.target import Target
 from rr_runtime.target_reader import read_targets
@@ -23,6 +23,7 @@ MANIFEST = "manifest.json"  # its file in a bundle's folder
 FORMAT = "rr.manifest"
 VERSION = 1
 INTERFACES = ("explicit", "host", "gates", "standalone", "plain")
+GATED = ("explicit", "host")  # interfaces of graphs that may have gates
 GENERATOR = "splitmix64"
 KINDS = ("layer", "operation", "parameter", "python")
 DTYPES = (
@@ -148,6 +149,7 @@ class Manifest:
         interface = root.key("interface").one_of(*INTERFACES)
         if (interface == "plain") != (not sites):
             root.key("sites").fail(f"{'no sites' if sites else 'sites'} in a file of interface {interface!r}")
+        _check_gates(root, sites, interface)
         root.key("generator").one_of(GENERATOR)
         tolerances = root.key("tolerances")
         recorded = root.optional("files")
@@ -228,7 +230,9 @@ def _read_policy(node: Node, branches: int) -> Policy:
 
         return read
 
-    kind = node.key("type").one_of("categorical", "markov")
+    kind = node.key("type").one_of("categorical", "markov", "gate")
+    if kind == "gate":
+        return Policy(kind, (), (), None, None, node.key("decision").one_of("sample", "argmax"))
     probabilities = node.key("probabilities").each(read_row(branches))
     thresholds = node.key("thresholds").each(read_row(branches - 1))
     if not probabilities or (kind == "categorical" and len(probabilities) != 1):
@@ -245,6 +249,19 @@ def _read_policy(node: Node, branches: int) -> Policy:
     chain = node.key("chain").integer(0) if kind == "markov" else None
     step = node.key("step").integer(0) if kind == "markov" else None
     return Policy(kind, probabilities, thresholds, chain, step)
+
+
+def _check_gates(root: Node, sites: tuple[Site, ...], interface: str) -> None:
+    """Only graphs that decide, and take a path, have gates."""
+    if not any(site.policy.type == "gate" for site in sites):
+        return
+    if interface not in GATED:
+        root.key("interface").fail(f"one of {', '.join(GATED)}, as the input decides at a site")
+    targets = root.optional("targets")
+    for _, target in targets.items() if targets is not None else ():
+        if target.key("form").text() != "routed":
+            target.key("form").fail("'routed', as the input decides at a site")
+        target.key("interface").one_of(*GATED)
 
 
 def _cumulated(law: tuple[float, ...]) -> list[float]:
@@ -304,6 +321,9 @@ def _read_profile(name: str, node: Node, sites: tuple[Site, ...]) -> Profile:
             replace(site, policy=_read_policy(row, len(site.branches))) for site, row in zip(sites, rows, strict=True)
         )
         _check_sites(policies, routed)
+        for one, site in zip(routed, sites, strict=True):
+            if one.policy.type == "gate" and one.policy != site.policy:
+                policies.fail(f"a law of its own for site {site.name!r}, at which no gate decides so")
     routes = None if path is None else _read_routes(path, sites)
     if path is not None and routes is not None:
         for i, site in enumerate(sites):
@@ -313,12 +333,8 @@ def _read_profile(name: str, node: Node, sites: tuple[Site, ...]) -> Profile:
 
 
 def _read_measured(node: Node) -> Measured:
-    return Measured(
-        cost=node.key("cost").number(0.0, 1e9),
-        quality=node.key("quality").number(-1e300, 1e300),
-        spread=node.key("spread").number(0.0, 1e300),
-        metric=node.key("metric").text(),
-    )
+    cost, quality, spread = (node.key(name).number(*RANGES[name]) for name in ("cost", "quality", "spread"))
+    return Measured(cost, quality, spread, node.key("metric").text())
 
 
 def _read_tensors(node: Node) -> tuple[Tensor, ...]:

@@ -1,4 +1,4 @@
-"""Mean and standard deviation of arrays that arrive one by one."""
+"""Mean, standard deviation and standard error of arrays that arrive one by one."""
 
 from __future__ import annotations
 
@@ -36,3 +36,54 @@ class Moments:
     def std(self) -> NDArray[np.float64]:
         """The standard deviation of the values so far, divided by their number."""
         return np.sqrt(self._squares / self.count)
+
+    @property
+    def error(self) -> NDArray[np.float64] | None:
+        """The standard error of the mean, if the values are independent: sqrt(squares / (n (n - 1))); None for one."""
+        return None if self.count < 2 else np.sqrt(self._squares / (self.count * (self.count - 1)))
+
+
+class BlockMoments:
+    """The running mean and spread of arrays that come in blocks, and the standard error of their mean.
+
+    Blocks are independent of each other and of one law; arrays within a block need not be. So it is the means of the
+    blocks whose spread says how far off their mean is, which is that of all arrays.
+
+    Args:
+        first: the first array.
+        block: how many arrays a block has, >= 2; of blocks of one, `Moments` says the same.
+    """
+
+    def __init__(self, first: NDArray[Any], block: int) -> None:
+        self._size, self._runs = block, Moments(first)
+        self._open = self._runs.mean  # the sum of the block that is not whole
+        self._blocks: Moments | None = None
+
+    @property
+    def mean(self) -> NDArray[np.float64]:
+        """The mean of the arrays so far."""
+        return self._runs.mean
+
+    @property
+    def std(self) -> NDArray[np.float64]:
+        """The standard deviation of the arrays so far, divided by their number."""
+        return self._runs.std
+
+    @property
+    def error(self) -> NDArray[np.float64] | None:
+        """The standard error of the mean, from whole blocks; None below two of them."""
+        return None if self._blocks is None else self._blocks.error
+
+    def add(self, value: NDArray[Any]) -> None:
+        """The value is counted; it has the shape of the first one."""
+        self._runs.add(value)
+        with np.errstate(invalid="ignore", over="ignore"):
+            self._open = self._open + np.asarray(value, np.float64)
+            if self._runs.count % self._size:
+                return
+            mean = self._open / self._size
+        self._open = np.zeros_like(mean)
+        if self._blocks is None:
+            self._blocks = Moments(mean)
+        else:
+            self._blocks.add(mean)

@@ -55,6 +55,7 @@ class PreparedRun:
         path: Path | None = None,
         profile: str | None = None,
         budget: float | None = None,
+        decision: str | None = None,
     ) -> Result:
         """Returns one run on what `inputs` hold now, equal to `Session.run` on them.
 
@@ -66,13 +67,18 @@ class PreparedRun:
             path: as for `Session.run`.
             profile: as for `Session.run`.
             budget: as for `Session.run`.
+            decision: as for `Session.run`.
 
         Raises:
             TypeError: seed or path is of a wrong type.
             ValueError: seed or path is out of range, or the file takes none.
             RuntimeFailure: onnxruntime failed, or another thread is in a run of this.
         """
-        number, routes = self._asked.check(seed, path, profile, budget)
+        number: int | None = 0
+        if decision is None:
+            number, routes = self._asked.check(seed, path, profile, budget)
+        else:
+            routes = self._asked.decide(decision, profile, budget, seed=seed, path=path)
         if not self._free.acquire(blocking=False):
             raise RuntimeFailure(
                 "prepared run: expected one run at a time, got a second one while it runs; prepare one for each thread"
@@ -85,7 +91,7 @@ class PreparedRun:
             raise self._failure(error) from error
         finally:
             self._free.release()
-        return Result(outputs, taken, number)
+        return Result(outputs, taken, number if decision is None else None)
 
     def __repr__(self) -> str:
         """Shows names and sizes of the inputs."""

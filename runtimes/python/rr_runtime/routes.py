@@ -10,6 +10,7 @@ import numpy as np
 from rr_runtime.site_law import Site
 
 Rows = list[list[float]]
+NEVER: list[float] = []  # the thresholds of one branch, and of a gate, whose route no draw alone gives
 
 
 class Router:
@@ -25,14 +26,15 @@ class Router:
         self._tables: list[Rows] = [
             [np.array(row, np.float32).tolist() for row in site.policy.thresholds] for site in sites
         ]
-        self._first = [table[0] for table in self._tables]
+        self._first = [table[0] if table else NEVER for table in self._tables]
+        self._gates = [i for i, site in enumerate(sites) if site.policy.type == "gate"]
         self._last = [len(site.branches) - 1 for site in sites]
-        self._later = _later_steps(sites)
+        self._later = later_steps(sites)
         self._calls = [site.calls for site in sites]
         self._nested = any(() not in site.calls for site in sites)
 
     def latent(self, numbers: Sequence[float], asked: Sequence[int] | None = None) -> list[int]:
-        """Returns the latent routes, S of them.
+        """Returns the latent routes, S of them; -1 at a gate that no route is asked for: the graph decides there.
 
         Args:
             numbers: the draws, S of them, in [0, 1).
@@ -44,6 +46,8 @@ class Router:
                 route if wanted < 0 else min(wanted, last)
                 for route, wanted, last in zip(routes, asked, self._last, strict=True)
             ]
+        for site in self._gates:
+            routes[site] = -1 if asked is None or asked[site] < 0 else routes[site]
         for before, site in self._later:
             if asked is None or asked[site] < 0:
                 routes[site] = bisect_right(self._tables[site][routes[before]], numbers[site])
@@ -60,7 +64,7 @@ class Router:
         return [any(all(routes[s] == b for s, b in call) for call in calls) for calls in self._calls]
 
 
-def _later_steps(sites: Sequence[Site]) -> list[tuple[int, int]]:
+def later_steps(sites: Sequence[Site]) -> list[tuple[int, int]]:
     """Returns (index of the step before, index of the step) for the later steps of all chains, in order."""
     steps = {(s.policy.chain, s.policy.step or 0): i for i, s in enumerate(sites) if s.policy.chain is not None}
     return [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
@@ -16,14 +16,16 @@ from numpy.typing import ArrayLike, NDArray
 from rr_runtime.arguments import InputCheck, check_count, check_shapes
 from rr_runtime.asked import AskedCheck
 from rr_runtime.bundle import Bundle, open_bundle
-from rr_runtime.draws import SEEDS, check_seed, fresh_seed
+from rr_runtime.designs import INDEPENDENT
+from rr_runtime.draws import check_seed, fresh_seed
 from rr_runtime.engines import Engine, Opening, open_engine
-from rr_runtime.errors import BundleError, RuntimeFailure, run_failure
+from rr_runtime.ensemble import Score, check_wanted, gather
+from rr_runtime.errors import BundleError, run_failure
+from rr_runtime.explanation import Explanation, explain_run
 from rr_runtime.fastest import Fastest, recorded_fastest
 from rr_runtime.faults import refuse_faults
 from rr_runtime.golden import check_golden
 from rr_runtime.manifest import Manifest, Tensor
-from rr_runtime.moments import Moments
 from rr_runtime.one_line import cut_to_line, list_few
 from rr_runtime.prepared import PreparedRun
 from rr_runtime.profile import Profile
@@ -96,6 +98,11 @@ class Session:
         self._own_options = session_options is not None
         self._bundle: Bundle = open_bundle(path)
         self._target = _find_target(self._bundle, target, short_name(self._provider))
+        self._opened_with = {
+            **{"path": path, "provider": short_name(self._provider), "target": self.target},
+            **{"tuning": self.tuning, "session_options": session_options, "provider_options": provider_options},
+            "loaded_paths": loaded_paths,
+        }
         refuse_faults(self._bundle, self._target, short_name(self._provider))
         opening = Opening(self._provider, self._tuning, session_options, provider_options)
         self._engine: Engine = open_engine(self._bundle, self._target, opening, loaded_paths=loaded_paths)
@@ -146,6 +153,11 @@ class Session:
         return DEFAULT if self._target is None else self._target.name
 
     @property
+    def opened_with(self) -> Mapping[str, Any]:
+        """Arguments by name with which `Session` opens the same file in the same way, such as in another process."""
+        return self._opened_with
+
+    @property
     def engine(self) -> Engine:
         """What runs: one engine per form of a model."""
         return self._engine
@@ -158,6 +170,7 @@ class Session:
         path: Sequence[int] | NDArray[np.integer[Any]] | None = None,
         profile: str | None = None,
         budget: float | None = None,
+        decision: str | None = None,
     ) -> Result:
         """Returns the outputs and the path of one run.
 
@@ -169,6 +182,8 @@ class Session:
             profile: the name of another law: the routes are those of the same draws by its thresholds.
             budget: in place of a name: of the profiles whose quality was measured, the best that costs at most this
                 share of the most expensive path.
+            decision: "most_probable": nothing is drawn, the path is the most probable one that a run reports (of the
+                profile, if one is named), and the result has no seed. It is not beside a seed or a path.
 
         Raises:
             TypeError: an argument is of a wrong type or dtype.
@@ -177,6 +192,9 @@ class Session:
             RuntimeFailure: onnxruntime failed.
         """
         feeds = self._check_inputs(inputs)
+        if decision is not None:
+            decided = self._execute(feeds, 0, self._asked.decide(decision, profile, budget, seed=seed, path=path))
+            return Result(decided.outputs, decided.path, None)
         return self._execute(feeds, *self._asked.check(seed, path, profile, budget))
 
     def prepare(self, shapes: Mapping[str, Sequence[int]]) -> PreparedRun:
@@ -211,49 +229,89 @@ class Session:
         seed: int | None = None,
         profile: str | None = None,
         budget: float | None = None,
+        draws: str = INDEPENDENT,
+        block: int | None = None,
+        until: float | None = None,
+        quantiles: float | Sequence[float] | None = None,
+        vote: str | Sequence[str] | None = None,
+        score: Score | None = None,
     ) -> EnsembleResult:
-        """Returns mean and standard deviation of each output over the paths of many runs on the same inputs.
+        """Returns mean, standard deviation and standard error of each output over many runs on the same inputs.
 
-        Run i uses the seed `(first + i) % 2**63`; neighbouring seeds are hashed, so their draws are unrelated.
-        Statistics are accumulated in float64 (Welford); only one run's outputs are in memory at a time.
+        Run i uses the seed `(first + i) % 2**63`; neighbouring seeds are hashed, so their draws are unrelated. The
+        other designs spread the draws of a block of runs more evenly; each run alone has the same law in all of them.
+        Statistics are accumulated in float64 (Welford); only one run's outputs are in memory at a time, unless
+        quantiles are asked for.
 
         Args:
             inputs: as for `run`.
-            runs: the number of runs, >= 1.
+            runs: the number of runs, >= 1, a multiple of the block; with `until` the most.
             seed: the first seed; None takes a fresh one from the operating system.
+            profile: as for `run`.
+            budget: as for `run`.
+            draws: "independent"; "antithetic", pairs of opposite draws; "stratified", even over the combinations of
+                routes, those of the first sites above all; or "latin", even over the draw of every single site.
+            block: how many runs of stratified or latin draws hang together, >= 2; 16 where none is given.
+            until: no more runs are made when the largest standard error of any element of a floating output is at most
+                this, in the unit of the output. It is looked at after each block, from 32 runs and 8 blocks on.
+            quantiles: shares of the runs, in [0, 1], one or several. The outputs of all runs are kept for them, at most
+                1 GiB.
+            vote: an output, or several, in which each run votes for the greatest number along the last axis.
+            score: of the outputs of a run, by name, to a number; the result has the best and the worst run.
+
+        Raises:
+            TypeError: as `run`; a score is no number.
+            ValueError: as `run`; the outputs of all runs are too large for quantiles, or a score is NaN (these two
+                after the first run).
+            RuntimeFailure: onnxruntime failed, an output's shape depends on the path, or one to vote with has NaN.
+        """
+        wanted = check_wanted(
+            self.outputs,
+            runs=runs, draws=draws, block=block, until=until, quantiles=quantiles, vote=vote, score=score,
+        )  # fmt: skip
+        designed = None if draws == INDEPENDENT else draws
+        self._asked.refuse(seed=seed, profile=profile, budget=budget, draws=designed)
+        first = fresh_seed() if seed is None else check_seed(seed)
+        feeds = self._check_inputs(inputs)
+        asked = self._asked.many(first, wanted.design, profile, budget)
+        results = (self._execute(feeds, number, routes) for number, routes in asked)
+        return gather(results, wanted, where=str(self._bundle.path))
+
+    def explain(
+        self,
+        inputs: Mapping[str, ArrayLike],
+        *,
+        seed: int | None = None,
+        path: Sequence[int] | NDArray[np.integer[Any]] | None = None,
+        profile: str | None = None,
+        budget: float | None = None,
+    ) -> Explanation:
+        """Returns one run, why every site has its route, and what it gives where one site takes another branch.
+
+        There is a run for the path, and one for every other branch of every site that is reached.
+
+        Args:
+            inputs: as for `run`.
+            seed: as for `run`.
+            path: as for `run`.
             profile: as for `run`.
             budget: as for `run`.
 
         Raises:
             TypeError: as `run`.
-            ValueError: as `run`.
-            RuntimeFailure: onnxruntime failed, or an output's shape depends on the path.
+            ValueError: as `run`, or the form does not decide site by site.
+            RuntimeFailure: onnxruntime failed, or the path is not that of the laws that the file states.
         """
-        runs = check_count(runs, "runs")
-        self._asked.refuse(seed=seed, profile=profile, budget=budget)
-        first = fresh_seed() if seed is None else check_seed(seed)
-        feeds = self._check_inputs(inputs)
-        moments: dict[str, Moments] = {}
-        results = self._repeat(feeds, first, runs, profile, budget)
-        paths = []
-        for result in results:
-            for name, value in result.outputs.items():
-                if name not in moments:
-                    moments[name] = Moments(value)
-                elif moments[name].mean.shape != value.shape:
-                    raise RuntimeFailure(
-                        f"{self._bundle.path}: output {name!r}: expected shape {moments[name].mean.shape} in every "
-                        f"run, got {value.shape}; take the outputs of single runs"
-                    )
-                else:
-                    moments[name].add(value)
-            paths.append(result.path)
-        return EnsembleResult(
-            mean={name: moment.mean for name, moment in moments.items()},
-            std={name: moment.std for name, moment in moments.items()},
-            paths=np.array(paths, np.int64) if self._engine.routed else None,
-            seeds=np.array([(first + i) % SEEDS for i in range(runs)], np.int64) if self._engine.routed else None,
-        )
+        if not self._engine.routed or (self._target is not None and self._target.form == "frozen"):
+            raise ValueError(
+                f"explain: expected a form that decides site by site, got {self.target} of interface "
+                f"{self.manifest.interface!r}; run a routed form with seeds"
+            )
+        law = None if profile is None and budget is None else self._asked.find(profile, budget)
+        number = fresh_seed() if seed is None else check_seed(seed)
+        name = None if law is None else law.name
+        asked = None if path is None else np.asarray(self._asked.check(number, path)[1]).tolist()
+        return explain_run(partial(self._run_again, inputs, name), self.sites, law, number, asked)
 
     def check(self) -> int:
         """Returns the number of golden cases of the bundle folder, after running each and comparing its outputs.
@@ -268,12 +326,10 @@ class Session:
         sites = list_few(f"{site.name}[{len(site.branches)}]" for site in self.sites)
         return cut_to_line(f"Session({self.target} on {self.provider}, sites {sites or 'none'}; {self._bundle.path})")
 
-    def _repeat(
-        self, feeds: dict[str, NDArray[Any]], first: int, runs: int, profile: str | None, budget: float | None
-    ) -> Iterator[Result]:
-        for i in range(runs):
-            seed = (first + i) % SEEDS if self._engine.routed else None
-            yield self._execute(feeds, *self._asked.check(seed, None, profile, budget))
+    def _run_again(
+        self, inputs: Mapping[str, ArrayLike], profile: str | None, seed: int, path: Sequence[int] | None
+    ) -> Result:
+        return self.run(inputs, seed=seed, path=path, profile=profile)
 
     def _execute(self, feeds: dict[str, NDArray[Any]], seed: int | None, path: NDArray[np.int64] | None) -> Result:
         """Returns one run; inputs, seed and path are right."""

@@ -12,11 +12,13 @@ class Policy:
     """The law of one site's routes.
 
     Attributes:
-        type: "categorical" or "markov".
-        probabilities: J rows of K numbers; J = 1, except for later steps of a chain, where row j holds after route j.
+        type: "categorical", "markov", or "gate": the input decides, in the graph.
+        probabilities: J rows of K numbers; J = 1, except for later steps of a chain, where row j holds after route j;
+            () of a gate.
         thresholds: J rows of K - 1 numbers; the route is the number of thresholds <= draw.
         chain: which Markov chain the site belongs to, or None.
         step: which step of the chain it is, or None.
+        decision: of a gate: "sample", where the draw chooses by the probabilities that it computes, or "argmax".
     """
 
     type: str
@@ -24,8 +26,11 @@ class Policy:
     thresholds: tuple[tuple[float, ...], ...]
     chain: int | None
     step: int | None
+    decision: str | None = None
 
     def __repr__(self) -> str:
+        if self.decision is not None:
+            return f"Policy(gate, {self.decision})"
         rows = list_few(f"[{list_few(f'{number:.4g}' for number in row)}]" for row in self.probabilities)
         return cut_to_line(f"Policy({self.type}{'' if self.step is None else f' step {self.step}'}: {rows})")
 

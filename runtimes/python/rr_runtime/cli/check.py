@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rr_runtime.cli.columns import columns, machine_text
+from rr_runtime.cli.columns import machine_text
 from rr_runtime.cli.junit import EARLIER, junit
 from rr_runtime.cli.outcome import HOLDS, MISMATCH, USAGE, Outcome
 from rr_runtime.errors import RuntimeFailure
 from rr_runtime.file_places import check_report_file
 from rr_runtime.form_check import check_bundle
+from rr_runtime.text_table import columns
 from rr_runtime.tools.machine import about_machine
 from rr_runtime.tools.timing import Tell
 

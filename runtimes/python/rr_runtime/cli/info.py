@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rr_runtime.bundle import Bundle, open_bundle
-from rr_runtime.cli.columns import columns
 from rr_runtime.cli.outcome import Outcome
 from rr_runtime.golden import forms_of_cases
+from rr_runtime.profile import Measured, Profile, figures, law_in_short
 from rr_runtime.site_law import Site
+from rr_runtime.text_table import columns
 from rr_runtime.tools.timing import Tell
 
 PATHS = 8  # of frozen paths that are shown
@@ -38,6 +40,7 @@ def describe(bundle: Bundle) -> dict[str, Any]:
         "outputs": [{"name": t.name, "dtype": t.dtype, "shape": list(t.shape)} for t in told.outputs],
         "axes": {name: list(bounds) for name, bounds in told.axes.items()},
         "sites": [_site(site) for site in told.sites],
+        "profiles": [_profile(profile, told.sites) for profile in told.profiles.values()],
         "targets": [
             {
                 "name": target.name,
@@ -91,7 +94,21 @@ def _site(site: Site) -> dict[str, Any]:
         "probabilities": [list(row) for row in policy.probabilities],
         "chain": policy.chain,
         "step": policy.step,
+        "decision": policy.decision,
         "inside": [[list(pair) for pair in call] for call in site.calls],
+    }
+
+
+def _profile(profile: Profile, own: tuple[Site, ...]) -> dict[str, Any]:
+    return {
+        "name": profile.name,
+        "law": law_in_short(profile, own),
+        "path": None if profile.path is None else list(profile.path),
+        "sites": [
+            {key: told[key] for key in ("name", "law", "probabilities", "chain", "step")}
+            for told in map(_site, profile.sites)
+        ],
+        "measured": None if profile.measured is None else asdict(profile.measured),
     }
 
 
@@ -105,6 +122,10 @@ def _text(found: dict[str, Any]) -> str:
         parts.append("\n".join(f"axis {name}: {_bounds(*bounds)}" for name, bounds in found["axes"].items()))
     if found["sites"]:
         parts.append(columns(("site", "kind", "branches and their probabilities"), [_row(s) for s in found["sites"]]))
+    if found["profiles"]:
+        measured = [None if p["measured"] is None else Measured(**p["measured"]) for p in found["profiles"]]
+        laws = [(p["name"], *figures(m), p["law"]) for p, m in zip(found["profiles"], measured)]  # noqa: B905
+        parts.append(columns(("profile", "cost", "quality", "spread", "metric", "law"), laws))
     if found["targets"]:
         head = ("target", "for", "form", "precision", "fixed sizes")
         targets = [
@@ -142,6 +163,8 @@ def _golden(found: dict[str, Any]) -> str:
 
 
 def _row(site: dict[str, Any]) -> tuple[str, str, str]:
+    if site["decision"] is not None:
+        return site["name"], site["kind"], f"{', '.join(site['branches'])} by the input ({site['decision']})"
     if len(site["probabilities"]) == 1:
         named = zip(site["branches"], site["probabilities"][0])  # noqa: B905
         told = ", ".join(f"{name} {p:.4g}" for name, p in named)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from rr_runtime.cli.columns import columns, machine_text, warning_texts
+from rr_runtime.cli.columns import machine_text, warning_texts
 from rr_runtime.cli.outcome import HOLDS, MISMATCH, Outcome
+from rr_runtime.text_table import columns
 from rr_runtime.tools.bench import bench as measure_bench
 from rr_runtime.tools.doctor import doctor as ask_doctor
 from rr_runtime.tools.place import place as find_place
@@ -102,6 +103,7 @@ def _bench_text(result: Result) -> str:
             ("fresh paths", subject["law"]),
             ("most probable path", subject["most_probable"]),
             ("the same path, frozen", subject["frozen"]),
+            *((f"profile {profile}", law) for profile, law in subject["profiles"].items()),
         ):
             if law is not None:
                 figures = (f"{law[key]:.3f}" for key in ("p50", "p95", "p99", "mean", "error"))
@@ -115,6 +117,12 @@ def _bench_text(result: Result) -> str:
     ]
     if costs:
         parts.append(columns(("form", "site", "branch", "instead of", "costs ms"), costs))
+    models = [(s["name"], s["model"]) for s in result["subjects"] if s["model"] and s["model"]["paths"]]
+    parts += [
+        f"{name}: a base and a cost for each branch say what {model['paths']} other random paths took to "
+        f"{model['error_mean']:.1%} on average, {model['error_worst']:.1%} at worst"
+        for name, model in models
+    ]
     if result["fastest"]:
         parts.append(_recorded(result["fastest"]))
     return "\n\n".join([*parts, machine_text(result["machine"])])

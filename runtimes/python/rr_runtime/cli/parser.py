@@ -13,12 +13,15 @@ import numpy as np
 import onnxruntime
 
 import rr_runtime
+from rr_runtime.asked import MOST_PROBABLE
 from rr_runtime.cli.check import check
 from rr_runtime.cli.completion import SHELLS, completion
 from rr_runtime.cli.docs_pages import page_named
 from rr_runtime.cli.info import info
 from rr_runtime.cli.measured import bench, doctor, place
 from rr_runtime.cli.run import run
+from rr_runtime.command_runs import Many
+from rr_runtime.designs import DESIGNS
 from rr_runtime.given_inputs import GivenInputs
 
 CODES = f"exit codes: 0 holds, 1 does not hold, 2 bad usage or bad input\nerrors: {page_named()}"
@@ -138,7 +141,7 @@ def _add_info(commands: Any) -> None:
         commands,
         "info",
         info,
-        "tell what is in a bundle: inputs, outputs, sites, targets, golden cases, files",
+        "tell what is in a bundle: inputs, outputs, sites, profiles, targets, golden cases, files",
         "rr-runtime info out/",
     )
     made.add_argument("bundle", type=Path, help=BUNDLE)
@@ -169,7 +172,14 @@ def _add_run(commands: Any) -> None:
     made.add_argument("--golden", type=int, metavar="N", help="take the inputs of golden case N instead")
     made.add_argument("--seed", type=int, help="use the draws of this seed (0 <= seed < 2^63)")
     made.add_argument("--path", type=routes, dest="route", metavar="1,0,-1", help="force these routes; -1 draws")
+    made.add_argument("--profile", metavar="NAME", help="draw the routes by this law of the bundle")
+    made.add_argument("--budget", type=float, metavar="X", help="or by the best of the menu that costs at most so much")
     made.add_argument("--runs", type=int, default=1, help="runs; several give mean and deviation (default: 1)")
+    made.add_argument("--decision", choices=[MOST_PROBABLE], help="draw nothing: the most probable path")
+    made.add_argument("--draws", choices=DESIGNS, help="how the draws of the runs hang together (default: independent)")
+    made.add_argument("--until", type=float, metavar="ERROR", help="end when no standard error is larger")
+    made.add_argument("--quantiles", type=numbers, default=[], metavar="Q,Q", help="such as 0.05,0.5,0.95")
+    made.add_argument("--vote", action="append", default=[], metavar="OUTPUT", help="runs vote for its class; repeat")
     _form(made, provider="cpu")
     made.add_argument("--output", type=Path, metavar="FILE", help="write the outputs to this .npz or .json file")
     made.add_argument("--overwrite", action="store_true", help="replace that file")
@@ -181,9 +191,14 @@ def _run(
     tokenizer: Path | None,
     mean: Sequence[float],
     std: Sequence[float],
+    draws: str | None,
+    until: float | None,
+    quantiles: Sequence[float],
+    vote: Sequence[str],
     **options: Any,
 ) -> Any:
-    return run(given=GivenInputs(inputs, texts, tokenizer, mean, std), **options)
+    many = Many(draws, until, tuple(quantiles), tuple(vote))
+    return run(given=GivenInputs(inputs, texts, tokenizer, mean, std), many=many, **options)
 
 
 def _add_check(commands: Any) -> None:
@@ -242,6 +257,13 @@ def _add_bench(commands: Any) -> None:
         "--provider", action="append", dest="providers", help="execution provider; repeat to compare (default: cpu)"
     )
     made.add_argument("--target", action="append", default=[], dest="targets", help=f"{TARGET}; repeat to compare")
+    made.add_argument(
+        "--profile",
+        action="append",
+        default=[],
+        dest="profiles",
+        help="time runs by this law of the bundle too; repeat",
+    )
     made.add_argument("--runs", type=int, default=200, help="timed rounds, at least 10 (default: 200)")
     made.add_argument("--threads", type=int, default=1, help=THREADS)
     made.add_argument(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rr_runtime.cli.outcome import Outcome
-from rr_runtime.command_runs import Asked, run_asked
+from rr_runtime.command_runs import Asked, Many, run_asked
 from rr_runtime.given_inputs import GivenInputs
 from rr_runtime.tools.timing import Tell
 
@@ -24,6 +24,10 @@ def run(
     target: str | None,
     output: Path | None,
     overwrite: bool,
+    decision: str | None,
+    many: Many,
+    profile: str | None = None,
+    budget: float | None = None,
     progress: Tell | None = None,
 ) -> Outcome:
     """Returns path, seed, and the outputs' dtypes and shapes; the outputs are in the file that is asked for.
@@ -34,7 +38,9 @@ def run(
     """
     if progress is not None and runs > 1:
         progress(f"running {runs} times", 0, 1)
-    asked = Asked(bundle, given, golden, seed, route, runs, provider, target, output, overwrite)
+    asked = Asked(
+        bundle, given, golden, seed, route, runs, provider, target, output, overwrite, profile, budget, decision, many
+    )
     facts, outputs = run_asked(asked)
     result: dict[str, Any] = {
         **facts,

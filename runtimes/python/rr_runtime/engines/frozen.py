@@ -103,7 +103,8 @@ class Frozen:
             more = f" and {len(self._paths) - 8} more" if len(self._paths) > 8 else ""
             raise ValueError(
                 f"path: expected one of the {len(self._paths)} paths of target {self._target.name!r} ({listed}{more}), "
-                f"got {','.join(map(str, asked.tolist()))}; package it, or use target='default'"
+                f"got {','.join(map(str, asked.tolist()))}; package it (of a profile all that it draws), or use "
+                "target='default'"
             )
         return min(int((np.cumsum(weights) / weights.sum() <= number).sum()), int(np.flatnonzero(weights)[-1]))
 

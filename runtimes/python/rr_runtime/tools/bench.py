@@ -3,15 +3,18 @@
 Every form on every provider is timed in the same interleaved rounds:
 
 - law: one run on fresh draws per round, timed by itself. All forms get the same seeds, one seed per round.
+- profiles: alike, with the routes of these seeds by the law of each profile.
 - most probable path, frozen path: one run per round, timed by itself, so that they compare with the law.
 - branches: every site is toggled, one at a time, around the most probable routes; the cost of a branch is the median
   over the rounds of its paired difference from the site's most probable branch. A site that this path does not reach
-  is reached through its first call. Costs of several sites add up as far as they do not share caches.
+  is reached through its first call.
+- model: a base and one cost for every branch, fitted to the paths above and to random ones, and judged on others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,6 +38,7 @@ from rr_runtime.tools.inputs import timed_inputs
 from rr_runtime.tools.load import load_often
 from rr_runtime.tools.machine import about_machine
 from rr_runtime.tools.opening import check_least, check_targets, open_session
+from rr_runtime.tools.path_model import PathModel, random_paths
 from rr_runtime.tools.timing import (
     Case,
     Tell,
@@ -68,6 +72,10 @@ class _Subject:
     routed: bool = False  # whether it takes seeds and paths
     usual: bool = False  # whether it has the most probable path
     branches: list[tuple[int, int, Route, Route]] = field(default_factory=list)  # site, branch, path, reference
+    profiles: Sequence[str] = ()
+    modelled: bool = False  # whether all branches are timed, so that what any path takes can be told
+    fitted: list[Route] = field(default_factory=list)  # further paths by which that is told
+    held_out: list[Route] = field(default_factory=list)  # paths on which it is tried
     load: dict[str, Any] | None = None
 
     @property
@@ -80,6 +88,7 @@ def bench(
     *,
     providers: Sequence[str] = ("cpu",),
     targets: Sequence[str] = (),
+    profiles: Sequence[str] = (),
     runs: int = 200,
     threads: int = 1,
     loads: int = 3,
@@ -87,6 +96,7 @@ def bench(
     frozen: Path | None = None,
     seed: int | None = None,
     record: bool = False,
+    clock: Callable[[], float] = time.perf_counter,
     progress: Tell | None = None,
 ) -> dict[str, Any]:
     """Returns the figures of every form on every provider (JSON-ready); a form that fails has an ``error`` instead.
@@ -95,6 +105,7 @@ def bench(
         path: a bundle folder with golden cases, whose first inputs are used.
         providers: the execution providers.
         targets: which forms of the model; empty: the one that a session would take on each provider.
+        profiles: names of profiles under which runs are timed too.
         runs: timed rounds, >= 10.
         threads: threads inside one operator, >= 1.
         loads: processes that load it, >= 0; 0 leaves load time and memory away.
@@ -103,6 +114,7 @@ def bench(
         seed: the first of the seeds, which are consecutive; None takes a fresh one from the operating system.
         record: write beside the bundle what is fastest, for ``provider="auto"``: the provider, of which the CPU is one,
             and on the CPU how it computes.
+        clock: seconds of runs, as for ``interleave``.
         progress: told (stage, done, total).
 
     Raises:
@@ -121,13 +133,19 @@ def bench(
     if record and bundle.path.is_dir():
         check_folder(bundle.path, f"record: {bundle.path}")
     check_targets(bundle, targets)
+    for name in profiles:
+        if name not in bundle.manifest.profiles:
+            known = ", ".join(bundle.manifest.profiles) or "none"
+            raise ValueError(f"profile: expected one of {known} of {bundle.path}, got {name!r}; name one of them")
     for provider in providers:
         find_provider(provider)
     routes = _usual_routes(bundle, usual)
     if frozen is not None:
         check_frozen(bundle, frozen, routes, timed_inputs(bundle), threads=threads)
     names = [*providers, *(["cpu"] if record else [])]  # nothing is the fastest of one
-    subjects = [_Subject(p, t) for p in dict.fromkeys(names) for t in dict.fromkeys(targets or (None,))]
+    laws = tuple(dict.fromkeys(profiles))
+    forms = [(p, t) for p in dict.fromkeys(names) for t in dict.fromkeys(targets or (None,))]
+    subjects = [_Subject(provider, target, profiles=laws) for provider, target in forms]
     for subject in subjects:
         _open(subject, path, frozen, threads=threads)
     used = [_target_of(bundle, s.session) for s in subjects if s.session is not None]
@@ -142,8 +160,8 @@ def bench(
     for subject in sound:
         _drop_frozen_on_cpu(subject, frozen, feeds)
     cases, single, seldom = _cases(sound, feeds, routes, first, runs)
-    times = interleave(cases, runs=runs, progress=progress, title="timing", single=single, seldom=seldom)
-    entries = [_entry(subject, bundle, times) for subject in subjects]
+    times = interleave(cases, runs=runs, clock=clock, progress=progress, title="timing", single=single, seldom=seldom)
+    entries = [_entry(subject, bundle, routes, times) for subject in subjects]
     fastest = _record(path, sound, entries, feeds, first, runs, progress) if record else None
     return {
         "tool": "bench",
@@ -215,6 +233,13 @@ def _prepare(subject: _Subject, bundle: Bundle, feeds: Feeds, routes: Route, see
         return
     session.run(feeds, seed=seed)
     subject.routed = True
+    target = _target_of(bundle, session)
+    if subject.profiles and target is not None and target.form == "frozen":
+        raise ValueError(
+            f"profile: expected a form that takes every path, got the frozen target {target.name!r}; time another one"
+        )
+    for name in subject.profiles:
+        session.run(feeds, seed=seed, profile=name)
     try:
         session.run(feeds, path=routes, seed=0)
         subject.usual = True
@@ -231,6 +256,10 @@ def _prepare(subject: _Subject, bundle: Bundle, feeds: Feeds, routes: Route, see
             for k, route in enumerate(choice.paths)
             if k != choice.usual
         ]
+    subject.modelled = 0 < len(subject.branches) == sum(len(site.branches) - 1 for site in session.sites)
+    if subject.modelled:
+        timed = {routes, *(route for _, _, *both in subject.branches for route in both)}
+        subject.held_out, subject.fitted = random_paths(session.sites, timed)
 
 
 def _load(subject: _Subject, path: Path, *, threads: int, loads: int) -> None:
@@ -256,15 +285,17 @@ def _cases(
         session, name = subject.session, subject.name
         assert session is not None
         cases[f"{name}: {LAW}"] = _fresh_run(session, feeds, first, routed=subject.routed)
+        for profile in subject.profiles:
+            cases[f"{name}: profile {profile}"] = _fresh_run(session, feeds, first, profile=profile)
         if subject.usual:
             cases[f"{name}: {USUAL}"] = _forced_run(session, feeds, routes)
         if subject.frozen is not None:
             cases[f"{name}: {FROZEN}"] = lambda frozen=subject.frozen: frozen.run(feeds)  # type: ignore[misc]
         single |= set(cases) - seldom.keys()
-        for _, _, path, reference in subject.branches:
-            for route in (path, reference):
-                cases[_branch_case(name, route)] = _forced_run(session, feeds, route)
-                seldom[_branch_case(name, route)] = stride
+        forced = [route for _, _, *both in subject.branches for route in both]
+        for route in [*forced, *subject.fitted, *subject.held_out, *[routes] * subject.modelled]:
+            cases[_branch_case(name, route)] = _forced_run(session, feeds, route)
+            seldom[_branch_case(name, route)] = stride
     return cases, single - seldom.keys(), seldom
 
 
@@ -272,19 +303,19 @@ def _branch_case(name: str, path: Route) -> str:
     return f"{name}: path {','.join(map(str, path))}"
 
 
-def _fresh_run(session: Session, feeds: Feeds, first: int, *, routed: bool) -> Case:
+def _fresh_run(session: Session, feeds: Feeds, first: int, *, routed: bool = True, profile: str | None = None) -> Case:
     """A run on the next seed: forms that are called equally often get the same seeds."""
     if not routed:
         return lambda: session.run(feeds)
     count = iter(range(2**62))
-    return lambda: session.run(feeds, seed=(first + next(count)) % SEEDS)
+    return lambda: session.run(feeds, seed=(first + next(count)) % SEEDS, profile=profile)
 
 
 def _forced_run(session: Session, feeds: Feeds, path: Route) -> Case:
     return lambda: session.run(feeds, path=path, seed=0)
 
 
-def _entry(subject: _Subject, bundle: Bundle, times: Times) -> dict[str, Any]:
+def _entry(subject: _Subject, bundle: Bundle, routes: Route, times: Times) -> dict[str, Any]:
     """The figures of a subject, in milliseconds, seconds and bytes."""
     entry: dict[str, Any] = {
         "name": subject.name,
@@ -297,7 +328,9 @@ def _entry(subject: _Subject, bundle: Bundle, times: Times) -> dict[str, Any]:
         "frozen": None,
         "frozen_error": subject.frozen_error,
         "ratio_to_frozen": None,
+        "profiles": {},
         "branches": [],
+        "model": None,
         "load": subject.load,
     }
     if subject.error or subject.session is None:
@@ -310,10 +343,9 @@ def _entry(subject: _Subject, bundle: Bundle, times: Times) -> dict[str, Any]:
     }
     name = subject.name
     for key, case in (("law", LAW), ("most_probable", USUAL), ("frozen", FROZEN)):
-        samples = times.get(f"{name}: {case}")
-        if samples is not None:
-            entry[key] = law_of(samples * 1e3).to_json()
-            entry[key]["samples_ms"] = [round(float(x) * 1e3, 6) for x in samples]
+        if f"{name}: {case}" in times:
+            entry[key] = _law(times[f"{name}: {case}"])
+    entry["profiles"] = {profile: _law(times[f"{name}: profile {profile}"]) for profile in subject.profiles}
     if entry["frozen"] and entry["most_probable"]:
         entry["ratio_to_frozen"] = asdict(paired_ratio(times, f"{name}: {USUAL}", f"{name}: {FROZEN}"))
     for site, branch, path, reference in subject.branches:
@@ -329,7 +361,24 @@ def _entry(subject: _Subject, bundle: Bundle, times: Times) -> dict[str, Any]:
                 "path_ms": spread_of(samples).median,
             }
         )
+    if subject.modelled:
+        entry["model"] = _model(subject, bundle, routes, times)
     return entry
+
+
+def _law(samples: NDArray[np.float64]) -> dict[str, Any]:
+    """The law of some times in milliseconds, with all of them."""
+    return {**law_of(samples * 1e3).to_json(), "samples_ms": [round(float(x) * 1e3, 6) for x in samples]}
+
+
+def _model(subject: _Subject, bundle: Bundle, routes: Route, times: Times) -> dict[str, Any]:
+    """What any path takes, by costs of branches, and how well these say what held-out paths take."""
+
+    def took(paths: Iterable[Route]) -> dict[Route, float]:
+        return {path: spread_of(times[_branch_case(subject.name, path)] * 1e3).median for path in paths}
+
+    forced = [route for _, _, *both in subject.branches for route in both]
+    return PathModel(bundle.manifest.sites, took([routes, *forced, *subject.fitted])).judge(took(subject.held_out))
 
 
 def _record(

@@ -28,8 +28,14 @@ class Choice:
 
 
 def most_probable_routes(sites: Sequence[Site]) -> Path:
-    """Returns a route for every site, reached or not, of highest joint probability (Viterbi on each chain)."""
-    routes = [int(np.argmax(site.policy.probabilities[0])) for site in sites]
+    """Returns a route for every site, reached or not, of highest joint probability (Viterbi on each chain).
+
+    At a gate, where the input decides, it is the last one.
+    """
+    routes = [
+        int(np.argmax(site.policy.probabilities[0])) if site.policy.probabilities else len(site.branches) - 1
+        for site in sites
+    ]
     chains = {site.policy.chain for site in sites if site.policy.chain is not None}
     for chain in chains:
         steps = sorted((s.policy.step or 0, i) for i, s in enumerate(sites) if s.policy.chain == chain)

@@ -70,12 +70,16 @@ def doctor(
 
 def examine(provider: str, bundle: str | None, target: str | None) -> dict[str, Any]:
     """Returns whether a provider works in this process, and what it does with the bundle (JSON-ready)."""
-    logging.getLogger("rr_runtime").setLevel(logging.ERROR)  # what it would say is in the result
+    logger = logging.getLogger("rr_runtime")
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # what it would say is in the result
     try:
         create_session(PROBE, find_provider(provider), quiet_options(None), reseed=False)
+        found = None if bundle is None else _examine_bundle(provider, Path(bundle), target)
     except RuntimeFailure as error:
         return {"available": False, "why": str(error), "bundle": None}
-    found = None if bundle is None else _examine_bundle(provider, Path(bundle), target)
+    finally:
+        logger.setLevel(level)
     return {"available": True, "why": "", "bundle": found}
 
 
