@@ -14,8 +14,8 @@ from rr_export.eager.blocks import watched
 from rr_export.eager.choice import Choice
 from rr_export.eager.code_sites import all_sites
 from rr_export.eager.directives import Record, SeenRun
-from rr_export.eager.kept_streams import streams_kept
 from rr_export.eager.gate import Gate
+from rr_export.eager.kept_streams import streams_kept
 from rr_export.eager.learned import Learned
 from rr_export.eager.trial import copied_arguments, state_kept
 from rr_export.errors import RunError

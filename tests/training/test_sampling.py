@@ -310,9 +310,7 @@ def test_what_cannot_be_sampled_is_refused() -> None:
     with pytest.raises(TypeError, match=r"sampled: expected ScoreFunction\(\) or StraightThrough\(\), got 'score'"):
         training.sampled(site, "score").__enter__()
     fixed = rr.OperationChoice([Scaled(1.0), Scaled(3.0)], rr.Uniform(2))
-    with pytest.raises(
-        ValueError, match="sampled: expected a model with a learned policy or a gate that draws, got none"
-    ):
+    with pytest.raises(ValueError, match="sampled: expected a model with a learned policy or a gate that draws"):
         training.sampled(fixed).__enter__()
     with training.sampled(site) as sampling:
         with pytest.raises(RunError, match="surrogate: expected a run of the model since the last loss, got none"):

@@ -74,12 +74,17 @@ def examine(provider: str, bundle: str | None, target: str | None) -> dict[str, 
     level = logger.level
     logger.setLevel(logging.ERROR)  # what it would say is in the result
     try:
-        create_session(PROBE, find_provider(provider), quiet_options(None), reseed=False)
-        found = None if bundle is None else _examine_bundle(provider, Path(bundle), target)
-    except RuntimeFailure as error:
-        return {"available": False, "why": str(error), "bundle": None}
+        return _examine(provider, bundle, target)
     finally:
         logger.setLevel(level)
+
+
+def _examine(provider: str, bundle: str | None, target: str | None) -> dict[str, Any]:
+    try:
+        create_session(PROBE, find_provider(provider), quiet_options(None), reseed=False)
+    except RuntimeFailure as error:
+        return {"available": False, "why": str(error), "bundle": None}
+    found = None if bundle is None else _examine_bundle(provider, Path(bundle), target)
     return {"available": True, "why": "", "bundle": found}
 
 
