@@ -15,7 +15,7 @@ PAIR_TESTS := tests/test_export.py tests/test_models.py tests/capture tests/eage
 PROVIDERS := openvino qnn webgpu xnnpack ggml aarch64 xnnpack-aarch64
 SETUPS := $(PROVIDERS:%=setup-%) setup-cuda
 
-.PHONY: help install demo test test-slow test-zoo test-packages packages test-lowest test-survival survival test-generated generated test-providers conformance bench bench-cuda docs test-docs
+.PHONY: help install demo test test-slow test-zoo test-packages packages test-lowest test-survival survival test-generated generated test-providers conformance results bench bench-cuda docs test-docs
 .PHONY: $(PAIRS:%=test-%) setup $(SETUPS) lint clean
 
 help:
@@ -36,6 +36,7 @@ help:
 	@echo "make generated  make docs/generated.md again, from ten thousand random models; goes on where it was stopped"
 	@echo "make test-providers  the conformance suite on every engine that was set up"
 	@echo "make conformance  make docs/conformance.md and docs/conformance.json again, on every engine that was set up"
+	@echo "make results    train the tasks of examples/tasks, and make docs/results.md again (about half an hour)"
 	@echo "make bench      the benchmarks"
 	@echo "make bench-cuda  routed over static on a GPU (after make setup-cuda); else it says \"not measured\""
 	@echo "make setup-NAME  an engine to run files on, in .providers/NAME, about 10 s and 300 MB each; NAME is one of"
@@ -124,6 +125,9 @@ test-providers: $(STAMP)
 
 conformance: $(STAMP)
 	$(VENV)/bin/python -m tests.conformance
+
+results: $(STAMP)
+	$(VENV)/bin/python -m examples.tasks --all
 
 bench: $(STAMP)
 	$(VENV)/bin/python -m benchmarks

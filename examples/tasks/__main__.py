@@ -1,0 +1,95 @@
+"""``python -m examples.tasks NAME``: trains, exports, proves and compares; ``--all`` remakes docs/results.md."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from examples.tasks.comparison import Comparison, Tell, compare
+from examples.tasks.show import draw, markdown, table, verdict
+from examples.tasks.task import Task
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "docs" / "results"
+TASKS = ("digits", "docstrings")
+console = Console()
+
+
+def find(name: str) -> Task:
+    """Returns the task of that name."""
+    made: Task = importlib.import_module(f"examples.tasks.{name}").task()
+    return made
+
+
+@contextmanager
+def bar(title: str) -> Iterator[Tell]:
+    """Shows what goes on; yields what is told (stage, done, total)."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as shown:
+        line = shown.add_task(title, total=None)
+
+        def tell(stage: str, done: int, total: int) -> None:
+            shown.update(line, description=f"{title}: {stage}", completed=done, total=max(total, 1))
+
+        yield tell
+
+
+def run(name: str, folder: Path, *, quick: bool) -> Comparison:
+    """Trains and compares one task, and prints its table."""
+    task = find(name)
+    torch.set_num_threads(1)  # small layers: threads would only wait for each other
+    with bar(task.title) as tell:
+        found = compare(task, folder / name, steps=task.quick if quick else None, tell=tell)
+    console.print(table(found), verdict(found), f"files: {folder / name}", sep="\n")
+    return found
+
+
+def write_page(names: Sequence[str]) -> None:
+    """docs/results.md has the tables and pictures of all results that are there."""
+    parts = [(ROOT / "examples" / "tasks" / "page.md").read_text(encoding="utf-8").rstrip()]
+    for name in names:
+        file = RESULTS / f"{name}.json"
+        if file.is_file():
+            found = Comparison.load(file)
+            draw(found, RESULTS / f"{name}.svg")
+            parts += [f"## {found.title[0].upper()}{found.title[1:]}", f"{found.data}.", verdict(found)]
+            parts += [f"![{found.metric} against time](results/{name}.svg)", markdown(found)]
+            parts += [f"Remade by `python -m examples.tasks {name}`: {found.steps} steps; {found.versions}."]
+    (ROOT / "docs" / "results.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line."""
+    parser = argparse.ArgumentParser(prog="python -m examples.tasks", description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[*TASKS, []], metavar="NAME", help=", ".join(TASKS))
+    parser.add_argument("--all", action="store_true", help="all tasks")
+    parser.add_argument("--quick", action="store_true", help="a few steps of training: to see that it works")
+    parser.add_argument("--output", type=Path, default=ROOT / "out" / "tasks", help="folder of the files")
+    parser.add_argument("--page", action="store_true", help="only write docs/results.md anew")
+    asked = parser.parse_args(arguments)
+    names = list(TASKS) if asked.all else asked.names
+    if not names and not asked.page:
+        parser.error("expected the name of a task, got none; give one, or --all")
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    for name in names:
+        found = run(name, asked.output, quick=asked.quick)
+        if not asked.quick:
+            found.save(RESULTS / f"{name}.json")
+    if not asked.quick:
+        write_page(TASKS)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,110 @@
+"""The table and the picture of a comparison, and the sentence that says when routing pays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from examples.tasks.comparison import Comparison, Row
+
+STYLES = {  # kind -> colour, marker, line, words
+    "routed": ("#1f5fa8", "o", "-", "routed, one file"),
+    "static": ("#c2571a", "s", "--", "static, one file for each size"),
+    "skipped": ("#7d7d7d", "v", ":", "trained without routing, layers skipped"),
+    "pruned": ("#2f8f4e", "^", "", "pruned by magnitude"),
+    "int8": ("#8a4fb0", "D", "", "int8"),
+}
+HEAD = ("", "layers", "ms", "time", "{metric}", "less static", "deviation", "worst path", "MB")
+
+
+def cells(found: Comparison) -> list[tuple[str, ...]]:
+    """Returns the rows of the table as texts."""
+    whole = _whole(found)
+
+    def one(row: Row) -> tuple[str, ...]:
+        def number(value: float | None, error: float | None = None, form: str = ".3f") -> str:
+            if value is None:
+                return "-"
+            return f"{value:{form}}" + (f" ± {error:.3f}" if error is not None else "")
+
+        return (
+            row.name,
+            str(row.layers),
+            f"{row.milliseconds:.2f}",
+            f"{row.milliseconds / whole.milliseconds:.0%}",
+            number(row.quality, row.error),
+            number(row.better, row.better_error, "+.3f"),
+            number(row.deviation),
+            number(row.worst),
+            f"{row.megabytes:.2f}",
+        )
+
+    return [one(row) for row in found.rows]
+
+
+def table(found: Comparison) -> Table:
+    """Returns the comparison as a rich table."""
+    made = Table(title=f"{found.title}: {found.metric} on the test data, from the exported files", caption=found.data)
+    for number, name in enumerate(HEAD):
+        made.add_column(name.format(metric=found.metric), justify="left" if number == 0 else "right", no_wrap=True)
+    last = ""
+    for row, texts in zip(found.rows, cells(found), strict=True):
+        if last and row.kind != last:
+            made.add_section()
+        made.add_row(*texts)
+        last = row.kind
+    return made
+
+
+def markdown(found: Comparison) -> str:
+    """Returns the comparison as a table of Markdown."""
+    head = [name.format(metric=found.metric) for name in HEAD]
+    lines = [f"| {' | '.join(head)} |", f"|{'---|' + '---:|' * (len(head) - 1)}"]
+    return "\n".join([*lines, *(f"| {' | '.join(texts)} |" for texts in cells(found))])
+
+
+def verdict(found: Comparison) -> str:
+    """Returns in a sentence where one routed file is at or above the static models, and where it is not.
+
+    At or above: the difference, row by row, is not below zero by more than twice its standard error.
+    """
+    rows = [row for row in found.rows if row.kind == "routed" and row.better is not None]
+    holds = [row for row in rows if (row.better or 0.0) >= -2 * (row.better_error or 0.0)]
+    said = ", ".join(f"{row.name.split()[1]}" for row in holds) or "no"
+    lost = ", ".join(f"{row.name.split()[1]} ({row.better:+.3f})" for row in rows if row not in holds)
+    tail = f"; below it at {lost}" if lost else ""
+    return f"One routed file is at or above the static model of the same size at {said} layers{tail}."
+
+
+def draw(found: Comparison, file: Path) -> None:
+    """The picture of quality against time is in the file (.svg or .png)."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    whole = _whole(found)
+    figure, axes = pyplot.subplots(figsize=(7.2, 4.4), layout="constrained")
+    for kind, (colour, marker, line, words) in STYLES.items():
+        rows = sorted((r for r in found.rows if r.kind == kind), key=lambda row: row.milliseconds)
+        if not rows:
+            continue
+        times: list[Any] = [row.milliseconds / whole.milliseconds for row in rows]
+        style = {"color": colour, "marker": marker, "linestyle": line or "none", "capsize": 3, "label": words}
+        axes.errorbar(times, [r.quality for r in rows], yerr=[r.error for r in rows], **style)
+    axes.set_xlabel("time of a run, as a share of the static model of all layers")
+    axes.set_ylabel(found.metric)
+    axes.set_title(found.title)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, loc="lower right")
+    figure.savefig(file, metadata={"Date": None} if file.suffix == ".svg" else None, dpi=150)
+    pyplot.close(figure)
+
+
+def _whole(found: Comparison) -> Row:
+    """The static model of all layers, whose time is the unit."""
+    return max((row for row in found.rows if row.kind == "static"), key=lambda row: row.layers)

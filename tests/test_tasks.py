@@ -1,0 +1,120 @@
+"""The tasks, shortened: each trains, is exported, proven and compared from its files; and what tells of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("sklearn", reason="the tasks need the extra demo")
+
+from examples.tasks import __main__ as command
+from examples.tasks import comparison, timing
+from examples.tasks.comparison import Comparison, Row, compare
+from examples.tasks.show import draw, markdown, table, verdict
+from examples.tasks.task import Batch, Task
+from examples.tasks.training import nested_path, random_path
+from rr_runtime import Session
+
+
+@pytest.fixture(autouse=True)
+def few(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(comparison, "RANDOM_PATHS", 2)
+    monkeypatch.setattr(timing, "ROUNDS", 2)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def shortened(task: Task) -> Task:
+    """The task with few rows to score."""
+
+    def cut(batches: Sequence[Batch]) -> list[Batch]:
+        return [({name: rows[:80] for name, rows in inputs.items()}, target[:80]) for inputs, target in batches]
+
+    return replace(task, validation=cut(task.validation), test=cut(task.test))
+
+
+@pytest.mark.parametrize("name", command.TASKS)
+def test_a_task_is_trained_exported_proven_and_compared(name: str, tmp_path: Path) -> None:
+    task = shortened(command.find(name))
+    found = compare(task, tmp_path, steps=6, evaluations=14)
+    assert "paths: holds" in found.verified and "law: holds" in found.verified
+    kinds = [row.kind for row in found.rows]
+    assert {kind: kinds.count(kind) for kind in set(kinds)} == {
+        **{"static": 4, "routed": 4, "skipped": 4, "pruned": 2, "int8": 1}
+    }
+    for row in found.rows:
+        assert 0 <= row.quality <= 1 and row.milliseconds > 0 and row.megabytes > 0
+        assert (row.better is None) == (row.kind == "static")
+        assert (row.worst is None) == (row.kind not in ("routed", "skipped"))
+    inputs, target = task.test[0]
+    session = Session(tmp_path / "routed")
+    assert session.profiles
+    outputs = session.run(inputs, budget=1.0).outputs
+    assert task.score(outputs, target).shape == target.shape
+    whole = next(row for row in found.rows if row.name == f"skipped {task.layers}")
+    plain = next(row for row in found.rows if row.name == f"static {task.layers}")
+    if whole.layers == task.layers:  # the same weights, on the path of all layers
+        assert whole.quality == plain.quality and whole.better == 0
+
+
+@pytest.mark.parametrize("name", command.TASKS)
+def test_training_lowers_the_loss(name: str) -> None:
+    task = command.find(name)
+    model, rng = task.build(2), np.random.default_rng(5)
+    held = [task.draw(rng) for _ in range(4)]
+
+    def loss() -> float:
+        model.eval()
+        with torch.no_grad():
+            return float(np.mean([float(task.loss(model(**inputs), target)) for inputs, target in held]))
+
+    before = loss()
+    comparison.train_plain(task, model, 40, lambda done, total: None)
+    assert loss() < 0.97 * before
+
+
+def test_paths_of_training_have_so_many_layers() -> None:
+    assert nested_path(8, 2) == [1, 0, 0, 0, 0, 0, 0, 1]
+    assert nested_path(8, 1) == [1, 0, 0, 0, 0, 0, 0, 0]
+    assert all(sum(nested_path(layers, count)) == count for layers in range(1, 9) for count in range(1, layers + 1))
+    rng = np.random.default_rng(0)
+    counts = np.bincount([sum(random_path(4, rng)) for _ in range(4000)], minlength=5)
+    assert counts[0] == 0
+    # Hoeffding 1963: a sound drawing fails once in a million
+    assert (abs(counts[1:] / 4000 - 0.25) < np.sqrt(np.log(2 * 4 / 1e-6) / 8000)).all()
+
+
+def comparison_of(routed: float, error: float) -> Comparison:
+    rows = (
+        Row("static", "static 1", 1, 1.0, 0.8, 0.01, 1.0),
+        Row("static", "static 2", 2, 2.0, 0.9, 0.01, 2.0),
+        Row("routed", "routed 1", 1, 1.1, 0.8 + routed, 0.01, 2.0, 0.1, 0.5, routed, error),
+    )
+    return Comparison("toy", "a toy", "no data", "accuracy", 1, "all", rows, {}, "none")
+
+
+def test_the_verdict_tells_where_routing_loses(tmp_path: Path) -> None:
+    assert verdict(comparison_of(0.01, 0.01)).endswith("at 1 layers.")
+    assert verdict(comparison_of(-0.015, 0.01)).endswith("at 1 layers.")
+    assert "at no layers; below it at 1 (-0.050)" in verdict(comparison_of(-0.05, 0.01))
+    found = comparison_of(-0.05, 0.01)
+    found.save(tmp_path / "toy.json")
+    assert Comparison.load(tmp_path / "toy.json") == found
+    assert table(found).row_count == 3
+    assert "| routed 1 | 1 | 1.10 | 55% | 0.750 ± 0.010 | -0.050 ± 0.010 | 0.100 | 0.500 | 2.00 |" in markdown(found)
+    for name in ("toy.svg", "toy.png"):
+        draw(found, tmp_path / name)
+        assert (tmp_path / name).stat().st_size > 5000
+
+
+def test_the_command_says_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        command.main([])
+    assert ended.value.code == 2 and "expected the name of a task" in capsys.readouterr().err
