@@ -98,7 +98,7 @@ def test_its_calls_parse() -> None:
     for call in calls:
         assert parsed(call).info_name in COMMANDS
     device = re.findall(r"^rr-runtime (.+?)(?: *#.*)?$", "".join(blocks("bash")), re.MULTILINE)
-    assert len([parser().parse_args(call.split()) for call in device]) == 2
+    assert len([parser().parse_args(call.split()) for call in device]) == 3
 
 
 def test_bug_its_commands_for_the_device_run(

@@ -167,10 +167,11 @@ def test_two_seeds_of_the_random_node_are_one() -> None:
 
 
 def test_scipy_judges_nothing_that_is_shipped() -> None:
-    """Only the weights of frozen paths and budgets need it; the runtime's imports are held elsewhere."""
+    """Only weights of frozen paths, budgets and intervals of a metric need it; the runtime is held elsewhere."""
     users = {name for name, targets in imports_in(EXPORTER).items() if any(t.split(".")[0] == "scipy" for t in targets)}
     budgets = {"rr_export.laws.budget", "rr_export.laws.nearest_policies"}
-    assert users == {*budgets, "rr_export.targets.frozen_paths"}
+    intervals = "rr_export.quality.intervals"  # Student's quantiles
+    assert users == {*budgets, intervals, "rr_export.targets.frozen_paths"}
 
 
 def test_good_numbers_are_rejected_as_often_as_stated() -> None:

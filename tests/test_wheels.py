@@ -22,7 +22,7 @@ from tests.test_packaging import PROJECTS, ROOT, build, builds, metadata_of
 
 pytestmark = builds
 CONSTRAINTS = ROOT / "constraints.txt"
-SOME = ("explain", "lint", "inspect", "run", "freeze", "verify")  # which together need all but scipy
+SOME = ("explain", "lint", "inspect", "profile", "run", "freeze", "verify")  # which together need all but scipy
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from rich.table import Table
@@ -75,7 +76,10 @@ def verdict(found: Comparison) -> str:
     said = ", ".join(f"{row.name.split()[1]}" for row in holds) or "no"
     lost = ", ".join(f"{row.name.split()[1]} ({row.better:+.3f})" for row in rows if row not in holds)
     tail = f"; below it at {lost}" if lost else ""
-    return f"One routed file is at or above the static model of the same size at {said} layers{tail}."
+    times = {row.layers: row.milliseconds for row in found.rows if row.kind == "static"}
+    ratios = [row.milliseconds / times[row.layers] for row in rows if row.layers in times]
+    slower = f" A path takes {median(ratios):.2f} times what the static model of as many layers does." if ratios else ""
+    return f"One routed file is at or above the static model of the same size at {said} layers{tail}.{slower}"
 
 
 def draw(found: Comparison, file: Path) -> None:
