@@ -15,11 +15,12 @@ PAIR_TESTS := tests/test_export.py tests/test_models.py tests/capture tests/eage
 PROVIDERS := openvino qnn webgpu xnnpack ggml aarch64 xnnpack-aarch64
 SETUPS := $(PROVIDERS:%=setup-%) setup-cuda
 
-.PHONY: help install demo test test-slow test-zoo test-packages packages test-lowest test-survival survival test-generated generated test-providers conformance results bench bench-cuda docs test-docs
+.PHONY: help install demo demo-delta test test-slow test-zoo test-packages packages test-lowest test-survival survival test-generated generated test-providers conformance results bench bench-cuda docs test-docs
 .PHONY: $(PAIRS:%=test-%) setup $(SETUPS) lint clean
 
 help:
-	@echo "make demo       install, then export, verify and run a routed sentence encoder"
+	@echo "make demo       install, then export, verify and run a routed sentence encoder, and say when routing pays"
+	@echo "make demo-delta  train the demo's encoder for its paths again (half an hour or more)"
 	@echo "make test       install, then run the tests"
 	@echo "make test-slow  the tests marked slow"
 	@echo "make test-zoo   every model whose routing is ordinary Python, exported and proven, or refused"
@@ -51,6 +52,9 @@ help:
 
 demo: $(STAMP)
 	$(VENV)/bin/rr-export demo
+
+demo-delta: $(STAMP)
+	$(VENV)/bin/python -m rr_export.demo.train --output rr_export/demo/delta.safetensors
 
 # A process for every core; each takes tests from the others when it has none left.
 WORKERS := auto

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -12,33 +13,47 @@ from rich.console import Console
 
 from rr_export.bundle.bundle import Bundle
 from rr_export.bundle.file_names import MANIFEST
+from rr_export.bundle.saved_profiles import put_profile
+from rr_export.demo.delta import DemoError
 from rr_export.demo.measure import measure_search
-from rr_export.demo.model import KEEP, DemoError, encoder, weights_folder
+from rr_export.demo.model import KEEP, embed_by_model, encoder, plain_encoder, weights_folder
+from rr_export.demo.picture import plot_worth
 from rr_export.demo.search import read_corpus, read_tokenizer
 from rr_export.demo.show import ensemble_table, path_table, print_all, search_table, stage
+from rr_export.demo.worth import front_of, menu_shares, read_rivals, verdict, worth_table
 from rr_export.export import export
 from rr_export.parity.verify import verify
+from rr_export.quality.front import Front
+from rr_export.report.earlier import EARLIER
 from rr_runtime import Session
+from rr_runtime.file_places import check_report_file
 
 __all__ = ["DemoError", "encoder", "run_demo"]
 
 
-def run_demo(output: Path, *, keep: float = KEEP, console: Console) -> None:
-    """The bundle of the routed encoder is at ``output``, and what it is worth is on the console.
+def run_demo(output: Path, *, keep: float = KEEP, delta: bool = True, console: Console) -> None:
+    """The bundle of the routed encoder is at ``output``, with a menu of paths, and what it is worth is on the console.
+
+    A picture of that is beside the folder, with its name and ``.png``, where matplotlib is installed.
 
     Args:
         output: the folder of the bundle; an earlier bundle of the demo is replaced, nothing else.
         keep: P(run) of every layer, in [0, 1].
+        delta: see :func:`encoder`.
         console: where tables and progress go.
 
     Raises:
         DemoError: the extra ``demo`` is not installed.
         BundleError: ``output`` holds something else.
+        ValueError: something else than an earlier picture of the demo is in the picture's place.
         ParityError: the file is not the model.
     """
     weights_folder()
+    picture = output.parent / f"{output.name}.png"
+    if picture.exists():
+        check_report_file(picture, option="demo", earlier=EARLIER["demo"])
     with stage(console, "all-MiniLM-L6-v2: loading"):
-        case = encoder(keep)
+        case = encoder(keep, delta=delta)
     shapes = case.pop("dynamic_shapes")
     with stage(console, "exporting"):
         bundle = export(**case, dynamic_shapes=shapes)
@@ -48,13 +63,37 @@ def run_demo(output: Path, *, keep: float = KEEP, console: Console) -> None:
     bundle.write_parity(report.to_json())
     print_all(console, [report.table()])
 
+    corpus, tokens = read_corpus(), read_tokenizer(weights_folder())
+    with stage(console, "documents by the pretrained model") as tell, one_torch_thread():
+        index = embed_by_model(plain_encoder(), tokens, corpus.documents, progress=tell)
     session = Session(output, threads=1)  # from here on no torch
-    corpus = read_corpus()
     with stage(console, "searching with the exported file") as tell:
-        figures = measure_search(session, read_tokenizer(weights_folder()), corpus, progress=tell)
+        figures = measure_search(session, tokens, corpus, index, progress=tell)
     law = bundle.plan.kept_counts()
     print_all(console, [search_table(figures, corpus), path_table(figures, corpus, law), ensemble_table(figures)])
-    console.print(f"bundle: {output}   (rr-export inspect {output}; rr-export verify {output} rr_export.demo:encoder)")
+    front = front_of(figures)
+    print_all(console, [worth_table(front, figures)])
+    _tell_worth(bundle, front, len(corpus.documents), picture, delta=delta, console=console)
+    proof = f"; rr-export verify {output} rr_export.demo:encoder" if delta else ""
+    console.print(f"bundle: {output}   (rr-export inspect {output}{proof})")
+
+
+def _tell_worth(bundle: Bundle, front: Front, documents: int, picture: Path, *, delta: bool, console: Console) -> None:
+    """The saved bundle has its menu, and the picture and the sentence are there."""
+    made = front.menu(bundle, menu_shares(front))
+    for name in made.profiles:
+        put_profile(bundle, name, made.profiles[name], overwrite=True)
+    console.print(f"menu: {', '.join(made.profiles)} of the full path's time (session.run(x, budget=0.6))")
+    rivals = read_rivals()
+    if find_spec("matplotlib") is None:
+        console.print("no picture: it needs matplotlib; pip install 'rr-export[plot]'")
+    else:
+        plot_worth(front, rivals, picture, name="this file")
+        console.print(f"picture: {picture}")
+    if documents != rivals.documents:
+        console.print(f"(the others were measured on the {rivals.documents} documents of Python {rivals.python})")
+    if delta:
+        console.print(verdict(front, rivals))
 
 
 @contextmanager

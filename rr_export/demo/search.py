@@ -10,7 +10,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,7 @@ MODULES = (
     *("unicodedata", "urllib.parse", "urllib.request", "uuid", "warnings", "webbrowser", "zipfile", "zlib"),
 )
 WORDS = range(2, 31)  # one word says too little, more than 30 are a listing
+SHORT = 5  # letters of a name that says too little to be a query
 QUERIES = {
     "how do I compute the greatest common divisor": "math.gcd",
     "smallest number that two integers both divide": "math.lcm",
@@ -113,6 +114,16 @@ def read_corpus() -> Corpus:
     return Corpus(names, tuple(found), tuple(known), np.array(list(known.values()), dtype=np.int64))
 
 
+def name_queries(corpus: Corpus) -> Corpus:
+    """Returns the corpus with the names of its functions as queries, such as "get close matches".
+
+    They are many and nobody wrote them for this search, so paths are chosen by them and judged by the questions.
+    """
+    words = [name.rpartition(".")[2].replace("_", " ") for name in corpus.names]
+    kept = [i for i, word in enumerate(words) if len(word) > SHORT]
+    return replace(corpus, queries=tuple(words[i] for i in kept), answers=np.array(kept, dtype=np.int64))
+
+
 def read_tokenizer(folder: Path) -> Tokenizer:
     """Returns a function from sentences to ``input_ids`` and ``attention_mask``, int64 [N, T]."""
     from tokenizers import Tokenizer as Words
@@ -149,6 +160,11 @@ def mean_embedding(parts: Sequence[Embeddings]) -> Embeddings:
     mean = np.mean(np.stack(list(parts)), axis=0, dtype=np.float32)
     scaled: Embeddings = mean / np.linalg.norm(mean, axis=1, keepdims=True)
     return scaled
+
+
+def mrr(queries: Embeddings, documents: Embeddings, answers: NDArray[np.int64]) -> float:
+    """Returns the mean of 1 / rank of the answers."""
+    return float((1 / ranks(queries, documents, answers)).mean())
 
 
 def ranks(queries: Embeddings, documents: Embeddings, answers: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -45,7 +45,7 @@ def path_table(figures: Figures, corpus: Corpus, law: NDArray[np.float64]) -> Ta
     """
     table = Table(
         title=f"Paths, by the number of layers that run: {len(corpus.queries)} queries on every path, "
-        f"{len(corpus.documents)} documents on the full path",
+        f"{len(corpus.documents)} documents embedded by the pretrained model",
         caption="P: probability under the plan; the others are means over the paths. cosine: to the query on the full "
         "path; first, top 5: where the answer is found; 1/rank: of the answer; time: of one query on one thread, in "
         f"units of the full path's {figures.full_seconds * 1e3:.1f} ms (medians of interleaved runs)",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 # What pictures say that they were made by.
-BENCH, MENU, SEARCH = "rr-export bench", "rr-export menu", "rr-export search"
+BENCH, DEMO, MENU, SEARCH = "rr-export bench", "rr-export demo", "rr-export menu", "rr-export search"
 
 # None: a report of that form is added to what is there, as a job's summary has room for several.
 EARLIER: dict[str, re.Pattern[bytes] | None] = {
@@ -16,5 +16,6 @@ EARLIER: dict[str, re.Pattern[bytes] | None] = {
     "table": re.compile(rb"\A\s*\d+ files?: "),
     "plot": re.compile(f"{BENCH}|{SEARCH}".encode()),
     "menu": re.compile(MENU.encode()),
+    "demo": re.compile(DEMO.encode()),
     "markdown": None,
 }
