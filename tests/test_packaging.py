@@ -129,6 +129,13 @@ def test_wheels_carry_the_pages_of_errors(tmp_path: Path) -> None:
             assert {Path(name).name: opened.read(name) for name in names} == wanted
 
 
+@builds
+def test_the_wheel_carries_what_the_demo_reads(tmp_path: Path) -> None:
+    with zipfile.ZipFile(build(ROOT, "wheel", tmp_path)) as opened:
+        for name in ("delta.safetensors", "rivals.json"):
+            assert opened.read(f"rr_export/demo/{name}") == (ROOT / "rr_export" / "demo" / name).read_bytes()
+
+
 def test_the_runtime_wanted_is_the_one_in_the_checkout() -> None:
     (wanted,) = (name for name in project(ROOT)["project"]["dependencies"] if name.startswith("rr-runtime"))
     assert wanted == WANTED

@@ -101,5 +101,5 @@ def verdict(front: Front, rivals: Rivals) -> str:
         f"{found[path].share:.0%} of the time, this one file keeps {kept:.0%} of the pretrained model's {METRIC} (the "
         f"same layers untrained {bare:.0%}, a model trained for them alone {alone:.0%}), and stands in for "
         f"{len(apart)} such models, from which it is {min(apart):+.3f} to {max(apart):+.3f} apart; where the time is "
-        "always the same, a model trained for it alone is as good and smaller."
+        "always the same, a model trained for it alone is about as good, and smaller."
     )
