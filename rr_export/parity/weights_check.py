@@ -68,14 +68,21 @@ def _not_found(own: Mapping[str, torch.Tensor], stored: Mapping[str, ir.TensorPr
 
 
 def _differing_after_capture(bundle: Bundle, request: Request, own: Mapping[str, torch.Tensor]) -> Iterator[str]:
-    """The names of weights in which the file is not what export would make of the model now."""
+    """The names of weights in which the file is not what export would make of the model now.
+
+    What the exporter computes of weights it names by counting: a model that has filled a cache since then gives these
+    other numbers. So they are looked for by what they hold.
+    """
     now = captured_now(bundle, request)
-    fresh = dict(weights_in(now))
+    stored, fresh = (dict(weights_in(model)) for model in (bundle.model, now))
+    known = {_content(tensor.dtype.numpy().name, tensor.tobytes()) for tensor in fresh.values()}
     names: dict[Content, str] = {}
     for name, tensor in own.items():
         names |= dict.fromkeys(_contents(tensor), name)
     for name in differing_weights(bundle.model, now):
-        weight = fresh[name]
+        weight, held = fresh[name], stored.get(name)
+        if name not in own and held is not None and _content(held.dtype.numpy().name, held.tobytes()) in known:
+            continue
         yield names.get(_content(weight.dtype.numpy().name, weight.tobytes()), name)
 
 

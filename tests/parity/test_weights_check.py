@@ -1,5 +1,6 @@
 """Weights that no input shows are compared all the same."""
 
+import copy
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,9 @@ import torch
 from torch import nn
 
 import rr_export as rr
+from rr_export.capture.request import bind
 from rr_export.parity.named_weights import SHOWN
+from rr_export.parity.verify import verify_points
 
 TOKENS = torch.tensor([[1, 2], [3, 4]])
 
@@ -73,6 +76,32 @@ def test_weights_that_the_exporter_computes_of_others_are_compared() -> None:
         rr.verify(bundle, other, (x,))
     assert told.value.report is not None
     assert [check.name for check in told.value.report.checks if check.passed is False] == ["weights"]
+
+
+def test_bug_a_model_that_has_filled_a_cache_since_its_export_is_the_same() -> None:
+    """LeViT keeps a table of its biases when it first runs; what is computed of weights is counted otherwise then."""
+    transformers = pytest.importorskip("transformers")
+    three = {name: [size] * 3 for name, size in (("hidden_sizes", 16), ("depths", 1), ("key_dim", 8))}
+    ones = {"num_attention_heads": [1] * 3, "mlp_ratio": [2] * 3, "attention_ratio": [2] * 3}
+    torch.manual_seed(0)
+    model = transformers.LevitModel(transformers.LevitConfig(image_size=64, **three, **ones)).eval()
+    rr.route_layers(model, "encoder.stages.0.layers.[01]", keep=0.5)
+    pixels = {"pixel_values": torch.randn(2, 3, 64, 64)}
+    other = copy.deepcopy(model)
+    norm = next(module for module in other.modules() if isinstance(module, nn.BatchNorm2d))
+    with torch.no_grad():
+        norm.running_mean[0] += 1
+        other(**pixels)
+    bundle = rr.export(model, (), pixels)
+
+    def weights_are_those_of(now: nn.Module) -> bool | None:
+        (check,) = verify_points(bundle, folder, bind(now, (), pixels), points=("weights",))
+        assert check.passed is not None, check.summary
+        return check.passed
+
+    with bundle.folder() as folder:
+        assert weights_are_those_of(model)
+        assert weights_are_those_of(other) is False
 
 
 def unseen_row(model: nn.Module) -> None:
