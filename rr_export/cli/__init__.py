@@ -68,7 +68,7 @@ COMMANDS = {
     ),
     "demo": (
         "demo",
-        "Route a pretrained sentence encoder, export it, prove it, and search with the exported file alone.",
+        "Route a pretrained sentence encoder, export it, prove it, search with the file, and say when routing pays.",
     ),
 }
 
