@@ -26,7 +26,7 @@ from rr_export.parity.subject import File
 from rr_export.parity.terms import Terms
 from rr_export.report.report import Check
 
-NEAR = 1e-4  # how far a probability of the file may be from the model's, as engines sum in other orders
+ROUNDED = 2e-4  # how far a draw is from a border, as engines sum in other orders; more where logits are large
 GRID = 2**24
 MOST_FAILURES = 5
 
@@ -36,6 +36,7 @@ def check_gates(eager: Eager, file: File, terms: Terms) -> Check:
     plan = file.plan
     failures: list[str] = []
     tried: dict[int, int] = dict.fromkeys(plan.gates, 0)
+    farthest = 0.0
     session = open_slice(cut_out(ir.load(file.source), [*eager.inputs, DRAWS, PATH], [TAKEN]))
     inputs = [("the example", eager), *((f"inputs {name}", other) for name, other in far_inputs(eager))]
     for number, (where, given) in enumerate(inputs):
@@ -43,6 +44,7 @@ def check_gates(eager: Eager, file: File, terms: Terms) -> Check:
         for site, path, logits in _decisions(given, plan):
             policy = plan.sites[site].policy
             assert isinstance(policy, Gated)
+            farthest = max(farthest, _distance(logits))
             for draw, route in _borders(logits, policy.decision):
                 tried[site] += 1
                 got = _taken(session, given, plan, (site, draw), path)
@@ -59,10 +61,10 @@ def check_gates(eager: Eager, file: File, terms: Terms) -> Check:
     return Check(
         "gates",
         not failures,
-        f"{sum(tried.values())} draws on either side of what {len(tried)} gates give, {NEAR:g} from it, on the example "
-        "and on inputs far from it",
+        f"{sum(tried.values())} draws on either side of what {len(tried)} gates give, at most {farthest:.2g} from "
+        "it, on the example and on inputs far from it",
         tuple(failures),
-        {"draws": sum(tried.values()), "nearest": NEAR},
+        {"draws": sum(tried.values()), "farthest": farthest},
     )
 
 
@@ -87,15 +89,20 @@ def _borders(logits: NDArray[np.float64], decision: str) -> Iterator[tuple[float
     last = 1 - 1 / GRID
     if decision == "argmax":
         best = np.sort(logits)[::-1]
-        if len(best) < 2 or best[0] - best[1] > NEAR * max(1.0, abs(best[0])):
+        if len(best) < 2 or best[0] - best[1] > ROUNDED * max(1.0, abs(best[0])):
             yield from ((draw, int(np.argmax(logits))) for draw in (0.0, 0.5, last))
         return
     shares = np.exp(logits - logits.max())
     borders = np.cumsum(shares / shares.sum())[:-1]
-    near = NEAR * (1.0 + np.abs(logits[np.isfinite(logits)]).max())  # exponentials scale what is rounded in logits
-    for draw in [0.0, last, *(border + side for border in borders for side in (-2 * near, 2 * near))]:
-        if 0 <= draw < 1 and (not len(borders) or np.abs(borders - draw).min() > near):
+    side = _distance(logits)
+    for draw in [0.0, last, *(border + way for border in borders for way in (-side, side))]:
+        if 0 <= draw < 1 and (not len(borders) or np.abs(borders - draw).min() > side / 2):
             yield float(np.floor(draw * GRID) / GRID), int((borders <= draw).sum())
+
+
+def _distance(logits: NDArray[np.float64]) -> float:
+    """How far draws are from a border: exponentials scale what is rounded in logits."""
+    return float(ROUNDED * (1.0 + np.abs(logits[np.isfinite(logits)]).max()))
 
 
 def _taken(
