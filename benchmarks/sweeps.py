@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -59,16 +59,26 @@ def measure(
         times = interleave(
             cases, runs=runs, clock=time.perf_counter, progress=progress, title="sweep", single=tuple(cases)
         )
-    more = pairs[many] - pairs[few]
-    one, both = ((times[f"{jobs} {many}"] - times[f"{jobs} {few}"]) / more for jobs in (1, JOBS))
-    once = times[f"{JOBS} {few}"] - pairs[few] * both
-    rows = [
+    rows = rows_of([times[name] for name in cases], pairs[few], pairs[many])
+    return Section("Sweeps", rows, caption(runs=runs, threads=1, clock="wall time", torch=torch.__version__))
+
+
+def rows_of(times: Sequence[NDArray[np.float64]], few: int, many: int) -> list[Row]:
+    """Returns what two counts of pairs say of one more pair, which a noisy machine can make negative.
+
+    Args:
+        times: Seconds of each run: one process with few and with many pairs, then all of them with few and many.
+        few: Pairs of path and input in the shorter sweep.
+        many: Pairs in the longer one.
+    """
+    one_few, one_many, both_few, both_many = times
+    one, both = (one_many - one_few) / (many - few), (both_many - both_few) / (many - few)
+    return [
         Row(f"a pair of path and input: {JOBS} processes over one", spread_of(both / one), 0.65),
         Row("a pair, in one process", _milliseconds(one), None, "ms"),
         Row(f"a pair, in {JOBS} processes", _milliseconds(both), None, "ms"),
-        Row("once, in every process: model and file opened", _milliseconds(once), None, "ms"),
+        Row("once, in every process: model and file opened", _milliseconds(both_few - few * both), None, "ms"),
     ]
-    return Section("Sweeps", rows, caption(runs=runs, threads=1, clock="wall time", torch=torch.__version__))
 
 
 def _milliseconds(seconds: NDArray[np.float64]) -> Spread:
