@@ -114,6 +114,11 @@ def test_wrong_values_for_sites(make: Any, message: str) -> None:
     ("make", "message"),
     [
         (lambda: rr.OperationChoice([lambda x: x], rr.Uniform(1)), r"branch '0' to be an nn.Module, got function"),
+        (
+            lambda: rr.LayerChoice(Mlp(), rr.Categorical([0.5, 0.5])),
+            r"keep to be a number, got Categorical; give a law as",
+        ),
+        (lambda: rr.LayerChoice(Mlp(), [0.5]), "LayerChoice: expected keep to be a number, got list"),
         (lambda: rr.OperationChoice([Mlp()], [1.0]), r"expected a policy.*got list"),
         (lambda: rr.LayerChoice(lambda x: x, 0.5), r"layer to be an nn.Module"),
         (lambda: rr.ParameterChoice(nn.Linear(2, 2), [nn.ReLU()], rr.Uniform(2)), r"set 1 to be a Linear, got ReLU"),

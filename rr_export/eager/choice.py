@@ -75,7 +75,7 @@ def checked_policy(where: str, policy: Policy | Learned | None, count: int) -> P
     """
     if not isinstance(policy, Policy | Learned):
         raise TypeError(
-            f"{where}: expected a policy (Categorical, Uniform, Learned or a step of a Markov chain), got "
+            f"{where}: expected a policy (Categorical, Uniform, Learned, Gate or a step of a Markov chain), got "
             f"{type(policy).__name__}; for a chain pass chain.step(t)"
         )
     if count < 1:

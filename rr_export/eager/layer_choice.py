@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import torch
@@ -94,6 +95,12 @@ class LayerChoice(Choice):
                 "LayerChoice: expected exactly one of keep= and policy=, got both or none; drop or add one"
             )
         if keep is not None:
+            if isinstance(keep, torch.Tensor) and keep.numel() == 1:
+                keep = keep.item()
+            if not isinstance(keep, Real):
+                raise TypeError(
+                    f"LayerChoice: expected keep to be a number, got {type(keep).__name__}; give a law as policy="
+                )
             if not 0 <= keep <= 1:
                 raise ValueError(f"LayerChoice: expected keep in [0, 1], got {keep!r}; give the probability of running")
             policy = Categorical((1 - keep, keep))

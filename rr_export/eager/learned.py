@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
 from rr_export.errors import RunError
-from rr_export.laws.policies import Categorical, Markov, Policy, Uniform, drawable_rows
+from rr_export.laws.policies import Categorical, Markov, Policy, Uniform, checked_count, drawable_rows
 from rr_runtime.one_line import cut_to_line, list_few
 
 Row = tuple[float, ...]
@@ -48,9 +48,9 @@ class Learned(nn.Module):
 
     def __init__(self, k: int, init: ArrayLike | None = None) -> None:
         super().__init__()
-        alike = Uniform(k)
+        alike = Uniform(checked_count("Learned", k))
         start = alike if init is None else Categorical(init)
-        self._begin(_checked_table("Learned", start.table, (1, k)), [self], 0)
+        self._begin(_checked_table("Learned", start.table, (1, alike.branches)), [self], 0)
 
     def _begin(self, table: NDArray[np.float64], chain: list[Learned], index: int) -> None:
         self.logits = nn.Parameter(torch.tensor(np.log(table), dtype=torch.get_default_dtype()))
@@ -85,7 +85,7 @@ class LearnedMarkov:
     """
 
     def __init__(self, branches: Sequence[int], init: Markov | None = None) -> None:
-        widths = list(branches)
+        widths = [checked_count("LearnedMarkov", k) for k in branches]
         if not widths:
             raise ValueError("LearnedMarkov: expected the branches of one step or more, got none; give K of every step")
         self._steps: list[Learned] = []

@@ -88,12 +88,22 @@ class Categorical(Policy):
         return f"{type(self).__name__}({_shown(self.table[0])})"
 
 
+def checked_count(where: str, k: object) -> int:
+    """Returns a number of branches.
+
+    Raises:
+        ValueError: it is no positive integer.
+    """
+    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
+        raise ValueError(f"{where}: expected at least one branch, got {k!r}; give a positive integer")
+    return int(k)
+
+
 class Uniform(Categorical):
     """All ``k`` routes are equally likely."""
 
     def __init__(self, k: int) -> None:
-        if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
-            raise ValueError(f"Uniform: expected at least one branch, got {k!r}; give a positive integer")
+        k = checked_count("Uniform", k)
         super().__init__(np.full(k, 1.0 / k))
 
     def __repr__(self) -> str:
@@ -137,11 +147,9 @@ class Gated(Policy):
     decision: str
 
     def __init__(self, k: int, decision: str = "sample") -> None:
-        if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
-            raise ValueError(f"Gate: expected at least one branch, got {k!r}; give a positive integer")
+        object.__setattr__(self, "_branches", checked_count("Gate", k))
         if decision not in DECISIONS:
             raise ValueError(f"Gate: expected a decision of {', '.join(DECISIONS)}, got {decision!r}; choose one")
-        object.__setattr__(self, "_branches", int(k))
         object.__setattr__(self, "decision", decision)
 
     @property

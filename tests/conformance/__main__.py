@@ -20,9 +20,10 @@ PAGE, DATA = ROOT / "docs" / "conformance.md", ROOT / "docs" / "conformance.json
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--runner", "names", multiple=True, type=click.Choice(COLUMNS), help="Only this one; may be repeated.")
+@click.option("--case", "cases", multiple=True, help="Only this one; of others, what is recorded stays.")
 @click.option("--lines", type=click.File(), help="What a worker printed elsewhere, of the one runner that is named.")
 @click.option("--dry-run", is_flag=True, help="Write nothing.")
-def main(names: tuple[str, ...], lines: TextIO | None, dry_run: bool) -> None:
+def main(names: tuple[str, ...], cases: tuple[str, ...], lines: TextIO | None, dry_run: bool) -> None:
     """Run the conformance suite on execution providers; exit with 1 where a cell fails.
 
     Runners that cannot run here keep what is recorded of them. On another machine, such as one with a GPU:
@@ -33,9 +34,14 @@ def main(names: tuple[str, ...], lines: TextIO | None, dry_run: bool) -> None:
         raise click.UsageError(
             f"--lines: expected one --runner of {', '.join(RUNNERS)}, got {', '.join(names) or 'none'}"
         )
+    unknown = set(cases) - set(summaries())
+    if unknown or (cases and lines is not None):
+        raise click.UsageError(
+            f"--case: expected some of {', '.join(summaries())}, without --lines, got {', '.join(sorted(cases))}"
+        )
     columns: dict[str, Column] = {}
     for name in names or COLUMNS:
-        column = _column(name) if lines is None else read_lines(RUNNERS[name], lines.read())
+        column = _column(name, cases) if lines is None else read_lines(RUNNERS[name], lines.read())
         if column is not None:
             columns[name] = column
     if not dry_run:
@@ -47,16 +53,19 @@ def main(names: tuple[str, ...], lines: TextIO | None, dry_run: bool) -> None:
     sys.exit(bool(failed))
 
 
-def _column(name: str) -> Column | None:
+def _column(name: str, cases: tuple[str, ...]) -> Column | None:
+    def asked(cells: list[str]) -> list[str]:
+        return [cell for cell in cells if not cases or cell.partition(":")[0] in cases]
+
     if name in MOBILE:
-        column = check_column(MOBILE[name], mobile_cells(MOBILE[name]))
+        column = check_column(MOBILE[name], asked(mobile_cells(MOBILE[name])))
     else:
         runner = RUNNERS[name]
         missing = runner.missing()
         if missing:
             click.echo(f"{name}: not run: {missing}", err=True)
             return None
-        column = run_column(runner, cells_of(runner))
+        column = run_column(runner, asked(cells_of(runner)))
     outcomes = [cell.outcome for cell in column.cells.values()]
     told = ", ".join(f"{outcomes.count(word)} {word}" for word in dict.fromkeys(outcomes))
     click.echo(f"{name}: {told}", err=True)
@@ -66,7 +75,7 @@ def _column(name: str) -> Column | None:
 def write(columns: dict[str, Column]) -> None:
     """The record and the page have these columns, and of others what they had."""
     before = Record.from_json(json.loads(DATA.read_text())) if DATA.exists() else Record({}, {})
-    record = before.updated(summaries(), columns)
+    record = before.updated(summaries(), {name: before.filled(name, column) for name, column in columns.items()})
     columns = {name: record.columns.get(name, Column()) for name in COLUMNS}
     for name, runner in RUNNERS.items():
         if not columns[name].versions:  # never run anywhere

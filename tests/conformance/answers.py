@@ -44,7 +44,7 @@ def runs_of(spec: Spec, model: nn.Module, plan: Plan) -> list[Run]:
     elif spec.interface == "standalone":
         runs = []
     else:
-        runs = [*_forced(eager, plan, inputs), *_seeded(eager, plan, inputs), _stream(plan, inputs)]
+        runs = [*_forced(eager, plan, inputs), *_seeded(eager, plan, inputs), _stream(eager, plan, inputs)]
         for number, args in enumerate(spec.others):
             other = Eager(bind(model, args))
             runs += [_at_other_size(other, number, path) for path in (_last(plan), None)]
@@ -59,8 +59,9 @@ def runs_of(spec: Spec, model: nn.Module, plan: Plan) -> list[Run]:
 
 def _forced(eager: Eager, plan: Plan, inputs: Mapping[str, Any]) -> Iterator[Run]:
     """All paths or a covering set, and every site on its last branch, reached or not."""
-    few = plan.path_count() <= ALL_PATHS
-    paths = list(plan.paths()) if few else [*plan.covering(), plan.most_probable()]
+    law = plan.evenly()  # gates are forced as any site
+    few = law.path_count() <= ALL_PATHS
+    paths = list(law.paths()) if few else [*law.covering(), law.most_probable()]
     for path in dict.fromkeys([*map(tuple, paths), tuple(_last(plan))]):
         asked = [int(r) for r in path]
         yield _run(f"path {_words(asked)}", inputs, [eager.on_path(asked)], path=asked)
@@ -77,9 +78,12 @@ def _seeded(eager: Eager, plan: Plan, inputs: Mapping[str, Any]) -> Iterator[Run
         yield _run(f"seed {seed}, path {_words(path)}", inputs, [answer], seed=seed, path=path)
 
 
-def _stream(plan: Plan, inputs: Mapping[str, Any]) -> Run:
-    """Many seeds, and the path of each."""
-    paths = [plan.taken(plan.routes(draws(seed, len(plan.sites)))).tolist() for seed in STREAM]
+def _stream(eager: Eager, plan: Plan, inputs: Mapping[str, Any]) -> Run:
+    """Many seeds, and the path of each: the plan's, or where gates decide, that of eager torch."""
+    if plan.gates:
+        paths = [eager.on_seed(seed).path.tolist() for seed in STREAM]
+    else:
+        paths = [plan.taken(plan.routes(draws(seed, len(plan.sites)))).tolist() for seed in STREAM]
     return {
         "name": f"paths of {len(STREAM)} seeds",
         "kind": "stream",
@@ -107,7 +111,7 @@ def eager_sites(eager: Eager) -> bool:
 
 def _fresh(spec: Spec, eager: Eager, plan: Plan, inputs: Mapping[str, Any]) -> Run:
     """Many runs without a seed: each is one of all paths, and not all are the same."""
-    answers = [eager.on_path(path) for path in plan.paths()]
+    answers = [eager.on_path(path) for path in plan.evenly().paths()]
     run = _run("fresh", inputs, answers, kind="fresh", hidden=spec.interface == "standalone")
     return {**run, "repeat": FRESH_REPEATS}
 

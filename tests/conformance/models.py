@@ -306,6 +306,39 @@ def layers(*keeps: float, layer: Any = linear, width: int = WIDTH) -> nn.Module:
     return Stack(*(rr.LayerChoice(layer(), keep) for keep in keeps), linear(width, width))
 
 
+class Gated(nn.Module):
+    """Gates by a mean over the batch: one that draws, inside its branch one that takes the likeliest, and one more.
+
+    Args:
+        report: the file also tells the probabilities of the first gate.
+    """
+
+    def __init__(self, *, report: bool = False) -> None:
+        super().__init__()
+        inner = rr.LayerChoice(Mlp(), policy=rr.Gate(Pooled(2), 2, decision="argmax"))
+        deep = nn.Sequential(linear(), inner, linear())
+        branches = {"deep": deep, "scaled": Scaled(), "linear": linear()}
+        self.first = rr.OperationChoice(branches, rr.Gate(Pooled(3), 3, report=report))
+        self.second = rr.LayerChoice(Mlp(), 0.6)
+        self.last = rr.ParameterChoice(linear(), 3, rr.Gate(Pooled(3), 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.last(self.second(self.first(x)))
+        return result
+
+
+class Pooled(nn.Module):
+    """Logits from the mean over the batch."""
+
+    def __init__(self, k: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(WIDTH, k, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.linear(x).mean(0)
+        return result
+
+
 def operation() -> nn.Module:
     """Returns a choice of four operations."""
     branches = {"mlp": Mlp(), "scaled": Scaled(), "same": nn.Identity(), "linear": linear()}

@@ -36,6 +36,21 @@ class Record:
         """Returns it with these columns in place of its own; those that were not run stay as they are."""
         return Record(summaries, {**self.columns, **columns})
 
+    def filled(self, name: str, column: Column) -> Column:
+        """Returns the column with what is recorded of the cases that were not run.
+
+        Raises:
+            ValueError: they were run by other versions.
+        """
+        recorded, run = self.columns.get(name, Column()), {_case(cell) for cell in column.cells}
+        others = {cell: found for cell, found in recorded.cells.items() if _case(cell) not in run}
+        if others and column.versions != recorded.versions:
+            raise ValueError(
+                f"{name}: expected the versions of the recorded cells, {dict(recorded.versions)}, got "
+                f"{dict(column.versions)}; run all cases"
+            )
+        return Column(column.versions, dict(sorted({**others, **column.cells}.items(), key=lambda row: _case(row[0]))))
+
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Record:
         """Returns the record that was written so."""
@@ -44,6 +59,10 @@ class Record:
             for name, row in data["runners"].items()
         }
         return Record(data["cases"], columns)
+
+
+def _case(cell: str) -> str:
+    return cell.partition(":")[0]
 
 
 def _plain(cell: Cell) -> dict[str, Any]:

@@ -427,3 +427,17 @@ def test_a_case_that_compares_nothing_does_not_hold(change: Any, message: str, t
     found = worker.run_cell(folder, "cpu", "default")
     assert message in found["error"]
     assert settle(CPU, "layer:default", found).outcome == FAILS
+
+
+def test_one_case_is_run_and_the_others_stay(recorded: Record) -> None:
+    before = recorded.columns["cpu"]
+    fresh = run_column(CPU, ["tree:default"])
+    fresh = replace(fresh, versions=before.versions)
+    filled = recorded.filled("cpu", fresh)
+    assert list(filled.cells) == [
+        cell for cell in before.cells if not cell.startswith("tree:") or cell == "tree:default"
+    ]
+    assert filled.cells["layer:default"] is before.cells["layer:default"]
+    assert filled.cells["tree:default"] is fresh.cells["tree:default"]
+    with pytest.raises(ValueError, match=r"cpu: expected the versions of the recorded cells, .*; run all cases"):
+        recorded.filled("cpu", replace(fresh, versions={"onnxruntime": "0"}))

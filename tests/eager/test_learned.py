@@ -188,7 +188,8 @@ def test_logits_that_are_no_numbers_are_refused(number: float) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: rr.Learned(0), "Uniform: expected at least one branch, got 0"),
+        (lambda: rr.LearnedMarkov([2, True]), "LearnedMarkov: expected at least one branch, got True"),
+        (lambda: rr.Learned(0), "Learned: expected at least one branch, got 0"),
         (lambda: rr.Learned(3, [0.5, 0.5]), r"Learned: expected probabilities of shape \(1, 3\), got \(1, 2\)"),
         (lambda: rr.Learned(2, [0.0, 1.0]), "Learned: expected probabilities above 0 to begin with"),
         (lambda: rr.Learned(2, [0.5, 0.6]), "expected probabilities that sum to 1"),
