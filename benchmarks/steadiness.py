@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 import rr_export as rr
-from benchmarks.calibration import accuracy, auroc, expected_calibration_error, log_loss
+from rr_export.quality.calibration import accuracy, auroc, expected_calibration_error, log_loss
 from benchmarks.digits import Digits, digits, markov_example, routed, train, with_dropout
 from rr_export.bundle.atomic_write import write_atomically
 from rr_runtime import Session

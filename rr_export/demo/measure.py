@@ -8,7 +8,17 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from rr_export.demo.search import Corpus, Embeddings, Tokenizer, embed, mean_embedding, mrr, name_queries, ranks
+from rr_export.demo.search import (
+    Corpus,
+    Embeddings,
+    Tokenizer,
+    calibration_error,
+    embed,
+    mean_embedding,
+    mrr,
+    name_queries,
+    ranks,
+)
 from rr_runtime import Session
 
 Path = tuple[int, ...]
@@ -43,12 +53,14 @@ class PathFigures:
         path: the routes.
         quality: with the queries on this path.
         names: mean of 1 / rank with the names of the functions as queries, by which paths are chosen.
+        calibration: the expected calibration error of what these find first.
         time: median time of a query over that of the full path; 1 is equally slow.
     """
 
     path: Path
     quality: Quality
     names: float
+    calibration: float
     time: float
 
     @property
@@ -108,12 +120,13 @@ def measure_search(
     paths = list(itertools.product((0, 1), repeat=len(session.sites)))
     full = paths[-1]
     queries: dict[Path, Embeddings] = {}
-    names: dict[Path, float] = {}
+    names: dict[Path, tuple[float, float]] = {}
     named = name_queries(corpus)
     for number, path in enumerate(paths):
         progress("queries on every path", number, len(paths))
         queries[path] = embed(session, tokens, corpus.queries, path)
-        names[path] = mrr(embed(session, tokens, named.queries, path, batch=64), index, named.answers)
+        found = embed(session, tokens, named.queries, path, batch=64)
+        names[path] = (mrr(found, index, named.answers), calibration_error(found, index, named.answers))
 
     def quality(embeddings: Embeddings) -> Quality:
         found = ranks(embeddings, index, corpus.answers)
@@ -121,7 +134,7 @@ def measure_search(
         return Quality(cosine, float((found == 1).mean()), float((found <= 5).mean()), float((1 / found).mean()))
 
     seconds = _time_paths(session, tokens, corpus.queries, paths, progress)
-    figures = tuple(PathFigures(p, quality(queries[p]), names[p], seconds[p] / seconds[full]) for p in paths)
+    figures = tuple(PathFigures(p, quality(queries[p]), *names[p], seconds[p] / seconds[full]) for p in paths)
     relative = {f.path: f.time for f in figures}
     drawn = _draw_paths(session, tokens, TRIALS * max(ENSEMBLES), progress)
     trials = [drawn[i : i + max(ENSEMBLES)] for i in range(0, len(drawn), max(ENSEMBLES))]

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from rr_export.quality.calibration import expected_calibration_error
 from rr_runtime import Session
 
 Embeddings = NDArray[np.float32]  # float32 [N, C], rows of length 1
@@ -30,6 +31,7 @@ MODULES = (
     *("unicodedata", "urllib.parse", "urllib.request", "uuid", "warnings", "webbrowser", "zipfile", "zlib"),
 )
 WORDS = range(2, 31)  # one word says too little, more than 30 are a listing
+SCALE = 20.0  # of similarities: of 10, 15, ..., 50 the likeliest, by names with the pretrained model on all layers
 SHORT = 5  # letters of a name that says too little to be a query
 QUERIES = {
     "how do I compute the greatest common divisor": "math.gcd",
@@ -165,6 +167,17 @@ def mean_embedding(parts: Sequence[Embeddings]) -> Embeddings:
 def mrr(queries: Embeddings, documents: Embeddings, answers: NDArray[np.int64]) -> float:
     """Returns the mean of 1 / rank of the answers."""
     return float((1 / ranks(queries, documents, answers)).mean())
+
+
+def calibration_error(queries: Embeddings, documents: Embeddings, answers: NDArray[np.int64]) -> float:
+    """Returns how far the certainty of what is found first is from how often it is the answer, in [0, 1].
+
+    The probabilities of a query's documents are the softmax of ``SCALE`` times their similarities; see
+    :func:`rr_export.quality.calibration.expected_calibration_error`.
+    """
+    scores = SCALE * (queries.astype(np.float64) @ documents.T)
+    likely = np.exp(scores - scores.max(1, keepdims=True))
+    return expected_calibration_error(likely / likely.sum(1, keepdims=True), answers)
 
 
 def ranks(queries: Embeddings, documents: Embeddings, answers: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -25,7 +25,7 @@ from rr_export.bundle.atomic_write import write_atomically
 from rr_export.demo.delta import MAKER, delta_bytes
 from rr_export.demo.docstrings import read_texts
 from rr_export.demo.model import LAYERS, Progress, SentenceEncoder, embed_by_model, plain_encoder, weights_folder
-from rr_export.demo.search import Embeddings, mrr, name_queries, read_corpus, read_tokenizer
+from rr_export.demo.search import Embeddings, calibration_error, mrr, name_queries, read_corpus, read_tokenizer
 from rr_export.demo.show import stage
 from rr_export.eager.blocks import forced
 from rr_export.training import distillation, sandwich_loss, sandwich_paths
@@ -151,7 +151,9 @@ def away(found: Tensor, wanted: Tensor) -> Tensor:
 @click.option("--static", metavar="PATH", help="Train this path alone, such as 1,0,0,1,0,1.")
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), default=Path("delta.safetensors"))
 def main(steps: int, static: str | None, output: Path) -> None:
-    """Train the demo's delta, and print what it is worth: MRR on the questions, and on the names of functions."""
+    """Train the demo's delta, and print what it is worth: MRR on the questions and on the names of functions, and how
+    far the certainty on names is from how often it is right.
+    """
     path = None if static is None else _route(static)
     try:
         check_report_file(output, option="--output", earlier=re.compile(MAKER.encode()))
@@ -169,14 +171,17 @@ def main(steps: int, static: str | None, output: Path) -> None:
         delta = learn(model, texts, teacher, steps=steps, static=path, progress=tell)
     made = {"steps": steps, "batch": BATCH, "rank": RANK, "rate": RATE, "texts": len(texts), "static": path}
     write_atomically(output, delta_bytes(delta, made))
+    named = name_queries(corpus)
     with stage(console, "measuring") as tell:
         for tried in NESTED if path is None else (path,):
             with forced(model, np.array(tried)):
-                worth = [
-                    mrr(embed_by_model(model, tokens, asked.queries, progress=tell), index, asked.answers)
-                    for asked in (corpus, name_queries(corpus))
-                ]
-            console.print(f"{','.join(map(str, tried))}: MRR {worth[0]:.4f} on questions, {worth[1]:.4f} on names")
+                questions = embed_by_model(model, tokens, corpus.queries, progress=tell)
+                names = embed_by_model(model, tokens, named.queries, progress=tell)
+            console.print(
+                f"{','.join(map(str, tried))}: MRR {mrr(questions, index, corpus.answers):.4f} on questions, "
+                f"{mrr(names, index, named.answers):.4f} on names; calibration error on names "
+                f"{calibration_error(names, index, named.answers):.4f}"
+            )
     console.print(f"delta: {output}")
 
 
