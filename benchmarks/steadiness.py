@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 import rr_export as rr
-from rr_export.quality.calibration import accuracy, auroc, expected_calibration_error, log_loss
 from benchmarks.digits import Digits, digits, markov_example, routed, train, with_dropout
 from rr_export.bundle.atomic_write import write_atomically
+from rr_export.quality.calibration import accuracy, auroc, expected_calibration_error, log_loss
 from rr_runtime import Session
 
 PAGE = Path(__file__).parents[1] / "docs" / "steadiness.md"

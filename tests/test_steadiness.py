@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from benchmarks import steadiness
-from rr_export.quality.calibration import accuracy, auroc, expected_calibration_error, log_loss
 from benchmarks.digits import digits, routed
 from benchmarks.steadiness import DESIGNS, Scale, drawn_into, losses, measured, opened, squared_errors
+from rr_export.quality.calibration import accuracy, auroc, expected_calibration_error, log_loss
 
 pytest.importorskip("sklearn", reason="the digits need the extra demo")
 

@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 from torch import nn
 
 import rr_export as rr
+from tests.cli.test_report_files import SUMS
 from tests.cli.test_start import NEED_TORCH, PYTHON, TORCH_FREE
 from tests.cli.without_torch import run_commands
 from tests.test_packaging import PROJECTS, ROOT, build, builds, metadata_of
@@ -94,6 +95,7 @@ def check_commands(python: Path, bundle_folder: Path, place: Path, torch_free: l
     folder = place / "work"
     folder.mkdir()
     (folder / "out").symlink_to(bundle_folder / "out", target_is_directory=True)
+    (folder / "my_sums.py").write_text(SUMS)
     commands = [*torch_free, *(command for command, _ in NEED_TORCH), PYTHON]
     ran = run_commands(commands, folder, python=(str(python), "-I"))
     for arguments, done in zip(torch_free, ran, strict=False):

@@ -86,11 +86,11 @@ EXAMPLES = {
     "search": (
         (
             "The paths of which none is both better and cheaper, and a menu of them for sessions with a budget:",
-            "rr-export search out/ --data my_models:rows --metric my_models:hits --costs flops --menu",
+            "rr-export search out/ --data my_models:rows --metric my_models:accuracy --costs flops --menu",
         ),
         (
             "By measured costs; where it was interrupted, the same call goes on:",
-            "rr-export search out/ --data my_models:rows --metric my_models:hits --costs bench.json --results kept",
+            "rr-export search out/ --data my_models:rows --metric my_models:accuracy --costs bench.json --results kept",
         ),
     ),
     "fit": (

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -14,17 +16,21 @@ from rich.console import Console
 from rr_export.bundle.bundle import Bundle
 from rr_export.bundle.file_names import MANIFEST
 from rr_export.bundle.saved_profiles import put_profile
+from rr_export.capture.request import bind
 from rr_export.demo.delta import DemoError
-from rr_export.demo.measure import measure_search
-from rr_export.demo.model import KEEP, embed_by_model, encoder, plain_encoder, weights_folder
+from rr_export.demo.measure import Figures, measure_search
+from rr_export.demo.model import KEEP, Progress, embed_by_model, encoder, plain_encoder, weights_folder
 from rr_export.demo.picture import plot_worth
 from rr_export.demo.search import read_corpus, read_tokenizer
 from rr_export.demo.show import ensemble_table, path_table, print_all, search_table, stage
 from rr_export.demo.worth import front_of, menu_shares, read_rivals, verdict, worth_table
+from rr_export.errors import ParityError
 from rr_export.export import export
-from rr_export.parity.verify import verify
+from rr_export.parity.terms import Terms
+from rr_export.parity.verify import verify, verify_points
 from rr_export.quality.front import Front
 from rr_export.report.earlier import EARLIER
+from rr_export.report.report import Report
 from rr_runtime import Session
 from rr_runtime.file_places import check_report_file
 
@@ -73,22 +79,46 @@ def run_demo(output: Path, *, keep: float = KEEP, delta: bool = True, console: C
     print_all(console, [search_table(figures, corpus), path_table(figures, corpus, law), ensemble_table(figures)])
     front = front_of(figures)
     print_all(console, [worth_table(front, figures)])
-    _tell_worth(bundle, front, len(corpus.documents), picture, delta=delta, console=console)
+    _put_menu(bundle, front, console)
+    with stage(console, "verifying the menu") as tell, one_torch_thread():
+        _prove_profiles(bundle, case, report, tell)
+    _tell_worth(figures, front, len(corpus.documents), picture, delta=delta, console=console)
     proof = f"; rr-export verify {output} rr_export.demo:encoder" if delta else ""
     console.print(f"bundle: {output}   (rr-export inspect {output}{proof})")
 
 
-def _tell_worth(bundle: Bundle, front: Front, documents: int, picture: Path, *, delta: bool, console: Console) -> None:
-    """The saved bundle has its menu, and the picture and the sentence are there."""
+def _put_menu(bundle: Bundle, front: Front, console: Console) -> None:
+    """The saved bundle has its menu."""
     made = front.menu(bundle, menu_shares(front))
     for name in made.profiles:
         put_profile(bundle, name, made.profiles[name], overwrite=True)
     console.print(f"menu: {', '.join(made.profiles)} of the full path's time (session.run(x, budget=0.6))")
+
+
+def _prove_profiles(bundle: Bundle, case: dict[str, Any], report: Report, progress: Progress) -> None:
+    """The bundle's report has the proof of its profiles, too.
+
+    Raises:
+        ParityError: a profile gives another law.
+    """
+    assert bundle.path is not None
+    request, terms = bind(**case), Terms.asked(rtol=None, atol=None, max_paths=256, progress=progress)
+    checks = verify_points(bundle, bundle.path, request, terms, points=("profiles",))
+    whole = replace(report, checks=(*report.checks, *checks))
+    if not whole.passed:
+        raise ParityError(f"demo: expected the profiles of the menu, got other laws\n{whole}", whole)
+    bundle.write_parity(whole.to_json())
+
+
+def _tell_worth(
+    figures: Figures, front: Front, documents: int, picture: Path, *, delta: bool, console: Console
+) -> None:
+    """The picture and the sentence are there."""
     rivals = read_rivals()
     if find_spec("matplotlib") is None:
         console.print("no picture: it needs matplotlib; pip install 'rr-export[plot]'")
     else:
-        plot_worth(front, rivals, picture, name="this file")
+        plot_worth(front, figures, rivals, picture, name="this file")
         console.print(f"picture: {picture}")
     if documents != rivals.documents:
         console.print(f"(the others were measured on the {rivals.documents} documents of Python {rivals.python})")

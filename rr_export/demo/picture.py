@@ -1,20 +1,29 @@
-"""The demo's picture: quality against measured time, of the file, of untrained skips and of static models."""
+"""The demo's picture: quality and calibration against measured time, of the file, untrained skips, static models."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from rr_export.demo.worth import METRIC, Rivals
+from rr_export.demo.measure import Figures, Path
+from rr_export.demo.worth import METRIC, Rivals, Worth
 from rr_export.quality.front import Front
 from rr_export.report.earlier import DEMO
 from rr_export.tools.plot import COLOURS, clean_axes, require_matplotlib, save_picture
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
-def plot_worth(front: Front, rivals: Rivals, file: Path, *, name: str) -> None:
+Series = tuple[str, Mapping[Path, Worth], str, str]  # label, what paths are worth, style, colour
+
+
+def plot_worth(front: Front, figures: Figures, rivals: Rivals, file: pathlib.Path, *, name: str) -> None:
     """The picture is in a .png or .svg file.
 
     Args:
         front: all paths of the file.
+        figures: what was measured of them.
         rivals: each of their paths is drawn at the time that the same path takes in the file.
         file: where the picture goes.
         name: what the file is called in it.
@@ -25,37 +34,40 @@ def plot_worth(front: Front, rivals: Rivals, file: Path, *, name: str) -> None:
     require_matplotlib()
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7.5, 4.8), dpi=150, layout="constrained", facecolor="white")
-    axes = figure.subplots()
-    shares = {path.path: 100 * path.share for path in front.evaluated}
-    axes.plot(
-        *([100 * p.share for p in front.evaluated], [p.quality for p in front.evaluated]),
-        *(".",),
-        color="#bbbbbb",
-        markersize=4,
-        label=f"{name}: all {len(front.evaluated)} paths",
-    )
-    found = {path.path: path.quality for path in front.evaluated}
+    figure = Figure(figsize=(10.5, 5.2), dpi=150, layout="constrained", facecolor="white")
+    left, right = figure.subplots(1, 2)
+    own = {path.path: Worth(path.names, path.calibration) for path in figures.paths}
     series = (
-        (f"{name}: the best paths by these names", {p.path: p.quality for p in front.paths}, "o-", COLOURS[0]),
-        (f"{name}: the paths of the static models", {p: found[p] for p in rivals.static}, "D-.", COLOURS[3]),
+        (f"{name}: the best paths by these names", {p.path: own[p.path] for p in front.paths}, "o-", COLOURS[0]),
+        (f"{name}: the paths of the static models", {p: own[p] for p in rivals.static}, "D-.", COLOURS[3]),
         ("static models, each trained for its path", rivals.static, "s:", COLOURS[2]),
         ("pretrained, layers skipped untrained", rivals.untrained, "^--", COLOURS[1]),
     )
-    for label, points, style, colour in series:
-        ordered = sorted(points, key=lambda path: shares[path])
+    shares = {path.path: 100 * path.share for path in front.evaluated}
+    for axes, value in ((left, lambda worth: worth.quality), (right, lambda worth: worth.calibration)):
+        _draw(axes, shares, [(f"{name}: all {len(own)} paths", own, ".", "#bbbbbb"), *series], value)
+    left.set_ylabel(f"{METRIC} of functions: more is better")
+    right.set_ylabel("expected calibration error on names: less is better")
+    right.set_ylim(bottom=0)
+    figure.supxlabel(
+        "measured time of a query, % of the full path's (static models: that of their path in the file)", fontsize=10
+    )
+    figure.suptitle("all-MiniLM-L6-v2: quality and calibration against time", fontsize=11)
+    figure.legend(*left.get_legend_handles_labels(), fontsize=9, frameon=False, loc="outside lower center", ncols=2)
+    save_picture(figure, file, DEMO)
+
+
+def _draw(axes: Axes, shares: Mapping[Path, float], series: Sequence[Series], value: Callable[[Worth], float]) -> None:
+    """The axes show a value of the paths of every series, by their share of the time."""
+    for label, found, style, colour in series:
+        ordered = sorted(found, key=lambda path: shares[path])
         axes.plot(
-            *([shares[path] for path in ordered], [points[path] for path in ordered]),
+            *([shares[path] for path in ordered], [value(found[path]) for path in ordered]),
             *(style,),
             color=colour,
-            markersize=6,
+            markersize=4 if style == "." else 6,
             linewidth=1.6,
             label=label,
         )
     axes.set_xlim(0, 105)
-    axes.set_xlabel("measured time of a query, % of the full path's (static models: that of their path in the file)")
-    axes.set_ylabel(f"{METRIC} of functions")
-    axes.set_title("all-MiniLM-L6-v2: quality against time", fontsize=11)
-    axes.legend(fontsize=9, frameon=False, loc="lower right")
     clean_axes(axes, "both")
-    save_picture(figure, file, DEMO)

@@ -151,9 +151,7 @@ def away(found: Tensor, wanted: Tensor) -> Tensor:
 @click.option("--static", metavar="PATH", help="Train this path alone, such as 1,0,0,1,0,1.")
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), default=Path("delta.safetensors"))
 def main(steps: int, static: str | None, output: Path) -> None:
-    """Train the demo's delta, and print what it is worth: MRR on the questions and on the names of functions, and how
-    far the certainty on names is from how often it is right.
-    """
+    """Train the demo's delta, and print what it is worth: MRR on the questions and names of functions, calibration."""
     path = None if static is None else _route(static)
     try:
         check_report_file(output, option="--output", earlier=re.compile(MAKER.encode()))

@@ -21,8 +21,21 @@ SAID = 3  # layers of which the verdict speaks
 
 
 @dataclass(frozen=True)
+class Worth:
+    """What a path is worth with names of functions as queries.
+
+    Attributes:
+        quality: mean of 1 / rank of the answer.
+        calibration: the expected calibration error of what is found first.
+    """
+
+    quality: float
+    calibration: float
+
+
+@dataclass(frozen=True)
 class Rivals:
-    """What was measured once of other ways to run fewer layers, by path: MRR with names of functions as queries.
+    """What was measured once of other ways to run fewer layers, by path.
 
     Attributes:
         untrained: of the pretrained model with layers skipped.
@@ -31,8 +44,8 @@ class Rivals:
         documents: how many there were.
     """
 
-    untrained: dict[tuple[int, ...], float]
-    static: dict[tuple[int, ...], float]
+    untrained: dict[tuple[int, ...], Worth]
+    static: dict[tuple[int, ...], Worth]
     python: str
     documents: int
 
@@ -43,7 +56,9 @@ class Rivals:
 def read_rivals() -> Rivals:
     """Returns the figures of ``rivals.json``, which says how they were made."""
     told: dict[str, Any] = json.loads(RIVALS.read_text(encoding="utf-8"))
-    untrained, static = ({tuple(r["path"]): r["names"] for r in told[kind]} for kind in ("untrained", "static"))
+    untrained, static = (
+        {tuple(r["path"]): Worth(r["names"], r["calibration"]) for r in told[kind]} for kind in ("untrained", "static")
+    )
     return Rivals(untrained, static, told["python"], told["documents"])
 
 
@@ -74,17 +89,21 @@ def menu_shares(front: Front) -> tuple[float, ...]:
 
 def worth_table(front: Front, figures: Figures) -> Table:
     """Returns the best paths by the names of functions, and what they are worth on the questions."""
-    questions = {f.path: f.quality.mrr for f in figures.paths}
+    measured = {f.path: f for f in figures.paths}
     table = Table(
         title=f"Paths of which none is better on names and faster: {len(front.paths)} of {front.path_count}",
         caption="1/rank with the names of functions as queries, by which these paths were chosen, and with the "
-        "questions, by which they were not; time: of the full path's",
+        "questions, by which they were not; off: how far the certainty on names is from how often it is right; time: "
+        "of the full path's",
     )
-    for name in ("path", "time", "names", "questions"):
+    for name in ("path", "time", "names", "off", "questions"):
         table.add_column(name, justify="right")
     for path in front.paths:
         routes = "".join(map(str, path.path))
-        table.add_row(routes, f"{path.share:.0%}", f"{path.quality:.3f}", f"{questions[path.path]:.3f}")
+        own = measured[path.path]
+        table.add_row(
+            *(routes, f"{path.share:.0%}", f"{path.quality:.3f}", f"{own.calibration:.3f}", f"{own.quality.mrr:.3f}")
+        )
     return table
 
 
@@ -93,9 +112,9 @@ def verdict(front: Front, rivals: Rivals) -> str:
     found = {path.path: path for path in front.evaluated}
     full = max(rivals.untrained, key=sum)
     path = next(path for path in rivals.static if sum(path) == SAID)
-    whole = rivals.untrained[full]
-    apart = [found[p].quality - quality for p, quality in rivals.static.items()]
-    kept, bare, alone = (q / whole for q in (found[path].quality, rivals.untrained[path], rivals.static[path]))
+    whole = rivals.untrained[full].quality
+    apart = [found[p].quality - worth.quality for p, worth in rivals.static.items()]
+    kept, bare, alone = (w.quality / whole for w in (found[path], rivals.untrained[path], rivals.static[path]))
     return (
         f"Routing pays where the time for a query changes: with {SAID} of {len(full)} layers, in "
         f"{found[path].share:.0%} of the time, this one file keeps {kept:.0%} of the pretrained model's {METRIC} (the "

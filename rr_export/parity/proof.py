@@ -98,7 +98,7 @@ class Proof:
                     "laziness": lambda: check_laziness(self._bundle, file, eager, terms),
                 }
             found = [check() for name, check in checks.items() if name in points]
-            profiles = self._bundle.profiles if "law" in points else {}
+            profiles = self._bundle.profiles if "profiles" in points else {}
             found += [check_profile(n, p, self._eager, self._file, self._terms) for n, p in profiles.items()]
             found += [check_target(self._bundle, self._folder, name, self._eager, self._terms) for name in targets]
         return tuple(found)

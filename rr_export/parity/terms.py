@@ -10,7 +10,7 @@ from typing import Any
 from rr_export.parity.compare import Comparison
 
 # of a proof against a model
-POINTS = ("sites", "weights", "paths", "inputs", "data", "streams", "law", "gates", "laziness", "targets")
+POINTS = ("sites", "weights", "paths", "inputs", "data", "streams", "law", "gates", "laziness", "profiles", "targets")
 Progress = Callable[[str, int, int], None]
 Tolerance = float | Mapping[str, float]  # of all outputs, or by the name of an output or of a dtype
 

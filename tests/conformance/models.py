@@ -205,12 +205,14 @@ class Images(nn.Module):
 
 
 class Convs(nn.Module):
-    """Two residual blocks of convolutions, each run or skipped."""
+    """Two residual blocks of convolutions, each run or skipped, of a size that QNN computes wrongly inside an If."""
+
+    CHANNELS = 8
 
     class Block(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.up, self.down = (nn.Conv2d(WIDTH, WIDTH, 3, padding=1) for _ in range(2))
+            self.up, self.down = (nn.Conv2d(Convs.CHANNELS, Convs.CHANNELS, 3, padding=1) for _ in range(2))
 
         def forward(self, x: Tensor) -> Tensor:
             result: Tensor = x + self.down(F.relu(self.up(x)))
@@ -218,7 +220,7 @@ class Convs(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem, self.head = nn.Conv2d(2, WIDTH, 3, padding=1), nn.Conv2d(WIDTH, 3, 1)
+        self.stem, self.head = nn.Conv2d(2, self.CHANNELS, 3, padding=1), nn.Conv2d(self.CHANNELS, 3, 1)
         self.first, self.second = (rr.LayerChoice(Convs.Block(), keep) for keep in (0.5, 0.7))
 
     def forward(self, image: Tensor) -> Tensor:

@@ -183,9 +183,10 @@ def test_search_gets_better_with_layers_and_runs(folder: Path, case: dict[str, A
     assert spread[-1] < spread[0]
     found = {f.path: f for f in figures.paths}
     if len(corpus.documents) == rivals.documents:  # those of the Python that the figures were measured with
-        gained = [found[path].names - rivals.untrained[path] for path in rivals.static]
+        gained = [found[path].names - rivals.untrained[path].quality for path in rivals.static]
         assert min(gained) > 0.01
-        assert max(abs(found[path].names - quality) for path, quality in rivals.static.items()) < 0.03
+        assert max(abs(found[path].names - worth.quality) for path, worth in rivals.static.items()) < 0.03
+        assert all(found[path].calibration < rivals.untrained[path].calibration for path in rivals.static)
         assert found[1, 1, 0, 1, 0, 1].quality.mrr > 0.64
         assert found[1, 0, 0, 1, 0, 1].quality.mrr > 0.63  # untrained: 0.57
     assert "Routing pays where" in verdict(front_of(figures), rivals)

@@ -16,6 +16,7 @@ from rr_export.demo.search import Corpus, mrr, name_queries
 from rr_export.demo.worth import (
     RIVALS,
     Rivals,
+    Worth,
     front_of,
     menu_shares,
     read_rivals,
@@ -31,7 +32,9 @@ FULL = (1,) * 6
 def made_figures() -> Figures:
     """Every layer takes a tenth, the rest four; names are found the better, the more of the first layers run."""
     paths = tuple(
-        PathFigures(p, Quality(1, 1, 1, sum(p) / 10), np.dot(p, [6, 5, 4, 3, 2, 1]) / 50, 0.4 + sum(p) / 10)
+        PathFigures(
+            p, Quality(1, 1, 1, sum(p) / 10), np.dot(p, [6, 5, 4, 3, 2, 1]) / 50, 0.2 - sum(p) / 50, 0.4 + sum(p) / 10
+        )
         for p in PATHS
     )
     return Figures(paths[-1].quality, 0.004, paths, (), {}, np.zeros((1, 1), np.float32))
@@ -47,12 +50,15 @@ def test_front_and_menu_hold_the_best_path_of_every_time() -> None:
     assert front.paths[3].cost == pytest.approx(0.7 * 4)  # ms
     assert menu_shares(front) == (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
     table = worth_table(front, made_figures())
-    assert list(table.columns[3].cells) == [f"{k / 10:.3f}" for k in range(7)]
+    assert list(table.columns[3].cells) == [f"{0.2 - k / 50:.3f}" for k in range(7)]
+    assert list(table.columns[4].cells) == [f"{k / 10:.3f}" for k in range(7)]
 
 
 def test_sentence_says_what_one_path_keeps() -> None:
     path, other = (1, 0, 0, 1, 0, 1), (1, 1, 0, 1, 0, 1)  # in the file: 10/50 and 15/50
-    rivals = Rivals({FULL: 0.4, path: 0.1}, {path: 0.25, other: 0.29}, "3.11", 2)
+    rivals = Rivals(
+        {FULL: Worth(0.4, 0), path: Worth(0.1, 0)}, {path: Worth(0.25, 0), other: Worth(0.29, 0)}, "3.11", 2
+    )
     text = verdict(front_of(made_figures()), rivals)
     assert "3 of 6 layers, in 70% of the time, this one file keeps 50% of" in text
     assert "untrained 25%, a model trained for them alone 62%" in text
@@ -62,9 +68,9 @@ def test_sentence_says_what_one_path_keeps() -> None:
 def test_picture_is_a_png_of_its_size(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     file = tmp_path / "demo.png"
-    plot_worth(front_of(made_figures()), read_rivals(), file, name="this file")
+    plot_worth(front_of(made_figures()), made_figures(), read_rivals(), file, name="this file")
     content = file.read_bytes()
-    assert content[:8] == b"\x89PNG\r\n\x1a\n" and struct.unpack(">II", content[16:24]) == (1125, 720)
+    assert content[:8] == b"\x89PNG\r\n\x1a\n" and struct.unpack(">II", content[16:24]) == (1575, 780)
     assert b"rr-export demo" in content
 
 
@@ -72,7 +78,8 @@ def test_rivals_say_how_they_were_made() -> None:
     told, rivals = json.loads(RIVALS.read_text(encoding="utf-8")), read_rivals()
     assert "--static 1,0,0,1,0,1" in told["static_is"]
     assert rivals.static.keys() == rivals.untrained.keys() - {FULL}
-    assert all(0.3 < quality < 0.5 for quality in (*rivals.static.values(), *rivals.untrained.values()))
+    for worth in (*rivals.static.values(), *rivals.untrained.values()):
+        assert 0.3 < worth.quality < 0.5 and 0 < worth.calibration < 0.2
     assert repr(rivals) == "Rivals(5 untrained, 4 static)"
 
 

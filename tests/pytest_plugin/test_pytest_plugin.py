@@ -245,7 +245,7 @@ def test_the_plugin_is_registered() -> None:
 
 def test_a_marked_test_is_one_test_per_point(done: Run) -> None:
     points = ["sites", "weights", "paths", "inputs", "streams", "law", "laziness"]
-    nothing = dict.fromkeys(["gates", "targets"], "skipped")  # of which the model has none
+    nothing = dict.fromkeys(["gates", "profiles", "targets"], "skipped")  # of which the model has none
     assert of(done.outcomes, "test_green") == dict.fromkeys(points, "passed") | nothing
 
 

@@ -12,12 +12,6 @@ QNN = Runner(
     environment="qnn",
     setup="setup-qnn",
     exceptions=(
-        Excepted(
-            "convs:qnn-if",
-            "an If with convolutions: here it does not load, in other sizes it was computed wrongly without an error "
-            "(.26 to .45 of the largest output); the runtime refuses the form, and segments hold",
-            "Failed to finalize QNN graph",
-        ),
         Excepted("plain:default", "it takes no symbolic sizes", NO_NODE),
         Excepted(
             "ort:default", "it takes no file in onnxruntime's own format that was optimised before", "GetCapability"
