@@ -37,7 +37,7 @@ _FIGURE = re.compile(
     r"\b\d+\.\d+(?:\.\d+)*(?:e[-+]?\d+)?\b|\b\d+e[-+]?\d+\b|(?<=free draws: )\d+|(?<=difference )0\b|(?<=at most )0\b"
 )
 _PROGRESS = re.compile(
-    r"^(?:(?:export|verify|packag|calibrat)ing(?: \.\.\.|: .*)|\w+ on \w+ \.\.\.)\n", re.MULTILINE
+    r"^(?:(?:export|verify|packag|calibrat|search)ing(?: \.\.\.|: .*)|\w+ on \w+ \.\.\.)\n", re.MULTILINE
 )  # a bar, in a terminal
 _DRAWN = re.compile(r"[\u2500-\u257f]+")  # the lines of tables
 
