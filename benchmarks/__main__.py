@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks import budgets, cost, fusions, latency, overhead, sites, size, start, sweeps
+from benchmarks import budgets, cost, fusions, latency, overhead, search, sites, size, start, sweeps
 from benchmarks.table import Section
 
 # rounds by default: a timed run takes milliseconds, an export many seconds
@@ -24,6 +24,7 @@ BENCHMARKS: Mapping[str, tuple[Callable[..., Section], int]] = {
     "start": (start.measure, 10),
     "sweeps": (sweeps.measure, 5),
     "budgets": (budgets.measure, 300),
+    "search": (search.measure, 6),
 }
 
 

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import budgets, cost, cuda, fusions, latency, overhead, sites, size, start, sweeps
+from benchmarks import budgets, cost, cuda, fusions, latency, overhead, search, sites, size, start, sweeps
 from benchmarks.__main__ import BENCHMARKS, main
 from benchmarks.models import Size
 from benchmarks.table import Row, Section
@@ -184,3 +184,22 @@ def test_what_is_carried_makes_its_weights_there(tmp_path: Path, monkeypatch: py
 def test_without_a_device_nothing_is_claimed(tmp_path: Path) -> None:
     done = CliRunner().invoke(cuda.main, ["--python", str(tmp_path / "absent")])
     assert done.exit_code == 0 and "not measured" in done.output and "setup-cuda" in done.output
+
+
+def test_searches_are_measured_on_fronts_that_are_known() -> None:
+    section = search.measure(runs=1, sizes=((5, 2), (3, 3)), evaluations=12)
+    check_form(section, 2 * len(search.METHODS))
+    assert all(0 <= row.value.median <= 1 for row in section.rows)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_the_true_front_is_that_of_every_path(nested: bool) -> None:
+    problem = search.make_problem(4, 3, nested=nested, strength=1.0, rng=np.random.default_rng(3))
+    points = {path: (problem.costs.of(path), quality) for path, quality in problem.quality.items()}
+    best = {
+        path
+        for path, (cost, quality) in points.items()
+        if not any(c <= cost and q >= quality and (c, q) != (cost, quality) for c, q in points.values())
+    }
+    assert {path.path for path in problem.front} == best and len(best) > 2
+    assert len(points) == problem.plan.path_count()

@@ -12,7 +12,7 @@ from rr_export.laws.costs import Costs
 from rr_export.laws.profile import profile_of
 from rr_export.quality.front import Front
 from rr_export.quality.judge import Metric
-from rr_export.quality.path_values import Progress, TakenPath, open_values
+from rr_export.quality.path_values import PathValues, Progress, TakenPath, open_values
 from rr_export.quality.search_methods import Explored, beam, begin, evolve, greedy
 from rr_runtime.draws import check_seed
 
@@ -83,18 +83,35 @@ def search(
         chosen = method if method != "auto" else "exact" if count <= most else WALKS
         first = _start(plan, start)
         values.expected = min(most, count)
-        explored, random = Explored(values, costs, most), np.random.default_rng(seed)
-        if chosen == "exact":
-            explored.ask(plan.paths())
-        else:
-            begin(explored, first, random)
-        if chosen in ("greedy", WALKS):
-            greedy(explored, leave=explored.left // 2 if chosen == WALKS else 0)
-        if chosen in ("beam", WALKS):
-            beam(explored)
-        if chosen == "evolutionary":
-            evolve(explored, random)
+        explored = explore(values, costs, chosen, evaluations=most, start=first, seed=seed)
         return Front(values.metric, costs.unit, chosen, tuple(explored.found.values()), count)
+
+
+def explore(
+    values: PathValues, costs: Costs, method: str, *, evaluations: int, start: Sequence[TakenPath] = (), seed: int = 0
+) -> Explored:
+    """Returns what a method finds; all arguments are checked.
+
+    Args:
+        values: of the metric.
+        costs: of the paths.
+        method: "exact", "greedy", "beam", "evolutionary" or ``WALKS``.
+        evaluations: how many paths may be evaluated.
+        start: paths that are evaluated first.
+        seed: of what is drawn.
+    """
+    explored, random = Explored(values, costs, evaluations), np.random.default_rng(seed)
+    if method == "exact":
+        explored.ask(values.subject.plan.paths())
+    else:
+        begin(explored, start, random)
+    if method in ("greedy", WALKS):
+        greedy(explored, leave=explored.left // 2 if method == WALKS else 0)
+    if method in ("beam", WALKS):
+        beam(explored)
+    if method == "evolutionary":
+        evolve(explored, random)
+    return explored
 
 
 def _start(plan: Any, start: Iterable[Sequence[int]] | None) -> list[TakenPath]:
