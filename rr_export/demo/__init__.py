@@ -123,7 +123,7 @@ def _tell_worth(
     if documents != rivals.documents:
         console.print(f"(the others were measured on the {rivals.documents} documents of Python {rivals.python})")
     if delta:
-        console.print(verdict(front, rivals))
+        console.print(verdict(front, figures, rivals))
 
 
 @contextmanager

@@ -40,7 +40,7 @@ def plot_worth(front: Front, figures: Figures, rivals: Rivals, file: pathlib.Pat
     series = (
         (f"{name}: the best paths by these names", {p.path: own[p.path] for p in front.paths}, "o-", COLOURS[0]),
         (f"{name}: the paths of the static models", {p: own[p] for p in rivals.static}, "D-.", COLOURS[3]),
-        ("static models, each trained for its path", rivals.static, "s:", COLOURS[2]),
+        ("static models, each trained for its path, at its time here", rivals.static, "s:", COLOURS[2]),
         ("pretrained, layers skipped untrained", rivals.untrained, "^--", COLOURS[1]),
     )
     shares = {path.path: 100 * path.share for path in front.evaluated}
@@ -49,9 +49,6 @@ def plot_worth(front: Front, figures: Figures, rivals: Rivals, file: pathlib.Pat
     left.set_ylabel(f"{METRIC} of functions: more is better")
     right.set_ylabel("expected calibration error on names: less is better")
     right.set_ylim(bottom=0)
-    figure.supxlabel(
-        "measured time of a query, % of the full path's (static models: that of their path in the file)", fontsize=10
-    )
     figure.suptitle("all-MiniLM-L6-v2: quality and calibration against time", fontsize=11)
     figure.legend(*left.get_legend_handles_labels(), fontsize=9, frameon=False, loc="outside lower center", ncols=2)
     save_picture(figure, file, DEMO)
@@ -70,4 +67,5 @@ def _draw(axes: Axes, shares: Mapping[Path, float], series: Sequence[Series], va
             label=label,
         )
     axes.set_xlim(0, 105)
+    axes.set_xlabel("measured time of a query, % of the full path's")
     clean_axes(axes, "both")

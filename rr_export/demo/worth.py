@@ -107,18 +107,20 @@ def worth_table(front: Front, figures: Figures) -> Table:
     return table
 
 
-def verdict(front: Front, rivals: Rivals) -> str:
+def verdict(front: Front, figures: Figures, rivals: Rivals) -> str:
     """Returns one sentence that says when routing pays, of a path that every rival has."""
     found = {path.path: path for path in front.evaluated}
     full = max(rivals.untrained, key=sum)
     path = next(path for path in rivals.static if sum(path) == SAID)
+    own = next(p.calibration for p in figures.paths if p.path == path)
     whole = rivals.untrained[full].quality
     apart = [found[p].quality - worth.quality for p, worth in rivals.static.items()]
     kept, bare, alone = (w.quality / whole for w in (found[path], rivals.untrained[path], rivals.static[path]))
     return (
         f"Routing pays where the time for a query changes: with {SAID} of {len(full)} layers, in "
         f"{found[path].share:.0%} of the time, this one file keeps {kept:.0%} of the pretrained model's {METRIC} (the "
-        f"same layers untrained {bare:.0%}, a model trained for them alone {alone:.0%}), and stands in for "
+        f"same layers untrained {bare:.0%}, a model trained for them alone {alone:.0%}), is as sure as it is right within "
+        f"{own:.3f} ({rivals.untrained[path].calibration:.3f}, {rivals.static[path].calibration:.3f}), and stands in for "
         f"{len(apart)} such models, from which it is {min(apart):+.3f} to {max(apart):+.3f} apart; where the time is "
         "always the same, a model trained for it alone is about as good, and smaller."
     )

@@ -189,7 +189,7 @@ def test_search_gets_better_with_layers_and_runs(folder: Path, case: dict[str, A
         assert all(found[path].calibration < rivals.untrained[path].calibration for path in rivals.static)
         assert found[1, 1, 0, 1, 0, 1].quality.mrr > 0.64
         assert found[1, 0, 0, 1, 0, 1].quality.mrr > 0.63  # untrained: 0.57
-    assert "Routing pays where" in verdict(front_of(figures), rivals)
+    assert "Routing pays where" in verdict(front_of(figures), figures, rivals)
     law = rr.plan_of(case["model"]).kept_counts()
     assert path_table(figures, corpus, law).row_count == 7
     assert ensemble_table(figures).row_count == len(figures.ensembles) + 1

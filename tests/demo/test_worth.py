@@ -57,11 +57,12 @@ def test_front_and_menu_hold_the_best_path_of_every_time() -> None:
 def test_sentence_says_what_one_path_keeps() -> None:
     path, other = (1, 0, 0, 1, 0, 1), (1, 1, 0, 1, 0, 1)  # in the file: 10/50 and 15/50
     rivals = Rivals(
-        {FULL: Worth(0.4, 0), path: Worth(0.1, 0)}, {path: Worth(0.25, 0), other: Worth(0.29, 0)}, "3.11", 2
+        {FULL: Worth(0.4, 0), path: Worth(0.1, 0.3)}, {path: Worth(0.25, 0.2), other: Worth(0.29, 0)}, "3.11", 2
     )
-    text = verdict(front_of(made_figures()), rivals)
+    text = verdict(front_of(made_figures()), made_figures(), rivals)
     assert "3 of 6 layers, in 70% of the time, this one file keeps 50% of" in text
     assert "untrained 25%, a model trained for them alone 62%" in text
+    assert "is as sure as it is right within 0.140 (0.300, 0.200)" in text
     assert "stands in for 2 such models, from which it is -0.050 to +0.010 apart" in text
 
 
