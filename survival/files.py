@@ -142,6 +142,43 @@ def _linears(count: int) -> list[nn.Module]:
     return [nn.Linear(WIDTH, WIDTH) for _ in range(count)]
 
 
+class Mean(nn.Module):
+    """Logits from the mean over everything but the width."""
+
+    def __init__(self, k: int, towards: int = 0, by: float = 0.0) -> None:
+        super().__init__()
+        self.linear = nn.Linear(WIDTH, k)
+        self.towards, self.by = towards, by
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns the logits; one branch is likelier than the others by so much."""
+        result: Tensor = self.linear(x.mean((0, 1)))
+        lift = torch.zeros(result.shape[0])
+        lift[self.towards] = self.by
+        return result + lift
+
+
+class Gates(nn.Module):
+    """Gates that draw, one of them inside a branch, and one that takes the likeliest; their probabilities are told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        inner = rr.OperationChoice([Mlp(), Mlp()], rr.Gate(Mean(2), 2, report=True))
+        deep = nn.Sequential(nn.Linear(WIDTH, WIDTH), inner, nn.Linear(WIDTH, WIDTH))
+        self.first = rr.OperationChoice(
+            {"deep": deep, "flat": Block(), "same": nn.Identity()}, rr.Gate(Mean(3), 3, report=True)
+        )
+        self.sure = rr.LayerChoice(Mlp(), policy=rr.Gate(Mean(2, 1, 3.0), 2, decision="argmax", report=True))
+        self.last = rr.LayerChoice(Block(), 0.5)
+        self.head = nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns the outputs for x."""
+        taken = self.first(x)
+        result: Tensor = self.head(self.last(taken + self.sure(x)))
+        return result
+
+
 def _layers() -> nn.Module:
     return Stack(*(rr.LayerChoice(Block(), keep) for keep in (0.5, 0.7, 0.8, 0.4)), nn.LayerNorm(WIDTH))
 
@@ -170,12 +207,14 @@ class Model:
         summary: what it is, in one line.
         make: a fresh one.
         shape: of one element of a batch of its input ``x``.
+        interfaces: in which it is exported.
     """
 
     name: str
     summary: str
     make: Callable[[], nn.Module]
     shape: tuple[int, ...] = (TOKENS, WIDTH)
+    interfaces: tuple[str, ...] = INTERFACES
 
 
 _ALL = (
@@ -185,9 +224,10 @@ _ALL = (
     Model("chain", "a Markov chain of three steps over three operations", _chain),
     Model("nested", "sites inside a branch of a site; a site and a layer called twice", Nested),
     Model("mixed", "all kinds of sites in one model, with two outputs", Mixed),
+    Model("gates", "gates, which draw or take the likeliest by the input", Gates, interfaces=("explicit", "host")),
 )
 MODELS: Mapping[str, Model] = {model.name: model for model in _ALL}
-COLUMNS = tuple(f"{model}.{interface}" for model in MODELS for interface in INTERFACES)
+COLUMNS = tuple(f"{name}.{interface}" for name, model in MODELS.items() for interface in model.interfaces)
 
 
 @dataclass(frozen=True)

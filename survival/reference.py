@@ -13,6 +13,8 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 import rr_export as rr
+from rr_export.eager.gate import reported_name
+from rr_export.laws.policies import Gated
 from rr_export.lowering import DRAWS, PATH, SEED, TAKEN
 from rr_export.parity.paths import paths_to_compare
 from rr_runtime.draws import draws
@@ -20,6 +22,7 @@ from survival.engines import Arrays, open_file
 from survival.tool import Tolerance
 
 MAX_PATHS = 32
+LEAST_AWAY = 1e-3  # how near to a border of a gate's probabilities nothing is expected
 SEARCHED = 2**14  # seeds among which those are found whose draws lie nearest to the thresholds
 
 
@@ -67,6 +70,32 @@ class Reference:
         return self.bundle.plan
 
     @cached_property
+    def law(self) -> rr.Plan:
+        """The plan in which gates have the probabilities that the exported file tells for the first inputs."""
+        policies: dict[str, rr.Categorical] = {}
+        run = open_file(self.file, "onnxruntime") if self.plan.gates else None
+        for site in (self.plan.sites[i] for i in self.plan.gates):
+            assert run is not None and isinstance(site.policy, Gated)
+            told = next(
+                values
+                for path in self.paths
+                for (values,) in [run([reported_name(site.name)], self.feeds(self.inputs[0], path=path))]
+                if values.any()  # else it is not reached
+            ).astype(np.float64)
+            chosen = told / told.sum() if site.policy.decision == "sample" else np.eye(len(told))[told.argmax()]
+            policies[site.name] = rr.Categorical(chosen)
+        return self.plan.with_policies(policies)
+
+    def is_unsure(self, drawn: NDArray[np.float32], tolerance: Tolerance) -> bool:
+        """Tells whether a draw is so near to a border of a gate's probabilities that the tolerance may decide."""
+        away = self.away(tolerance)
+        return any(np.abs(drawn[i] - self.law.sites[i].policy.thresholds).min() < away for i in self.plan.gates)
+
+    def away(self, tolerance: Tolerance) -> float:
+        """Returns how far from a border of a gate's probabilities a draw decides whatever the tolerance allows."""
+        return LEAST_AWAY + tolerance.rtol + tolerance.share / 10
+
+    @cached_property
     def names(self) -> list[str]:
         """The model's own outputs."""
         return [row["name"] for row in self.bundle.manifest["outputs"]]
@@ -75,7 +104,7 @@ class Reference:
     def paths(self) -> list[tuple[int, ...]]:
         """All paths, or a covering set of them."""
         paths, total, every = paths_to_compare(self.plan, MAX_PATHS)
-        return paths if every else list(self.plan.paths()) if total <= 4 * MAX_PATHS else paths
+        return paths if every else list(self.plan.evenly().paths()) if total <= 4 * MAX_PATHS else paths
 
     @cached_property
     def outputs(self) -> list[list[NDArray[np.float64]]]:
@@ -114,7 +143,7 @@ class Reference:
         drawn = np.stack([draws(seed, len(self.plan.sites)) for seed in range(SEARCHED)])
         found: set[int] = set()
         for i, site in enumerate(self.plan.sites):
-            for threshold in np.unique(site.policy.thresholds):
+            for threshold in () if i in self.plan.gates else np.unique(site.policy.thresholds):
                 beyond = drawn[:, i] >= threshold
                 for side in (beyond, ~beyond):
                     if side.any():

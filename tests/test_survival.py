@@ -232,6 +232,38 @@ def test_looser_tolerance_does_not_hide_swapped_branches(columns: Callable[[str]
     assert run_cell(loose, columns("layers.host"), lambda stage: None).outcome == SILENT
 
 
+def sharpen_gates(model: ir.Model) -> None:
+    """All gates are surer than they were."""
+    for node in [node for node in model.graph.all_nodes() if node.op_type == "Softmax" and node.graph is model.graph]:
+        twice = ir.node("Add", [node.inputs[0], node.inputs[0]])
+        node.graph.insert_before(node, twice)
+        node.replace_input_with(0, twice.outputs[0])
+
+
+def move_borders(model: ir.Model) -> None:
+    """What gates tell stays; draws are compared with a tenth less."""
+    for node in [node for node in model.graph.all_nodes() if node.op_type == "CumSum" and node.graph is model.graph]:
+        less = ir.node("Mul", [node.outputs[0], _constant(model, np.array(0.9, node.outputs[0].dtype.numpy()))])
+        ir.convenience.replace_all_uses_with(node.outputs[0], less.outputs[0])
+        less.replace_input_with(0, node.outputs[0])
+        node.graph.insert_after(node, less)
+
+
+def _constant(model: ir.Model, array: np.ndarray) -> ir.Value:
+    value = ir.Value(name=f"sabotage_{len(model.graph.initializers)}", const_value=ir.tensor(array))
+    model.graph.initializers[value.name] = value
+    return value
+
+
+@pytest.mark.parametrize("interface", ["explicit", "host"])
+@pytest.mark.parametrize("change", [sharpen_gates, move_borders])
+def test_sabotaged_gates_do_not_hold(change: Change, interface: str, columns: Callable[[str], Column]) -> None:
+    column = columns(f"gates.{interface}")
+    assert run_cell(sabotage(lambda model: None), column, lambda stage: None).outcome == HOLDS
+    outcome = run_cell(sabotage(change), column, lambda stage: None)
+    assert outcome.outcome in (CAUGHT, SILENT), outcome
+
+
 def test_a_copy_holds(columns: Callable[[str], Column]) -> None:
     for interface in INTERFACES:
         outcome = run_cell(sabotage(lambda model: None), columns(f"layers.{interface}"), lambda stage: None)
@@ -374,7 +406,7 @@ def test_command_prints_a_part_and_refuses_unknown_names(monkeypatch: pytest.Mon
 
 
 def test_names_are_distinct() -> None:
-    assert len(COLUMNS) == len(MODELS) * len(INTERFACES) == 18
+    assert len(COLUMNS) == (len(MODELS) - 1) * len(INTERFACES) + 2 == 20  # standalone files have no gates
     assert all(name == tool.name for name, tool in TOOLS.items())
     assert all(
         (tool.tolerance == EXACT) == (tool.kind == "rewriter") or tool.kind == "reader" for tool in TOOLS.values()
