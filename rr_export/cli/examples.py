@@ -89,8 +89,8 @@ EXAMPLES = {
             "rr-export search out/ --data my_models:rows --metric my_models:accuracy --costs flops --menu",
         ),
         (
-            "By measured costs; where it was interrupted, the same call goes on:",
-            "rr-export search out/ --data my_models:rows --metric my_models:accuracy --costs bench.json --results kept",
+            "Where it was interrupted, the same call goes on; --costs bench.json takes what was measured:",
+            "rr-export search out/ --data my_models:rows --metric my_models:accuracy --costs flops --results kept",
         ),
     ),
     "fit": (

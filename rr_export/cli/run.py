@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
-from rich.markup import escape
 
-from rr_export.cli.console import out, progress
+from rr_export.cli.console import progress
 from rr_export.cli.options import read_numbers, read_path
 from rr_runtime.strict_json import strict_json
 
@@ -36,6 +35,7 @@ from rr_runtime.strict_json import strict_json
     "--runs", type=click.IntRange(min=1), default=1, show_default=True, help="Runs; several give an ensemble."
 )
 @click.option("--decision", type=click.Choice(["most_probable"]), help="Draw nothing: the most probable path.")
+@click.option("--why", is_flag=True, help="Say why it took its path, and what other branches give.")
 @click.option(
     "--draws",
     type=click.Choice(["independent", "antithetic", "stratified", "latin"]),
@@ -54,7 +54,7 @@ def run(
     std: str | None, golden: int | None, seed: int | None, path_text: str | None, runs: int, decision: str | None,
     draws: str | None, until: float | None, quantiles: str | None, vote: tuple[str, ...], provider: str,
     target: str | None, output: Path | None, overwrite: bool, as_json: bool, profile: str | None,
-    budget: float | None,
+    budget: float | None, why: bool,
 ) -> None:  # fmt: skip
     """Run BUNDLE without torch, once or as an ensemble of paths.
 
@@ -65,18 +65,11 @@ def run(
 
     given = GivenInputs(inputs, texts, tokenizer, read_numbers("--mean", mean), read_numbers("--std", std))
     many, path = Many(draws, until, tuple(read_numbers("--quantiles", quantiles)), vote), read_path(path_text)
-    law = profile, budget
-    asked = Asked(bundle, given, golden, seed, path, runs, provider, target, output, overwrite, *law, decision, many)
+    law = profile, budget, decision, many, why
+    asked = Asked(bundle, given, golden, seed, path, runs, provider, target, output, overwrite, *law)
     if runs > 1:
         with progress("running"):
-            facts, results = run_asked(asked)
+            ran = run_asked(asked)
     else:
-        facts, results = run_asked(asked)
-    if as_json:
-        shapes = {k: {"dtype": str(v.dtype), "shape": list(v.shape)} for k, v in results.items()}
-        click.echo(strict_json({**facts, "outputs": shapes}))
-        return
-    for name, fact in facts.items():
-        out.print(f"{name}: {fact}")
-    for name, value in results.items():
-        out.print(f"{escape(name)}: {value.dtype} {list(value.shape)}\n{escape(str(value))}")
+        ran = run_asked(asked)
+    click.echo(strict_json(ran.to_json()) if as_json else str(ran))

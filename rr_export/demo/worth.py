@@ -119,8 +119,8 @@ def verdict(front: Front, figures: Figures, rivals: Rivals) -> str:
     return (
         f"Routing pays where the time for a query changes: with {SAID} of {len(full)} layers, in "
         f"{found[path].share:.0%} of the time, this one file keeps {kept:.0%} of the pretrained model's {METRIC} (the "
-        f"same layers untrained {bare:.0%}, a model trained for them alone {alone:.0%}), is as sure as it is right within "
-        f"{own:.3f} ({rivals.untrained[path].calibration:.3f}, {rivals.static[path].calibration:.3f}), and stands in for "
-        f"{len(apart)} such models, from which it is {min(apart):+.3f} to {max(apart):+.3f} apart; where the time is "
-        "always the same, a model trained for it alone is about as good, and smaller."
+        f"same layers untrained {bare:.0%}, a model trained for them alone {alone:.0%}), is as sure as it is right "
+        f"within {own:.3f} ({rivals.untrained[path].calibration:.3f}, {rivals.static[path].calibration:.3f}), and "
+        f"stands in for {len(apart)} such models, from which it is {min(apart):+.3f} to {max(apart):+.3f} apart; where "
+        "the time is always the same, a model trained for it alone is about as good, and smaller."
     )

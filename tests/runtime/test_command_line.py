@@ -19,8 +19,11 @@ import pytest
 
 import rr_runtime
 from rr_runtime import Session
+from rr_runtime.bundle import open_bundle
 from rr_runtime.cli import run_command
 from rr_runtime.cli.parser import parser
+from rr_runtime.golden import golden_inputs
+from rr_runtime.strict_json import strict_json
 
 from . import handmade
 
@@ -147,6 +150,18 @@ def test_several_runs_tell_what_is_asked_of_them(
     assert (sure["path"], sure["seed"]) == ([2, -1, 1], None)
 
 
+def test_run_says_why(capsys: pytest.CaptureFixture[str], bundles: dict[str, Path]) -> None:
+    found = result_of(capsys, "run", bundles["host"], "--golden", 1, "--seed", 7, "--why")
+    session = Session(bundles["host"])
+    expected = session.explain(golden_inputs(open_bundle(bundles["host"]), 1), seed=7)
+    assert found["path"] == expected.result.path.tolist() and found["seed"] == 7
+    assert found["why"] == json.loads(strict_json(expected.to_json()))
+    assert [site["how"] for site in found["why"]["sites"]] == ["drawn"] * 3
+    assert ended("run", bundles["host"], "--golden", 1, "--seed", 7, "--why") == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"path: {found['path']}") and printed.rstrip().endswith(str(expected).rstrip())
+
+
 @pytest.mark.parametrize(
     ("options", "text"),
     [
@@ -174,6 +189,8 @@ def test_several_runs_tell_what_is_asked_of_them(
         (("--golden", "0", "--runs", "0"), "error: --runs: expected at least 1, got 0"),
         (("--golden", "0", "--runs", "2", "--path", "1,1,0"), "error: --path: expected a single run"),
         (("--golden", "0", "--runs", "2", "--decision", "most_probable"), "error: --decision: expected a single run"),
+        (("--golden", "0", "--why", "--runs", "2"), "error: --why: expected a single run that draws, got --runs"),
+        (("--golden", "0", "--why", "--decision", "most_probable"), "that draws, got --decision as well"),
         (
             ("--golden", "0", "--decision", "most_probable", "--seed", "1"),
             "error: decision: expected no seed beside it",

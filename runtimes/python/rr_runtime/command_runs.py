@@ -10,11 +10,13 @@ from typing import Any
 from numpy.typing import NDArray
 
 from rr_runtime.bundle import open_bundle
+from rr_runtime.explanation import Explanation
 from rr_runtime.given_inputs import GivenInputs
 from rr_runtime.golden import golden_inputs
+from rr_runtime.one_line import cut_to_line
 from rr_runtime.output_files import check_output_file, write_outputs
 from rr_runtime.profile import best_within
-from rr_runtime.results import EnsembleResult
+from rr_runtime.results import EnsembleResult, Result
 from rr_runtime.session import Session
 
 
@@ -60,6 +62,7 @@ class Asked:
         budget: in its place: what the best of the menu may cost, or None.
         decision: how the path is chosen where nothing is drawn, or None.
         many: what is asked of several runs.
+        why: whether the run's path is explained.
     """
 
     bundle: Path
@@ -76,10 +79,41 @@ class Asked:
     budget: float | None = None
     decision: str | None = None
     many: Many = Many()
+    why: bool = False
 
 
-def run_asked(asked: Asked) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Returns facts of the run (JSON-ready) and its outputs, of several runs means, deviations and errors.
+@dataclass(frozen=True)
+class Ran:
+    """What came of a run, or of several ones.
+
+    Attributes:
+        facts: JSON-ready.
+        outputs: by name; of several runs means, deviations and errors.
+        why: why the run took its path, where that is asked for.
+    """
+
+    facts: dict[str, Any]
+    outputs: dict[str, NDArray[Any]]
+    why: Explanation | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the facts, what the outputs are, and why, JSON-ready."""
+        shapes = {name: {"dtype": str(v.dtype), "shape": list(v.shape)} for name, v in self.outputs.items()}
+        why = {} if self.why is None else {"why": self.why.to_json()}
+        return {**self.facts, "outputs": shapes, **why}
+
+    def __str__(self) -> str:
+        """All of it as plain text."""
+        lines = [f"{name}: {fact}" for name, fact in self.facts.items()]
+        lines += [f"{name}: {v.dtype} {list(v.shape)}\n{v}" for name, v in self.outputs.items()]
+        return "\n".join([*lines, *([] if self.why is None else ["", str(self.why).rstrip()])])
+
+    def __repr__(self) -> str:
+        return cut_to_line(f"Ran({self.facts})")
+
+
+def run_asked(asked: Asked) -> Ran:
+    """Returns what comes of a run, of several runs means, deviations and errors.
 
     Of several runs they are called ``<name>``, ``<name>.std`` and ``<name>.error``; what else is asked for is called
     ``<name>.quantiles``, ``<name>.vote`` and ``<name>.share``.
@@ -104,6 +138,9 @@ def run_asked(asked: Asked) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         raise ValueError(
             "--decision: expected a single run, got --runs as well; nothing is drawn: all would be the same"
         )
+    if asked.why and (asked.runs > 1 or asked.decision is not None):
+        beside = "--runs" if asked.runs > 1 else "--decision"
+        raise ValueError(f"--why: expected a single run that draws, got {beside} as well; explain one run of a seed")
     for name in asked.many.given if asked.runs == 1 else ():
         raise ValueError(f"--{name}: expected --runs beside it, got a single run; say how many")
     if asked.golden is not None and asked.given.options:
@@ -119,6 +156,7 @@ def run_asked(asked: Asked) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         feeds = golden_inputs(bundle, asked.golden, bundle.manifest.targets.get(session.target))
     law: dict[str, Any] = {"profile": asked.profile, "budget": asked.budget}
     facts: dict[str, Any]
+    why: Explanation | None = None
     if asked.runs > 1:
         ensemble = session.ensemble(feeds, runs=asked.runs, seed=asked.seed, **asked.many.given, **law)
         outputs = _gathered(ensemble)
@@ -128,17 +166,23 @@ def run_asked(asked: Asked) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
             "distinct_paths": None if paths is None else len({tuple(p) for p in paths.tolist()}),
             "largest_error": ensemble.largest_error,
         }
+    elif asked.why:
+        why = session.explain(feeds, seed=asked.seed, path=asked.route, **law)
+        outputs, facts = dict(why.result.outputs), _facts(why.result)
     else:
         route = None if asked.route is None else list(asked.route)
         result = session.run(feeds, seed=asked.seed, path=route, decision=asked.decision, **law)
-        outputs = dict(result.outputs)
-        facts = {"path": None if result.path is None else result.path.tolist(), "seed": result.seed}
+        outputs, facts = dict(result.outputs), _facts(result)
     profile = asked.profile if asked.budget is None else best_within(session.profiles, asked.budget).name
     if profile is not None:
         facts["profile"] = profile
     if asked.output is not None:
         write_outputs(asked.output, outputs)
-    return facts, outputs
+    return Ran(facts, outputs, why)
+
+
+def _facts(result: Result) -> dict[str, Any]:
+    return {"path": None if result.path is None else result.path.tolist(), "seed": result.seed}
 
 
 def _gathered(ensemble: EnsembleResult) -> dict[str, NDArray[Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -94,6 +94,14 @@ class Explanation:
     profile: str | None
     sites: tuple[SiteChoice, ...]
     alternatives: tuple[Alternative, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns all of it but the outputs, JSON-ready."""
+        others = [
+            {"site": o.site, "branch": o.branch, "path": list(o.path), "differences": dict(o.differences)}
+            for o in self.alternatives
+        ]
+        return {"sites": [asdict(site) for site in self.sites], "alternatives": others}
 
     def __repr__(self) -> str:
         """Shows how many routes were drawn, and what matters most."""

@@ -176,6 +176,7 @@ def _add_run(commands: Any) -> None:
     made.add_argument("--budget", type=float, metavar="X", help="or by the best of the menu that costs at most so much")
     made.add_argument("--runs", type=int, default=1, help="runs; several give mean and deviation (default: 1)")
     made.add_argument("--decision", choices=[MOST_PROBABLE], help="draw nothing: the most probable path")
+    made.add_argument("--why", action="store_true", help="say why it took its path, and what other branches give")
     made.add_argument("--draws", choices=DESIGNS, help="how the draws of the runs hang together (default: independent)")
     made.add_argument("--until", type=float, metavar="ERROR", help="end when no standard error is larger")
     made.add_argument("--quantiles", type=numbers, default=[], metavar="Q,Q", help="such as 0.05,0.5,0.95")

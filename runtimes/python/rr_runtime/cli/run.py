@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from rr_runtime.cli.outcome import Outcome
 from rr_runtime.command_runs import Asked, Many, run_asked
@@ -28,6 +28,7 @@ def run(
     many: Many,
     profile: str | None = None,
     budget: float | None = None,
+    why: bool = False,
     progress: Tell | None = None,
 ) -> Outcome:
     """Returns path, seed, and the outputs' dtypes and shapes; the outputs are in the file that is asked for.
@@ -38,17 +39,6 @@ def run(
     """
     if progress is not None and runs > 1:
         progress(f"running {runs} times", 0, 1)
-    asked = Asked(
-        bundle, given, golden, seed, route, runs, provider, target, output, overwrite, profile, budget, decision, many
-    )
-    facts, outputs = run_asked(asked)
-    result: dict[str, Any] = {
-        **facts,
-        "outputs": {name: {"dtype": str(v.dtype), "shape": list(v.shape)} for name, v in outputs.items()},
-    }
-
-    def text() -> str:
-        lines = [f"{name}: {fact}" for name, fact in facts.items()]
-        return "\n".join([*lines, *(f"{n}: {v.dtype} {list(v.shape)}\n{v}" for n, v in outputs.items())])
-
-    return Outcome(result, text)
+    law = profile, budget, decision, many, why
+    ran = run_asked(Asked(bundle, given, golden, seed, route, runs, provider, target, output, overwrite, *law))
+    return Outcome(ran.to_json(), partial(str, ran))
