@@ -20,9 +20,7 @@ from rr_export.report.earlier import EARLIER
     "--metric", required=True, metavar="MODULE:FUNCTION", help="From outputs and target to a number, or rows."
 )
 @click.option("--path", "path_text", metavar="1,0,-1", help="Around this path (default: the most probable one).")
-@click.option(
-    "--baseline", metavar="0,0,0", help="A route for every site that others take (default: the law's)."
-)
+@click.option("--baseline", metavar="0,0,0", help="A route for every site that others take (default: the law's).")
 @click.option(
     "--permutations", type=click.IntRange(min=2), metavar="N", help="Random orders (default: all, where few sites)."
 )
@@ -55,8 +53,8 @@ def attribute(
     with progress("attributing") as tell:
         found = run_attribute(
             loaded.path or bundle, UsersBatches(data), judge,
-            path=read_path(path_text), baseline=read_path(baseline, "--baseline"), permutations=permutations, seed=seed, jobs=jobs,
-            results=results, progress=tell,
+            path=read_path(path_text), baseline=read_path(baseline, "--baseline"), permutations=permutations,
+            seed=seed, jobs=jobs, results=results, progress=tell,
         )  # fmt: skip
     out.print(found.table())
     if found.interactions:

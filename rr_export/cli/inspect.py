@@ -16,8 +16,8 @@ def inspect(known: KnownOptions, as_json: bool) -> None:
     """Print the sites of BUNDLE, its expected cost per run, and whether it keeps the graph contract.
 
     And what else is known of it: the law of cost over paths, quality against cost, the importance of branches, chains,
-    and what was proven. FILES are figures that are not kept in a bundle, as for `rr-export report`, which shows the same
-    as a page.
+    and what was proven. FILES are figures that are not kept in a bundle, as for `rr-export report`, which makes a page
+    of the same.
     """
     from rr_export.overview.terminal import terminal_view
 

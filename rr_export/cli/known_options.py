@@ -40,10 +40,10 @@ class KnownOptions:
             BundleError: there is no bundle, or it is damaged.
         """
         from rr_export.bundle.bundle_reader import load
-        from rr_export.overview.gathered import gather
+        from rr_export.overview.gathered import overview_of
 
         sizes = read_sizes(self.sizes)
-        return gather(load(self.bundle), self.files, name=str(self.bundle), form=self.form, sizes=sizes)
+        return overview_of(load(self.bundle), self.files, name=str(self.bundle), form=self.form, sizes=sizes)
 
 
 def known_options(command: Callable[..., Any]) -> Callable[..., Any]:

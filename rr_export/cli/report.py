@@ -16,7 +16,12 @@ SUFFIXES = (".html", ".htm")
 @click.command()
 @known_options
 @click.option(
-    "--output", "-o", required=True, type=click.Path(path_type=Path), metavar="FILE", help="Write the page there: .html."
+    "--output",
+    "-o",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the page there: .html.",
 )
 @click.option("--overwrite", "-f", is_flag=True, help="Replace that file.")
 def report(known: KnownOptions, output: Path, overwrite: bool) -> None:
@@ -41,7 +46,10 @@ def report(known: KnownOptions, output: Path, overwrite: bool) -> None:
     page = html_page(overview)
     write_atomically(output, page.encode())
     missing = [section.absent.command for section in overview.sections if section.absent is not None]
-    out.print(f"{escape(str(output))}: {len(overview.sections)} sections, {len(page.encode()) / 1e3:.0f} kB", soft_wrap=True)
+    out.print(
+        f"{escape(str(output))}: {len(overview.sections)} sections, {len(page.encode()) / 1e3:.0f} kB",
+        soft_wrap=True,
+    )
     for command in missing:
         out.print(f"not known yet, made by: {escape(command)}", soft_wrap=True, style="dim")
     end(HOLDS)

@@ -61,7 +61,7 @@ def importance_section(plan: Plan, given: GivenFile | None, *, bundle: str) -> S
         return Section("importance", title, absent=absent)
     found = Attribution.load(given.told)
     branches = {site.name: site.branches for site in plan.sites}
-    told = {(row.site, row.branch) for row in (*found.sites, *found.ablations)}
+    told = {(row.site, row.branch) for row in found.sites} | {(row.site, row.branch) for row in found.ablations}
     strange = sorted(f"{site}: {branch}" for site, branch in told if branch not in branches.get(site, ()))
     if strange or len(found.path) != len(plan.sites):
         got = strange[0] if strange else f"a path of {len(found.path)}"
@@ -71,8 +71,8 @@ def importance_section(plan: Plan, given: GivenFile | None, *, bundle: str) -> S
         )
     beside = "a run of the law" if found.baseline is None else f"the routes {','.join(map(str, found.baseline))}"
     says = (
-        f"{found.metric} is {found.value:.4g} on the path {','.join(map(str, found.path))}, and {found.without:.4g} for "
-        f"{beside}: the Shapley values of branches sum to the difference ({given.file.name}).",
+        f"{found.metric} is {found.value:.4g} on the path {','.join(map(str, found.path))}, and {found.without:.4g} "
+        f"for {beside}: the Shapley values of branches sum to the difference ({given.file.name}).",
     )
     rows = tuple(Worth(row.site, row.branch, row.value, row.error) for row in found.sites)
     tables = (found.table(), *([found.pairs()] if found.interactions else []))

@@ -64,9 +64,7 @@ class CostCurves:
     curves: tuple[CostCurve, ...]
 
 
-def cost_section(
-    inspection: Inspection, known: KnownCosts, profiles: Mapping[str, Profile], *, bundle: str
-) -> Section:
+def cost_section(inspection: Inspection, known: KnownCosts, profiles: Mapping[str, Profile], *, bundle: str) -> Section:
     """Returns what is said of the cost of runs.
 
     Args:
@@ -78,8 +76,8 @@ def cost_section(
     absent = None if known.measured else Absent("No latency was measured.", MEASURE.format(bundle=bundle), "bench.json")
     tables = inspection.cost_tables()
     if known.costs is None or not inspection.plan.sites:
-        says = known.says if inspection.plan.sites else ("Every run costs the same.",)
-        return Section("cost", "The law of latency", says, tuple(tables), absent=absent)
+        alike = known.says if inspection.plan.sites else ("Every run costs the same.",)
+        return Section("cost", "The law of latency", alike, tuple(tables), absent=absent)
     curves = cost_curves(inspection.plan, known, profiles)
     says = [*known.says]
     if inspection.plan.gates:
@@ -112,9 +110,7 @@ def _curve(name: str, kind: str, costs: Costs, plan: Plan) -> CostCurve:
     return CostCurve(name, kind, *told, costs.expected(plan), shares, law.bound)
 
 
-def _thinned(
-    values: NDArray[np.float64], below: NDArray[np.float64]
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _thinned(values: NDArray[np.float64], below: NDArray[np.float64]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """The points of a distribution function that are to be seen: both ends, and where it has risen by some."""
     if len(values) > MOST_POINTS:
         steps = np.searchsorted(below, np.linspace(0, 1, MOST_POINTS - 1) * below[-1])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from rr_export.bundle.bundle import Bundle
 from rr_export.laws.costs import Costs

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,15 @@ from rr_export.overview.branch_worth import importance_section
 from rr_export.overview.chain_steps import chain_section
 from rr_export.overview.cost_curves import cost_section
 from rr_export.overview.costs_known import known_costs
-from rr_export.overview.given_files import ATTRIBUTION, FRONT, PARITY, SWEEP, read_given
+from rr_export.overview.given_files import read_given
 from rr_export.overview.path_quality import quality_section
 from rr_export.overview.proven import conformance_section, parity_section, survival_section
 from rr_export.overview.section import Section
 from rr_export.overview.site_map import model_section
+from rr_export.quality.attribution import FORM as ATTRIBUTION
+from rr_export.quality.front import FORM as FRONT
+from rr_export.report.report import FORM as PARITY
+from rr_export.sweep import FORMAT as SWEEP
 from rr_export.tools.inspection import Inspection, inspect
 from rr_runtime.one_line import list_few
 
@@ -52,7 +55,7 @@ class Overview:
         }
 
 
-def gather(
+def overview_of(
     bundle: Bundle,
     files: Sequence[Path] = (),
     *,
@@ -89,7 +92,9 @@ def gather(
             chain_section(plan),
         ]
     broken = [check.rule for check in found.contract if not check.holds]
-    contract = f"The file breaks the graph contract: {'; '.join(broken)}." if broken else "The file keeps all its rules."
+    contract = (
+        f"The file breaks the graph contract: {'; '.join(broken)}." if broken else "The file keeps all its rules."
+    )
     sections += [
         parity_section(bundle, name=name),
         survival_section(given.of(PARITY), name=name),
@@ -101,4 +106,11 @@ def gather(
     words = {None: "not proven", True: "the same model", False: "NOT the same model"}[passed]
     words += f", but for {list_few(later)}" if later else ""
     made = ", ".join(f"{part} {told}" for part, told in bundle.manifest.get("producer", {}).items())
-    return Overview(name, found, words, None if later and passed else passed, made or f"rr-export {version('rr-export')}", tuple(sections))
+    return Overview(
+        name,
+        found,
+        words,
+        None if later and passed else passed,
+        made,
+        tuple(sections),
+    )

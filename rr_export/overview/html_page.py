@@ -17,6 +17,7 @@ STYLE = Path(__file__).with_name("page.css")
 MADE_BY = "rr-export report"
 # Nothing is fetched, and no script runs: also where a name should get around the escaping.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+LONG = 26  # letters of a word of a command, beyond which it may be broken
 OPEN_SITES = 60  # of a map; the others are folded away
 
 
@@ -36,7 +37,9 @@ def html_page(overview: Overview) -> str:
     )
     parts = [_section(section) for section in overview.sections]
     foot = f"Made by {MADE_BY} {version('rr-export')}. The bundle was made by {overview.made}."
-    body = element("body", _header(overview), _links(overview.sections), element("main", *parts), element("footer", foot))
+    body = element(
+        "body", _header(overview), _links(overview.sections), element("main", *parts), element("footer", foot)
+    )
     return f"<!doctype html>\n{element('html', head, body, lang='en')}\n"
 
 
@@ -60,7 +63,9 @@ def _links(sections: Sequence[Section]) -> Markup:
 
 def _section(section: Section) -> Markup:
     pictures = [part for number, thing in enumerate(section.drawn) for part in _drawn(thing, f"{section.key}-{number}")]
-    tables = [] if section.replaced else [element("div", html_table(table), class_="figures") for table in section.tables]
+    tables = (
+        [] if section.replaced else [element("div", html_table(table), class_="figures") for table in section.tables]
+    )
     shown = element("div", *pictures, *tables, class_="shown") if pictures or tables else None
     missing = _absent(section.absent) if section.absent is not None else None
     says = (element("p", sentence) for sentence in section.says)
@@ -68,8 +73,14 @@ def _section(section: Section) -> Markup:
 
 
 def _absent(absent: Absent) -> Markup:
-    after = [" name ", element("code", absent.file), " after the bundle then."] if absent.file else []
-    return element("p", f"{absent.what} Made by ", element("code", absent.command), ";" if after else ".", *after, class_="absent")
+    after = ["; name ", element("code", absent.file), " after the bundle then."] if absent.file else ["."]
+    return element("p", f"{absent.what} Made by ", _command(absent.command), *after, class_="absent")
+
+
+def _command(text: str) -> Markup:
+    """A command line, which is broken between its words alone: hyphens begin options."""
+    words = [element("span", word, class_="word") if len(word) <= LONG else written(word) for word in text.split()]
+    return element("code", *[part for word in words for part in (" ", word)][1:])
 
 
 def _drawn(thing: object, key: str) -> Iterator[Markup]:

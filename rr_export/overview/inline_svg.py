@@ -8,7 +8,7 @@ import warnings
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 from rr_export.overview.markup import Markup, element
 from rr_export.tools.plot import COLOURS
@@ -26,19 +26,25 @@ VARIABLES = {
 }
 INK, SOFT, DOTS, LINE, GRID, PAPER = "#000000", "#555555", "#999999", "#aaaaaa", "#dddddd", "#ffffff"
 WIDTH = 4.0  # inches, of every figure: at the width of a phone a text of 9 points has 11 pixels
-STYLE = {"svg.fonttype": "none", "font.size": 9, "axes.edgecolor": LINE, "axes.linewidth": 0.8, "axes.unicode_minus": False}
+STYLE: Any = {
+    "svg.fonttype": "none",
+    "font.size": 9,
+    "axes.edgecolor": LINE,
+    "axes.linewidth": 0.8,
+    "axes.unicode_minus": False,
+}
 _NAMESPACE = re.compile(r"\{[^}]*\}")
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}\b")
 _FONT = re.compile(r"font: [^;]*?([\d.]+)px[^;]*")
 
 
 @contextmanager
-def new_figure(height: float, layout: str = "constrained") -> Iterator[Any]:
+def new_figure(height: float, layout: Literal["constrained"] | None = "constrained") -> Iterator[Any]:
     """Yields an empty figure of the width of a phone; text that no font of this machine has is left to the browser.
 
     Args:
         height: in inches.
-        layout: "constrained", or "none" where the axes are put by hand.
+        layout: "constrained", or None where the axes are put by hand.
     """
     import matplotlib
     from matplotlib.figure import Figure

@@ -76,7 +76,9 @@ def draw_quality(found: QualityPoints, key: str) -> Markup:
                 label=None if number else "profiles (bars: deviation over paths)",
             )
         axes.margins(x=0.12, y=0.16)
-        axes.set_xlabel(_short(f"cost, % of the dearest path{f' ({found.unit})' * bool(found.unit)}", 60), parse_math=False)
+        axes.set_xlabel(
+            _short(f"cost, % of the dearest path{f' ({found.unit})' * bool(found.unit)}", 60), parse_math=False
+        )
         axes.set_ylabel(_short(found.metric), parse_math=False)
         clean_axes(axes, "both")
         _legend(figure, axes)
@@ -93,7 +95,9 @@ def draw_worths(found: Worths, key: str) -> Markup:
         axes = figure.subplots()
         for place, row in enumerate(rows):
             colour = COLOURS[0] if row.value >= 0 else COLOURS[1]
-            error = {"xerr": row.error, "error_kw": {"elinewidth": 1.1, "capsize": 2.5, "ecolor": INK}} if row.error else {}
+            error = (
+                {"xerr": row.error, "error_kw": {"elinewidth": 1.1, "capsize": 2.5, "ecolor": INK}} if row.error else {}
+            )
             axes.barh(place + 0.2, row.value, height=0.34, color=colour, **error)
             axes.text(
                 0.0,
@@ -120,7 +124,7 @@ def draw_chain(found: Chain, key: str) -> Markup | None:
     steps = found.steps[:MOST_STEPS]
     if max(len(step.branches) for step in steps) > MOST_BRANCHES:
         return None
-    with new_figure(0.98 * len(steps), layout="none") as figure:
+    with new_figure(0.98 * len(steps), layout=None) as figure:
         axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
         for t, step in enumerate(steps):
             count = len(step.branches)
@@ -208,7 +212,7 @@ def _transitions(axes: Any, t: int, marginals: Sequence[float], rows: Sequence[S
             if told:
                 x, y = start + 0.3 * (end - start), top + 0.3 * (bottom - top)
                 box = {"boxstyle": "round,pad=0.1", "facecolor": PAPER, "edgecolor": "none", "alpha": 0.85}
-                axes.text(x, y, f"{chance:.2g}", ha="center", va="center", fontsize=8, zorder=2, bbox=box)
+                axes.text(x, y, f"{chance:.2g}", ha="center", va="center", fontsize=8.5, zorder=2, bbox=box)
 
 
 def _short(text: str, most: int = MOST_LETTERS) -> str:

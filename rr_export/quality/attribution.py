@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -170,9 +170,7 @@ class Attribution:
                 value=float(told["value"]),
                 without=float(told["without"]),
                 sites=tuple(SiteWorth(**row) for row in told["sites"]),
-                interactions=None
-                if pairs is None
-                else tuple(Interaction((str(row["sites"][0]), str(row["sites"][1])), float(row["value"])) for row in pairs),
+                interactions=None if pairs is None else tuple(map(_pair, pairs)),
                 ablations=tuple(Ablation(**row) for row in told["ablations"]),
                 permutations=None if told["permutations"] is None else int(told["permutations"]),
                 paths=int(told["paths"]),
@@ -277,6 +275,11 @@ def _attributed(values: PathValues, game: SiteGame, permutations: int | None, se
         permutations=permutations,
         paths=values.count,
     )
+
+
+def _pair(told: Mapping[str, Any]) -> Interaction:
+    one, other = map(str, told["sites"])
+    return Interaction((one, other), float(told["value"]))
 
 
 def _pairs(names: Sequence[str], indices: Any) -> tuple[Interaction, ...]:

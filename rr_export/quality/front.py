@@ -184,8 +184,8 @@ class Front:
                 )
                 for row in rows
             )
-            names = (str(told[name]) for name in ("metric", "unit", "method"))
-            return cls(*names, paths, int(told["path_count"]))
+            metric, unit, method = (str(told[name]) for name in ("metric", "unit", "method"))
+            return cls(metric, unit, method, paths, int(told["path_count"]))
 
     def __str__(self) -> str:
         """The table as plain text."""

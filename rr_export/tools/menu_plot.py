@@ -83,8 +83,9 @@ def plot_menu(menu: Menu, file: Path, *, title: str) -> None:
 
 
 def name_points(canvas: Any, axes: Any, points: Sequence[tuple[str, float, float, float]]) -> None:
-    """Every point (name, x, y, spread of y) has its name beside it, where it covers nothing and is nearest to its own point, or else at a line.
+    """Every point has its name beside it, where it covers nothing and is nearest to its own point, or else at a line.
 
+    A point is (name, x, y, spread of y).
     Of places that all cover something it takes the one that covers least.
     """
     from matplotlib.transforms import Bbox

@@ -24,7 +24,7 @@ PATIENCE = 60.0  # seconds for one answer
 LOOK = """
 (() => {
   const view = document.documentElement.clientWidth;
-  const told = element => `${element.tagName}.${element.getAttribute('class') || ''} ${(element.textContent || '').slice(0, 40)}`;
+  const told = e => `${e.tagName}.${e.getAttribute('class') || ''} ${(e.textContent || '').slice(0, 40)}`;
   const boxes = [...document.querySelectorAll('body *')].map(e => [e, e.getBoundingClientRect()]);
   const hidden = e => e.closest('details:not([open])') !== null && e.tagName !== 'SUMMARY';
   const texts = [...document.querySelectorAll('svg text')].filter(e => !hidden(e));
@@ -40,7 +40,7 @@ LOOK = """
       const svg = e.closest('svg').getBoundingClientRect(), b = e.getBoundingClientRect();
       return b.left < svg.left - 6 || b.right > svg.right + 6 || b.top < svg.top - 6 || b.bottom > svg.bottom + 6;
     }).map(told),
-    least: Math.min(99, ...texts.map(e => 
+    least: Math.min(99, ...texts.map(e =>
       parseFloat(getComputedStyle(e).fontSize) * Math.hypot(e.getScreenCTM().c, e.getScreenCTM().d))),
     ink: getComputedStyle(document.body).color,
     page: getComputedStyle(document.body).backgroundColor,
