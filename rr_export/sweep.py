@@ -148,17 +148,33 @@ def _known(file: Path, of: str) -> dict[str, Any]:
     whole = content[: content.rfind(b"\n") + 1].splitlines()
     if not whole and (content[: len(BEGIN)] == BEGIN[: len(content)] or not content.strip(b"\0")):
         return {}  # it was interrupted in its first line
+    found, kept = _read(file, whole)
+    if found != of:
+        raise SweepError(
+            f"{file}: expected results of this sweep ({of}), got those of another one ({found}); name a new file"
+        )
+    return kept
+
+
+def read_sweep(file: Path) -> tuple[str, dict[str, Any]]:
+    """Returns what the results in a file are of, and every result by its key; the last line may have been cut off.
+
+    Raises:
+        SweepError: it is no such file.
+    """
+    content = file.read_bytes()
+    return _read(file, content[: content.rfind(b"\n") + 1].splitlines())
+
+
+def _read(file: Path, whole: list[bytes]) -> tuple[str, dict[str, Any]]:
     try:
         head, *rows = [json.loads(line.decode()) for line in whole]
         kept = {row["key"]: row["result"] for row in rows}
-        found = head["format"], head["of"]
+        if head["format"] != FORMAT:
+            raise ValueError(head["format"])
+        return str(head["of"]), kept
     except (ValueError, KeyError, TypeError) as error:
         raise SweepError(f"{file}: expected results of a sweep, got another file; name a new one") from error
-    if found != (FORMAT, of):
-        raise SweepError(
-            f"{file}: expected results of this sweep ({of}), got those of another one ({found[1]}); name a new file"
-        )
-    return kept
 
 
 @contextmanager

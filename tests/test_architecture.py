@@ -30,7 +30,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"targets", "lint", "sources"}),
     frozenset({"parity", "tools"}),
     frozenset({"diff", "export", "packaging", "quality"}),
-    frozenset({"rr_export", "demo"}),
+    frozenset({"rr_export", "demo", "overview"}),
     frozenset({"cli", "pytest_plugin"}),
     frozenset({"__main__"}),
 )

@@ -33,6 +33,7 @@ COMMANDS = {
         "inspect",
         "Print the sites of BUNDLE, its expected cost per run, and whether it keeps the graph contract.",
     ),
+    "report": ("report", "Write all that is known of BUNDLE as one page of HTML that opens offline."),
     "lint": ("lint", "Report what is wrong with the randomness of any ONNX file (.onnx, .ort, or a bundle folder)."),
     "run": ("run", "Run BUNDLE without torch, once or as an ensemble of paths."),
     "profile": (
@@ -62,6 +63,10 @@ COMMANDS = {
         "Give BUNDLE a profile that meets a budget: the law of its runs that is nearest to its own and costs no more.",
     ),
     "search": ("search", "Search the paths of BUNDLE of which none is both better and cheaper, by a metric of yours."),
+    "attribute": (
+        "attribute",
+        "Tell how much each site and branch of BUNDLE matters for a metric of yours, around one path.",
+    ),
     "explain": (
         "explain",
         "Print what is said of ERROR: texts, why they come, and what to do; without ERROR, which errors there are.",

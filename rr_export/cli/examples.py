@@ -30,7 +30,10 @@ EXAMPLES = {
             "rr-export diff out/ my_models:encoder --fail-on laws,paths",
         ),
     ),
-    "inspect": (("What a run costs at batch 8:", "rr-export inspect out/ --size batch=8"),),
+    "inspect": (
+        ("What a run costs at batch 8:", "rr-export inspect out/ --size batch=8"),
+        ("With what was measured:", "rr-export inspect out/ bench.json"),
+    ),
     "lint": (
         ("Any ONNX file:", "rr-export lint model.onnx"),
         ("For code scanning:", "rr-export lint out/ --format sarif --output lint.sarif"),
@@ -92,6 +95,20 @@ EXAMPLES = {
             "Where it was interrupted, the same call goes on; --costs bench.json takes what was measured:",
             "rr-export search out/ --data my_models:rows --metric my_models:accuracy --costs flops --results kept",
         ),
+    ),
+    "attribute": (
+        (
+            "Which layers matter, kept for a report:",
+            "rr-export attribute out/ --data my_models:rows --metric my_models:hits --json attribution.json",
+        ),
+        (
+            "Beside a path that skips all four:",
+            "rr-export attribute out/ --data my_models:rows --metric my_models:hits --baseline 0,0,0,0",
+        ),
+    ),
+    "report": (
+        ("What is known of a bundle, as a page:", "rr-export report out/ -o report.html"),
+        ("With figures that it does not keep:", "rr-export report out/ bench.json attribution.json -o report.html -f"),
     ),
     "fit": (
         (

@@ -44,7 +44,7 @@ def read_numbers(option: str, text: str | None) -> list[float]:
         ) from error
 
 
-def read_path(text: str | None) -> list[int] | None:
+def read_path(text: str | None, option: str = "--path") -> list[int] | None:
     """Returns the routes of ``1,0,-1``, None for None."""
     if text is None:
         return None
@@ -52,7 +52,7 @@ def read_path(text: str | None) -> list[int] | None:
         return [int(part) for part in text.split(",")]
     except ValueError as error:
         raise click.UsageError(
-            f"--path: expected integers joined by commas, got {text!r}; for instance 1,0,-1"
+            f"{option}: expected integers joined by commas, got {text!r}; for instance 1,0,-1"
         ) from error
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.markup import escape
 
 from rr_export.cli.console import HOLDS, end, out, progress
 from rr_export.cli.costs_option import CostOptions, cost_options
-from rr_export.cli.users_code import items_of, load_function
+from rr_export.cli.users_batches import UsersBatches
+from rr_export.cli.users_code import load_function
 from rr_export.report.earlier import EARLIER
 from rr_runtime.strict_json import strict_json
 
@@ -84,24 +83,3 @@ def search(
             soft_wrap=True,
         )
     end(HOLDS)
-
-
-class UsersBatches:
-    """The batches of a function of the user's, which can be gone through again.
-
-    What it returns is kept, but for what is used up by that, such as a generator: then it is called again every time.
-    """
-
-    def __init__(self, name: str) -> None:
-        self._name, self._function = name, load_function(name, where="--data")
-        self._made: Iterable[Any] | None = None
-
-    def __iter__(self) -> Iterator[Any]:
-        made = self._function() if self._made is None else self._made
-        if not isinstance(made, Iterable):
-            raise click.UsageError(
-                f"--data: expected {self._name} to return an iterable, got {type(made).__name__}; return one"
-            )
-        if not isinstance(made, Iterator):
-            self._made = made
-        return iter(items_of(self._name, made))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from rr_export.laws.plan import Plan
 from rr_export.laws.profile import profile_of
 from rr_export.quality.coalitions import SiteGame
 from rr_export.quality.judge import Metric
+from rr_export.quality.kept_results import Source, keep_result, kept_result
 from rr_export.quality.path_values import PathValues, Progress, TakenPath, open_values
 from rr_export.quality.search_methods import single_changes
 from rr_export.quality.shapley import interaction_indices, shapley_values
@@ -24,6 +26,7 @@ from rr_export.report.plain_table import plain_table
 from rr_runtime.draws import check_seed
 from rr_runtime.one_line import cut_to_line
 
+FORM = "rr.attribution"
 PERMUTATIONS = 64
 SHOWN = 16  # pairs in a table
 
@@ -138,7 +141,40 @@ class Attribution:
 
     def to_json(self) -> dict[str, Any]:
         """Returns all of it as a JSON-ready dictionary."""
-        return {"format": "rr.attribution", "version": 1, **asdict(self)}
+        return {"format": FORM, "version": 1, **asdict(self)}
+
+    def save(self, file: str | os.PathLike[str]) -> Path:
+        """Returns the file, which holds all of it as JSON; an earlier such file is replaced, and no other one.
+
+        Raises:
+            ValueError: there is no folder for it, it would be in a bundle, or something else is there.
+        """
+        return keep_result(self.to_json(), file)
+
+    @classmethod
+    def load(cls, source: Source) -> Attribution:
+        """Returns what ``save`` has written.
+
+        Args:
+            source: the file, or what is in it.
+
+        Raises:
+            ValueError: it is not there, or is no such file.
+        """
+        with kept_result(source, FORM) as told:
+            pairs = told["interactions"]
+            return cls(
+                metric=str(told["metric"]),
+                path=tuple(map(int, told["path"])),
+                baseline=None if told["baseline"] is None else tuple(map(int, told["baseline"])),
+                value=float(told["value"]),
+                without=float(told["without"]),
+                sites=tuple(SiteWorth(**row) for row in told["sites"]),
+                interactions=None if pairs is None else tuple(map(_pair, pairs)),
+                ablations=tuple(Ablation(**row) for row in told["ablations"]),
+                permutations=None if told["permutations"] is None else int(told["permutations"]),
+                paths=int(told["paths"]),
+            )
 
     def __str__(self) -> str:
         """The tables as plain text."""
@@ -239,6 +275,11 @@ def _attributed(values: PathValues, game: SiteGame, permutations: int | None, se
         permutations=permutations,
         paths=values.count,
     )
+
+
+def _pair(told: Mapping[str, Any]) -> Interaction:
+    one, other = map(str, told["sites"])
+    return Interaction((one, other), float(told["value"]))
 
 
 def _pairs(names: Sequence[str], indices: Any) -> tuple[Interaction, ...]:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
 
 from rr_export.bundle.bundle import Bundle
+from rr_export.quality.kept_results import Source, keep_result, kept_result
 from rr_export.report.plain_table import plain_table
 from rr_runtime.one_line import cut_to_line
 from rr_runtime.profile import Measured
 
+FORM = "rr.front"
 QUARTERS = (0.25, 0.5, 0.75, 1.0)
 SHOWN = 32  # paths in a table
 
@@ -146,7 +150,42 @@ class Front:
             for path in self.evaluated
         ]
         told = {name: getattr(self, name) for name in ("metric", "unit", "method", "path_count")}
-        return {"format": "rr.front", "version": 1, **told, "paths": rows}
+        return {"format": FORM, "version": 1, **told, "paths": rows}
+
+    def save(self, file: str | os.PathLike[str]) -> Path:
+        """Returns the file, which holds all of it as JSON; an earlier such file is replaced, and no other one.
+
+        Raises:
+            ValueError: there is no folder for it, it would be in a bundle, or something else is there.
+        """
+        return keep_result(self.to_json(), file)
+
+    @classmethod
+    def load(cls, source: Source) -> Front:
+        """Returns what ``save``, or ``rr-export search --json``, has written.
+
+        Args:
+            source: the file, or what is in it.
+
+        Raises:
+            ValueError: it is not there, or is no such file.
+        """
+        with kept_result(source, FORM) as told:
+            rows = told["paths"]
+            if not rows:
+                raise ValueError("no path")
+            paths = tuple(
+                PricedPath(
+                    tuple(map(int, row["path"])),
+                    float(row["quality"]),
+                    None if row["deviation"] is None else float(row["deviation"]),
+                    float(row["cost"]),
+                    float(row["share"]),
+                )
+                for row in rows
+            )
+            metric, unit, method = (str(told[name]) for name in ("metric", "unit", "method"))
+            return cls(metric, unit, method, paths, int(told["path_count"]))
 
     def __str__(self) -> str:
         """The table as plain text."""

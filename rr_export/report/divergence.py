@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -88,3 +89,28 @@ class Divergence:
         found = asdict(self)
         found["growth"] = [{"module": module, "difference": difference} for module, difference in self.growth]
         return found
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> Divergence:
+        """Returns what ``to_json`` has written.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is no such thing.
+        """
+        return cls(
+            path=tuple(map(int, told["path"])),
+            weights=tuple(map(str, told["weights"])),
+            first=None if told["first"] is None else _value(told["first"]),
+            growth=tuple((str(row["module"]), _number(row["difference"])) for row in told["growth"]),
+            compared=int(told["compared"]),
+            note=str(told["note"]),
+        )
+
+
+def _value(told: Mapping[str, Any]) -> DivergingValue:
+    return DivergingValue(**{**told, "difference": _number(told["difference"])})
+
+
+def _number(told: float | None) -> float:
+    """A difference; JSON has null for one that is infinite."""
+    return math.inf if told is None else float(told)

@@ -9,7 +9,7 @@ BENCH, DEMO, MENU, SEARCH = "rr-export bench", "rr-export demo", "rr-export menu
 
 # None: a report of that form is added to what is there, as a job's summary has room for several.
 EARLIER: dict[str, re.Pattern[bytes] | None] = {
-    "json": re.compile(rb'\A\{\s*("format": "rr\.(parity|changes|lint|front)"|"tool": "bench")'),
+    "json": re.compile(rb'\A\{\s*("format": "rr\.(parity|changes|lint|front|attribution)"|"tool": "bench")'),
     "junit": re.compile(rb'<testsuites name="rr-export '),
     "sarif": re.compile(rb'"driver": \{\s*"name": "rr-export '),
     "codequality": re.compile(rb'\A\[(\]|\s*\{\s*"check_name": "RR\d)'),

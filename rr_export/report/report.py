@@ -13,6 +13,7 @@ from rr_export.report.divergence import Divergence
 from rr_export.report.plain_table import plain_table
 from rr_runtime.one_line import cut_to_line
 
+FORM = "rr.parity"
 SHOWN = 5  # failures listed per check
 
 
@@ -91,16 +92,16 @@ class Report:
             lines = [check.summary, *check.failures[:SHOWN]]
             if len(check.failures) > SHOWN:
                 lines.append(f"... and {len(check.failures) - SHOWN} more")
-            table.add_row(check.name, marks[check.passed], escape("\n".join(lines)))
+            table.add_row(escape(check.name), marks[check.passed], escape("\n".join(lines)))
         if self.error:
             table.add_row("error", "[bold red]FAILS[/]", escape(self.error))
-        table.caption = ", ".join(f"{name} {version}" for name, version in self.versions.items())
+        table.caption = escape(", ".join(f"{name} {version}" for name, version in self.versions.items()))
         return table
 
     def to_json(self) -> dict[str, Any]:
         """Returns the report as a JSON-ready dictionary."""
         return {
-            "format": "rr.parity",
+            "format": FORM,
             "version": 1,
             "subject": self.subject,
             "passed": self.passed,
@@ -119,6 +120,36 @@ class Report:
             **({"error": self.error} if self.error else {}),
         }
 
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any], where: str) -> Report:
+        """Returns the report that ``to_json`` has written, without the arrays of what failed.
+
+        Args:
+            told: what it has written.
+            where: what holds it, for messages.
+
+        Raises:
+            ValueError: it is no such report.
+        """
+        try:
+            if told["format"] != FORM:
+                raise ValueError(told["format"])
+            checks = tuple(_check(row) for row in told["checks"])
+            versions = {str(name): str(version) for name, version in dict(told["versions"]).items()}
+            parted = Divergence.from_json(told["divergence"]) if "divergence" in told else None
+            return cls(checks, str(told["subject"]), versions, parted, str(told.get("error", "")))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ValueError(
+                f"{where}: expected a report of rr-export verify, got {type(error).__name__}: {error}; verify again"
+            ) from error
+
     def __str__(self) -> str:
         """The table as plain text."""
         return plain_table(self.table())
+
+
+def _check(row: Mapping[str, Any]) -> Check:
+    passed = row["passed"]
+    if passed is not None and not isinstance(passed, bool):
+        raise TypeError(f"passed {passed!r}")
+    return Check(str(row["name"]), passed, str(row["summary"]), tuple(map(str, row["failures"])), dict(row["figures"]))

@@ -19,7 +19,7 @@ def doctor_view(result: Mapping[str, Any]) -> list[RenderableType]:
     tried = [entry for entry in result["providers"] if entry["bundle"] is not None]
     if not tried:
         return parts
-    parts.append(_bundle(result))
+    parts.append(bundle_table(result))
     for entry in tried:
         found = entry["bundle"]
         lines = [f"[red]fails:[/] {escape(found['error'])}"] if found["error"] else []
@@ -50,7 +50,8 @@ def _providers(result: Mapping[str, Any]) -> Table:
     return table
 
 
-def _bundle(result: Mapping[str, Any]) -> Table:
+def bundle_table(result: Mapping[str, Any]) -> Table:
+    """Returns what each provider does with the bundle, as a rich table."""
     table = Table(title=escape(f"{result['bundle']}: what each would do with it"))
     table.add_column("provider", no_wrap=True)
     table.add_column("target", no_wrap=True)

@@ -14,6 +14,7 @@ from rr_export.bundle.bundle import Bundle
 from rr_export.bundle.expected_cost import expected_cost
 from rr_export.bundle.graph_work import sizes_taken
 from rr_export.bundle.manifest import as_runtime_reads
+from rr_export.laws.costs import Costs
 from rr_export.laws.plan import Plan
 from rr_export.laws.policies import MarkovStep
 from rr_export.laws.profile import plan_under
@@ -87,41 +88,60 @@ class Inspection:
 
     def tables(self, title: str) -> list[Table]:
         """Returns the sites, the expected cost, the profiles and the contract as rich tables."""
+        sites = [self.site_table(title)] if self.plan.sites else []
+        return [*sites, *self.cost_tables(), self.contract_table()]
+
+    def site_table(self, title: str, costs: Costs | None = None) -> Table:
+        """Returns the sites as a rich table.
+
+        Args:
+            title: what it is a table of.
+            costs: what each branch adds, which has a column then.
+        """
         reached, marginals = self.plan.told_reached(), self.plan.told_marginals()
-        sites = Table(title=f"{escape(title)}: {len(self.plan.sites)} sites, {self.plan.path_count()} paths")
-        for column in ("site", "kind", "branches", "policy", "P(route)", "P(reached)"):
-            sites.add_column(column)
-        for site, law, probability in zip(self.plan.sites, marginals, reached, strict=True):
+        table = Table(title=f"{escape(title)}: {len(self.plan.sites)} sites, {self.plan.path_count()} paths")
+        added = [] if costs is None else [escape(f"each adds, {costs.unit}")]
+        for column in ("site", "kind", "branches", "policy", "P(route)", "P(reached)", *added):
+            table.add_column(column)
+        for i, (site, law, probability) in enumerate(zip(self.plan.sites, marginals, reached, strict=True)):
             policy = type(site.policy).__name__
             step = f", step {site.policy.index}" if isinstance(site.policy, MarkovStep) else ""
             routes = "by the input" if law is None else ", ".join(f"{p:.3g}" for p in law)
-            sites.add_row(
+            table.add_row(
                 escape(site.name),
-                site.kind,
+                escape(site.kind),
                 escape(", ".join(site.branches)),
                 policy + step,
                 routes,
                 "by the input" if probability is None else f"{probability:.3g}",
+                *([] if costs is None else [", ".join(f"{cost:.4g}" for cost in costs.branches[i])]),
             )
+        return table
+
+    def cost_tables(self) -> list[Table]:
+        """Returns the expected cost of a run, and the profiles where there are some, as rich tables."""
         even = "; branches that the input chooses as if equally likely" if self.plan.gates else ""
         cost = Table(title=f"expected cost of one run{even}")
         for column in ("", "in the file", "used per run", "share"):
-            cost.add_column(column, justify="right")
-        at = ", ".join(f"{k}={v}" for k, v in self.sizes.items())
+            cost.add_column(column, justify="right" if column else "left")
+        at = escape(", ".join(f"{k}={v}" for k, v in self.sizes.items()))
         rows = (
             ("parameters", self.parameters, self.parameters_used),
             (f"FLOPs{f' at {at}' if at else ''}", self.flops, self.flops_used),
         )
         for name, total, used in rows:
             cost.add_row(name, f"{total:,.0f}", f"{used:,.0f}", f"{used / total:.1%}" if total else "-")
+        return [cost, *([self._profile_table(at)] if self.profiles else [])]
+
+    def contract_table(self) -> Table:
+        """Returns the rules of the graph contract, and whether the file keeps them, as a rich table."""
         contract = Table(title="graph contract")
         for column in ("rule", "result", "found"):
             contract.add_column(column, overflow="fold")
         for check in self.contract:
             mark = "[green]holds[/]" if check.holds else "[bold red]BROKEN[/]"
             contract.add_row(escape(check.rule), mark, escape(check.found))
-        profiles = [self._profile_table(at)] if self.profiles else []
-        return [sites, cost, *profiles, contract] if self.plan.sites else [cost, contract]
+        return contract
 
     def _profile_table(self, at: str) -> Table:
         table = Table(title=f"profiles: shares of one run{f' at {at}' * bool(at)}, and what was measured")

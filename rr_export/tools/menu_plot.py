@@ -78,13 +78,14 @@ def plot_menu(menu: Menu, file: Path, *, title: str) -> None:
     spread = "; bars: one standard deviation over paths" if any(row.measured.spread for row in menu.rows) else ""
     figure.supxlabel(f"blue: best for its cost; line: what a budget gets{spread}", fontsize=9, color="#555555")
     told = [(row.name, row.measured) for row in menu.rows]
-    _name(canvas, axes, [(name, 100 * found.cost, found.quality, found.spread) for name, found in told])
+    name_points(canvas, axes, [(name, 100 * found.cost, found.quality, found.spread) for name, found in told])
     save_picture(figure, file, MENU)
 
 
-def _name(canvas: Any, axes: Any, points: Sequence[tuple[str, float, float, float]]) -> None:
+def name_points(canvas: Any, axes: Any, points: Sequence[tuple[str, float, float, float]]) -> None:
     """Every point has its name beside it, where it covers nothing and is nearest to its own point, or else at a line.
 
+    A point is (name, x, y, spread of y).
     Of places that all cover something it takes the one that covers least.
     """
     from matplotlib.transforms import Bbox

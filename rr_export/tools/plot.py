@@ -21,8 +21,11 @@ STYLES = {"law": ("-", "fresh paths"), "most_probable": ("--", "most probable pa
 MOST_BRANCHES = 24  # bars; of more, those of the largest cost are drawn
 
 
-def require_matplotlib() -> None:
+def require_matplotlib(where: str = "--plot") -> None:
     """Matplotlib is there.
+
+    Args:
+        where: what wants it, for the message.
 
     Raises:
         RRExportError: it is not installed.
@@ -31,7 +34,7 @@ def require_matplotlib() -> None:
         import matplotlib  # noqa: F401
     except ImportError as error:
         raise RRExportError(
-            "--plot: expected the package matplotlib, got none; run: pip install 'rr-export[plot]'"
+            f"{where}: expected the package matplotlib, got none; run: pip install 'rr-export[plot]'"
         ) from error
 
 

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from rr_export.cli.examples import EXAMPLES
+from rr_runtime.tools.machine import about_machine
 
 MODELS = """
 import torch
@@ -71,8 +72,10 @@ def go_on(place: Path) -> None:
     for name in ("model.onnx", "quantised.onnx"):
         shutil.copy(place / "out" / "model.onnx", place / name)
     costs = [{"site": f"layers.{i}", "branch": b, "cost_ms": c} for i in range(4) for b, c in (("skip", 0), ("run", 2))]
-    subject = {"name": "cpu", "model": {"base_ms": 2, "branches": costs}}
-    (place / "bench.json").write_text(json.dumps({"tool": "bench", "subjects": [subject]}))
+    model = {"base_ms": 2, "branches": costs, "paths": 4, "error_mean": 0.01, "error_worst": 0.02}
+    about = {"name": "cpu", "target": "default", "provider": "cpu", "law": {"samples_ms": [2, 4, 6]}}
+    told = {"tool": "bench", "runs": 3, "machine": about_machine(), "subjects": [{**about, "model": model}]}
+    (place / "bench.json").write_text(json.dumps(told))
 
 
 @pytest.mark.slow

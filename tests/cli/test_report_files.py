@@ -17,6 +17,7 @@ REPORTS = {
     ("diff", "out", "out", "--runs", "0", "--max-paths", "2"): ("--json", "--markdown"),
     ("bench", "out", "--runs", "10", "--loads", "0", "--no-frozen"): ("--json", "--plot"),
     ("search", "out", "--data=my_sums:data", "--metric=my_sums:worth", "--costs=parameters"): ("--json", "--plot"),
+    ("attribute", "out", "--data=my_sums:data", "--metric=my_sums:worth"): ("--json",),
     ("lint", "out"): ("--output",),
     ("lint", "out", "--format", "json"): ("--output",),
     ("lint", "out", "--format", "sarif"): ("--output",),

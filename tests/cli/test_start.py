@@ -49,6 +49,8 @@ TORCH_FREE: list[tuple[str, ...]] = [
     ("diff", "out", "packaged", "--runs", "10", "--fail-on", "outputs"),
     ("bench", "out", "--runs", "10", "--loads", "0"),
     ("search", "out", "--data", "my_sums:data", "--metric", "my_sums:worth", "--costs", "flops"),
+    ("attribute", "out", "--data", "my_sums:data", "--metric", "my_sums:worth", "--json", "attribution.json"),
+    ("report", "out", "attribution.json", "-o", "report.html"),
     ("fit", "out", "--budget", "0.7", "--costs", "flops", "--name", "fast"),
 ]
 NEED_TORCH = [

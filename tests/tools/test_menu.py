@@ -104,13 +104,13 @@ def test_the_picture_names_every_profile_and_no_name_lies_on_another(
     figures: Figures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept: list[Any] = []
-    name = menu_plot._name
+    name = menu_plot.name_points
 
     def watched(canvas: Any, axes: Any, points: Any) -> None:
         name(canvas, axes, points)
         kept.extend(text.get_window_extent(canvas.get_renderer()) for text in axes.texts)
 
-    monkeypatch.setattr(menu_plot, "_name", watched)
+    monkeypatch.setattr(menu_plot, "name_points", watched)
     plot_menu(made(figures, "a <b> $metric$"), tmp_path / "menu.svg", title="out: $1 & _2_")
     assert len(kept) == sum(row is not None for row in figures.values())
     assert not any(one.overlaps(other) for one, other in itertools.combinations(kept, 2))
