@@ -101,9 +101,7 @@ def path_of_kept(path: Sequence[int], kept: Kept) -> tuple[int, ...]:
 
 
 def _site(site: Site, i: int, kept: Kept, chain: Markov | None) -> Site:
-    calls = [
-        tuple((s, kept[s].index(k)) for s, k in call) for call in site.calls if all(k in kept[s] for s, k in call)
-    ]
+    calls = [tuple((s, kept[s].index(k)) for s, k in call) for call in site.calls if all(k in kept[s] for s, k in call)]
     names = tuple(site.branches[k] for k in kept[i])
     return replace(site, branches=names, policy=_policy(site.policy, kept[i], chain), calls=tuple(calls))
 

@@ -133,11 +133,11 @@ def _check_source(told: Pruned, pruned: Bundle, source: Bundle, folder: Path) ->
     failures = []
     digest = sha256_of(folder / MODEL if folder.is_dir() else folder)
     if told.source != digest:
-        failures.append(f"expected a bundle that was made from the model file {digest[:12]}..., got {told.source[:12]}...")
+        failures.append(
+            f"expected a bundle that was made from the model file {digest[:12]}..., got {told.source[:12]}..."
+        )
     mine = [(s.name, s.kind, s.branches) for s in source.plan.sites]
-    other = [
-        (row.name, site.kind, row.branches) for row, site in zip(told.sites, pruned.plan.sites, strict=True)
-    ]
+    other = [(row.name, site.kind, row.branches) for row, site in zip(told.sites, pruned.plan.sites, strict=True)]
     if mine != other:
         failures.append(f"expected the sites {[m[0] for m in mine]} with their branches, got others")
     else:

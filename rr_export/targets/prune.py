@@ -134,7 +134,9 @@ def _chosen(bundle: Bundle, profiles: Sequence[str] | None) -> dict[str, Profile
     names = list(bundle.profiles if profiles is None else dict.fromkeys(profiles))
     for name in names:
         if name not in bundle.profiles:
-            raise ValueError(f"profiles: expected names of {list_few(bundle.profiles)}, got {name!r}; name some of them")
+            raise ValueError(
+                f"profiles: expected names of {list_few(bundle.profiles)}, got {name!r}; name some of them"
+            )
     if not names:
         raise ValueError("profiles: expected at least one name, got none; name what is kept")
     return {name: bundle.profiles[name] for name in names}
