@@ -22,8 +22,8 @@ from rr_export.cli.console import HOLDS, end, out
 def prune(bundle: Path, output: Path, profiles: Sequence[str], law: str | None, overwrite: bool) -> None:
     """Write BUNDLE without the branches that none of its profiles takes: a smaller file, the same on their paths.
 
-    Sites keep their order, names and draws: a seed takes the same path under a profile as before. Routes are counted anew
-    where a branch is gone. Without --law, runs without a profile have the law of BUNDLE where that takes only what
+    Sites keep their order, names and draws: a seed takes the same path under a profile as before. Routes are counted
+    anew where a branch is gone. Without --law, runs without a profile have the law of BUNDLE where that takes only what
     stays, else that of the first profile; which, is printed. Targets are made anew with `rr-export package`.
     """
     from rr_export.bundle.bundle_reader import load

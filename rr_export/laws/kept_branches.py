@@ -6,6 +6,7 @@ those of its site that stay. Thresholds stay too: a branch that is never drawn l
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -125,7 +126,7 @@ def _close(found: list[set[int]], laws: Sequence[Plan]) -> None:
         before = [len(routes) for routes in found]
         for law in laws:
             for chain in law.chains:
-                for previous, i in zip(chain, chain[1:], strict=False):
+                for previous, i in itertools.pairwise(chain):
                     rows = law.sites[i].policy.table[sorted(found[previous])]
                     found[i].update(np.flatnonzero(rows.max(axis=0) > 0).tolist())
         grown = before != [len(routes) for routes in found]

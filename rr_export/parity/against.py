@@ -99,7 +99,8 @@ def verify_against(
     pruned = load(file) if said_pruned(read(file).manifest, opened) else None
     if pruned is not None and data is not None:
         raise ValueError(
-            "data: expected none for a pruned bundle, got some; compare on other inputs one by one with inputs= (--input)"
+            "data: expected none for a pruned bundle, got some; compare on other inputs one by one, with inputs= "
+            "(--input)"
         )
     with opened.folder() as folder:
         if pruned is not None:

@@ -12,7 +12,7 @@ from rr_export.lowering.deciding_slice import Path_
 from rr_export.parity.compare import Arrays
 from rr_export.parity.executed import LEVELS, kernels, proving_options
 from rr_export.parity.paths import paths_taking_everything
-from rr_export.parity.subject import Candidate, Original
+from rr_export.parity.subject import Candidate, Given, Original
 from rr_export.report.report import Check
 
 WEIGHTED = "operators with weights"
@@ -27,7 +27,7 @@ LIGHT = frozenset(  # what tools add wherever they rewrite, and what onnxruntime
 
 
 def check_kinds_that_ran(original: Original, file: Candidate) -> Check:
-    """Checks that on no path more is computed than in the original: operators with weights in all, each other kind alone.
+    """Checks that on no path more runs than in the original: operators with weights in all, and each other kind alone.
 
     Arithmetic and data movement are not counted: tools add some of it wherever they rewrite.
     """
@@ -51,7 +51,7 @@ def check_kinds_that_ran(original: Original, file: Candidate) -> Check:
     )
 
 
-def _kernels_on(file: Candidate, inputs: Arrays, path: Path_) -> Counter[str]:
+def _kernels_on(file: Given, inputs: Arrays, path: Path_) -> Counter[str]:
     """How many nodes of each kind ran on a path."""
     with tempfile.TemporaryDirectory() as scratch:
         options = proving_options(LEVELS["disabled"])

@@ -5,6 +5,7 @@ Nothing here is told by what pruned it but which branches it says that it kept, 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -103,7 +104,7 @@ def law_differences(source: Plan, pruned: Plan, told: Pruned) -> list[str]:
     if chains[0] != chains[1]:
         failures.append(f"expected the chains {chains[0]}, got {chains[1]}")
         return failures
-    before = {i: previous for chain in chains[0] for previous, i in zip(chain, chain[1:], strict=False)}
+    before = {i: previous for chain in chains[0] for previous, i in itertools.pairwise(chain)}
     chained = {i for chain in chains[0] for i in chain}
     reached = source.evenly().reached()
     for i, (site, other) in enumerate(zip(source.sites, pruned.sites, strict=True)):

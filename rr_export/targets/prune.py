@@ -3,8 +3,8 @@
 before:  x -> If(route >= 1){ a }{ b } -> If(route >= 1){ If(route >= 2){ e }{ d } }{ c } -> y
 after:   x -> a -> If(route >= 1){ d }{ c } -> y
 
-A site of which one branch stays is decided: it keeps its place among the sites, so that seeds draw as before, and has no
-``If`` any more. Of several that stay, the routes are counted anew.
+A site of which one branch stays is decided: it keeps its place among the sites, so that seeds draw as before, and has
+no ``If`` any more. Of several that stay, the routes are counted anew.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ def prune(bundle: Bundle, profiles: Sequence[str] | None = None, *, law: str | N
     plan, kept = bundle.plan, kept_branches(bundle.plan, chosen.values())
     if all(len(here) == len(site.branches) for here, site in zip(kept, plan.sites, strict=True)):
         raise ValueError(
-            f"prune: expected profiles that leave a branch out, got {list_few(chosen)}, which together take every branch "
-            "of every site; keep fewer profiles, or other ones"
+            f"prune: expected profiles that leave a branch out, got {list_few(chosen)}, which together take every "
+            "branch of every site; keep fewer profiles, or other ones"
         )
     named = law if law is not None else None if takes_only(plan, kept) else next(iter(chosen))
     left = plan_of_kept(plan, kept) if named is None else law_of_kept(plan, chosen[named], kept)
@@ -148,8 +148,8 @@ def _check_gates(left: Plan, profiles: dict[str, Profile]) -> None:
         for i in profile.law.gates if profile.law is not None else ():
             if i not in left.gates:
                 raise ValueError(
-                    f"law: expected one that leaves site {left.sites[i].name!r} to the input, as profile {name!r} does, "
-                    f"got one that draws there; pass law={name!r} (--law), or keep other profiles"
+                    f"law: expected one that leaves site {left.sites[i].name!r} to the input, as profile {name!r} "
+                    f"does, got one that draws there; pass law={name!r} (--law), or keep other profiles"
                 )
 
 

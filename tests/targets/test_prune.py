@@ -227,11 +227,7 @@ class Coded(nn.Module):
             x = self.layers[0](x)
         elif first < 0.6:
             x = self.layers[1](x)
-        if second < 0.5 and first < 0.6:
-            x = self.layers[2](x)
-        else:
-            x = self.layers[3](x)
-        return x
+        return self.layers[2](x) if second < 0.5 and first < 0.6 else self.layers[3](x)
 
 
 def test_decisions_in_python_are_pruned_too(tmp_path: Path) -> None:
