@@ -145,7 +145,8 @@ def check_points(
     except Exception as error:  # onnxruntime's own exceptions have no common base
         failure = f"expected a file that onnxruntime loads, got {_first_line(error)}"
         return (Check("contract", False, contract.summary, (*contract.failures, failure)),)
-    original = Original(File(folder, bundle), inputs)
+    own = File(folder, bundle)
+    original = Original(own, inputs)
     axes = {row["name"]: row["shape"] for row in bundle.manifest["inputs"]}
     bounds = bundle.manifest.get("axes", {})
     checks: dict[str, Callable[[], Check]] = {
@@ -155,11 +156,11 @@ def check_points(
         "nearest": lambda: check_nearest(original, rewritten, terms),
     }
     if data is not None:
-        references = (Original(original.file, given) for given in checked_arrays(data, bundle))
+        references = (Original(own, given) for given in checked_arrays(data, bundle))
         spread = Spread(
             jobs,
             None if results is None else Path(results),
-            "" if results is None else " ".join(map(model_file_digest, (original.file.source, subject.path))),
+            "" if results is None else " ".join(map(model_file_digest, (own.source, subject.path))),
             elsewhere=file_worker(OpensRewritten(subject.path.resolve(), folder.resolve()), terms),
         )
         checks["data"] = lambda: check_data(references, rewritten, terms, spread=spread)
