@@ -101,7 +101,8 @@ def cell(form: str, profile: str, **changes: object) -> Cell:
 def test_the_words_say_what_is_smaller_slower_and_worse(tmp_path: Path) -> None:
     cells = (
         cell("routed", "small"), cell("routed", "whole"),
-        cell("int8", "small", megabytes=0.25, ratio=1.5, better=-0.05), cell("int8", "whole", megabytes=0.25, ratio=1.25),
+        cell("int8", "small", megabytes=0.25, ratio=1.5, better=-0.05),
+        cell("int8", "whole", megabytes=0.25, ratio=1.25),
         cell("fp16", "small", ratio=0.5, proof="does not hold as asked: nearest"), cell("fp16", "whole", ratio=0.5),
     )  # fmt: skip
     made = Combined("toy", "a toy", "accuracy", True, 32, 1, cells, "none")

@@ -14,7 +14,7 @@ import torch
 import rr_export as rr
 from examples.tasks.__main__ import RESULTS, ROOT, TASKS, bar, console, find
 from examples.tasks.combined import Combined, combine
-from examples.tasks.combined_show import draw, markdown, table, verdict
+from examples.tasks.combined_show import draw, markdown, proofs, table, verdict
 from examples.tasks.comparison import routed_bundle
 from examples.tasks.forms import FULL
 
@@ -42,7 +42,7 @@ def run(name: str, folder: Path, *, quick: bool = False, bundle: Path | None = N
         )
         rounds, points = (5, QUICK) if quick else (60, FULL)
         found = combine(task, routed, folder, rounds=rounds, points=points, quick=quick, tell=tell)
-    console.print(table(found), verdict(found), f"files: {folder}", sep="\n")
+    console.print(table(found), *proofs(found), verdict(found), f"files: {folder}", sep="\n")
     return found
 
 
@@ -54,6 +54,7 @@ def write_page() -> None:
         draw(found, RESULTS / "combined.svg")
         parts += [f"## {found.title[0].upper()}{found.title[1:]}", verdict(found)]
         parts += ["![size, time and quality of every form](results/combined.svg)", markdown(found)]
+        parts += ["\n".join(["What the proofs say:", "", *(f"- {proof}" for proof in proofs(found))])]
         parts += [f"Remade by `python -m examples.tasks.combine`: {found.rounds} rounds; {found.versions}."]
     (ROOT / "docs" / "combined.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 

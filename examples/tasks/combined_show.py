@@ -9,47 +9,39 @@ from rich.table import Table
 from examples.tasks.combined import Cell, Combined
 from rr_export.tools.plot import COLOURS, clean_axes, save_picture
 
-HEAD = (
-    "",
-    "menu",
-    "MB",
-    "time",
-    "{metric}",
-    "less routed",
-    "largest |d|",
-    "same answer",
-    "proof against the routed file",
-)
+HEAD = ("", "MB", "menu", "time", "{metric}", "less routed", "largest |d|", "same answer")
+
 MAKER = "python -m examples.tasks.combine"
 
 
 def cells_of(found: Combined) -> list[tuple[str, ...]]:
-    """Returns the rows of the table as texts."""
-    return [_texts(cell) for cell in found.cells]
+    """Returns the rows of the table as texts; what is said of a form stands in its first row."""
+    firsts = {cell.form: cell for cell in reversed(found.cells)}
+    return [_texts(cell, first=cell is firsts[cell.form]) for cell in found.cells]
 
 
 def table(found: Combined) -> Table:
     """Returns the combinations as a rich table."""
     made = Table(title=f"{found.title}: routing with pruning, 8 bits and half precision")
     for number, name in enumerate(HEAD):
-        last = number == len(HEAD) - 1
-        made.add_column(
-            name.format(metric=found.metric), justify="left" if number == 0 or last else "right", no_wrap=not last
-        )
-    before = ""
-    for cell, texts in zip(found.cells, cells_of(found), strict=True):
-        if before and cell.form != before:
+        made.add_column(name.format(metric=found.metric), justify="left" if number == 0 else "right", no_wrap=True)
+    for texts in cells_of(found):
+        if texts[0] and made.rows:
             made.add_section()
         made.add_row(*texts)
-        before = cell.form
     return made
 
 
 def markdown(found: Combined) -> str:
     """Returns the combinations as a table of Markdown."""
-    head = [name.format(metric=found.metric) for name in HEAD]
-    lines = [f"| {' | '.join(head)} |", f"|---|{'---:|' * (len(head) - 2)}---|"]
+    head = [name.format(metric=found.metric).replace("|", "\\|") for name in HEAD]
+    lines = [f"| {' | '.join(head)} |", f"|---|{'---:|' * (len(head) - 1)}"]
     return "\n".join([*lines, *(f"| {' | '.join(texts)} |" for texts in cells_of(found))])
+
+
+def proofs(found: Combined) -> list[str]:
+    """Returns what the proof of every form says, a line each."""
+    return [f"{form}: {proof}" for form, proof in dict.fromkeys((c.form, c.proof) for c in found.cells)]
 
 
 def verdict(found: Combined) -> str:
@@ -112,18 +104,17 @@ def draw(found: Combined, file: Path) -> None:
     save_picture(figure, file, MAKER)
 
 
-def _texts(cell: Cell) -> tuple[str, ...]:
+def _texts(cell: Cell, *, first: bool) -> tuple[str, ...]:
     plain = cell.form == "routed"
     return (
-        cell.form,
+        cell.form if first else "",
+        f"{cell.megabytes:.2f}" if first else "",
         cell.profile,
-        f"{cell.megabytes:.2f}",
-        f"{cell.ratio:.2f} x ({cell.share:.0%})",
+        f"{cell.ratio:.2f} ({cell.share:.0%})",
         f"{cell.quality:.3f}",
         "-" if plain else f"{cell.better:+.3f} ± {cell.error:.3f}",
         "-" if plain else f"{cell.apart:.2g}",
         "-" if plain else f"{cell.agreement:.1%}",
-        cell.proof,
     )
 
 

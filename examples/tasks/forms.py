@@ -48,9 +48,8 @@ class Form:
 
 def plain_form(bundle: rr.Bundle, folder: Path) -> Form:
     """Returns the routed bundle itself, which is saved in the folder."""
-    return Form(
-        "routed", _runs(Session(folder, threads=1)), _size(folder), tuple(bundle.profiles), "is what is compared with"
-    )
+    proof = "what the others are compared with"
+    return Form("routed", _runs(Session(folder, threads=1)), _size(folder), tuple(bundle.profiles), proof)
 
 
 def pruned_form(bundle: rr.Bundle, folder: Path, kept: Sequence[str], place: Path, *, points: Sequence[str]) -> Form:
@@ -62,9 +61,8 @@ def pruned_form(bundle: rr.Bundle, folder: Path, kept: Sequence[str], place: Pat
         made, place, bundle, folder, bundle.golden[0].inputs, _terms(bundle),
         points=[point for point in wanted if points == FULL or point in (*points, "source", "weights")],
     )  # fmt: skip
-    return Form(
-        "pruned", _runs(Session(place, threads=1)), _size(place), tuple(kept), _said(checks, "as verify wants it")
-    )
+    proof = _said(checks, "within the tolerance of float32")
+    return Form("pruned", _runs(Session(place, threads=1)), _size(place), tuple(kept), proof)
 
 
 def dynamic_form(bundle: rr.Bundle, folder: Path, file: Path, *, points: Sequence[str]) -> Form:
