@@ -95,11 +95,11 @@ def draw(found: Combined, file: Path) -> None:
     quality.axvline(0, color="#555555", linewidth=0.8)
     size.set_yticks(range(len(forms)), forms)
     size.invert_yaxis()
-    size.set_xlabel("MB")
-    time.set_xlabel("time, in times the routed file's on that path")
-    quality.set_xlabel(f"{found.metric} less the routed file's, ± 2 standard errors")
+    size.set_xlabel("size, MB")
+    time.set_xlabel("time of a run,\nthe routed file on that path: 1")
+    quality.set_xlabel(f"{found.metric} less the routed file's,\n± 2 standard errors")
     for axes in (size, time, quality):
-        clean_axes(axes)
+        clean_axes(axes, grid="x")
     figure.legend(*time.get_legend_handles_labels(), loc="outside upper center", ncols=len(profiles), frameon=False)
     save_picture(figure, file, MAKER)
 

@@ -75,7 +75,7 @@ def check_pruned(
     def law() -> Check:
         with first_random_runs(routing) as drawn:
             found = check_law(None, file, routing, drawn, inputs, terms)
-        failures = law_differences(_law(source, told.law), pruned.plan, told)
+        failures = laws_apart(_law(source, told.law), pruned.plan, told)
         return _with_failures(found, failures)
 
     checks: dict[str, Callable[[], Check]] = {
@@ -94,7 +94,7 @@ def check_pruned(
     return tuple(found)
 
 
-def law_differences(source: Plan, pruned: Plan, told: Pruned) -> list[str]:
+def laws_apart(source: Plan, pruned: Plan, told: Pruned) -> list[str]:
     """Returns one sentence for each site at which some draw takes another branch by the two laws, exactly.
 
     Sites that the source's law never reaches decide nothing, but as steps of a chain.
@@ -207,7 +207,7 @@ def _profile_differences(source: Profile, pruned: Profile, told: Pruned) -> list
         got = None if pruned.path is None else told.source_path(pruned.path)
         return failures + ([] if source.path == got else [f"expected the path {source.path}, got {got}"])
     assert source.law is not None and pruned.law is not None
-    return failures + law_differences(source.law, pruned.law, told)
+    return failures + laws_apart(source.law, pruned.law, told)
 
 
 def _with_failures(check: Check, failures: list[str]) -> Check:

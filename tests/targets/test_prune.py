@@ -23,7 +23,7 @@ from rr_export.errors import BundleError
 from rr_export.laws.kept_branches import Kept
 from rr_export.laws.plan import Plan
 from rr_export.laws.profile import Profile
-from rr_export.parity.pruned_check import check_pruned, law_differences
+from rr_export.parity.pruned_check import check_pruned, laws_apart
 from rr_export.parity.terms import Terms
 from rr_export.report.report import Check
 from rr_export.targets import prune
@@ -314,7 +314,7 @@ def test_a_wrong_law_of_the_file_is_found_exactly(source: rr.Bundle) -> None:
     assert told is not None
     right = source.profiles["chain"].law
     assert right is not None
-    assert law_differences(right, made.plan, told) == []
+    assert laws_apart(right, made.plan, told) == []
     for changed in (
         {"op": rr.Categorical([0.5 + 2**-20, 0.5 - 2**-20])},
         {"sets": rr.Categorical([0.25, 0.75])},
@@ -323,8 +323,8 @@ def test_a_wrong_law_of_the_file_is_found_exactly(source: rr.Bundle) -> None:
         ),
         {name: rr.Categorical(row) for name, row in (("first", [1]), ("second", [1]), ("shared", [0.3, 0.7]))},
     ):
-        assert law_differences(right, made.plan.with_policies(changed), told)
-    assert any("to be drawn" in text for text in law_differences(source.plan, made.plan, told))
+        assert laws_apart(right, made.plan.with_policies(changed), told)
+    assert any("to be drawn" in text for text in laws_apart(source.plan, made.plan, told))
 
 
 @pytest.mark.slow
