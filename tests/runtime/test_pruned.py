@@ -51,7 +51,7 @@ def test_paths_are_translated_both_ways() -> None:
     for old, new in (((1, 0), (0, 0)), ((1, 2), (0, 1)), ((-1, 2), (-1, 1))):
         assert pruned.path(old) == new
         assert pruned.source_path(new) == old
-    assert repr(pruned) == "Pruned(of 000000000000, for fast; without a: x, b: v)"
+    assert repr(pruned) == "Pruned(of 000000000000, for fast; without a: x, b: v; own law as before)"
 
 
 @pytest.mark.parametrize(

@@ -75,10 +75,15 @@ class Pruned:
             raise ValueError(f"path: expected {len(self.sites)} routes from -1 to {limits}, got {list(path)}; mend it")
         return tuple(site.kept[r] if r >= 0 else -1 for site, r in zip(self.sites, path, strict=True))
 
+    def summary(self) -> str:
+        """Returns what was pruned, and what for, in words."""
+        lost = [(s.name, [name for k, name in enumerate(s.branches) if k not in s.kept]) for s in self.sites]
+        gone = list_few(f"{name}: {list_few(names)}" for name, names in lost if names)
+        law = "as before" if self.law is None else f"that of {self.law}"
+        return f"of {self.source[:12]}, for {list_few(self.profiles)}; without {gone}; own law {law}"
+
     def __repr__(self) -> str:
-        gone = [f"{s.name}: {list_few(s.branches[k] for k in range(len(s.branches)) if k not in s.kept)}"
-                for s in self.sites if len(s.kept) < len(s.branches)]  # fmt: skip
-        return cut_to_line(f"Pruned(of {self.source[:12]}, for {list_few(self.profiles)}; without {list_few(gone)})")
+        return cut_to_line(f"Pruned({self.summary()})")
 
 
 def read_pruned(node: Node, sites: Sequence[Site]) -> Pruned:
