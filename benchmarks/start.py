@@ -37,6 +37,7 @@ STARTS: Mapping[str, tuple[Sequence[str], float | None, int]] = {
     "attribute": (["attribute", "absent", "--data", "m:d", "--metric", "m:m"], TARGET, 2),
     "fit": (["fit", "absent", "--budget", "0.6", "--costs", "flops", "--name", "fast"], TARGET, 2),
     "package": (["package", "absent", "out", "--target", "cpu"], TARGET, 2),
+    "prune": (["prune", "absent", "-o", "out"], TARGET, 2),
     "freeze": (["freeze", "absent", "out", "--path", "1"], TARGET, 2),
     "verify --against": (["verify", "absent.onnx", "--against", "absent"], TARGET, 2),
     "verify --target": (["verify", "absent", "--target", "all"], TARGET, 2),

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from rr_export.sweep import Task, sweep
     from rr_export.targets.freeze import freeze
     from rr_export.targets.provider_table import TARGETS
+    from rr_export.targets.prune import prune
     from rr_export.wrap import plan_of, route_layers
     from rr_runtime.profile import Measured
 
@@ -79,6 +80,7 @@ __all__ = [
     "load",
     "package",
     "plan_of",
+    "prune",
     "recorded",
     "route_layers",
     "search",
@@ -124,6 +126,7 @@ _HOMES = {
     "load": "rr_export.bundle.bundle_reader",
     "package": "rr_export.packaging",
     "plan_of": "rr_export.wrap",
+    "prune": "rr_export.targets.prune",
     "recorded": "rr_export.eager.blocks",
     "route_layers": "rr_export.wrap",
     "search": "rr_export.quality.searching",

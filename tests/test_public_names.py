@@ -50,6 +50,7 @@ EXPORTER = [
     "load",
     "package",
     "plan_of",
+    "prune",
     "recorded",
     "route_layers",
     "search",

@@ -285,3 +285,24 @@ def rr_versions() -> str:
     import onnxruntime
 
     return f"onnxruntime {onnxruntime.__version__}, numpy {np.__version__}"
+
+
+def routed_bundle(
+    task: Task, folder: Path, *, steps: int | None = None, evaluations: int = EVALUATIONS, tell: Tell = lambda *_: None
+) -> rr.Bundle:
+    """Returns the routed model of a task, trained, proven, with a menu, saved in the folder.
+
+    Args:
+        task: the task.
+        folder: of the bundle.
+        steps: of training; None: those of the task.
+        evaluations: how many paths a search may evaluate.
+        tell: told (stage, done, total).
+    """
+    model = task.build(task.layers)
+    route_quietly(task, model, KEEP)
+    steps = task.steps if steps is None else steps
+    train_routed(task, model, steps, lambda done, total: tell("training the routed model", done, total))
+    _prove(task, model, _export(task, model, folder), tell)
+    _menu(task, folder, sorted({max(1, round(share * task.layers)) for share in SHARES}), evaluations, tell)
+    return rr.load(folder)

@@ -134,6 +134,8 @@ def _what(facts: CardFacts) -> list[str]:
         if not all(axis in sizes for sizes in fixed)
     ]
     rows += [("sizes", ", ".join(bounds))] if bounds else []
+    pruned = as_runtime_reads(manifest, {}).pruned
+    rows += [("pruned", pruned.summary())] if pruned is not None else []
     kind = "randomly routed model" if plan.sites else "model"
     form = "in one ONNX file" if facts.own_model else f"for {_providers(facts.targets)}, without its routed file"
     runs = (

@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 import os
 import platform
-import tempfile
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import onnxruntime
 from numpy.typing import NDArray
 
 from rr_export.bundle.bundle import Bundle
@@ -25,37 +22,28 @@ from rr_export.lint.dataflow import Dataflow
 from rr_export.lint.reading import Subject, read
 from rr_export.lint.rules.branches import check_defaults
 from rr_export.lint.rules.contract import check_contract
-from rr_export.lowering.deciding_slice import Path_
 from rr_export.parity.compare import Arrays
 from rr_export.parity.data_arrays import checked_arrays
 from rr_export.parity.data_check import Spread, check_data
 from rr_export.parity.divergence import divergence_from_file, searched
-from rr_export.parity.executed import LEVELS, kernels, proving_options
 from rr_export.parity.file_worker import file_worker
+from rr_export.parity.kinds_that_ran import check_kinds_that_ran
 from rr_export.parity.law import check_law
 from rr_export.parity.model_file_digest import model_file_digest
 from rr_export.parity.named_weights import check_named_weights
 from rr_export.parity.nearest import check_nearest
-from rr_export.parity.paths import check_paths, paths_taking_everything, paths_to_compare
+from rr_export.parity.paths import check_paths, paths_to_compare
+from rr_export.parity.pruned_check import check_pruned, said_pruned
 from rr_export.parity.random_node import first_random_runs
 from rr_export.parity.rewritten import OpensRewritten, Rewritten
 from rr_export.parity.streams import check_streams
-from rr_export.parity.subject import Candidate, File, Original
+from rr_export.parity.subject import File, Original
 from rr_export.parity.terms import Progress, Terms, Tolerance, silent
 from rr_export.report.divergence import Divergence
 from rr_export.report.report import Check, Report
 
 POINTS = ("contract", "weights", "paths", "nearest", "data", "streams", "law", "laziness")
 PARTS = ("rr-export", "rr-runtime", "onnxruntime", "onnx", "numpy")
-WEIGHTED = "operators with weights"
-HEAVY = ("MatMul", "Gemm", "Conv", "Attention", "LSTM", "GRU", "RNN", "Einsum")  # parts of their names
-LIGHT = frozenset(  # what tools add wherever they rewrite, and what onnxruntime makes of operators without a kernel
-    {"Abs", "Add", "And", "Cast", "CastLike", "Clip", "Concat", "Constant", "ConstantOfShape", "Div", "Equal", "Exp"}
-    | {"Expand", "Flatten", "Gather", "Greater", "GreaterOrEqual", "Identity", "If", "IsNaN", "Less", "LessOrEqual"}
-    | {"Log", "Max", "Min", "Mul", "Neg", "Not", "Or", "Pow", "Reciprocal", "ReduceMax", "ReduceMean", "ReduceMin"}
-    | {"ReduceSum", "Reshape", "Round", "Shape", "Slice", "Split", "Sqrt", "Squeeze", "Sub", "Tile", "Transpose"}
-    | {"Unsqueeze", "Where"}
-)
 OWN_RUNS = 16  # whole runs of a standalone file that draws by itself
 
 
@@ -76,7 +64,8 @@ def verify_against(
     """The file still is the model of the bundle: the report says how far that was tried. No eager model is needed.
 
     Args:
-        file: what a tool has made of the bundle's model: a ``.onnx`` or ``.ort`` file, or a bundle folder.
+        file: what a tool has made of the bundle's model: a ``.onnx`` or ``.ort`` file, or a bundle folder; or what
+            ``prune`` made of it, whose paths are compared with those that they were in the bundle.
         bundle: the bundle, or the place of one, that was verified against the eager model.
         inputs: arrays by input name; the bundle's first golden case has some.
         data: more inputs to compare values on, each as arrays by input name.
@@ -107,9 +96,19 @@ def verify_against(
             "inputs= (--input)"
         )
     given = dict(opened.golden[0].inputs if inputs is None else inputs)
+    pruned = load(file) if said_pruned(read(file).manifest, opened) else None
+    if pruned is not None and data is not None:
+        raise ValueError(
+            "data: expected none for a pruned bundle, got some; compare on other inputs one by one, with inputs= "
+            "(--input)"
+        )
     with opened.folder() as folder:
-        checks = check_points(Path(file), opened, folder, given, terms, data=data, jobs=jobs, results=results)
-    divergence = _divergence(Path(file), opened, given, checks, terms)
+        if pruned is not None:
+            with pruned.folder() as place:
+                checks = check_pruned(pruned, place, opened, folder, given, terms)
+        else:
+            checks = check_points(Path(file), opened, folder, given, terms, data=data, jobs=jobs, results=results)
+    divergence = _divergence(Path(file), opened, given, checks, terms) if pruned is None else None
     versions = {p: version(p) for p in PARTS} | {"Python": platform.python_version()}
     report = Report(checks, str(file), versions, divergence)
     if not report.passed:
@@ -146,7 +145,8 @@ def check_points(
     except Exception as error:  # onnxruntime's own exceptions have no common base
         failure = f"expected a file that onnxruntime loads, got {_first_line(error)}"
         return (Check("contract", False, contract.summary, (*contract.failures, failure)),)
-    original = Original(File(folder, bundle), inputs)
+    own = File(folder, bundle)
+    original = Original(own, inputs)
     axes = {row["name"]: row["shape"] for row in bundle.manifest["inputs"]}
     bounds = bundle.manifest.get("axes", {})
     checks: dict[str, Callable[[], Check]] = {
@@ -156,11 +156,11 @@ def check_points(
         "nearest": lambda: check_nearest(original, rewritten, terms),
     }
     if data is not None:
-        references = (Original(original.file, given) for given in checked_arrays(data, bundle))
+        references = (Original(own, given) for given in checked_arrays(data, bundle))
         spread = Spread(
             jobs,
             None if results is None else Path(results),
-            "" if results is None else " ".join(map(model_file_digest, (original.file.source, subject.path))),
+            "" if results is None else " ".join(map(model_file_digest, (own.source, subject.path))),
             elsewhere=file_worker(OpensRewritten(subject.path.resolve(), folder.resolve()), terms),
         )
         checks["data"] = lambda: check_data(references, rewritten, terms, spread=spread)
@@ -168,7 +168,7 @@ def check_points(
         checks |= {
             "streams": lambda: _check_streams(original, rewritten, terms),
             "law": lambda: _check_law(rewritten, inputs, terms),
-            "laziness": lambda: _check_laziness(original, rewritten),
+            "laziness": lambda: check_kinds_that_ran(original, rewritten),
         }
     # what fails on the user's inputs is the file where it alone fails, and then ``check_data`` says so
     return tuple(check() if name == "data" else _guard(name, check) for name, check in checks.items() if name in points)
@@ -241,41 +241,3 @@ def _check_law(file: Rewritten, inputs: Arrays, terms: Terms) -> Check:
     routing = file.routing(inputs)
     with first_random_runs(routing) as drawn:
         return check_law(None, file, routing, drawn, inputs, terms)
-
-
-def _check_laziness(original: Original, file: Rewritten) -> Check:
-    """On no path more is computed than in the original: operators with weights in all, and each other kind by itself.
-
-    Arithmetic and data movement are not counted: tools add some of it wherever they rewrite.
-    """
-    paths = paths_taking_everything(file.plan)
-    originals, rewritten = ([_kernels_on(f, original.inputs, path) for path in paths] for f in (original.file, file))
-    kinds = sorted({WEIGHTED, *(kind for counts in originals for kind in counts)})
-    failures = [
-        f"path {list(path)}: expected at most {expected[kind]} of {kind} to run, got {got[kind]}"
-        for path, expected, got in zip(paths, originals, rewritten, strict=True)
-        for kind in kinds
-        if got[kind] > expected[kind]
-    ]
-    counts = [got.total() for got in rewritten]
-    return Check(
-        "laziness",
-        not failures,
-        f"nodes that ran on {len(paths)} paths, arithmetic and data movement apart: {counts}; of no kind that "
-        "the original has more than there",
-        tuple(failures),
-        {"profiled_paths": [list(p) for p in paths], "executed_nodes": counts},
-    )
-
-
-def _kernels_on(file: Candidate, inputs: Arrays, path: Path_) -> Counter[str]:
-    """How many nodes of each kind ran on a path."""
-    with tempfile.TemporaryDirectory() as scratch:
-        options = proving_options(LEVELS["disabled"])
-        options.enable_profiling = True
-        options.profile_file_prefix = str(Path(scratch) / "profile")
-        session = onnxruntime.InferenceSession(file.forcible, options, providers=["CPUExecutionProvider"])
-        session.run(None, file.feeds(inputs, path))
-        ran = [op for _, op in kernels(Path(session.end_profiling()))]
-    kinds = (WEIGHTED if any(part in op for part in HEAVY) else op for op in ran)
-    return Counter(kind for kind in kinds if kind not in LIGHT)

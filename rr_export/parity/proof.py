@@ -67,6 +67,11 @@ class Proof:
         jobs: int | None = None,
         results: str | os.PathLike[str] | None = None,
     ) -> None:
+        if "pruned" in bundle.manifest:
+            raise ValueError(
+                "verify: expected a bundle with all branches of the model, got a pruned one; verify the bundle that it "
+                "was made from, and this one against that: rr.verify_against(pruned, source) (--against)"
+            )
         self._bundle, self._folder, self._request, self._data = bundle, folder, request, data
         self._jobs, self._results = jobs, None if results is None else Path(results)
         self._asked = terms or Terms.asked(rtol=None, atol=None)

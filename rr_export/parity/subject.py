@@ -150,10 +150,23 @@ class File:
         return Answer(dict(zip(self._outputs, values, strict=False)), values[-1])
 
 
+class Given(Answering, Protocol):
+    """A file that is right.
+
+    Attributes:
+        forcible: what onnxruntime loads to take a given path.
+    """
+
+    forcible: str | bytes
+
+    def feeds(self, inputs: Arrays, path: Path_) -> dict[str, NDArray[Any]]:
+        """Returns what to feed to ``forcible`` so that it takes ``path``."""
+
+
 class Original:
     """The bundle's own file, as what is right."""
 
-    def __init__(self, file: File, inputs: Arrays) -> None:
+    def __init__(self, file: Given, inputs: Arrays) -> None:
         self.file, self.inputs = file, inputs
 
     def on_path(self, path: Path_) -> Answer:

@@ -90,7 +90,8 @@ def verify_targets(
         raise ValueError(f"results: expected one target for a file of results, got {list(names)}; name one")
     items = None if data is None else list(checked_arrays(data, opened))
     with opened.folder() as folder:
-        original = Original(File(folder, opened), given)
+        own = File(folder, opened)
+        original = Original(own, given)
         checks: list[Check] = []
         for name in names:
             checks.append(check_target(opened, folder, name, original, terms, provider=provider))
@@ -98,7 +99,7 @@ def verify_targets(
                 near, _ = _terms(terms, opened.manifest["tolerances"], opened.targets[name].about, provider)
                 opens = OpensTarget(folder.resolve(), name, provider)
                 kept = None if results is None else Path(results)
-                checks.append(check_target_data(opened, original.file, opens, items, near, jobs=jobs, results=kept))
+                checks.append(check_target_data(opened, own, opens, items, near, jobs=jobs, results=kept))
     report = Report(
         tuple(checks),
         str(opened.path or "bundle"),

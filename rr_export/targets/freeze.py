@@ -7,7 +7,7 @@ after:   x -> a -> y
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -64,10 +64,8 @@ def freeze_model(model: ir.Model, path: Sequence[int]) -> ir.Model:
     """Returns the static model of one path taken; the model is consumed."""
     graph = model.graph
     forget_routing(graph)
-    while choices := [n for n in ir.traversal.RecursiveGraphIterator(graph) if SITE_KEY in n.metadata_props]:
-        (_take if choices[0].op_type == "If" else _settle)(choices[0], path)
-    while known := [n for n in ir.traversal.RecursiveGraphIterator(graph) if _known(n) is not None]:
-        _replace(known[0], bool(_known(known[0])))
+    inline_decided(graph, lambda site, middle: path[site] >= middle)
+    settle_known(graph)
     ir_passes.RemoveUnusedNodesPass()(model)
     name_uniquely(model)
     simplify(model)
@@ -75,6 +73,33 @@ def freeze_model(model: ir.Model, path: Sequence[int]) -> ir.Model:
     for node in ir.traversal.RecursiveGraphIterator(graph):
         node.metadata_props.pop(SCOPE_KEY, None)
     return model
+
+
+def inline_decided(graph: ir.Graph, decided: Callable[[int, int], bool | None]) -> None:
+    """Where it is known whether a route is at least some number, the branch that follows stands in the ``If``'s place.
+
+    Args:
+        graph: the main graph, every ``If`` of a site marked.
+        decided: from a site and a number to whether its route is at least that, None where it is not known.
+    """
+
+    def settled() -> tuple[ir.Node, bool] | None:
+        for node in ir.traversal.RecursiveGraphIterator(graph):
+            if SITE_KEY in node.metadata_props:
+                high = decided(int(node.metadata_props[SITE_KEY]), int(node.metadata_props[MIDDLE_KEY]))
+                if high is not None:
+                    return node, high
+        return None
+
+    while found := settled():
+        node, high = found
+        (_replace if node.op_type == "If" else _settle)(node, high)
+
+
+def settle_known(graph: ir.Graph) -> None:
+    """Where decisions that are known settle an ``If`` of several, its branch stands in its place."""
+    while known := [n for n in ir.traversal.RecursiveGraphIterator(graph) if _known(n) is not None]:
+        _replace(known[0], bool(_known(known[0])))
 
 
 def _known(node: ir.Node) -> bool | None:
@@ -100,9 +125,8 @@ def _truth(value: ir.Value) -> bool | None:
     return parts[0] if producer.op_type == "Identity" else None
 
 
-def _settle(node: ir.Node, path: Sequence[int]) -> None:
+def _settle(node: ir.Node, holds: bool) -> None:
     """A condition that goes into a decision of several sites is a constant."""
-    holds = path[int(node.metadata_props[SITE_KEY])] >= int(node.metadata_props[MIDDLE_KEY])
     graph = node.graph
     assert isinstance(graph, ir.Graph)
     constant = ir.node("Constant", [], {"value": ir.tensor(np.array(holds))})
@@ -111,11 +135,6 @@ def _settle(node: ir.Node, path: Sequence[int]) -> None:
     graph.insert_before(node, constant)
     ir.convenience.replace_all_uses_with(node.outputs[0], constant.outputs[0])
     graph.remove(node, safe=True)
-
-
-def _take(node: ir.Node, path: Sequence[int]) -> None:
-    """The nodes of the branch that the path takes stand in the place of the ``If``."""
-    _replace(node, path[int(node.metadata_props[SITE_KEY])] >= int(node.metadata_props[MIDDLE_KEY]))
 
 
 def _replace(node: ir.Node, high: bool) -> None:

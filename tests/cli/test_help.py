@@ -78,7 +78,7 @@ def test_the_help_says_where_more_is_said() -> None:
     ("typed", "incomplete", "expected"),
     [
         ([], "ver", {"verify"}),
-        ([], "p", {"package", "place", "profile"}),
+        ([], "p", {"package", "place", "profile", "prune"}),
         (["package", "out", "shipped", "--target"], "q", {"qnn"}),
         (["lint", "--form"], "", set()),
         (["lint"], "--form", {"--format"}),

@@ -15,6 +15,7 @@ from rr_runtime.errors import BundleError
 from rr_runtime.json_node import DAMAGED, Node, read_json
 from rr_runtime.one_line import cut_to_line, list_few
 from rr_runtime.profile import RANGES, Measured, Profile
+from rr_runtime.pruned import Pruned, read_pruned
 from rr_runtime.site_law import Policy, Site
 from rr_runtime.target import Target
 from rr_runtime.target_reader import read_targets
@@ -101,6 +102,7 @@ class Manifest:
         profiles: other laws over the same sites, by name; empty in the manifest inside a model.
         unseen_conditions: conditions on the input, with how they went in none of the runs that were recorded when the
             model was exported, such as "net.py:12: true".
+        pruned: what the file was made from, where branches that no profile takes are gone; else None.
     """
 
     interface: str
@@ -117,6 +119,7 @@ class Manifest:
     golden: tuple[GoldenCase, ...]
     unseen_conditions: tuple[str, ...] = ()
     profiles: Mapping[str, Profile] = field(default_factory=lambda: MappingProxyType({}))
+    pruned: Pruned | None = None
 
     def __repr__(self) -> str:
         return cut_to_line(f"Manifest({self.summary()})")
@@ -159,6 +162,7 @@ class Manifest:
         axes = root.optional("axes")
         unseen = root.optional("unseen_conditions")
         profiles = root.optional("profiles")
+        pruned = root.optional("pruned") if sites else None  # a static file of a pruned one has no sites
         return cls(
             interface=interface,
             opset=root.key("opset").integer(1),
@@ -187,6 +191,7 @@ class Manifest:
                 if profiles is not None
                 else {}
             ),
+            pruned=None if pruned is None else read_pruned(pruned, sites),
         )
 
     def about_model(self) -> Manifest:

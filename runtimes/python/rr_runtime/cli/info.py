@@ -67,6 +67,7 @@ def describe(bundle: Bundle) -> dict[str, Any]:
         ],
         "uncovered": uncovered(bundle),
         "unseen_conditions": list(told.unseen_conditions),
+        "pruned": None if told.pruned is None else {**asdict(told.pruned), "summary": told.pruned.summary()},
         "files": {name: record.bytes for name, record in sorted(told.files.items())},
         "producer": dict(told.producer),
     }
@@ -122,6 +123,8 @@ def _text(found: dict[str, Any]) -> str:
         parts.append("\n".join(f"axis {name}: {_bounds(*bounds)}" for name, bounds in found["axes"].items()))
     if found["sites"]:
         parts.append(columns(("site", "kind", "branches and their probabilities"), [_row(s) for s in found["sites"]]))
+    if found["pruned"]:
+        parts.append(f"pruned {found['pruned']['summary']}")
     if found["profiles"]:
         measured = [None if p["measured"] is None else Measured(**p["measured"]) for p in found["profiles"]]
         laws = [(p["name"], *figures(m), p["law"]) for p, m in zip(found["profiles"], measured)]  # noqa: B905
