@@ -154,7 +154,7 @@ def task() -> Task:
         test=in_batches(test, TESTED),
         score=score,
         axes={"source": {0: "batch"}, "target": {0: "batch", 1: "length"}},
-        steps=900,
+        steps=600,
         quick=20,
         rate=3e-3,
         decoded=decoded,
