@@ -69,8 +69,8 @@ def _flat(key: Key, named: Any) -> Iterator[tuple[Key, str]]:
 def pairs() -> dict[str, list[Pair]]:
     """Returns the pairs for *training*, *validation* and *test*.
 
-    What a name is of decides where it goes in all languages; and no text of the test or the validation, source or
-    target, is one of a part that comes before it in that order.
+    What a name is of decides where it goes, in all languages; and a pair with a text, source or target, that is in the
+    test is left out of the validation, and one with a text that is in either of them out of the training.
     """
     books = {language: names(language) for language in LANGUAGES}
     parts: dict[str, list[Pair]] = {"test": [], "validation": [], "training": []}
