@@ -178,6 +178,15 @@ def test_no_docstring_of_the_test_is_known_from_training(tmp_path: Path, monkeyp
         assert len({texts(found) for part in parts.values() for found in part}) == 80
 
 
+def test_lines_are_whole_or_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = Subwords.learned(["a b c"], 300)
+    monkeypatch.setattr(summarisation, "subwords", lambda: known)
+    lines = ["a " * size for size in (3, summarisation.TARGET - 1, summarisation.TARGET)]
+    inputs, wanted = summarisation.rows([summarisation.Docstring("b " * 500, line.strip()) for line in lines])
+    assert [known.text(row) for row in wanted] == [line.strip() for line in lines[:2]]
+    assert inputs["source"].shape == (2, summarisation.SOURCE) and inputs["target"].shape == wanted.shape
+
+
 def test_the_first_sentence_ends_where_a_section_begins() -> None:
     assert first_sentence("It is 1.5 of x. And more.") == "It is 1.5 of x."
     assert first_sentence("Parameters ---------- x : int") == "Parameters"
