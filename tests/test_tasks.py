@@ -13,10 +13,10 @@ import torch
 pytest.importorskip("sklearn", reason="the tasks need the extra demo")
 
 from examples.tasks import __main__ as command
-from examples.tasks import comparison, timing
+from examples.tasks import comparison, summarisation, timing
 from examples.tasks.comparison import Comparison, Row, compare
-from examples.tasks.show import draw, markdown, table, verdict
-from examples.tasks.task import Batch, Task
+from examples.tasks.show import answers_markdown, answers_table, answers_verdict, draw, markdown, table, verdict
+from examples.tasks.task import Batch, Inputs, Task
 from examples.tasks.training import nested_path, random_path
 from rr_runtime import Session
 
@@ -25,6 +25,7 @@ from rr_runtime import Session
 def few(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(comparison, "RANDOM_PATHS", 2)
     monkeypatch.setattr(timing, "ROUNDS", 2)
+    monkeypatch.setattr(summarisation, "PACKAGES", ("networkx",))  # the others take long to read
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -37,7 +38,7 @@ def shortened(task: Task) -> Task:
     def cut(batches: Sequence[Batch]) -> list[Batch]:
         return [({name: rows[:80] for name, rows in inputs.items()}, target[:80]) for inputs, target in batches]
 
-    return replace(task, validation=cut(task.validation), test=cut(task.test))
+    return replace(task, validation=cut(task.validation), test=cut(task.test), answered=4)
 
 
 @pytest.mark.parametrize("name", command.TASKS)
@@ -53,11 +54,26 @@ def test_a_task_is_trained_exported_proven_and_compared(name: str, tmp_path: Pat
         assert 0 <= row.quality <= 1 and row.milliseconds > 0 and row.megabytes > 0
         assert (row.better is None) == (row.kind == "static")
         assert (row.worst is None) == (row.kind not in ("routed", "skipped"))
+    modelled = {name for name in found.decoded if any(row.name == name for row in found.rows)}
+    if task.decoded is not None:  # every row, and what needs no model
+        assert len(modelled) == len(kinds) < len(found.decoded)
+        assert all(0 <= value <= 1 for figures in found.decoded.values() for value in figures.values())
+        assert len({tuple(found.decoded[name]) for name in modelled}) == 1
     inputs, target = task.test[0]
     session = Session(tmp_path / "routed")
     assert session.profiles
     outputs = session.run(inputs, budget=1.0).outputs
     assert task.score(outputs, target).shape == target.shape
+    if task.decoded is not None:  # a seed is one path for whole texts
+        taken: list[tuple[int, ...]] = []
+
+        def sampled(inputs: Inputs) -> Inputs:
+            result = session.run(inputs, seed=7)
+            taken.append(tuple(result.path))
+            return result.outputs
+
+        task.decoded(sampled, task.asked())
+        assert len(set(taken)) == 1 < len(taken)
     whole = next(row for row in found.rows if row.name == f"skipped {task.layers}")
     plain = next(row for row in found.rows if row.name == f"static {task.layers}")
     if whole.layers == task.layers:  # the same weights, on the path of all layers
@@ -112,6 +128,16 @@ def test_the_verdict_tells_where_routing_loses(tmp_path: Path) -> None:
     for name in ("toy.svg", "toy.png"):
         draw(found, tmp_path / name)
         assert (tmp_path / name).stat().st_size > 5000
+
+
+def test_whole_answers_are_told_with_where_they_lose() -> None:
+    figures = {"static 1": {"ROUGE": 0.5, "exact": 0.25}, "routed 1": {"ROUGE": 0.45, "exact": 0.25}}
+    found = replace(comparison_of(0, 0.01), decoded={"lead": {"ROUGE": 0.125}, **figures})
+    assert answers_verdict(found).endswith("in: ROUGE at 1 (-0.050) layers.")
+    assert "| lead | 0.125 | - |\n| static 1 | 0.500 | 0.250 |" in answers_markdown(found)
+    assert answers_table(found).row_count == 3
+    better = {**figures, "routed 1": {"ROUGE": 0.6, "exact": 0.3}}
+    assert answers_verdict(replace(found, decoded=better)).endswith("in: nowhere.")
 
 
 def test_the_command_says_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:

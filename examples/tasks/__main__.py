@@ -16,12 +16,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from examples.tasks.comparison import Comparison, Tell, compare
-from examples.tasks.show import draw, markdown, table, verdict
+from examples.tasks.show import answers_markdown, answers_table, answers_verdict, draw, markdown, table, verdict
 from examples.tasks.task import Task
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "docs" / "results"
-TASKS = ("digits", "docstrings")
+TASKS = ("digits", "docstrings", "translation", "summarisation")
 console = Console()
 
 
@@ -50,7 +50,10 @@ def run(name: str, folder: Path, *, quick: bool) -> Comparison:
     torch.set_num_threads(1)  # small layers: threads would only wait for each other
     with bar(task.title) as tell:
         found = compare(task, folder / name, steps=task.quick if quick else None, tell=tell)
-    console.print(table(found), verdict(found), f"files: {folder / name}", sep="\n")
+    console.print(table(found), verdict(found), sep="\n")
+    if found.decoded:
+        console.print(answers_table(found), answers_verdict(found), sep="\n")
+    console.print(f"files: {folder / name}")
     return found
 
 
@@ -64,6 +67,8 @@ def write_page(names: Sequence[str]) -> None:
             draw(found, RESULTS / f"{name}.svg")
             parts += [f"## {found.title[0].upper()}{found.title[1:]}", f"{found.data}.", verdict(found)]
             parts += [f"![{found.metric} against time](results/{name}.svg)", markdown(found)]
+            if found.decoded:
+                parts += [answers_verdict(found), answers_markdown(found)]
             parts += [f"Remade by `python -m examples.tasks {name}`: {found.steps} steps; {found.versions}."]
     (ROOT / "docs" / "results.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 

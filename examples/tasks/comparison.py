@@ -76,7 +76,7 @@ class Comparison:
         steps: of training.
         verified: what the proof of the routed file says.
         rows: the table.
-        decoded: figures of whole answers, by row.
+        decoded: figures of whole answers, by row, and by what needs no model.
         versions: of what made it.
     """
 
@@ -231,7 +231,7 @@ def _compared(
     for number, (name, (run, _)) in enumerate(runs.items()):
         tell("scoring", number, len(runs))
         scores[name] = _scores(task, run, task.test)
-    decoded = {} if task.decoded is None else {name: task.decoded(run) for name, (run, _) in runs.items()}
+    decoded = _decoded(task, {name: run for name, (run, _) in runs.items()}, tell)
     rows = []
     for name, (_, file) in runs.items():
         kind, _, what = name.partition(" ")
@@ -250,6 +250,18 @@ def _compared(
         rows.append(row)
     versions = f"torch {torch.__version__}, {rr_versions()}"
     return Comparison(task.name, task.title, task.data, task.metric, steps, verified, tuple(rows), decoded, versions)
+
+
+def _decoded(task: Task, runs: Mapping[str, Run], tell: Tell) -> dict[str, dict[str, float]]:
+    """The figures of whole answers, by row of the table; first what needs no model."""
+    if task.decoded is None:
+        return {}
+    asked = task.asked()
+    found = {} if task.told is None else dict(task.told(asked))
+    for number, (name, run) in enumerate(runs.items()):
+        tell("decoding", number, len(runs))
+        found[name] = task.decoded(run, asked)
+    return found
 
 
 def _spread(task: Task, folder: Path, layers: int, tell: Tell) -> dict[str, float]:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import re
-import sysconfig
 import zlib
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from examples.tasks.task import Inputs, Task
+from rr_export.demo.docstrings import documented, source_files
 
 LIBRARIES = ("numpy", "scipy", "sklearn", "torch", "sympy", "networkx", "matplotlib", "transformers")
 WORDS, LENGTH, WIDTH, LAYERS = 4096, 24, 64, 8
@@ -79,18 +77,13 @@ def score(outputs: Inputs, target: NDArray[np.int64]) -> NDArray[np.float64]:
 def sentences(library: str) -> list[str]:
     """Returns the first sentences of the docstrings of an installed library, each once, without its own name."""
     found: dict[str, None] = {}
-    for file in sorted((Path(sysconfig.get_paths()["purelib"]) / library).rglob("*.py")):
+    for file in source_files(library):
         if len(found) >= 2 * EACH:
             break
         if file.stat().st_size > LARGE:
             continue
-        try:
-            tree = ast.parse(file.read_text(encoding="utf-8"))
-        except (SyntaxError, UnicodeDecodeError):
-            continue
-        for node in ast.walk(tree):
-            text = ast.get_docstring(node) if isinstance(node, ast.FunctionDef | ast.ClassDef) else None
-            sentence = " ".join((text or "").split("\n\n")[0].split()).split(". ")[0]
+        for item in documented(file):
+            sentence = " ".join(item.docstring.split("\n\n")[0].split()).split(". ")[0]
             if 5 <= len(sentence.split()) <= LENGTH and sentence.isascii() and library not in sentence.lower():
                 found.setdefault(sentence)
     rows = list(found)

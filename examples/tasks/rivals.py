@@ -69,5 +69,7 @@ def skipping(task: Task, model: nn.Module) -> nn.Module:
 
 def route_quietly(task: Task, model: nn.Module, keep: float = 0.75) -> None:
     """The layers of the model are routed; what ``rr.route_layers`` prints is not shown."""
+    patterns = (task.pattern,) if isinstance(task.pattern, str) else task.pattern
     with contextlib.redirect_stdout(io.StringIO()), torch.no_grad():
-        rr.route_layers(model, task.pattern, keep=keep, skip=task.skip, args=(), kwargs=task.example())
+        for pattern in patterns:
+            rr.route_layers(model, pattern, keep=keep, skip=task.skip, args=(), kwargs=task.example())

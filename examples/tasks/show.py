@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -61,9 +62,38 @@ def table(found: Comparison) -> Table:
 
 def markdown(found: Comparison) -> str:
     """Returns the comparison as a table of Markdown."""
-    head = [name.format(metric=found.metric) for name in HEAD]
+    return _markdown([name.format(metric=found.metric) for name in HEAD], cells(found))
+
+
+def answers(found: Comparison) -> tuple[list[str], list[tuple[str, ...]]]:
+    """Returns head and rows of the table of whole answers, as texts; what a row lacks is a dash."""
+    names = list(dict.fromkeys(name for figures in found.decoded.values() for name in figures))
+    rows = [
+        (row, *(f"{figures[name]:.3f}" if name in figures else "-" for name in names))
+        for row, figures in found.decoded.items()
+    ]
+    return ["", *names], rows
+
+
+def answers_table(found: Comparison) -> Table:
+    """Returns the figures of whole answers as a rich table."""
+    head, rows = answers(found)
+    made = Table(title=f"{found.title}: whole answers, written by the exported files")
+    for number, name in enumerate(head):
+        made.add_column(name, justify="left" if number == 0 else "right")
+    for texts in rows:
+        made.add_row(*texts)
+    return made
+
+
+def answers_markdown(found: Comparison) -> str:
+    """Returns the figures of whole answers as a table of Markdown."""
+    return _markdown(*answers(found))
+
+
+def _markdown(head: Sequence[str], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [f"| {' | '.join(head)} |", f"|{'---|' + '---:|' * (len(head) - 1)}"]
-    return "\n".join([*lines, *(f"| {' | '.join(texts)} |" for texts in cells(found))])
+    return "\n".join([*lines, *(f"| {' | '.join(texts)} |" for texts in rows)])
 
 
 def verdict(found: Comparison) -> str:
@@ -80,6 +110,20 @@ def verdict(found: Comparison) -> str:
     ratios = [row.milliseconds / times[row.layers] for row in rows if row.layers in times]
     slower = f" A path takes {median(ratios):.2f} times what the static model of as many layers does." if ratios else ""
     return f"One routed file is at or above the static model of the same size at {said} layers{tail}.{slower}"
+
+
+def answers_verdict(found: Comparison) -> str:
+    """Returns where the whole answers of the routed file are worse than those of the static model of the same size."""
+    lost = []
+    for figure in answers(found)[0][1:]:
+        sizes = [name.split()[1] for name in found.decoded if name.startswith("routed ")]
+        less = {
+            size: found.decoded[f"routed {size}"][figure] - found.decoded[f"static {size}"][figure] for size in sizes
+        }
+        worse = ", ".join(f"{size} ({value:+.3f})" for size, value in less.items() if value < 0)
+        lost += [f"{figure} at {worse} layers"] if worse else []
+    said = "; ".join(lost) or "nowhere"
+    return f"Whole answers of the routed file are below those of the static model of the same size in: {said}."
 
 
 def draw(found: Comparison, file: Path) -> None:

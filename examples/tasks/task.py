@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ class Task:
         layers: how many layers the full model has.
         build: from a number of layers to an untrained model that takes the inputs by name; the same seed gives the
             same model.
-        pattern: the layers, for ``rr.route_layers``.
+        pattern: the layers, for ``rr.route_layers``; several where they are at several places.
         draw: from a source of random numbers to a batch of training: inputs as tensors, and the target.
         loss: from the outputs of the model and the target to a number, averaged over the batch.
         compared: from the outputs of the model to logits, float [..., classes], by which a path is taught by the full
@@ -40,8 +40,10 @@ class Task:
         quick: steps of a shortened run.
         rate: the learning rate.
         skip: as for ``rr.route_layers``.
-        decoded: from what runs the model (inputs to outputs) to figures of whole answers, such as BLEU of greedy
-            decoding; None: the score says all.
+        decoded: from what runs the model (inputs to outputs) and rows of the test to figures of whole answers, such as
+            BLEU of greedy decoding; None: the score says all.
+        answered: to how many rows of the test whole answers are given.
+        told: the same figures of what needs no model, by its name, such as the first sentence as a summary.
     """
 
     name: str
@@ -50,7 +52,7 @@ class Task:
     metric: str
     layers: int
     build: Callable[[int], nn.Module]
-    pattern: str
+    pattern: str | tuple[str, ...]
     draw: Callable[[np.random.Generator], tuple[dict[str, Tensor], Any]]
     loss: Callable[[Any, Any], Tensor]
     compared: Callable[[Any], Tensor]
@@ -62,8 +64,16 @@ class Task:
     quick: int
     rate: float = 1e-3
     skip: Any = None
-    decoded: Callable[[Callable[[Inputs], Inputs]], dict[str, float]] | None = field(default=None)
+    decoded: Callable[[Callable[[Inputs], Inputs], Batch], dict[str, float]] | None = None
+    answered: int = 200
+    told: Callable[[Batch], dict[str, dict[str, float]]] | None = None
 
     def example(self) -> dict[str, Tensor]:
         """Returns the inputs of the first two rows of the first test batch, as tensors."""
         return {name: torch.from_numpy(array[:2].copy()) for name, array in self.test[0][0].items()}
+
+    def asked(self) -> Batch:
+        """Returns the rows to which whole answers are given: the first of the test."""
+        whole = {name: np.concatenate([inputs[name] for inputs, _ in self.test]) for name in self.test[0][0]}
+        target = np.concatenate([target for _, target in self.test])
+        return {name: rows[: self.answered] for name, rows in whole.items()}, target[: self.answered]
