@@ -16,12 +16,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from examples.tasks.comparison import Comparison, Tell, compare
-from examples.tasks.show import draw, markdown, table, verdict
+from examples.tasks.show import decoded, draw, markdown, said, table, verdict
 from examples.tasks.task import Task
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "docs" / "results"
-TASKS = ("digits", "docstrings")
+TASKS = ("digits", "docstrings", "language", "masked", "speech")
 console = Console()
 
 
@@ -51,6 +51,8 @@ def run(name: str, folder: Path, *, quick: bool) -> Comparison:
     with bar(task.title) as tell:
         found = compare(task, folder / name, steps=task.quick if quick else None, tell=tell)
     console.print(table(found), verdict(found), f"files: {folder / name}", sep="\n")
+    for text in filter(None, (decoded(found), said(found))):
+        console.print(text, markup=False, highlight=False)
     return found
 
 
@@ -64,6 +66,7 @@ def write_page(names: Sequence[str]) -> None:
             draw(found, RESULTS / f"{name}.svg")
             parts += [f"## {found.title[0].upper()}{found.title[1:]}", f"{found.data}.", verdict(found)]
             parts += [f"![{found.metric} against time](results/{name}.svg)", markdown(found)]
+            parts += [part for part in (decoded(found), said(found)) if part]
             parts += [f"Remade by `python -m examples.tasks {name}`: {found.steps} steps; {found.versions}."]
     (ROOT / "docs" / "results.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 

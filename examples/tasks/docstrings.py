@@ -6,6 +6,8 @@ import ast
 import re
 import sysconfig
 import zlib
+from collections import deque
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -76,23 +78,46 @@ def score(outputs: Inputs, target: NDArray[np.int64]) -> NDArray[np.float64]:
     return right
 
 
-def sentences(library: str) -> list[str]:
-    """Returns the first sentences of the docstrings of an installed library, each once, without its own name."""
-    found: dict[str, None] = {}
+def documented(library: str, *, tests: bool = True) -> Iterator[tuple[Path, list[str]]]:
+    """Yields the files of an installed library that are not too large, each with the docstrings in it.
+
+    What documents functions and classes is taken, in the order of ``ast.walk``.
+
+    Args:
+        library: the name of its folder.
+        tests: whether its tests are read too.
+    """
     for file in sorted((Path(sysconfig.get_paths()["purelib"]) / library).rglob("*.py")):
-        if len(found) >= 2 * EACH:
-            break
-        if file.stat().st_size > LARGE:
+        if file.stat().st_size > LARGE or (not tests and "tests" in file.parts):
             continue
         try:
             tree = ast.parse(file.read_text(encoding="utf-8"))
         except (SyntaxError, UnicodeDecodeError):
             continue
-        for node in ast.walk(tree):
-            text = ast.get_docstring(node) if isinstance(node, ast.FunctionDef | ast.ClassDef) else None
-            sentence = " ".join((text or "").split("\n\n")[0].split()).split(". ")[0]
+        kinds = (ast.FunctionDef, ast.ClassDef)
+        yield file, [ast.get_docstring(node) or "" for node in statements(tree) if isinstance(node, kinds)]
+
+
+def statements(tree: ast.Module) -> Iterator[ast.AST]:
+    """Yields the statements of a module in the order of ``ast.walk``, which looks at all expressions too."""
+    left: deque[ast.AST] = deque([tree])
+    while left:
+        node = left.popleft()
+        yield node
+        for part in ("body", "handlers", "orelse", "finalbody", "cases"):
+            left.extend(getattr(node, part, ()))
+
+
+def sentences(library: str) -> list[str]:
+    """Returns the first sentences of the docstrings of an installed library, each once, without its own name."""
+    found: dict[str, None] = {}
+    for _, texts in documented(library):
+        for text in texts:
+            sentence = " ".join(text.split("\n\n")[0].split()).split(". ")[0]
             if 5 <= len(sentence.split()) <= LENGTH and sentence.isascii() and library not in sentence.lower():
                 found.setdefault(sentence)
+        if len(found) >= 2 * EACH:
+            break
     rows = list(found)
     order = np.random.default_rng(zlib.crc32(library.encode())).permutation(len(rows))[:EACH]
     return [rows[i] for i in order]

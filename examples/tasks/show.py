@@ -66,6 +66,22 @@ def markdown(found: Comparison) -> str:
     return "\n".join([*lines, *(f"| {' | '.join(texts)} |" for texts in cells(found))])
 
 
+def decoded(found: Comparison) -> str:
+    """Returns the figures of whole answers as a table of Markdown, or nothing where there are none."""
+    if not found.decoded:
+        return ""
+    names = list(next(iter(found.decoded.values())))
+    lines = [f"|  | {' | '.join(names)} |", f"|---|{'---:|' * len(names)}"]
+    for row, figures in found.decoded.items():
+        lines.append(f"| {row} | {' | '.join(f'{figures[name]:.3f}' for name in names)} |")
+    return "\n".join(lines)
+
+
+def said(found: Comparison) -> str:
+    """Returns what paths of the routed file give for an example, as a list of Markdown, or nothing."""
+    return "\n".join(f"- {row}: `{text}`" for row, text in found.said.items())
+
+
 def verdict(found: Comparison) -> str:
     """Returns in a sentence where one routed file is at or above the static models, and where it is not.
 

@@ -42,6 +42,7 @@ class Task:
         skip: as for ``rr.route_layers``.
         decoded: from what runs the model (inputs to outputs) to figures of whole answers, such as BLEU of greedy
             decoding; None: the score says all.
+        said: from what runs the model to one example of what it gives, as text; None: the score says all.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Task:
     rate: float = 1e-3
     skip: Any = None
     decoded: Callable[[Callable[[Inputs], Inputs]], dict[str, float]] | None = field(default=None)
+    said: Callable[[Callable[[Inputs], Inputs]], str] | None = None
 
     def example(self) -> dict[str, Tensor]:
         """Returns the inputs of the first two rows of the first test batch, as tensors."""
