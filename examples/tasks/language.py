@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from examples.tasks.task import Batch, Inputs, Task
 from examples.tasks.text import END, LENGTH, VOCABULARY, Corpus, read
 
-WIDTH, LAYERS = 96, 4
+WIDTH, LAYERS = 64, 4
 PROMPT = "Returns the"
 WRITTEN = 40  # tokens of the example
 
@@ -84,7 +84,7 @@ def task() -> Task:
     training = corpus.rows["training"]
 
     def draw(rng: np.random.Generator) -> tuple[dict[str, Tensor], Tensor]:
-        rows = torch.from_numpy(training[rng.integers(0, len(training), 64)])
+        rows = torch.from_numpy(training[rng.integers(0, len(training), 32)])
         return {"tokens": rows[:, :-1]}, rows[:, 1:]
 
     def batches(part: str) -> list[Batch]:
@@ -118,9 +118,9 @@ def task() -> Task:
         test=test,
         score=score,
         axes={"tokens": {0: "batch", 1: "time"}},
-        steps=400,
+        steps=600,
         quick=20,
-        rate=3e-3,
+        rate=4e-3,
         decoded=decoded,
         said=lambda run: write(corpus, run),
     )

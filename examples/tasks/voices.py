@@ -56,14 +56,14 @@ class Utterance:
 def voices() -> dict[str, list[str]]:
     """Returns the variants of eSpeak NG by part, robosoft2 with robosoft: a fifth test, a tenth choose paths."""
     names = sorted(file.name for file in Path(espeakng_loader.get_data_path(), "voices", "!v").iterdir())
-    families = sorted({_family(name) for name in names})
+    families = sorted({family(name) for name in names})
     order = [families[i] for i in np.random.default_rng(0).permutation(len(families))]
     ends = {"test": len(order) // 5, "validation": len(order) // 5 + len(order) // 10}
     test, validation = set(order[: ends["test"]]), set(order[ends["test"] : ends["validation"]])
     parts: dict[str, list[str]] = {part: [] for part in PARTS}
     for name in names:
-        family = _family(name)
-        parts["test" if family in test else "validation" if family in validation else "training"].append(name)
+        ours = family(name)
+        parts["test" if ours in test else "validation" if ours in validation else "training"].append(name)
     return parts
 
 
@@ -81,13 +81,13 @@ def choose(part: str, each: int) -> list[Utterance]:
 def speak(utterances: Sequence[Utterance]) -> NDArray[np.float32]:
     """Returns the sounds, float32 [N, RATE], each with an effective value of 1 and zeros after the word.
 
-    eSpeak NG keeps a state from word to word, of which its noise is drawn too. In a process of its own that begins in the
-    same way, so that a list of utterances always has the same sounds.
+    eSpeak NG keeps a state from word to word, of which its noise is drawn too. In a process of its own that begins in
+    the same way, so that a list of utterances always has the same sounds.
     """
     command = [sys.executable, "-m", "examples.tasks.voices"]
     asked = json.dumps([asdict(one) for one in utterances]).encode()
     heard = subprocess.run(command, input=asked, cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout
-    return np.frombuffer(heard, np.float32).reshape(len(utterances), RATE)
+    return np.frombuffer(heard, np.float32).reshape(len(utterances), RATE).copy()
 
 
 def resample(sound: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -129,7 +129,8 @@ def _speak(utterances: Sequence[Utterance]) -> NDArray[np.float32]:
     return sounds
 
 
-def _family(voice: str) -> str:
+def family(voice: str) -> str:
+    """Returns what variants that sound alike share: the name without its number."""
     return re.sub(r"(robot)?\d*$", "", voice.lower())
 
 
