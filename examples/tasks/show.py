@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -79,7 +80,14 @@ def decoded(found: Comparison) -> str:
 
 def said(found: Comparison) -> str:
     """Returns what paths of the routed file give for an example, as a list of Markdown, or nothing."""
-    return "\n".join(f"- {row}: `{text}`" for row, text in found.said.items())
+
+    def code(text: str) -> str:
+        """Texts may have backticks, so as many as none of them has stand around."""
+        fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+        space = " " if len(fence) > 1 else ""
+        return f"{fence}{space}{' '.join(text.split())}{space}{fence}"
+
+    return "\n".join(f"- {row}: {code(text)}" for row, text in found.said.items())
 
 
 def verdict(found: Comparison) -> str:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from examples.tasks.task import Batch, Inputs, Task
 from examples.tasks.voices import RATE, WORDS, choose, speak
 
-CHANNELS, LAYERS = 32, 8
+CHANNELS, LAYERS = 48, 4
 WINDOW, HOP, BANDS = 256, 160, 40  # samples of a frame and from one to the next; mel bands
 EACH = {"training": 150, "validation": 12, "test": 30}  # utterances of a word
 LOUDNESS = (0.0, 20.0)  # of the word above the noise, in dB
