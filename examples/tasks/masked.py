@@ -15,13 +15,12 @@ from examples.tasks.text import LENGTH, VOCABULARY, Corpus, read
 
 WIDTH, HEADS, LAYERS = 64, 4, 4
 HIDDEN = 6  # places of a row whose token is to be told
-MASK = "[…]"
 
 
 class Layer(nn.Module):
     """Attention of four heads and two linear layers, each behind a layer norm and added to what comes in.
 
-    Scores have a term for how far two places are apart (Shaw et al. 2018), learned; in the beginning each head looks
+    Scores have a learned term for each distance of two places (Raffel et al. 2020); in the beginning each head looks
     at one neighbour, as a model this small takes long to find out that neighbours matter.
     """
 
