@@ -107,7 +107,7 @@ def task() -> Task:
     training = corpus.rows["training"][:, :-1]
 
     def draw(rng: np.random.Generator) -> tuple[dict[str, Tensor], Tensor]:
-        rows, places = training[rng.integers(0, len(training), 64)], choose(64, rng)
+        rows, places = training[rng.integers(0, len(training), 32)], choose(32, rng)
         wanted = np.take_along_axis(rows, places, 1)
         return {"tokens": torch.from_numpy(rows), "places": torch.from_numpy(places)}, torch.from_numpy(wanted)
 
@@ -134,7 +134,7 @@ def task() -> Task:
         test=batches("test"),
         score=score,
         axes={"tokens": {0: "batch"}, "places": {0: "batch"}},
-        steps=1000,
+        steps=600,
         quick=20,
         rate=3e-3,
         said=lambda run: fill(corpus, run, corpus.rows["test"][1, :-1], choose(2, np.random.default_rng(3))[1]),

@@ -66,6 +66,7 @@ def key(paragraph: str) -> str:
     return re.sub("[^a-z]", "", paragraph.lower())
 
 
+@cache
 def split() -> dict[str, list[str]]:
     """Returns paragraphs by part, each once: numbers and signs aside, those of a part are in no other one."""
     found: dict[str, dict[str, str]] = {part: {} for part in PARTS}
