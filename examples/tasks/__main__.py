@@ -16,12 +16,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from examples.tasks.comparison import Comparison, Tell, compare
-from examples.tasks.show import answers_markdown, answers_table, answers_verdict, draw, markdown, table, verdict
+from examples.tasks.show import answers_markdown, answers_table, answers_verdict, draw, markdown, said, table, verdict
 from examples.tasks.task import Task
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "docs" / "results"
-TASKS = ("digits", "docstrings", "translation", "summarisation")
+TASKS = ("digits", "docstrings", "translation", "summarisation", "language", "masked", "speech")
 console = Console()
 
 
@@ -53,6 +53,8 @@ def run(name: str, folder: Path, *, quick: bool) -> Comparison:
     console.print(table(found), verdict(found), sep="\n")
     if found.decoded:
         console.print(answers_table(found), answers_verdict(found), sep="\n")
+    if found.said:
+        console.print(said(found), markup=False, highlight=False)
     console.print(f"files: {folder / name}")
     return found
 
@@ -69,6 +71,7 @@ def write_page(names: Sequence[str]) -> None:
             parts += [f"![{found.metric} against time](results/{name}.svg)", markdown(found)]
             if found.decoded:
                 parts += [answers_verdict(found), answers_markdown(found)]
+            parts += [said(found)] if found.said else []
             parts += [f"Remade by `python -m examples.tasks {name}`: {found.steps} steps; {found.versions}."]
     (ROOT / "docs" / "results.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +78,7 @@ class Comparison:
         rows: the table.
         decoded: figures of whole answers, by row, and by what needs no model.
         versions: of what made it.
+        said: what paths of the routed file give for one example, by row.
     """
 
     task: str
@@ -89,6 +90,7 @@ class Comparison:
     rows: tuple[Row, ...]
     decoded: Mapping[str, Mapping[str, float]]
     versions: str
+    said: Mapping[str, str] = field(default_factory=dict)
 
     def save(self, file: Path) -> None:
         """The figures are in a JSON file."""
@@ -232,6 +234,7 @@ def _compared(
         tell("scoring", number, len(runs))
         scores[name] = _scores(task, run, task.test)
     decoded = _decoded(task, {name: run for name, (run, _) in runs.items()}, tell)
+    said = {} if task.said is None else {f"routed {n}": task.said(runs[f"routed {n}"][0]) for n in paths["routed"]}
     rows = []
     for name, (_, file) in runs.items():
         kind, _, what = name.partition(" ")
@@ -249,7 +252,9 @@ def _compared(
         )
         rows.append(row)
     versions = f"torch {torch.__version__}, {rr_versions()}"
-    return Comparison(task.name, task.title, task.data, task.metric, steps, verified, tuple(rows), decoded, versions)
+    return Comparison(
+        task.name, task.title, task.data, task.metric, steps, verified, tuple(rows), decoded, versions, said
+    )
 
 
 def _decoded(task: Task, runs: Mapping[str, Run], tell: Tell) -> dict[str, dict[str, float]]:

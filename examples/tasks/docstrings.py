@@ -86,6 +86,8 @@ def sentences(library: str) -> list[str]:
             sentence = " ".join(item.docstring.split("\n\n")[0].split()).split(". ")[0]
             if 5 <= len(sentence.split()) <= LENGTH and sentence.isascii() and library not in sentence.lower():
                 found.setdefault(sentence)
+        if len(found) >= 2 * EACH:
+            break
     rows = list(found)
     order = np.random.default_rng(zlib.crc32(library.encode())).permutation(len(rows))[:EACH]
     return [rows[i] for i in order]

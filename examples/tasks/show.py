@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
@@ -11,6 +12,7 @@ from rich.table import Table
 
 from examples.tasks.comparison import Comparison, Row
 
+LESS = "(less is better)"  # how the names of such figures end
 STYLES = {  # kind -> colour, marker, line, words
     "routed": ("#1f5fa8", "o", "-", "routed, one file"),
     "static": ("#c2571a", "s", "--", "static, one file for each size"),
@@ -96,6 +98,18 @@ def _markdown(head: Sequence[str], rows: Sequence[tuple[str, ...]]) -> str:
     return "\n".join([*lines, *(f"| {' | '.join(texts)} |" for texts in rows)])
 
 
+def said(found: Comparison) -> str:
+    """Returns what paths of the routed file give for an example, as a list of Markdown, or nothing."""
+
+    def code(text: str) -> str:
+        """Texts may have backticks, so as many as none of them has stand around."""
+        fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+        space = " " if len(fence) > 1 else ""
+        return f"{fence}{space}{' '.join(text.split())}{space}{fence}"
+
+    return "\n".join(f"- {row}: {code(text)}" for row, text in found.said.items())
+
+
 def verdict(found: Comparison) -> str:
     """Returns in a sentence where one routed file is at or above the static models, and where it is not.
 
@@ -120,10 +134,11 @@ def answers_verdict(found: Comparison) -> str:
         less = {
             size: found.decoded[f"routed {size}"][figure] - found.decoded[f"static {size}"][figure] for size in sizes
         }
-        worse = ", ".join(f"{size} ({value:+.3f})" for size, value in less.items() if value < 0)
+        sign = -1 if figure.endswith(LESS) else 1
+        worse = ", ".join(f"{size} ({value:+.3f})" for size, value in less.items() if sign * value < 0)
         lost += [f"{figure} at {worse} layers"] if worse else []
     said = "; ".join(lost) or "nowhere"
-    return f"Whole answers of the routed file are below those of the static model of the same size in: {said}."
+    return f"Whole answers of the routed file are worse than those of the static model of the same size in: {said}."
 
 
 def draw(found: Comparison, file: Path) -> None:

@@ -44,6 +44,7 @@ class Task:
             BLEU of greedy decoding; None: the score says all.
         answered: to how many rows of the test whole answers are given.
         told: the same figures of what needs no model, by its name, such as the first sentence as a summary.
+        said: from what runs the model to one example of what it gives, as text; None: the score says all.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Task:
     decoded: Callable[[Callable[[Inputs], Inputs], Batch], dict[str, float]] | None = None
     answered: int = 200
     told: Callable[[Batch], dict[str, dict[str, float]]] | None = None
+    said: Callable[[Callable[[Inputs], Inputs]], str] | None = None
 
     def example(self) -> dict[str, Tensor]:
         """Returns the inputs of the first two rows of the first test batch, as tensors."""
