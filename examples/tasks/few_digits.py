@@ -82,7 +82,7 @@ def with_softmax(model: nn.Module) -> nn.Module:
 def save_routed(model: nn.Module, data: Split, folder: Path) -> tuple[rr.Bundle, tuple[Tensor]]:
     """The routed model is a bundle in the folder; returns the bundle and its example."""
     example = (torch.from_numpy(data.x_test[:4].copy()),)
-    bundle = rr.export(model, example, dynamic_shapes={"input": {0: "batch"}})
+    bundle = rr.export(model.eval(), example, dynamic_shapes={"input": {0: "batch"}})
     bundle.save(folder, overwrite=True)
     return bundle, example
 

@@ -80,9 +80,9 @@ class Rows(nn.Module):
         self.steps = nn.Sequential(*steps)
         self.head = nn.Sequential(nn.LayerNorm(WIDTH), nn.Linear(WIDTH, 10))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """Returns the logits."""
-        rows = self.rows(x.view(-1, SIDE, SIDE)) + self.places
+        rows = self.rows(input.view(-1, SIDE, SIDE)) + self.places
         found: Tensor = self.head(self.steps(rows).mean(1))
         return found
 
