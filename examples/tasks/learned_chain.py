@@ -27,7 +27,7 @@ from rr_runtime import Session
 
 WIDTH, SIDE, COUNT = 32, 8, 5  # of a row's features; of an image; of steps
 BRANCHES = ("none", "mix", "widen")
-STEPS, TRAININGS, ROWS = 900, 3, 1347
+STEPS, TRAININGS, ROWS = 600, 3, 1347
 PRICE, CHANCE = 20.0, 0.03  # of the squared excess of the cost over the budget, and of the entropy
 LAWS = ("uniform", "independent", "chain")
 
@@ -125,7 +125,7 @@ def study(folder: Path, *, quick: bool = False, tell: Tell = lambda *_: None) ->
     steps, trainings = (24, 1) if quick else (STEPS, TRAININGS)
     rows: dict[str, dict[str, list[float]]] = {law: {} for law in LAWS}
     tables: dict[str, Any] = {}
-    proofs = {}
+    verified = ""
     for seed in range(trainings):
         data = split(seed, ROWS)
         test = [({"input": data.x_test}, data.y_test)]
@@ -136,8 +136,9 @@ def study(folder: Path, *, quick: bool = False, tell: Tell = lambda *_: None) ->
             train(model, law, data, costs, steps, lambda done, total, what=what: tell(what, done, total))
             whole = with_softmax(model)
             bundle, example = save_routed(whole, data, folder / f"{law}-{seed}")
+            if seed == 0 and law == "chain":
+                verified = proven(bundle, whole, example, tell)
             if seed == 0:
-                proofs[law] = proven(bundle, whole, example, tell)
                 tables[law] = [site.policy.table.tolist() for site in bundle.plan.sites]
             session = Session(folder / f"{law}-{seed}", threads=1)
             over = rr.evaluate(session, test, right, progress=tell)
@@ -163,8 +164,8 @@ def study(folder: Path, *, quick: bool = False, tell: Tell = lambda *_: None) ->
         f"{COUNT} steps of three branches (nothing, attention over the rows of the image, two linear layers), {steps} "
         f"steps of training, the law learned after a third of them; means and standard deviations over {trainings} "
         "trainings, each on another split",
-        proofs["chain"],
-        {"laws": rows, "tables": tables, "proofs": proofs},
+        verified,
+        {"laws": rows, "tables": tables},
         rr_versions(),
     )
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from transformers import Trainer, TrainingArguments
 
-from examples.trainers.routed_digits import BATCH, EPOCHS, RATE, finish, loss_of, make_model, read_data
+from examples.trainers.routed_digits import BATCH, EPOCHS, finish, groups_of, loss_of, make_model, read_data
 from rr_export import training
 
 
@@ -43,14 +43,14 @@ def main(folder: Path = Path("out/trainers/hf_trainer"), *, epochs: int = EPOCHS
         num_train_epochs=epochs,
         per_device_train_batch_size=BATCH,
         dataloader_drop_last=True,
-        learning_rate=RATE,
-        lr_scheduler_type="constant",
+        lr_scheduler_type="constant",  # the rates are the optimiser's
         use_cpu=True,
         remove_unused_columns=False,  # the Trainer looks for them in forward, which calls its argument otherwise
         save_strategy="no",
         report_to="none",
     )
-    trainer = RoutedTrainer(model, arguments, train_dataset=rows)
+    optimiser = torch.optim.AdamW(groups_of(model))
+    trainer = RoutedTrainer(model, arguments, train_dataset=rows, optimizers=(optimiser, None))
     with training.sampled(model) as trainer.sampling:
         trainer.train()
     return finish(model, folder)

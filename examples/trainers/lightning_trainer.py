@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from examples.trainers.routed_digits import BATCH, EPOCHS, RATE, finish, loss_of, make_model, read_data
+from examples.trainers.routed_digits import BATCH, EPOCHS, finish, groups_of, loss_of, make_model, read_data
 from rr_export import training
 
 
@@ -38,7 +38,7 @@ class Routed(L.LightningModule):  # type: ignore[misc]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Returns the optimiser."""
-        return torch.optim.AdamW(self.model.parameters(), lr=RATE, weight_decay=0.0)
+        return torch.optim.AdamW(groups_of(self.model))
 
 
 def main(folder: Path = Path("out/trainers/lightning_trainer"), *, epochs: int = EPOCHS) -> dict[float, float]:

@@ -11,7 +11,7 @@ import torch
 from rich.progress import track
 from torch.utils.data import DataLoader, TensorDataset
 
-from examples.trainers.routed_digits import BATCH, EPOCHS, RATE, finish, loss_of, make_model, read_data
+from examples.trainers.routed_digits import BATCH, EPOCHS, finish, groups_of, loss_of, make_model, read_data
 from rr_export import training
 
 
@@ -22,7 +22,7 @@ def main(folder: Path = Path("out/trainers/plain"), *, epochs: int = EPOCHS) -> 
     model = make_model().train()
     data = TensorDataset(torch.from_numpy(x), torch.from_numpy(y))
     batches = DataLoader(data, BATCH, shuffle=True, drop_last=True)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.0)
+    optimiser = torch.optim.AdamW(groups_of(model))
     with training.sampled(model) as sampling:
         for _ in track(range(epochs), "training"):
             for images, digits in batches:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from rr_runtime import Session
 
 LAYERS, WIDTH = 6, 64
 EPOCHS, BATCH, RATE = 12, 64, 2e-3
+LOGITS_RATE = 0.03  # probabilities move faster than weights
 COSTS = [(0.0, 1 / LAYERS)] * LAYERS  # of skip and run: all layers cost 1
 PRICE, CHANCE = 0.1, 0.02  # of the expected cost, and of the entropy, in the loss
 Rows = tuple[NDArray[np.float32], NDArray[np.int64]]  # images [N, 64] in [0, 1], and which digits they are
@@ -56,6 +58,17 @@ def read_data() -> tuple[Rows, Rows, Rows]:
     x, x_test, y, y_test = train_test_split(x, y.astype(np.int64), test_size=450, random_state=0, stratify=y)
     x, x_chosen, y, y_chosen = train_test_split(x, y, test_size=250, random_state=0, stratify=y)
     return (x, y), (x_chosen, y_chosen), (x_test, y_test)
+
+
+def groups_of(model: nn.Module) -> list[dict[str, Any]]:
+    """Returns what an optimiser takes: the weights, and the logits of the probabilities, which have no weight decay."""
+    named = list(model.named_parameters())
+    logits = [parameter for name, parameter in named if name.endswith(".law.logits")]
+    weights = [parameter for name, parameter in named if not name.endswith(".law.logits")]
+    return [
+        {"params": weights, "lr": RATE, "weight_decay": 0.01},
+        {"params": logits, "lr": LOGITS_RATE, "weight_decay": 0.0},
+    ]
 
 
 def loss_of(model: nn.Module, sampling: training.Sampling, x: Tensor, y: Tensor) -> Tensor:
