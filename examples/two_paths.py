@@ -53,7 +53,7 @@ def read_data() -> list[np.ndarray]:
 
 
 def train(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> None:
-    """The model is trained; every batch takes a random path, so both layers learn (or the one that ``forced`` gives)."""
+    """The model is trained; every batch takes a random path, so both layers learn; or the one that is forced."""
     optimiser = torch.optim.AdamW(model.parameters(), lr=0.01, weight_decay=0.01)
     for _ in range(40):
         for rows in torch.randperm(len(x)).split(32):
@@ -74,7 +74,7 @@ def losses_of(session: Session, x: np.ndarray, y: np.ndarray) -> dict[str, float
 
 def losses_alone(x_train: np.ndarray, x_test: np.ndarray, y_train: np.ndarray, y_test: np.ndarray) -> dict[str, Any]:
     """Returns (training, test) mean squared error of each layer where no other is trained, and of no model at all."""
-    found = {"constant": (float(np.mean(y_train**2)), float(np.mean(y_test**2)))}  # y is in standard units: 0 is its mean
+    found = {"constant": (float(np.mean(y_train**2)), float(np.mean(y_test**2)))}  # 0 is the mean
     for route, name in enumerate(PROBABILITIES):
         torch.manual_seed(0)
         model = make_model(x_train.shape[1])

@@ -133,7 +133,7 @@ def test_routed_extractors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_gate_learns_what_its_rows_need() -> None:
-    """Two kinds of sentences, each right with one extractor alone: the gate tells them; a price turns it to the cheap one."""
+    """Two kinds of sentences, each right with one extractor alone: a gate tells them, until one is dear."""
     torch.manual_seed(0)
     model = extractors.build()
     with torch.no_grad():

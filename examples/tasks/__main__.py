@@ -97,7 +97,9 @@ def write_page(names: Sequence[str], studies: Sequence[str]) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line."""
     parser = argparse.ArgumentParser(prog="python -m examples.tasks", description=__doc__)
-    parser.add_argument("names", nargs="*", choices=[*TASKS, *STUDIES, []], metavar="NAME", help=", ".join([*TASKS, *STUDIES]))
+    parser.add_argument(
+        "names", nargs="*", choices=[*TASKS, *STUDIES, []], metavar="NAME", help=", ".join([*TASKS, *STUDIES])
+    )
     parser.add_argument("--all", action="store_true", help="all tasks")
     parser.add_argument("--quick", action="store_true", help="a few steps of training: to see that it works")
     parser.add_argument("--output", type=Path, default=ROOT / "out" / "tasks", help="folder of the files")

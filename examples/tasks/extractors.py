@@ -137,7 +137,7 @@ def paths_of(model: Classifier) -> list[int | None]:
 
 
 def train(model: Classifier, x: NDArray[np.int64], y: NDArray[np.int64], steps: int, tell: Any) -> None:
-    """Every extractor that the model has is trained in every step, on the same sentences, with a tenth of words left out."""
+    """Each extractor that the model has is trained in every step, on the same sentences less a tenth of the words."""
     rng = np.random.default_rng(0)
     optimiser = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
@@ -312,8 +312,8 @@ def verdict(found: Study) -> str:
     lost = [name for name, row in rows.items() if name not in alone and row["accuracy"] < alone[best]["accuracy"]]
     return (
         f"The best extractor trained alone is {best.removesuffix(', trained alone')}, accuracy "
-        f"{alone[best]['accuracy']:.3f} ± {alone[best]['error']:.3f} at {flops_of(found, best):.0%} of the FLOPs. Beside "
-        f"it, from one file: {'; '.join(said)}. Below it: {', '.join(lost) or 'none'}."
+        f"{alone[best]['accuracy']:.3f} ± {alone[best]['error']:.3f} at {flops_of(found, best):.0%} of the FLOPs. "
+        f"Beside it, from one file: {'; '.join(said)}. Below it: {', '.join(lost) or 'none'}."
     )
 
 

@@ -52,9 +52,7 @@ class Widen(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.f = nn.Sequential(
-            nn.LayerNorm(WIDTH), nn.Linear(WIDTH, 2 * WIDTH), nn.GELU(), nn.Linear(2 * WIDTH, WIDTH)
-        )
+        self.f = nn.Sequential(nn.LayerNorm(WIDTH), nn.Linear(WIDTH, 2 * WIDTH), nn.GELU(), nn.Linear(2 * WIDTH, WIDTH))
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns x + f(x)."""
@@ -190,7 +188,7 @@ def grids(found: Study) -> Sequence[Grid]:
         for before, row in zip(BRANCHES if t else ("",), table, strict=True):
             transitions.append((f"step {t}, after {before}" if t else "step 0", *(f"{p:.3f}" for p in row)))
     return [
-        Grid("The laws over all 243 paths; costs are multiples of what a run of the uniform law costs", ("", *head), rows),
+        Grid("The laws over all 243 paths; a cost of 1 is that of a run of the uniform law", ("", *head), rows),
         Grid(
             "The chain that the first training learned, P(branch | branch before)",
             ("", *BRANCHES),
@@ -213,8 +211,8 @@ def verdict(found: Study) -> str:
     costs = [float(np.mean(laws[law]["expected cost"])) for law in LAWS]
     return (
         f"Expected accuracy of a run, at expected costs of {', '.join(f'{c:.2f}' for c in costs)} ({', '.join(LAWS)}): "
-        f"{'; '.join(said)}. Neighbouring steps of the learned chain are up to {max(apart):.2f} from independent (total "
-        "variation; 0 is independent)."
+        f"{'; '.join(said)}. Neighbouring steps of the learned chain are up to {max(apart):.2f} from independent (in "
+        "total variation, 0 to 1)."
     )
 
 

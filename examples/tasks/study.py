@@ -1,4 +1,4 @@
-"""What a task with a comparison of its own gives: figures, which its module makes into tables, a sentence and a picture."""
+"""A task with a comparison of its own: figures, which its module makes into tables, a sentence and a picture."""
 
 from __future__ import annotations
 

@@ -21,7 +21,9 @@ from benchmarks.calibration import accuracy, expected_calibration_error, log_los
 from examples.tasks import timing
 from examples.tasks.comparison import rr_versions
 from examples.tasks.few_digits import Split, fit, proven, save_plain, save_routed, split, with_softmax
+from examples.tasks.rivals import Run
 from examples.tasks.study import Grid, Study, Tell, beside, gain, over_trainings
+from examples.tasks.task import Inputs
 from rr_export import training
 from rr_export.tools.plot import COLOURS, save_picture
 from rr_runtime import Session
@@ -33,6 +35,10 @@ CONSISTENCY = 1.0
 RUNS = (2, 4, 8, 16)
 DESIGNS = ("independent", "antithetic", "stratified", "latin")
 KINDS = ("random experts, consistent", "random experts")
+SINGLE = ("single expert", "single expert, twice the steps")
+OTHERS = tuple(f"single expert, again {number}" for number in range(1, EXPERTS))  # from other weights
+RIVALS = (*SINGLE, "dense", *OTHERS)
+AVERAGED = f"{EXPERTS} single networks, averaged"
 Values = NDArray[np.float64]
 FIGURES: dict[str, Callable[[Any, Any], float]] = {
     "accuracy": accuracy,
@@ -92,55 +98,31 @@ def study(folder: Path, *, quick: bool = False, tell: Tell = lambda *_: None) ->
     """Returns how random experts do beside one expert, a dense network, and several networks."""
     steps, trainings, ensembles = (20, 1, 2) if quick else (STEPS, TRAININGS, ENSEMBLES)
     found: dict[str, Any] = {"models": {}, "paths": {}, "designs": {}, "ensembles of": ensembles}
-    runs: dict[str, Callable[[], object]] = {}
-    verified = ""
+    sessions: dict[str, Session] = {}
     for seed in range(trainings):
+        models = _trained(seed, steps, lambda what, done, total: tell(f"training {what}", done, total))  # seed by seed
         data = split(seed, ROWS)
-
-        def train(kind: str, name: str, steps: int, consistency: float | None, number: int = seed) -> nn.Module:
-            model = build(kind, number)
-            loss = loss_of(model, consistency=consistency)
-            what = f"training {seed + 1} of {trainings}: {name}"
-            fit(model, data, loss, steps, lambda done, total: tell(what, done, total))  # noqa: B023
-            return with_softmax(model)
-
-        def told(name: str, probabilities: Values, data: Split = data) -> None:
-            row = found["models"].setdefault(name, {figure: [] for figure in FIGURES})
-            for figure, of in FIGURES.items():
-                row[figure].append(of(probabilities, data.y_test))
-
-        inputs = {"input": data.x_test}
-        singles = []
-        for number in range(EXPERTS):
-            model = train("single", f"single network {number + 1}", steps, None, seed + 1000 * number)
-            run = save_plain(model, data, folder / f"single-{seed}-{number}.onnx")
-            singles.append(run(inputs)["output"].astype(np.float64))
-            runs.setdefault("single expert", lambda run=run, inputs=inputs: run(inputs))  # type: ignore[misc]
-        told("single expert", singles[0])
-        run = save_plain(
-            train("single", "single, twice the steps", 2 * steps, None), data, folder / f"longer-{seed}.onnx"
-        )
-        told("single expert, twice the steps", run(inputs)["output"])
-        run = save_plain(train("dense", "dense", steps, None), data, folder / f"dense-{seed}.onnx")
-        told("dense", run(inputs)["output"])
-        runs.setdefault("dense", lambda run=run, inputs=inputs: run(inputs))  # type: ignore[misc]
-        told(f"{EXPERTS} single networks, averaged", np.mean(singles, axis=0))
-        for name, consistency in zip(KINDS, (CONSISTENCY, 0.0), strict=True):
-            model = train("experts", name, steps, consistency)
-            place = folder / f"{name.replace(', ', '-').replace(' ', '-')}-{seed}"
-            bundle, example = save_routed(model, data, place)
-            if not verified:
-                verified = proven(bundle, model, example, tell)
-            session = Session(place, threads=1)
-            _measure(session, name, data, ensembles, found, told, tell)
-            runs.setdefault(name, lambda session=session, inputs=inputs: session.run(inputs, seed=1))  # type: ignore[misc]
+        plain = {name: save_plain(models[name], data, folder / f"{_file(name)}-{seed}.onnx") for name in RIVALS}
+        given = {name: run({"input": data.x_test})["output"].astype(np.float64) for name, run in plain.items()}
+        for name in (*SINGLE, "dense"):
+            _add(found["models"], name, given[name], data)
+        _add(found["models"], AVERAGED, np.mean([given[SINGLE[0]], *(given[name] for name in OTHERS)], axis=0), data)
+        for name in KINDS:
+            bundle, example = save_routed(models[name], data, folder / f"{_file(name)}-{seed}")
+            if seed == 0 and name == KINDS[0]:
+                verified = proven(bundle, models[name], example, tell)
+            session = Session(folder / f"{_file(name)}-{seed}", threads=1)
+            _measure(session, name, data, ensembles, found, tell)
+            sessions[name] = session
     tell("timing", 0, 1)
-    found["milliseconds"] = timing.medians(runs)
+    inputs = {"input": data.x_test}
+    timed: dict[str, Callable[[], object]] = {name: _bound(plain[name], inputs) for name in (SINGLE[0], "dense")}
+    timed |= {name: _bound(lambda given, s=session: s.run(given, seed=1), inputs) for name, session in sessions.items()}
+    found["milliseconds"] = timing.medians(timed)
     found["megabytes"] = {
-        "single expert": _size(folder / "single-0-0.onnx"),
-        "dense": _size(folder / "dense-0.onnx"),
-        KINDS[0]: _size(folder / "random-experts-consistent-0" / "model.onnx"),
+        name: (folder / f"{_file(name)}-0.onnx").stat().st_size / 1e6 for name in (SINGLE[0], "dense")
     }
+    found["megabytes"] |= {name: (folder / f"{_file(name)}-0" / "model.onnx").stat().st_size / 1e6 for name in KINDS}
     return Study(
         "thor",
         "random experts that should agree (THOR)",
@@ -153,13 +135,46 @@ def study(folder: Path, *, quick: bool = False, tell: Tell = lambda *_: None) ->
     )
 
 
+def _trained(seed: int, steps: int, tell: Tell) -> dict[str, nn.Module]:
+    """Returns all models of a training, by name, with probabilities as their outputs."""
+    data, found = split(seed, ROWS), {}
+    asked: dict[str, tuple[str, int, int, float | None]] = {  # kind, seed, steps, weight of the consistency
+        SINGLE[0]: ("single", seed, steps, None),
+        SINGLE[1]: ("single", seed, 2 * steps, None),
+        "dense": ("dense", seed, steps, None),
+        **{name: ("single", seed + 1000 * number, steps, None) for number, name in enumerate(OTHERS, 1)},
+        KINDS[0]: ("experts", seed, steps, CONSISTENCY),
+        KINDS[1]: ("experts", seed, steps, 0.0),
+    }
+    for name, (kind, number, count, weight) in asked.items():
+        model = build(kind, number)
+        told = f"{seed + 1}: {name}"
+        fit(model, data, loss_of(model, consistency=weight), count, lambda done, of, told=told: tell(told, done, of))
+        found[name] = with_softmax(model)
+    return found
+
+
+def _add(rows: dict[str, Any], name: str, probabilities: Values, data: Split) -> None:
+    """The row of that name has one more training."""
+    row = rows.setdefault(name, {figure: [] for figure in FIGURES})
+    for figure, of in FIGURES.items():
+        row[figure].append(of(probabilities, data.y_test))
+
+
+def _file(name: str) -> str:
+    return name.replace(",", "").replace(" ", "-")
+
+
+def _bound(run: Run, inputs: Inputs) -> Callable[[], object]:
+    return lambda: run(inputs)
+
+
 def _measure(
     session: Session,
     name: str,
     data: Split,
     ensembles: int,
     found: dict[str, Any],
-    told: Callable[[str, Values], None],
     tell: Tell,
 ) -> None:
     """The figures have the paths of a file, and what ensembles of its runs give.
@@ -202,11 +217,7 @@ def _measure(
     whole = session.ensemble(inputs, runs=16, seed=0, draws="stratified", block=16)
     again = np.mean([outputs[tuple(path)] for path in np.asarray(whole.paths).tolist()], axis=0)
     found["put together"] = max(found.get("put together", 0.0), float(np.abs(whole.mean["output"] - again).max()))
-    told(f"{name}: all {len(paths)} paths", exact)
-
-
-def _size(file: Path) -> float:
-    return file.stat().st_size / 1e6
+    _add(found["models"], f"{name}: all {len(paths)} paths", exact, data)
 
 
 def grids(found: Study) -> Sequence[Grid]:
@@ -217,9 +228,12 @@ def grids(found: Study) -> Sequence[Grid]:
         kind, _, many = name.partition(": ")
         times = {"one run": 1, **{f"{runs} runs": runs for runs in RUNS}}
         alone = figures["milliseconds"].get(kind.removesuffix(", twice the steps"))
-        count = EXPERTS if "networks" in name else times.get(many, EXPERTS**LAYERS if many else 1)
+        count = EXPERTS if name == AVERAGED else times.get(many, EXPERTS**LAYERS if many else 1)
         spent = (first if alone is None else alone) * count
-        rows.append((name, f"{spent / first:.1f}", *(over_trainings(row[figure]) for figure in FIGURES)))
+        size = figures["megabytes"].get(
+            kind.removesuffix(", twice the steps"), EXPERTS * figures["megabytes"][SINGLE[0]]
+        )
+        rows.append((name, f"{spent / first:.1f}", f"{size:.2f}", *(over_trainings(row[figure]) for figure in FIGURES)))
     paths = [
         (name, *(over_trainings(row[figure]) for figure in ("mean", "deviation", "worst", "best")))
         for name, row in figures["paths"].items()
@@ -231,7 +245,7 @@ def grids(found: Study) -> Sequence[Grid]:
     return [
         Grid(
             "Time as a multiple of one run of the single expert; ensembles draw stratified",
-            ("", "time", *FIGURES),
+            ("", "time", "MB", *FIGURES),
             tuple(rows),
         ),
         Grid(f"Accuracy over all {EXPERTS**LAYERS} paths", ("", "mean", "deviation", "worst", "best"), tuple(paths)),
@@ -255,7 +269,7 @@ def verdict(found: Study) -> str:
         (f"{thor}: 16 runs", "single expert"),
         (f"{thor}: 16 runs", "single expert, twice the steps"),
         (f"{thor}: 16 runs", "dense"),
-        (f"{thor}: 16 runs", f"{EXPERTS} single networks, averaged"),
+        (f"{thor}: 16 runs", AVERAGED),
     ):
         mean, error = gain(rows[one]["accuracy"], rows[other]["accuracy"])
         where = beside(rows[one]["accuracy"], rows[other]["accuracy"])
@@ -280,9 +294,7 @@ def draw(found: Study, file: Path) -> None:
         for kind, colour in zip(KINDS, COLOURS, strict=False):
             cells = [rows[f"{kind}: {'one run' if runs == 1 else f'{runs} runs'}"][name] for runs in counts]
             axes.plot(counts, [np.mean(cell) for cell in cells], marker="o", color=colour, label=kind)
-        for kind, colour in zip(
-            ("single expert", "dense", f"{EXPERTS} single networks, averaged"), COLOURS[2:], strict=False
-        ):
+        for kind, colour in zip(("single expert", "dense", AVERAGED), COLOURS[2:], strict=False):
             axes.axhline(np.mean(rows[kind][name]), color=colour, linestyle="--", label=kind)
         axes.set_xscale("log", base=2)
         axes.set_xticks(counts, [str(count) for count in counts])

@@ -1,4 +1,4 @@
-"""What the three loops share: a small routed model, data, a loss of plain functions, and the way to a file with a menu."""
+"""What the three loops share: a small routed model, data, a loss of plain functions, and the way to a menu."""
 
 from __future__ import annotations
 
@@ -33,9 +33,7 @@ class Block(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.f = nn.Sequential(
-            nn.LayerNorm(WIDTH), nn.Linear(WIDTH, 2 * WIDTH), nn.GELU(), nn.Linear(2 * WIDTH, WIDTH)
-        )
+        self.f = nn.Sequential(nn.LayerNorm(WIDTH), nn.Linear(WIDTH, 2 * WIDTH), nn.GELU(), nn.Linear(2 * WIDTH, WIDTH))
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns x + f(x)."""

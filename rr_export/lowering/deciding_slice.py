@@ -119,13 +119,14 @@ def cut_routing(model: ir.Model, interface: str, plan: Plan, inputs: Arrays) -> 
 
     def feeds(seed: int | None, path: Path_ | None) -> dict[str, NDArray[Any]]:
         asked = free if path is None else np.array(path, dtype=np.int64)
+        given: Arrays
         if interface == "explicit":
             given = {SEED: np.array(-1 if seed is None else seed), PATH: asked}
         elif interface == "host":
             assert seed is not None
             given = {DRAWS: draws(seed, count), PATH: asked}
         else:
-            given = dict(inputs)
+            given = inputs
         return {v.name or "": given[v.name or ""] for v in keep}  # where all sites are gates, no draw decides here
 
     return RoutingSlice(
