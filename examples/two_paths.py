@@ -2,7 +2,8 @@
 
 Layer 1 has 10 units with ReLU, layer 2 has 1 unit. Both see the patient and predict the course of the disease, so
 both must return one number: layer 2's unit is that number; layer 1's ten units are read out by one more unit, which
-belongs to its branch. A run computes only the layer that is taken.
+belongs to its branch. A run computes only the layer that is taken. What each path loses in training and in the test
+stands beside what the same layers lose where each is trained alone.
 
 Run it: python examples/two_paths.py
 """
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from rich import print
+from rich.table import Table
 from sklearn.datasets import load_diabetes
 from sklearn.metrics import r2_score
 from sklearn.model_selection import train_test_split
@@ -51,7 +53,7 @@ def read_data() -> list[np.ndarray]:
 
 
 def train(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> None:
-    """The model is trained; every batch takes a random path, so both layers learn."""
+    """The model is trained; every batch takes a random path, so both layers learn; or the one that is forced."""
     optimiser = torch.optim.AdamW(model.parameters(), lr=0.01, weight_decay=0.01)
     for _ in range(40):
         for rows in torch.randperm(len(x)).split(32):
@@ -59,6 +61,29 @@ def train(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> None:
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
+
+
+def losses_of(session: Session, x: np.ndarray, y: np.ndarray) -> dict[str, float]:
+    """Returns the mean squared error of each path of the file, its expectation over the law, and that of the mean."""
+    outputs = {name: session.run({"input": x}, path=[k]).outputs["output"] for k, name in enumerate(PROBABILITIES)}
+    found = {name: float(np.mean((output - y) ** 2)) for name, output in outputs.items()}
+    mean = sum(p * outputs[name] for name, p in PROBABILITIES.items())
+    expected = sum(p * found[name] for name, p in PROBABILITIES.items())
+    return found | {"expected": expected, "mean output": float(np.mean((mean - y) ** 2))}
+
+
+def losses_alone(x_train: np.ndarray, x_test: np.ndarray, y_train: np.ndarray, y_test: np.ndarray) -> dict[str, Any]:
+    """Returns (training, test) mean squared error of each layer where no other is trained, and of no model at all."""
+    found = {"constant": (float(np.mean(y_train**2)), float(np.mean(y_test**2)))}  # 0 is the mean
+    for route, name in enumerate(PROBABILITIES):
+        torch.manual_seed(0)
+        model = make_model(x_train.shape[1])
+        with rr.forced(model, [route]):
+            train(model, torch.from_numpy(x_train), torch.from_numpy(y_train))
+            with torch.no_grad():
+                pairs = ((x_train, y_train), (x_test, y_test))
+                found[name] = tuple(float(np.mean((model(torch.from_numpy(x)).numpy() - y) ** 2)) for x, y in pairs)
+    return found
 
 
 def main(output: Path | None = None) -> dict[str, Any]:
@@ -87,8 +112,16 @@ def main(output: Path | None = None) -> dict[str, Any]:
     of_mean = float(r2_score(y_test, sum(p * outputs[name] for name, p in PROBABILITIES.items())))
     routes = np.array([session.run({"input": x_test[:1]}).path[0] for _ in range(RUNS)])
     observed = {name: float((routes == k).mean()) for k, name in enumerate(PROBABILITIES)}
+    losses = {"training": losses_of(session, x_train, y_train), "test": losses_of(session, x_test, y_test)}
+    alone = losses_alone(x_train, x_test, y_train, y_test)
 
-    print(report.table())
+    table = Table("path", "P", "training loss", "test loss", title="mean squared error, in standard units")
+    for name, loss in losses["training"].items():
+        table.add_row(name, str(PROBABILITIES.get(name, "")), f"{loss:.3f}", f"{losses['test'][name]:.3f}")
+    table.add_section()
+    for name, (training, test) in alone.items():
+        table.add_row(f"{name}, alone" if name in PROBABILITIES else name, "", f"{training:.3f}", f"{test:.3f}")
+    print(report.table(), table)
     for name, p in PROBABILITIES.items():
         print(f"{name}: P {p}, observed {observed[name]:.4f} in {RUNS} runs, R^2 on the test set {scores[name]:.3f}")
     print(f"R^2: {expected:.3f} expected over the routes, {of_mean:.3f} of the mean output")
@@ -98,6 +131,8 @@ def main(output: Path | None = None) -> dict[str, Any]:
         "r2": scores,
         "r2_expected": expected,
         "r2_of_mean_output": of_mean,
+        "losses": losses,
+        "losses_alone": alone,
         "observed": observed,
         "within_bound": within,
         "verified": report.passed,

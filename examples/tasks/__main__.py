@@ -17,17 +17,25 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from examples.tasks.comparison import Comparison, Tell, compare
 from examples.tasks.show import answers_markdown, answers_table, answers_verdict, draw, markdown, said, table, verdict
+from examples.tasks.study import Studied, Study, section
 from examples.tasks.task import Task
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "docs" / "results"
 TASKS = ("digits", "docstrings", "translation", "summarisation", "language", "masked", "speech")
+STUDIES = ("thor", "learned_chain", "extractors", "smallest")  # with a comparison of their own: study.py
 console = Console()
 
 
 def find(name: str) -> Task:
     """Returns the task of that name."""
     made: Task = importlib.import_module(f"examples.tasks.{name}").task()
+    return made
+
+
+def find_study(name: str) -> Studied:
+    """Returns the module of the study of that name."""
+    made: Studied = importlib.import_module(f"examples.tasks.{name}")  # type: ignore[assignment]
     return made
 
 
@@ -59,7 +67,19 @@ def run(name: str, folder: Path, *, quick: bool) -> Comparison:
     return found
 
 
-def write_page(names: Sequence[str]) -> None:
+def run_study(name: str, folder: Path, *, quick: bool) -> Study:
+    """Makes one study, and prints its tables."""
+    module = find_study(name)
+    torch.set_num_threads(1)
+    (folder / name).mkdir(parents=True, exist_ok=True)
+    with bar(name) as tell:
+        found = module.study(folder / name, quick=quick, tell=tell)
+    console.print(*(grid.shown() for grid in module.grids(found)), module.verdict(found), sep="\n")
+    console.print(f"files: {folder / name}")
+    return found
+
+
+def write_page(names: Sequence[str], studies: Sequence[str]) -> None:
     """docs/results.md has the tables and pictures of all results that are there."""
     parts = [(ROOT / "examples" / "tasks" / "page.md").read_text(encoding="utf-8").rstrip()]
     for name in names:
@@ -73,29 +93,37 @@ def write_page(names: Sequence[str]) -> None:
                 parts += [answers_verdict(found), answers_markdown(found)]
             parts += [said(found)] if found.said else []
             parts += [f"Remade by `python -m examples.tasks {name}`: {found.steps} steps; {found.versions}."]
+    for name in studies:
+        file = RESULTS / f"{name}.json"
+        if file.is_file():
+            module, study = find_study(name), Study.load(file)
+            module.draw(study, RESULTS / f"{name}.svg")
+            parts += section(module, study)
     (ROOT / "docs" / "results.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line."""
     parser = argparse.ArgumentParser(prog="python -m examples.tasks", description=__doc__)
-    parser.add_argument("names", nargs="*", choices=[*TASKS, []], metavar="NAME", help=", ".join(TASKS))
+    parser.add_argument(
+        "names", nargs="*", choices=[*TASKS, *STUDIES, []], metavar="NAME", help=", ".join([*TASKS, *STUDIES])
+    )
     parser.add_argument("--all", action="store_true", help="all tasks")
     parser.add_argument("--quick", action="store_true", help="a few steps of training: to see that it works")
     parser.add_argument("--output", type=Path, default=ROOT / "out" / "tasks", help="folder of the files")
     parser.add_argument("--page", action="store_true", help="only write docs/results.md anew")
     asked = parser.parse_args(arguments)
-    names = list(TASKS) if asked.all else asked.names
+    names = [*TASKS, *STUDIES] if asked.all else asked.names
     if not names and not asked.page:
         parser.error("expected the name of a task, got none; give one, or --all")
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     for name in names:
-        found = run(name, asked.output, quick=asked.quick)
+        found = (run_study if name in STUDIES else run)(name, asked.output, quick=asked.quick)
         if not asked.quick:
             found.save(RESULTS / f"{name}.json")
     if not asked.quick:
-        write_page(TASKS)
+        write_page(TASKS, STUDIES)
     return 0
 
 

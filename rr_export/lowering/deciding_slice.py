@@ -109,21 +109,25 @@ def cut_routing(model: ir.Model, interface: str, plan: Plan, inputs: Arrays) -> 
         find_value(model.graph, DRAWS)
     outputs = [latent, taken] if latent is not taken else [taken, taken]
     names = list(dict.fromkeys((latent.name or "", taken.name or "")))
-    needed = _inputs_of(outputs)
+    alone = len(plan.gates) == count and interface != "host"  # nothing here needs the draws, which are proven too
+    needed = _inputs_of([*outputs, find_value(model.graph, DRAWS)] if alone else outputs)
     keep = [v for v in model.graph.inputs if v in needed]
-    content = cut_out(model, [v.name or "" for v in keep], names)
+    content = cut_out(model, [v.name or "" for v in keep], [*names, DRAWS] if alone else names)
     decoder = cut_out(model, [DRAWS, *([] if interface == "standalone" else [PATH])], names)
     free = np.full(count, -1, dtype=np.int64)
     free[list(plan.gates)] = 0  # so that every route is one
 
     def feeds(seed: int | None, path: Path_ | None) -> dict[str, NDArray[Any]]:
         asked = free if path is None else np.array(path, dtype=np.int64)
+        given: Arrays
         if interface == "explicit":
-            return {SEED: np.array(-1 if seed is None else seed), PATH: asked}
-        if interface == "host":
+            given = {SEED: np.array(-1 if seed is None else seed), PATH: asked}
+        elif interface == "host":
             assert seed is not None
-            return {DRAWS: draws(seed, count), PATH: asked}
-        return {v.name or "": inputs[v.name or ""] for v in keep}
+            given = {DRAWS: draws(seed, count), PATH: asked}
+        else:
+            given = inputs
+        return {v.name or "": given[v.name or ""] for v in keep}  # where all sites are gates, no draw decides here
 
     return RoutingSlice(
         content, (latent.name or "", taken.name or ""), feeds, interface != "host", decoder, interface != "standalone"

@@ -92,6 +92,16 @@ def test_verify_proves_gates(decision: str) -> None:
     assert check.figures["draws"] > 50
 
 
+@pytest.mark.parametrize(("decision", "interface"), [("sample", "explicit"), ("argmax", "host")])
+def test_bug_a_model_whose_sites_are_all_gates_is_proven(decision: str, interface: str) -> None:
+    branches = [torch.nn.Linear(nets.WIDTH, nets.WIDTH) for _ in range(2)]
+    site = rr.OperationChoice(branches, rr.Gate(nets.PooledLogits(2), 2, decision=decision))
+    model = torch.nn.Sequential(site).eval()
+    rr.plan_of(model)
+    report = rr.verify(exported(model, interface=interface), model, (X,))
+    assert {check.name for check in report.checks if check.passed} >= {"paths", "law", "gates"}
+
+
 def other_draw(model: ir.Model) -> None:
     """A gate reads the draw of another site."""
     gathers = [n for n in nodes_of(model, "Gather") if "gate" in str(n.inputs[1].name)]
