@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import rr_export as rr
-from benchmarks.calibration import accuracy, expected_calibration_error, log_loss
 from examples.tasks import timing
 from examples.tasks.comparison import rr_versions
 from examples.tasks.few_digits import Split, fit, proven, save_plain, save_routed, split, with_softmax
@@ -25,6 +24,7 @@ from examples.tasks.rivals import Run
 from examples.tasks.study import Grid, Study, Tell, beside, gain, over_trainings
 from examples.tasks.task import Inputs
 from rr_export import training
+from rr_export.quality.calibration import accuracy, expected_calibration_error, log_loss
 from rr_export.tools.plot import COLOURS, save_picture
 from rr_runtime import Session
 
