@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rr_export.demo.measure import Figures, Path
-from rr_export.demo.worth import METRIC, Rivals, Worth
+from rr_export.demo.worth import METRIC, PathWorth, Rivals
 from rr_export.quality.front import Front
 from rr_export.report.earlier import DEMO
 from rr_export.tools.plot import COLOURS, clean_axes, require_matplotlib, save_picture
@@ -15,7 +15,7 @@ from rr_export.tools.plot import COLOURS, clean_axes, require_matplotlib, save_p
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Series = tuple[str, Mapping[Path, Worth], str, str]  # label, what paths are worth, style, colour
+Series = tuple[str, Mapping[Path, PathWorth], str, str]  # label, what paths are worth, style, colour
 
 
 def plot_worth(front: Front, figures: Figures, rivals: Rivals, file: pathlib.Path, *, name: str) -> None:
@@ -36,7 +36,7 @@ def plot_worth(front: Front, figures: Figures, rivals: Rivals, file: pathlib.Pat
 
     figure = Figure(figsize=(10.5, 5.2), dpi=150, layout="constrained", facecolor="white")
     left, right = figure.subplots(1, 2)
-    own = {path.path: Worth(path.names, path.calibration) for path in figures.paths}
+    own = {path.path: PathWorth(path.names, path.calibration) for path in figures.paths}
     series = (
         (f"{name}: the best paths by these names", {p.path: own[p.path] for p in front.paths}, "o-", COLOURS[0]),
         (f"{name}: the paths of the static models", {p: own[p] for p in rivals.static}, "D-.", COLOURS[3]),
@@ -54,7 +54,9 @@ def plot_worth(front: Front, figures: Figures, rivals: Rivals, file: pathlib.Pat
     save_picture(figure, file, DEMO)
 
 
-def _draw(axes: Axes, shares: Mapping[Path, float], series: Sequence[Series], value: Callable[[Worth], float]) -> None:
+def _draw(
+    axes: Axes, shares: Mapping[Path, float], series: Sequence[Series], value: Callable[[PathWorth], float]
+) -> None:
     """The axes show a value of the paths of every series, by their share of the time."""
     for label, found, style, colour in series:
         ordered = sorted(found, key=lambda path: shares[path])

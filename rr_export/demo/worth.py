@@ -21,7 +21,7 @@ SAID = 3  # layers of which the verdict speaks
 
 
 @dataclass(frozen=True)
-class Worth:
+class PathWorth:
     """What a path is worth with names of functions as queries.
 
     Attributes:
@@ -44,8 +44,8 @@ class Rivals:
         documents: how many there were.
     """
 
-    untrained: dict[tuple[int, ...], Worth]
-    static: dict[tuple[int, ...], Worth]
+    untrained: dict[tuple[int, ...], PathWorth]
+    static: dict[tuple[int, ...], PathWorth]
     python: str
     documents: int
 
@@ -57,7 +57,8 @@ def read_rivals() -> Rivals:
     """Returns the figures of ``rivals.json``, which says how they were made."""
     told: dict[str, Any] = json.loads(RIVALS.read_text(encoding="utf-8"))
     untrained, static = (
-        {tuple(r["path"]): Worth(r["names"], r["calibration"]) for r in told[kind]} for kind in ("untrained", "static")
+        {tuple(r["path"]): PathWorth(r["names"], r["calibration"]) for r in told[kind]}
+        for kind in ("untrained", "static")
     )
     return Rivals(untrained, static, told["python"], told["documents"])
 

@@ -15,8 +15,8 @@ from rr_export.demo.picture import plot_worth
 from rr_export.demo.search import Corpus, mrr, name_queries
 from rr_export.demo.worth import (
     RIVALS,
+    PathWorth,
     Rivals,
-    Worth,
     front_of,
     menu_shares,
     read_rivals,
@@ -57,7 +57,10 @@ def test_front_and_menu_hold_the_best_path_of_every_time() -> None:
 def test_sentence_says_what_one_path_keeps() -> None:
     path, other = (1, 0, 0, 1, 0, 1), (1, 1, 0, 1, 0, 1)  # in the file: 10/50 and 15/50
     rivals = Rivals(
-        {FULL: Worth(0.4, 0), path: Worth(0.1, 0.3)}, {path: Worth(0.25, 0.2), other: Worth(0.29, 0)}, "3.11", 2
+        {FULL: PathWorth(0.4, 0), path: PathWorth(0.1, 0.3)},
+        {path: PathWorth(0.25, 0.2), other: PathWorth(0.29, 0)},
+        "3.11",
+        2,
     )
     text = verdict(front_of(made_figures()), made_figures(), rivals)
     assert "3 of 6 layers, in 70% of the time, this one file keeps 50% of" in text
