@@ -15,7 +15,7 @@ from rr_export.report.short_numbers import short_number
 from rr_export.tools.menu_plot import name_points
 from rr_export.tools.plot import COLOURS, clean_axes
 
-MOST_CURVES = 5  # of profiles that are laws
+MOST_CURVES = 4  # of profiles that are laws, as there are colours
 MOST_BARS = 32  # sites whose branches are drawn
 MOST_STEPS, MOST_BRANCHES, TOLD_BRANCHES = 24, 8, 3  # of a chain; and up to which transitions are told in numbers
 MOST_LETTERS, ACROSS, UP = 44, 50, 28  # of a name beside a line, below a figure, and beside it
@@ -34,9 +34,10 @@ def draw_costs(found: CostCurves, key: str) -> Markup:
     with new_figure(2.7 + 0.17 * (len(shown) + bool(paths))) as figure:
         axes = figure.subplots()
         left, right = _range(found)
-        for number, curve in enumerate(shown):
+        colours = iter([COLOURS[0], *COLOURS[2:]])  # the second one is that of paths
+        for curve in shown:
             line = {"own": ("-", 2.2), "timed": ("--", 1.4)}.get(curve.kind, ("-", 1.3))
-            colour = DOTS if curve.kind == "timed" else COLOURS[number % len(COLOURS)]
+            colour = DOTS if curve.kind == "timed" else next(colours)
             axes.plot(*_stairs(curve, left, right), line[0], color=colour, linewidth=line[1], label=_short(curve.name))
         if paths:
             at = [curve.values[0] for curve in paths]
