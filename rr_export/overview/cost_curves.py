@@ -15,6 +15,7 @@ from rr_export.laws.plan import Plan
 from rr_export.laws.profile import Profile, plan_under
 from rr_export.overview.costs_known import KnownCosts
 from rr_export.overview.section import Absent, Section
+from rr_export.report.short_numbers import short_number
 from rr_export.tools.inspection import Inspection
 
 OWN, TIMED = "the bundle's own law", "timed runs of it"
@@ -120,15 +121,16 @@ def _thinned(values: NDArray[np.float64], below: NDArray[np.float64]) -> tuple[t
 
 
 def _table(curves: CostCurves) -> Table:
+    cheapest, dearest = short_number(curves.cheapest), short_number(curves.dearest)
     table = Table(
         title=escape(f"what a run costs, {curves.unit} ({curves.source})"),
-        caption=escape(f"of all paths the cheapest costs {curves.cheapest:.4g}, the dearest {curves.dearest:.4g}"),
+        caption=escape(f"of all paths the cheapest costs {cheapest}, the dearest {dearest}"),
     )
     table.add_column("law", overflow="fold")
     for column in ("mean", "of the dearest", "half at most", "95 % at most", "99 % at most"):
         table.add_column(column, justify="right")
     for curve in curves.curves:
         share = "-" if curve.kind == "timed" else f"{curve.mean / curves.dearest:.1%}"
-        told = (f"{curve.percentiles[percent]:.4g}" for percent in (50, 95, 99))
-        table.add_row(escape(curve.name), f"{curve.mean:.4g}", share, *told)
+        told = (short_number(curve.percentiles[percent]) for percent in (50, 95, 99))
+        table.add_row(escape(curve.name), short_number(curve.mean), share, *told)
     return table

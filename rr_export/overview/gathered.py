@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,14 +82,15 @@ def overview_of(
     found = inspect(bundle, sizes)
     plan = found.plan
     known = known_costs(bundle, given.one("bench"), form=form, sizes=found.sizes)
+    called = shlex.quote(name)
     sections = [
         model_section(found, bundle.manifest, known.costs, known.source, name=name),
-        cost_section(found, known, bundle.profiles, bundle=name),
+        cost_section(found, known, bundle.profiles, bundle=called),
     ]
     if plan.sites:
         sections += [
-            quality_section(bundle, given.one(FRONT), given.one(SWEEP), known, name=name),
-            importance_section(plan, given.one(ATTRIBUTION), bundle=name),
+            quality_section(bundle, given.one(FRONT), given.one(SWEEP), known, name=name, called=called),
+            importance_section(plan, given.one(ATTRIBUTION), bundle=called),
             chain_section(plan),
         ]
     broken = [check.rule for check in found.contract if not check.holds]
@@ -96,9 +98,9 @@ def overview_of(
         f"The file breaks the graph contract: {'; '.join(broken)}." if broken else "The file keeps all its rules."
     )
     sections += [
-        parity_section(bundle, name=name),
-        survival_section(given.of(PARITY), name=name),
-        conformance_section(given.of("doctor"), given.of("check"), name=name),
+        parity_section(bundle, name=called),
+        survival_section(given.of(PARITY), name=called),
+        conformance_section(given.of("doctor"), given.of("check"), name=called),
         Section("contract", "The graph contract", (contract,), (found.contract_table(),)),
     ]
     passed = None if bundle.parity is None else bool(bundle.parity.get("passed"))

@@ -12,6 +12,7 @@ from rr_export.overview.markup import Markup, element, written
 from rr_export.overview.pictures import PICTURES
 from rr_export.overview.section import Absent, Section
 from rr_export.overview.site_map import MapBranch, MapSite, SiteMap
+from rr_export.report.short_numbers import short_number
 
 STYLE = Path(__file__).with_name("page.css")
 MADE_BY = "rr-export report"
@@ -74,7 +75,7 @@ def _section(section: Section) -> Markup:
 
 def _absent(absent: Absent) -> Markup:
     after = ["; name ", element("code", absent.file), " after the bundle then."] if absent.file else ["."]
-    return element("p", f"{absent.what} Made by ", _command(absent.command), *after, class_="absent")
+    return element("p", f"{absent.what} To have it: ", _command(absent.command), *after, class_="absent")
 
 
 def _command(text: str) -> Markup:
@@ -125,7 +126,11 @@ def _branch(branch: MapBranch, unit: str) -> Markup:
     chance = "by the input" if branch.probability is None else f"{branch.probability:.3g}"
     width = 0.0 if branch.probability is None else 100 * branch.probability
     bar = element("span", element("i", style=f"width:{width:.4g}%"), class_="bar", aria_hidden="true")
-    cost = None if branch.cost is None else element("span", f"{branch.cost:+.4g} {unit}", class_="cost")
+    cost = (
+        None
+        if branch.cost is None
+        else element("span", f"{short_number(branch.cost, signed=True)} {unit}", class_="cost")
+    )
     line = element(
         "div", element("span", branch.name, class_="branch"), bar, element("span", chance, class_="chance"), cost,
         class_="line",
@@ -136,11 +141,10 @@ def _branch(branch: MapBranch, unit: str) -> Markup:
 
 def _count(number: float) -> str:
     """A number of at most four digits with what they count."""
-    for size, letter in ((1e15, "e15"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e4, "k")):
-        if number >= size:
-            unit = 1e3 if letter == "k" else size
-            return f"{number / unit:.3g}{letter}" if letter != "e15" else f"{number:.2g}"
-    return f"{number:,.0f}"
+    for size, letter in ((10**12, "T"), (10**9, "G"), (10**6, "M")):
+        if size <= number < 10**15:
+            return f"{number / size:.3g}{letter}"
+    return f"{number / 1e3:.3g}k" if 10**4 <= number < 10**6 else short_number(number)
 
 
 def _share(part: float, whole: float) -> str:

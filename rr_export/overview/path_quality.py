@@ -80,7 +80,7 @@ class QualityPoints:
 
 
 def quality_section(
-    bundle: Bundle, found: GivenFile | None, values: GivenFile | None, known: KnownCosts, *, name: str
+    bundle: Bundle, found: GivenFile | None, values: GivenFile | None, known: KnownCosts, *, name: str, called: str
 ) -> Section:
     """Returns what is said of quality against cost.
 
@@ -89,7 +89,8 @@ def quality_section(
         found: what a search has written, or None.
         values: the record of a search or an evaluation, or None; the search goes before it.
         known: what paths cost, for the record.
-        name: how a command names the bundle.
+        name: of the bundle.
+        called: how a command names it.
 
     Raises:
         ValueError: the file is one of another plan, or the record one of another file.
@@ -108,7 +109,7 @@ def quality_section(
     tables = [table for table in (front.table() if front else None, menu.table(name) if menu.rows else None) if table]
     drawn = _points(front, menu, metrics[0], bundle.plan) if metrics else None
     costs = "bench.json" if known.measured else (known.costs.unit if known.costs else "flops")
-    command = SEARCH.format(bundle=name, costs=costs.lower())
+    command = SEARCH.format(bundle=called, costs=costs.lower())
     absent = None
     if not metrics:
         absent = Absent("No quality of paths is known.", f"{command} --menu", "front.json")

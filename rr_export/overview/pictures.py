@@ -11,17 +11,22 @@ from rr_export.overview.cost_curves import CostCurve, CostCurves
 from rr_export.overview.inline_svg import DOTS, INK, LINE, PAPER, SOFT, inline_svg, new_figure
 from rr_export.overview.markup import Markup, clean
 from rr_export.overview.path_quality import QualityPoints
+from rr_export.report.short_numbers import short_number
 from rr_export.tools.menu_plot import name_points
 from rr_export.tools.plot import COLOURS, clean_axes
 
-MOST_CURVES = 5  # of profiles that are laws
+MOST_CURVES = 4  # of profiles that are laws, as there are colours
 MOST_BARS = 32  # sites whose branches are drawn
-MOST_STEPS, MOST_BRANCHES, TOLD_BRANCHES = 24, 8, 4  # of a chain; and up to which transitions are told in numbers
-MOST_LETTERS = 44  # of a name, in the width of a figure
+MOST_STEPS, MOST_BRANCHES, TOLD_BRANCHES = 24, 8, 3  # of a chain; and up to which transitions are told in numbers
+MOST_LETTERS, ACROSS, UP = 44, 50, 28  # of a name beside a line, below a figure, and beside it
+
+BEHIND = {"boxstyle": "round,pad=0.1", "facecolor": PAPER, "edgecolor": "none", "alpha": 0.85}  # of text over lines
 
 
 def draw_costs(found: CostCurves, key: str) -> Markup:
     """Returns the distribution functions of what runs cost, one line for each law."""
+    from matplotlib.ticker import EngFormatter
+
     laws = [curve for curve in found.curves if curve.kind == "profile" and len(curve.values) > 1][:MOST_CURVES]
     paths = [curve for curve in found.curves if curve.kind == "profile" and len(curve.values) == 1]
     own = [curve for curve in found.curves if curve.kind != "profile"]
@@ -29,9 +34,10 @@ def draw_costs(found: CostCurves, key: str) -> Markup:
     with new_figure(2.7 + 0.17 * (len(shown) + bool(paths))) as figure:
         axes = figure.subplots()
         left, right = _range(found)
-        for number, curve in enumerate(shown):
+        colours = iter([COLOURS[0], *COLOURS[2:]])  # the second one is that of paths
+        for curve in shown:
             line = {"own": ("-", 2.2), "timed": ("--", 1.4)}.get(curve.kind, ("-", 1.3))
-            colour = DOTS if curve.kind == "timed" else COLOURS[number % len(COLOURS)]
+            colour = DOTS if curve.kind == "timed" else next(colours)
             axes.plot(*_stairs(curve, left, right), line[0], color=colour, linewidth=line[1], label=_short(curve.name))
         if paths:
             at = [curve.values[0] for curve in paths]
@@ -39,7 +45,10 @@ def draw_costs(found: CostCurves, key: str) -> Markup:
             axes.plot(at, [0.5] * len(at), "D", color=COLOURS[1], markersize=5, label=names)
         axes.set_xlim(left, right)
         axes.set_ylim(0, 1.03)
-        axes.set_xlabel(_short(f"{found.unit} of a run ({found.source})", 60), parse_math=False)
+        if right >= 1e4:
+            axes.xaxis.set_major_formatter(EngFormatter())  # 2 M
+            axes.locator_params(axis="x", nbins=6)
+        axes.set_xlabel(_short(f"{found.unit} of a run ({found.source})", ACROSS), parse_math=False)
         axes.set_ylabel("share of runs at most so dear")
         clean_axes(axes, "both")
         _legend(figure, axes)
@@ -54,7 +63,7 @@ def draw_quality(found: QualityPoints, key: str) -> Markup:
         axes = figure.subplots()
         front = [path for path in found.paths if path.front]
         if found.paths:
-            label = f"{len(found.paths)} of {found.path_count:,} paths"
+            label = f"{len(found.paths)} of {short_number(found.path_count)} paths"
             at = [100 * path.share for path in found.paths], [path.quality for path in found.paths]
             axes.plot(*at, "o", color=DOTS, markersize=3.5, label=label)
             corners = [100 * path.share for path in front], [path.quality for path in front]
@@ -76,10 +85,9 @@ def draw_quality(found: QualityPoints, key: str) -> Markup:
                 label=None if number else "profiles (bars: deviation over paths)",
             )
         axes.margins(x=0.12, y=0.16)
-        axes.set_xlabel(
-            _short(f"cost, % of the dearest path{f' ({found.unit})' * bool(found.unit)}", 60), parse_math=False
-        )
-        axes.set_ylabel(_short(found.metric), parse_math=False)
+        unit = f" ({found.unit})" if found.unit else ""
+        axes.set_xlabel(_short(f"cost, % of the dearest path{unit}", ACROSS), parse_math=False)
+        axes.set_ylabel(_short(found.metric, UP), parse_math=False)
         clean_axes(axes, "both")
         _legend(figure, axes)
         told = [(clean(p.name), 100 * p.share, p.quality, p.spread) for p in found.profiles]
@@ -111,7 +119,7 @@ def draw_worths(found: Worths, key: str) -> Markup:
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
-        axes.set_xlabel(_short(f"Shapley value, {found.metric} gained beside {found.beside}", 60), parse_math=False)
+        axes.set_xlabel(_short(f"Shapley value ({found.metric})", ACROSS), parse_math=False)
         clean_axes(axes, "x")
         return inline_svg(figure, key=key, says="What each site's branch is worth")
 
@@ -128,7 +136,8 @@ def draw_chain(found: Chain, key: str) -> Markup | None:
         axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
         for t, step in enumerate(steps):
             count = len(step.branches)
-            axes.text(0.0, t - 0.36, _short(f"step {t}: {step.site}"), color=SOFT, va="center", parse_math=False)
+            said = _short(f"step {t}: {step.site}")
+            axes.text(0.0, t - 0.36, said, color=SOFT, va="center", parse_math=False, zorder=3, bbox=BEHIND)
             for k, (name, chance) in enumerate(zip(step.branches, step.marginals, strict=True)):
                 _node(axes, (_across(k, count), t), _short(name, max(3, 46 // count - 2)), chance, count)
             if t + 1 < len(steps):
@@ -211,8 +220,7 @@ def _transitions(axes: Any, t: int, marginals: Sequence[float], rows: Sequence[S
             axes.plot([start, end], [top, bottom], color=LINE, linewidth=width, solid_capstyle="butt", zorder=1)
             if told:
                 x, y = start + 0.3 * (end - start), top + 0.3 * (bottom - top)
-                box = {"boxstyle": "round,pad=0.1", "facecolor": PAPER, "edgecolor": "none", "alpha": 0.85}
-                axes.text(x, y, f"{chance:.2g}", ha="center", va="center", fontsize=8.5, zorder=2, bbox=box)
+                axes.text(x, y, f"{chance:.2g}", ha="center", va="center", fontsize=8.5, zorder=2, bbox=BEHIND)
 
 
 def _short(text: str, most: int = MOST_LETTERS) -> str:

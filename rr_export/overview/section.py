@@ -26,7 +26,7 @@ class Absent:
     def __str__(self) -> str:
         """All of it in one line."""
         after = f"; name {self.file} after the bundle then" if self.file else ""
-        return f"{self.what} Made by: {self.command}{after}"
+        return f"{self.what} To have it: {self.command}{after}"
 
 
 @dataclass(frozen=True)

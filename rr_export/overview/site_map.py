@@ -10,6 +10,7 @@ from rr_export.laws.costs import Costs
 from rr_export.laws.plan import Plan
 from rr_export.laws.policies import Gated, MarkovStep, Policy
 from rr_export.overview.section import Section
+from rr_export.report.short_numbers import short_number
 from rr_export.tools.inspection import Inspection
 
 Place = tuple[int, int] | None  # site and branch around a call; None: outside of all
@@ -85,7 +86,7 @@ def model_section(
     plan = inspection.plan
     if not plan.sites:
         return Section("model", "The model", ("It has no sites: every run takes the same path.",))
-    says = [f"Each run takes one of {plan.path_count():,} paths: one branch of every site that is reached."]
+    says = [f"Each run takes one of {short_number(plan.path_count())} paths: one branch of every site that is reached."]
     if plan.gates:
         names = ", ".join(plan.sites[i].name for i in plan.gates)
         says.append(

@@ -20,6 +20,7 @@ from rr_export.laws.policies import MarkovStep
 from rr_export.laws.profile import plan_under
 from rr_export.lowering import DRAWS, PATH, SEED, TAKEN
 from rr_export.lowering.sink import sites_without_if
+from rr_export.report.short_numbers import short_number
 from rr_runtime.profile import Measured, figures, law_in_short
 
 RANDOM_OPS = {
@@ -114,7 +115,7 @@ class Inspection:
                 policy + step,
                 routes,
                 "by the input" if probability is None else f"{probability:.3g}",
-                *([] if costs is None else [", ".join(f"{cost:.4g}" for cost in costs.branches[i])]),
+                *([] if costs is None else [" / ".join(map(short_number, costs.branches[i]))]),
             )
         return table
 

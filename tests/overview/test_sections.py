@@ -61,7 +61,7 @@ def test_what_is_not_known_is_told_with_a_command_that_is_taken(nothing: Overvie
     for absent in missing.values():
         assert "\n" not in str(absent) and absent.command in str(absent)
         parsed(absent.command.partition(" > ")[0])
-    assert str(Absent("No.", "make it", "it.json")) == "No. Made by: make it; name it.json after the bundle then"
+    assert str(Absent("No.", "make it", "it.json")) == "No. To have it: make it; name it.json after the bundle then"
     assert (nothing.verdict, nothing.passed) == ("not proven", None)
 
 
