@@ -25,6 +25,7 @@ from examples.tasks.forms import (
 )
 from examples.tasks.task import Batch, Inputs, Task
 from examples.tasks.timing import medians
+from rr_runtime.tools.machine import about_machine
 
 PRUNED_TO = 0.5  # pruned files keep what the menu has up to this share of the compute
 CALIBRATION = 128  # rows of the validation data on which ranges are measured, over the paths of the file
@@ -75,7 +76,7 @@ class Combined:
         rows: of a run that was timed.
         rounds: of the timing.
         cells: the table.
-        versions: of what made it.
+        versions: of what made it, after the processor.
     """
 
     task: str
@@ -143,8 +144,13 @@ def combine(
                 float(better.mean()), error, apart, agreement, form.proof,
             )
         )  # fmt: skip
-    versions = ", ".join(f"{part} {version(part)}" for part in ("torch", "onnxruntime", "numpy"))
-    return Combined(task.name, task.title, task.metric, quick, TIMED, rounds, tuple(cells), versions)
+    return Combined(task.name, task.title, task.metric, quick, TIMED, rounds, tuple(cells), made_with())
+
+
+def made_with() -> str:
+    """Returns the processor, and versions of what makes figures."""
+    versions = [f"{part} {version(part)}" for part in ("torch", "onnxruntime", "numpy")]
+    return ", ".join([str(about_machine()["processor"]), *versions])
 
 
 def made_forms(

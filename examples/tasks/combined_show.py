@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rich.box import SIMPLE
 from rich.table import Table
 
 from examples.tasks.combined import Cell, Combined
@@ -22,13 +23,14 @@ def cells_of(found: Combined) -> list[tuple[str, ...]]:
 
 def table(found: Combined) -> Table:
     """Returns the combinations as a rich table."""
-    made = Table(title=f"{found.title}: routing with pruning, 8 bits and half precision")
+    made = Table(title=f"{found.title}: routing with pruning, 8 bits and half precision", box=SIMPLE, padding=0)
     for number, name in enumerate(HEAD):
-        made.add_column(name.format(metric=found.metric), justify="left" if number == 0 else "right", no_wrap=True)
+        head = name.format(metric=found.metric).replace(" ", "\n")
+        made.add_column(head, justify="left" if number == 0 else "right", no_wrap=True)
     for texts in cells_of(found):
         if texts[0] and made.rows:
             made.add_section()
-        made.add_row(*texts)
+        made.add_row(*texts[:3], texts[3].partition(" ")[0], texts[4], texts[5].replace(" ± ", "±"), *texts[6:])
     return made
 
 

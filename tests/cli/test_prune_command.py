@@ -50,7 +50,7 @@ def test_who_opens_it_is_told(folder: Path, tmp_path: Path) -> None:
     assert prune(folder / "out", "-o", tmp_path / "made", "--profile", "half")[0] == 0
     wanted = "for half; without 0: skip, 1: run; own law that of half"
     told = info(tmp_path / "made")
-    assert wanted in told.text() and wanted in told.found["pruned"]["summary"]
+    assert wanted in told.text() and wanted in told.result["pruned"]["summary"]
     assert wanted in (tmp_path / "made" / "README.md").read_text(encoding="utf-8")
-    assert info(folder / "out").found["pruned"] is None
+    assert info(folder / "out").result["pruned"] is None
     assert json.loads((tmp_path / "made" / "manifest.json").read_text())["pruned"]["law"] == "half"
