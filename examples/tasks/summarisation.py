@@ -157,9 +157,9 @@ def task() -> Task:
         test=in_batches(test, TESTED),
         score=score,
         axes={"source": {0: "batch"}, "target": {0: "batch", 1: "length"}},
-        steps=400,
+        steps=1000,
         quick=20,
-        rate=3e-3,
+        rate=5e-3,
         decoded=decoded,
         told=told,
     )

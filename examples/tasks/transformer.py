@@ -72,6 +72,15 @@ class DecoderLayer(nn.Module):
         return result
 
 
+def waves(places: int) -> Tensor:
+    """Returns what tells places apart, float32 [places, C]: sines and cosines of it (Vaswani et al. 2017).
+
+    They begin alike for source and target, which makes it easy to learn where to go on reading.
+    """
+    angles = torch.arange(places)[:, None] * 1e4 ** (-torch.arange(0, WIDTH, 2) / WIDTH)
+    return torch.cat([angles.sin(), angles.cos()], 1)
+
+
 class Translator(nn.Module):
     """Two rows of tokens to how likely every token is to be the next of the second row.
 
@@ -88,8 +97,7 @@ class Translator(nn.Module):
         super().__init__()
         self.tokens = nn.Embedding(vocabulary, WIDTH, padding_idx=PADDING)
         nn.init.normal_(self.tokens.weight, std=WIDTH**-0.5)
-        self.source_places = nn.Parameter(0.1 * torch.randn(longest[0], WIDTH))
-        self.target_places = nn.Parameter(0.1 * torch.randn(longest[1], WIDTH))
+        self.source_places, self.target_places = nn.Parameter(waves(longest[0])), nn.Parameter(waves(longest[1]))
         self.encoder = nn.ModuleList(EncoderLayer() for _ in range(encoder))
         self.decoder = nn.ModuleList(DecoderLayer() for _ in range(decoder))
         self.after_encoder, self.after_decoder = nn.LayerNorm(WIDTH), nn.LayerNorm(WIDTH)
