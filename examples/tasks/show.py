@@ -129,7 +129,8 @@ def draw(found: Comparison, file: Path) -> None:
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, loc="lower right")
-    figure.savefig(file, metadata={"Date": None} if file.suffix == ".svg" else None, dpi=150)
+    with matplotlib.rc_context({"svg.hashsalt": found.task}):  # the same figures make the same file
+        figure.savefig(file, metadata={"Date": None} if file.suffix == ".svg" else None, dpi=150)
     pyplot.close(figure)
 
 
