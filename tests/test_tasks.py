@@ -152,6 +152,8 @@ def test_the_verdict_tells_where_routing_loses(tmp_path: Path) -> None:
     for name in ("toy.svg", "toy.png"):
         draw(found, tmp_path / name)
         assert (tmp_path / name).stat().st_size > 5000
+    draw(found, tmp_path / "again.svg")
+    assert (tmp_path / "again.svg").read_bytes() == (tmp_path / "toy.svg").read_bytes()
 
 
 def test_whole_answers_are_told_with_where_they_lose() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from rich.table import Table
 
 from examples.tasks.comparison import Comparison, Row
+from rr_export.tools.plot import save_picture
 
 LESS = "(less is better)"  # how the names of such figures end
 STYLES = {  # kind -> colour, marker, line, words
@@ -149,7 +150,7 @@ def draw(found: Comparison, file: Path) -> None:
     from matplotlib import pyplot
 
     whole = _whole(found)
-    figure, axes = pyplot.subplots(figsize=(7.2, 4.4), layout="constrained")
+    figure, axes = pyplot.subplots(figsize=(7.2, 4.4), dpi=150, layout="constrained")
     for kind, (colour, marker, line, words) in STYLES.items():
         rows = sorted((r for r in found.rows if r.kind == kind), key=lambda row: row.milliseconds)
         if not rows:
@@ -164,7 +165,7 @@ def draw(found: Comparison, file: Path) -> None:
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, loc="lower right")
-    figure.savefig(file, metadata={"Date": None} if file.suffix == ".svg" else None, dpi=150)
+    save_picture(figure, file, f"examples.tasks {found.task}")
     pyplot.close(figure)
 
 
