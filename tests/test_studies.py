@@ -52,7 +52,8 @@ def check_told(found: Study, tmp_path: Path) -> None:
     assert f"python -m examples.tasks {found.task}`" in page and module.verdict(again) in page
 
 
-def test_random_experts(tmp_path: Path) -> None:
+def test_random_experts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(thor, "LAYERS", 2)
     found = thor.study(tmp_path, quick=True)
     assert holds(found)
     figures = found.figures
@@ -64,7 +65,7 @@ def test_random_experts(tmp_path: Path) -> None:
     for kind in thor.KINDS:
         # -log is convex: the log loss of a mean is at most the mean of the log losses.
         rows = figures["models"]
-        assert rows[f"{kind}: all 64 paths"]["log loss"][0] <= rows[f"{kind}: one run"]["log loss"][0]
+        assert rows[f"{kind}: all 16 paths"]["log loss"][0] <= rows[f"{kind}: one run"]["log loss"][0]
         for design in thor.DESIGNS:
             cells = figures["designs"][kind][design]
             assert cells["16"][0] < cells["2"][0]
@@ -88,7 +89,8 @@ def test_a_network_of_random_experts_has_what_it_is_compared_with() -> None:
     assert consistent > plain  # the same two paths, which differ
 
 
-def test_a_learned_chain(tmp_path: Path) -> None:
+def test_a_learned_chain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learned_chain, "COUNT", 3)
     found = learned_chain.study(tmp_path, quick=True)
     assert holds(found)
     laws = found.figures["laws"]

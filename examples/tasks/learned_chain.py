@@ -188,7 +188,7 @@ def grids(found: Study) -> Sequence[Grid]:
         for before, row in zip(BRANCHES if t else ("",), table, strict=True):
             transitions.append((f"step {t}, after {before}" if t else "step 0", *(f"{p:.3f}" for p in row)))
     return [
-        Grid("The laws over all 243 paths; a cost of 1 is that of a run of the uniform law", ("", *head), rows),
+        Grid("The laws over all paths; a cost of 1 is that of a run of the uniform law", ("", *head), rows),
         Grid(
             "The chain that the first training learned, P(branch | branch before)",
             ("", *BRANCHES),
