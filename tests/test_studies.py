@@ -188,6 +188,7 @@ def test_differences_count_above_twice_their_error() -> None:
     assert gain([0.9, 0.8], [0.7, 0.8]) == (pytest.approx(0.1), pytest.approx(0.1))
     assert beside([0.9, 0.8], [0.7, 0.8]) == "not told apart from"
     assert beside([0.9, 0.8], [0.7, 0.61]) == "above" and beside([0.7, 0.61], [0.9, 0.8]) == "below"
+    assert beside([0.9], [0.1]) == "not told apart from"  # of one training there is no error
     assert over_trainings([0.5]) == "0.500" and over_trainings([0.4, 0.6]) == "0.500 ± 0.141"
     assert Grid("Of rows", ("", "a"), (("b", "1"),)).markdown() == "Of rows:\n\n|  | a |\n|---|---:|\n| b | 1 |"
 

@@ -182,7 +182,12 @@ def grids(found: Study) -> Sequence[Grid]:
     """Returns the tables."""
     laws = found.figures["laws"]
     head = tuple(laws["uniform"])
-    rows = tuple((law, *(over_trainings(laws[law][name]) for name in head)) for law in LAWS)
+    likely = ("most probable path", "its cost")  # of the uniform law no path is more probable than others
+
+    def cell(law: str, name: str) -> str:
+        return "-" if law == "uniform" and name in likely else over_trainings(laws[law][name])
+
+    rows = tuple((law, *(cell(law, name) for name in head)) for law in LAWS)
     transitions = []
     for t, table in enumerate(found.figures["tables"]["chain"]):
         for before, row in zip(BRANCHES if t else ("",), table, strict=True):
