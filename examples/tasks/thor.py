@@ -128,8 +128,9 @@ def study(folder: Path, *, quick: bool = False, tell: Tell = lambda *_: None) ->
         "thor",
         "random experts that should agree (THOR)",
         f"scikit-learn's handwritten digits: {ROWS} images for training, {1797 - ROWS:,} for the test",
-        f"{LAYERS} layers of {EXPERTS} experts, one of each drawn for a run; {steps} steps, of two passes each "
-        f"with random experts and of one for the others; all figures are means and standard deviations over {trainings} trainings, each on another split",
+        f"{LAYERS} layers of {EXPERTS} experts, one of each drawn for a run; {steps} steps, of two passes each with "
+        f"random experts and of one for the others; all figures are means and standard deviations over {trainings} "
+        "trainings, each on another split",
         verified,
         found,
         rr_versions(),
