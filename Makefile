@@ -37,7 +37,7 @@ help:
 	@echo "make generated  make docs/generated.md again, from ten thousand random models; goes on where it was stopped"
 	@echo "make test-providers  the conformance suite on every engine that was set up"
 	@echo "make conformance  make docs/conformance.md and docs/conformance.json again, on every engine that was set up"
-	@echo "make results    train the tasks of examples/tasks (an hour or more), and make docs/results.md and docs/combined.md again"
+	@echo "make results    docs/results.md and docs/combined.md again, of tasks trained anew (an hour or more)"
 	@echo "make bench      the benchmarks"
 	@echo "make bench-cuda  routed over static on a GPU (after make setup-cuda); else it says \"not measured\""
 	@echo "make setup-NAME  an engine to run files on, in .providers/NAME, about 10 s and 300 MB each; NAME is one of"

@@ -52,7 +52,8 @@ def check_told(found: Study, tmp_path: Path) -> None:
     assert f"python -m examples.tasks {found.task}`" in page and module.verdict(again) in page
 
 
-def test_random_experts(tmp_path: Path) -> None:
+def test_random_experts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(thor, "LAYERS", 2)
     found = thor.study(tmp_path, quick=True)
     assert holds(found)
     figures = found.figures
@@ -64,7 +65,7 @@ def test_random_experts(tmp_path: Path) -> None:
     for kind in thor.KINDS:
         # -log is convex: the log loss of a mean is at most the mean of the log losses.
         rows = figures["models"]
-        assert rows[f"{kind}: all 64 paths"]["log loss"][0] <= rows[f"{kind}: one run"]["log loss"][0]
+        assert rows[f"{kind}: all 16 paths"]["log loss"][0] <= rows[f"{kind}: one run"]["log loss"][0]
         for design in thor.DESIGNS:
             cells = figures["designs"][kind][design]
             assert cells["16"][0] < cells["2"][0]
@@ -88,7 +89,8 @@ def test_a_network_of_random_experts_has_what_it_is_compared_with() -> None:
     assert consistent > plain  # the same two paths, which differ
 
 
-def test_a_learned_chain(tmp_path: Path) -> None:
+def test_a_learned_chain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learned_chain, "COUNT", 3)
     found = learned_chain.study(tmp_path, quick=True)
     assert holds(found)
     laws = found.figures["laws"]
@@ -186,6 +188,7 @@ def test_differences_count_above_twice_their_error() -> None:
     assert gain([0.9, 0.8], [0.7, 0.8]) == (pytest.approx(0.1), pytest.approx(0.1))
     assert beside([0.9, 0.8], [0.7, 0.8]) == "not told apart from"
     assert beside([0.9, 0.8], [0.7, 0.61]) == "above" and beside([0.7, 0.61], [0.9, 0.8]) == "below"
+    assert beside([0.9], [0.1]) == "not told apart from"  # of one training there is no error
     assert over_trainings([0.5]) == "0.500" and over_trainings([0.4, 0.6]) == "0.500 ± 0.141"
     assert Grid("Of rows", ("", "a"), (("b", "1"),)).markdown() == "Of rows:\n\n|  | a |\n|---|---:|\n| b | 1 |"
 

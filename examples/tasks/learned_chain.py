@@ -182,13 +182,18 @@ def grids(found: Study) -> Sequence[Grid]:
     """Returns the tables."""
     laws = found.figures["laws"]
     head = tuple(laws["uniform"])
-    rows = tuple((law, *(over_trainings(laws[law][name]) for name in head)) for law in LAWS)
+    likely = ("most probable path", "its cost")  # of the uniform law no path is more probable than others
+
+    def cell(law: str, name: str) -> str:
+        return "-" if law == "uniform" and name in likely else over_trainings(laws[law][name])
+
+    rows = tuple((law, *(cell(law, name) for name in head)) for law in LAWS)
     transitions = []
     for t, table in enumerate(found.figures["tables"]["chain"]):
         for before, row in zip(BRANCHES if t else ("",), table, strict=True):
             transitions.append((f"step {t}, after {before}" if t else "step 0", *(f"{p:.3f}" for p in row)))
     return [
-        Grid("The laws over all 243 paths; a cost of 1 is that of a run of the uniform law", ("", *head), rows),
+        Grid("The laws over all paths; a cost of 1 is that of a run of the uniform law", ("", *head), rows),
         Grid(
             "The chain that the first training learned, P(branch | branch before)",
             ("", *BRANCHES),

@@ -41,7 +41,10 @@ def grids(found: Study) -> Sequence[Grid]:
         )
         for name, loss in losses["training"].items()
     ]
-    rows += [(f"{name}, alone", "", "", f"{training:.3f}", f"{test:.3f}") for name, (training, test) in alone.items()]
+    rows += [
+        (f"{name}, alone" if name in observed else name, "", "", f"{training:.3f}", f"{test:.3f}")
+        for name, (training, test) in alone.items()
+    ]
     head = ("path", "P", f"observed in {two_paths.RUNS:,} runs", "training loss", "test loss")
     return [Grid("Mean squared error in standard units", head, tuple(rows))]
 

@@ -115,9 +115,9 @@ def over_trainings(values: Sequence[float], form: str = ".3f") -> str:
 
 
 def gain(one: Sequence[float], other: Sequence[float]) -> tuple[float, float]:
-    """Returns the mean of one less the other, training by training, and its standard error (0 for a single one)."""
+    """Returns the mean of one less the other, training by training, and its standard error (infinite for one)."""
     less = np.subtract(one, other)
-    return float(less.mean()), float(less.std(ddof=1) / np.sqrt(len(less))) if len(less) > 1 else 0.0
+    return float(less.mean()), float(less.std(ddof=1) / np.sqrt(len(less))) if len(less) > 1 else float("inf")
 
 
 def beside(one: Sequence[float], other: Sequence[float]) -> str:

@@ -7,6 +7,7 @@ network for images.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -127,8 +128,9 @@ def study(folder: Path, *, quick: bool = False, tell: Tell = lambda *_: None) ->
         "thor",
         "random experts that should agree (THOR)",
         f"scikit-learn's handwritten digits: {ROWS} images for training, {1797 - ROWS:,} for the test",
-        f"{LAYERS} layers of {EXPERTS} experts, one of each drawn for a run; {steps} steps; all figures are means and "
-        f"standard deviations over {trainings} trainings, each on another split",
+        f"{LAYERS} layers of {EXPERTS} experts, one of each drawn for a run; {steps} steps, of two passes each with "
+        f"random experts and of one for the others; all figures are means and standard deviations over {trainings} "
+        "trainings, each on another split",
         verified,
         found,
         rr_versions(),
@@ -183,7 +185,7 @@ def _measure(
     put together from that; the largest difference to one that the session made is kept.
     """
     inputs = {"input": data.x_test}
-    paths = [(a, b, c) for a in range(EXPERTS) for b in range(EXPERTS) for c in range(EXPERTS)]
+    paths = list(product(range(EXPERTS), repeat=LAYERS))
     outputs = {}
     for number, path in enumerate(paths):
         tell("paths", number, len(paths))
