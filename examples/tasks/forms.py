@@ -18,11 +18,11 @@ from rr_export.parity.terms import Terms
 from rr_export.report.report import Check
 from rr_export.targets.half import to_half
 from rr_export.targets.package import make_target
+from rr_export.targets.provider_table import share_of
 from rr_runtime import Session
 
 Run = Callable[[Inputs], Inputs]
 RoutePath = tuple[int, ...]
-SHARE = 0.3  # of an output's deviation, which `package` allows 8 bits
 QDQ = "qdq"
 FULL = ("contract", "weights", "paths", "nearest", "streams", "law", "laziness")
 
@@ -80,7 +80,7 @@ def dynamic_form(bundle: rr.Bundle, folder: Path, file: Path, *, points: Sequenc
         )
     finally:
         logging.disable(before)
-    proof = _rounded(file, bundle, folder, points)
+    proof = _rounded(file, bundle, folder, QDQ, points)
     return Form("int8 dynamic", _runs(Session(file, threads=1)), _size(file), tuple(bundle.profiles), proof)
 
 
@@ -88,7 +88,7 @@ def half_form(bundle: rr.Bundle, folder: Path, place: Path, *, points: Sequence[
     """Returns the bundle's model in half precision."""
     made = replace(bundle, model=to_half(bundle.model), targets={}, parity=None, path=None)
     made.save(place, overwrite=True)
-    proof = _rounded(place / "model.onnx", bundle, folder, points)
+    proof = _rounded(place / "model.onnx", bundle, folder, "float16", points)
     return Form("fp16", _runs(Session(place, threads=1)), _size(place), tuple(bundle.profiles), proof)
 
 
@@ -101,15 +101,16 @@ def static_form(bundle: rr.Bundle, calibration: Sequence[Inputs], place: Path) -
     except rr.ParityError as error:
         report = error.report
     assert report is not None
-    words = f"within {SHARE:.0%} of the deviation"
+    words = f"within {share_of('cpu', QDQ):.0%} of the deviation"
     session = Session(place, target=QDQ, threads=1)
     return Form("int8 QDQ", _runs(session), _size(place), tuple(bundle.profiles), _said(report.checks, words))
 
 
-def _rounded(file: Path, bundle: rr.Bundle, folder: Path, points: Sequence[str]) -> str:
-    terms = Terms.asked(rtol=None, atol=None, share=SHARE).with_default(bundle.manifest["tolerances"])
+def _rounded(file: Path, bundle: rr.Bundle, folder: Path, precision: str, points: Sequence[str]) -> str:
+    share = share_of("cpu", precision)  # as `package` allows
+    terms = Terms.asked(rtol=None, atol=None, share=share).with_default(bundle.manifest["tolerances"])
     checks = check_points(file, bundle, folder, dict(bundle.golden[0].inputs), terms, points=points)
-    return _said(checks, f"within {SHARE:.0%} of the deviation")
+    return _said(checks, f"within {share:.0%} of the deviation")
 
 
 def _terms(bundle: rr.Bundle) -> Terms:

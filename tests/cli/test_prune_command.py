@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
@@ -12,6 +13,7 @@ from torch import nn
 
 import rr_export as rr
 from rr_export.cli import cli
+from rr_runtime import Session
 from rr_runtime.cli.info import info
 
 
@@ -53,4 +55,12 @@ def test_who_opens_it_is_told(folder: Path, tmp_path: Path) -> None:
     assert wanted in told.text() and wanted in told.result["pruned"]["summary"]
     assert wanted in (tmp_path / "made" / "README.md").read_text(encoding="utf-8")
     assert info(folder / "out").result["pruned"] is None
+    session, whole = Session(tmp_path / "made"), Session(folder / "out")
+    x = {"input": np.ones((2, 64), np.float32)}
+    with pytest.raises(
+        ValueError, match=r"site '1': expected .* got 1; .*; branches of this file were pruned: session"
+    ):
+        session.run(x, path=[0, 1, 1])
+    with pytest.raises(ValueError, match=r"its branches are 0 skip, 1 run$"):
+        whole.run(x, path=[0, 2, 1])
     assert json.loads((tmp_path / "made" / "manifest.json").read_text())["pruned"]["law"] == "half"

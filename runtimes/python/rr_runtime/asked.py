@@ -31,13 +31,20 @@ class AskedCheck:
         profiles: other laws over them, by name.
         routed: whether the engine takes seeds and paths.
         where: the file, and its interface, for what is refused.
+        pruned: whether branches that the sites had are gone, for what is refused.
     """
 
     def __init__(
-        self, sites: Sequence[Site], profiles: Mapping[str, Profile], *, routed: bool, where: tuple[str, str]
+        self,
+        sites: Sequence[Site],
+        profiles: Mapping[str, Profile],
+        *,
+        routed: bool,
+        where: tuple[str, str],
+        pruned: bool = False,
     ) -> None:
         self._sites, self._profiles, self._routed, self._where = sites, profiles, routed, where
-        self._check_path = PathCheck(sites).check
+        self._path_check, self._pruned = PathCheck(sites), pruned
         self._routers = {name: Router(profile.sites) for name, profile in profiles.items() if profile.path is None}
         self._decided: dict[str | None, NDArray[np.int64]] = {}  # by profile: the most probable paths
 
@@ -57,7 +64,7 @@ class AskedCheck:
             if seed is not None or path is not None or profile is not None or budget is not None:
                 self.refuse(seed=seed, path=path, profile=profile, budget=budget)
             return None, None
-        routes = None if path is None else self._check_path(path)
+        routes = None if path is None else self._checked_path(path)
         number = fresh_seed() if seed is None else check_seed(seed)
         if profile is None and budget is None:
             return number, routes
@@ -147,6 +154,17 @@ class AskedCheck:
                 "draws by itself; export it with interface='explicit'" if self._sites else "has no sites; leave it away"
             )
             raise ValueError(f"{names[0]}: expected none for {file}, got one; a file of interface {interface!r} {why}")
+
+    def _checked_path(self, path: Path) -> NDArray[np.int64]:
+        try:
+            return self._path_check.check(path)
+        except ValueError as error:
+            if not self._pruned:
+                raise
+            raise ValueError(
+                f"{error}; branches of this file were pruned: session.manifest.pruned.path(...) has a path of its "
+                "source as it is called here"
+            ) from error
 
     def _routed_by(self, profile: Profile, seed: int, asked: NDArray[np.int64] | None) -> NDArray[np.int64]:
         """The routes that are fed: those of the profile's law, or of its one path, with the asked ones forced."""

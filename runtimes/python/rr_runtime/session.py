@@ -110,7 +110,8 @@ class Session:
         self._axes = MappingProxyType({**self.manifest.axes, **sizes})
         self._check_inputs = InputCheck(self.inputs, self._axes).check
         where = str(self._bundle.path), self.manifest.interface
-        self._asked = AskedCheck(self.sites, self.profiles, routed=self._engine.routed, where=where)
+        pruned = self.manifest.pruned is not None
+        self._asked = AskedCheck(self.sites, self.profiles, routed=self._engine.routed, where=where, pruned=pruned)
 
     @property
     def manifest(self) -> Manifest:
