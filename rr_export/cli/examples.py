@@ -89,21 +89,21 @@ EXAMPLES = {
     "search": (
         (
             "The paths of which none is both better and cheaper, and a menu of them for sessions with a budget:",
-            "rr-export search out/ --data my_models:rows --metric my_models:hits --costs flops --menu",
+            "rr-export search out/ --data my_models:rows --metric my_models:accuracy --costs flops --menu",
         ),
         (
             "By measured costs; where it was interrupted, the same call goes on:",
-            "rr-export search out/ --data my_models:rows --metric my_models:hits --costs bench.json --results kept",
+            "rr-export search out/ --data my_models:rows --metric my_models:accuracy --costs bench.json --results kept",
         ),
     ),
     "attribute": (
         (
             "Which layers matter, kept for a report:",
-            "rr-export attribute out/ --data my_models:rows --metric my_models:hits --json attribution.json",
+            "rr-export attribute out/ --data my_models:rows --metric my_models:accuracy --json attribution.json",
         ),
         (
             "Beside a path that skips all four:",
-            "rr-export attribute out/ --data my_models:rows --metric my_models:hits --baseline 0,0,0,0",
+            "rr-export attribute out/ --data my_models:rows --metric my_models:accuracy --baseline 0,0,0,0",
         ),
     ),
     "report": (
