@@ -50,11 +50,11 @@ EXAMPLES = {
         ("Another law over the same file:", "rr-export profile out/ half --keep 0.5"),
         (
             "And what was measured of it:",
-            "rr-export profile out/ half --keep 0.5 --overwrite --cost 0.6 --quality 0.81 --metric accuracy",
+            "rr-export profile out/ half --keep 0.5 --overwrite --cost 0.6 --quality 0.81 --metric hits",
         ),
         (
             "One path, by a name:",
-            "rr-export profile out/ short --path 1,0,0,1 --cost 0.5 --quality 0.7 --metric accuracy",
+            "rr-export profile out/ short --path 1,0,0,1 --cost 0.5 --quality 0.7 --metric hits",
         ),
         (
             "The laws of some sites:",
@@ -89,21 +89,21 @@ EXAMPLES = {
     "search": (
         (
             "The paths of which none is both better and cheaper, and a menu of them for sessions with a budget:",
-            "rr-export search out/ --data my_models:rows --metric my_models:accuracy --costs flops --menu",
+            "rr-export search out/ --data my_models:rows --metric my_models:hits --costs flops --menu",
         ),
         (
             "By measured costs; where it was interrupted, the same call goes on:",
-            "rr-export search out/ --data my_models:rows --metric my_models:accuracy --costs bench.json --results kept",
+            "rr-export search out/ --data my_models:rows --metric my_models:hits --costs bench.json --results kept",
         ),
     ),
     "attribute": (
         (
             "Which layers matter, kept for a report:",
-            "rr-export attribute out/ --data my_models:rows --metric my_models:accuracy --json attribution.json",
+            "rr-export attribute out/ --data my_models:rows --metric my_models:hits --json attribution.json",
         ),
         (
             "Beside a path that skips all four:",
-            "rr-export attribute out/ --data my_models:rows --metric my_models:accuracy --baseline 0,0,0,0",
+            "rr-export attribute out/ --data my_models:rows --metric my_models:hits --baseline 0,0,0,0",
         ),
     ),
     "report": (
