@@ -50,11 +50,11 @@ EXAMPLES = {
         ("Another law over the same file:", "rr-export profile out/ half --keep 0.5"),
         (
             "And what was measured of it:",
-            "rr-export profile out/ half --keep 0.5 --overwrite --cost 0.6 --quality 0.81 --metric accuracy",
+            "rr-export profile out/ half --keep 0.5 --overwrite --cost 0.6 --quality 0.81 --metric hits",
         ),
         (
             "One path, by a name:",
-            "rr-export profile out/ short --path 1,0,0,1 --cost 0.5 --quality 0.7 --metric accuracy",
+            "rr-export profile out/ short --path 1,0,0,1 --cost 0.5 --quality 0.7 --metric hits",
         ),
         (
             "The laws of some sites:",

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from rr_export.laws.plan import Plan
 from rr_export.overview.given_files import GivenFile
 from rr_export.overview.section import Absent, Section
-from rr_export.quality.attribution import Attribution
 
 ATTRIBUTE = "rr-export attribute {bundle} --data MODULE:FUNCTION --metric MODULE:FUNCTION --json attribution.json"
 
@@ -59,6 +58,8 @@ def importance_section(plan: Plan, given: GivenFile | None, *, bundle: str) -> S
     if given is None:
         absent = Absent("No attribution is known.", ATTRIBUTE.format(bundle=bundle), "attribution.json")
         return Section("importance", title, absent=absent)
+    from rr_export.quality.attribution import Attribution  # here, as it takes long to import
+
     found = Attribution.load(given.told)
     branches = {site.name: site.branches for site in plan.sites}
     told = {(row.site, row.branch) for row in found.sites} | {(row.site, row.branch) for row in found.ablations}

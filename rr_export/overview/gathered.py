@@ -19,8 +19,7 @@ from rr_export.overview.path_quality import quality_section
 from rr_export.overview.proven import conformance_section, parity_section, survival_section
 from rr_export.overview.section import Section
 from rr_export.overview.site_map import model_section
-from rr_export.quality.attribution import FORM as ATTRIBUTION
-from rr_export.quality.front import FORM as FRONT
+from rr_export.quality.kept_results import ATTRIBUTION, FRONT
 from rr_export.report.report import FORM as PARITY
 from rr_export.sweep import FORMAT as SWEEP
 from rr_export.tools.inspection import Inspection, inspect

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rr_export.quality.attribution import FORM as ATTRIBUTION
-from rr_export.quality.front import FORM as FRONT
+from rr_export.quality.kept_results import ATTRIBUTION, FRONT
 from rr_export.report.report import FORM as PARITY
 from rr_export.sweep import BEGIN, read_sweep
 from rr_export.sweep import FORMAT as SWEEP

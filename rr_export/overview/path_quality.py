@@ -16,9 +16,7 @@ from rr_export.laws.profile import profile_of
 from rr_export.overview.costs_known import KnownCosts
 from rr_export.overview.given_files import GivenFile
 from rr_export.overview.section import Absent, Section
-from rr_export.parity.model_file_digest import model_file_digest
 from rr_export.quality.front import Front, PricedPath
-from rr_export.quality.path_values import weighted_mean
 from rr_export.tools.menu import Menu, menu_of
 
 SEARCH = "rr-export search {bundle} --data MODULE:FUNCTION --metric MODULE:FUNCTION --costs {costs} --json front.json"
@@ -160,6 +158,8 @@ def _check_paths(given: GivenFile, plan: Plan, paths: Sequence[Sequence[int]]) -
 
 def _from_record(bundle: Bundle, given: GivenFile, costs: Costs | None) -> tuple[Front | None, list[str]]:
     """What a record holds as a front, by costs that are known, and sentences on it."""
+    from rr_export.parity.model_file_digest import model_file_digest  # here, as it takes long to import
+
     of, rows = given.told
     told = _OF.fullmatch(of)
     if told is None:
@@ -184,6 +184,8 @@ def _from_record(bundle: Bundle, given: GivenFile, costs: Costs | None) -> tuple
 
 
 def _value(row: Mapping[str, Any], given: GivenFile) -> float:
+    from rr_export.quality.path_values import weighted_mean  # here, as it takes long to import
+
     try:
         return weighted_mean([float(v) for v in row["values"]], [int(n) for n in row["rows"]])
     except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:

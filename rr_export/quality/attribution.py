@@ -18,7 +18,7 @@ from rr_export.laws.plan import Plan
 from rr_export.laws.profile import profile_of
 from rr_export.quality.coalitions import SiteGame
 from rr_export.quality.judge import Metric
-from rr_export.quality.kept_results import Source, keep_result, kept_result
+from rr_export.quality.kept_results import ATTRIBUTION, Source, keep_result, kept_result
 from rr_export.quality.path_values import PathValues, Progress, TakenPath, open_values
 from rr_export.quality.search_methods import single_changes
 from rr_export.quality.shapley import interaction_indices, shapley_values
@@ -26,7 +26,6 @@ from rr_export.report.plain_table import plain_table
 from rr_runtime.draws import check_seed
 from rr_runtime.one_line import cut_to_line
 
-FORM = "rr.attribution"
 PERMUTATIONS = 64
 SHOWN = 16  # pairs in a table
 
@@ -141,7 +140,7 @@ class Attribution:
 
     def to_json(self) -> dict[str, Any]:
         """Returns all of it as a JSON-ready dictionary."""
-        return {"format": FORM, "version": 1, **asdict(self)}
+        return {"format": ATTRIBUTION, "version": 1, **asdict(self)}
 
     def save(self, file: str | os.PathLike[str]) -> Path:
         """Returns the file, which holds all of it as JSON; an earlier such file is replaced, and no other one.
@@ -161,7 +160,7 @@ class Attribution:
         Raises:
             ValueError: it is not there, or is no such file.
         """
-        with kept_result(source, FORM) as told:
+        with kept_result(source, ATTRIBUTION) as told:
             pairs = told["interactions"]
             return cls(
                 metric=str(told["metric"]),

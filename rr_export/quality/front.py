@@ -12,12 +12,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from rr_export.bundle.bundle import Bundle
-from rr_export.quality.kept_results import Source, keep_result, kept_result
+from rr_export.quality.kept_results import FRONT, Source, keep_result, kept_result
 from rr_export.report.plain_table import plain_table
 from rr_runtime.one_line import cut_to_line
 from rr_runtime.profile import Measured
 
-FORM = "rr.front"
 QUARTERS = (0.25, 0.5, 0.75, 1.0)
 SHOWN = 32  # paths in a table
 
@@ -150,7 +149,7 @@ class Front:
             for path in self.evaluated
         ]
         told = {name: getattr(self, name) for name in ("metric", "unit", "method", "path_count")}
-        return {"format": FORM, "version": 1, **told, "paths": rows}
+        return {"format": FRONT, "version": 1, **told, "paths": rows}
 
     def save(self, file: str | os.PathLike[str]) -> Path:
         """Returns the file, which holds all of it as JSON; an earlier such file is replaced, and no other one.
@@ -170,7 +169,7 @@ class Front:
         Raises:
             ValueError: it is not there, or is no such file.
         """
-        with kept_result(source, FORM) as told:
+        with kept_result(source, FRONT) as told:
             rows = told["paths"]
             if not rows:
                 raise ValueError("no path")

@@ -15,6 +15,7 @@ from rr_runtime.file_places import check_report_file
 from rr_runtime.strict_json import strict_json
 
 VERSION = 1
+ATTRIBUTION, FRONT = "rr.attribution", "rr.front"  # what they say that they are
 Source = Mapping[str, Any] | str | os.PathLike[str]
 
 

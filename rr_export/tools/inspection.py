@@ -103,7 +103,7 @@ class Inspection:
         table = Table(title=f"{escape(title)}: {len(self.plan.sites)} sites, {self.plan.path_count()} paths")
         added = [] if costs is None else [escape(f"each adds, {costs.unit}")]
         for column in ("site", "kind", "branches", "policy", "P(route)", "P(reached)", *added):
-            table.add_column(column)
+            table.add_column(column, overflow="fold")
         for i, (site, law, probability) in enumerate(zip(self.plan.sites, marginals, reached, strict=True)):
             policy = type(site.policy).__name__
             step = f", step {site.policy.index}" if isinstance(site.policy, MarkovStep) else ""
