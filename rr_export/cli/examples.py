@@ -50,11 +50,11 @@ EXAMPLES = {
         ("Another law over the same file:", "rr-export profile out/ half --keep 0.5"),
         (
             "And what was measured of it:",
-            "rr-export profile out/ half --keep 0.5 --overwrite --cost 0.6 --quality 0.81 --metric hits",
+            "rr-export profile out/ half --keep 0.5 --overwrite --cost 0.6 --quality 0.81 --metric accuracy",
         ),
         (
             "One path, by a name:",
-            "rr-export profile out/ short --path 1,0,0,1 --cost 0.5 --quality 0.7 --metric hits",
+            "rr-export profile out/ short --path 1,0,0,1 --cost 0.5 --quality 0.7 --metric accuracy",
         ),
         (
             "The laws of some sites:",
@@ -103,11 +103,11 @@ EXAMPLES = {
     "attribute": (
         (
             "Which layers matter, kept for a report:",
-            "rr-export attribute out/ --data my_models:rows --metric my_models:hits --json attribution.json",
+            "rr-export attribute out/ --data my_models:rows --metric my_models:accuracy --json attribution.json",
         ),
         (
             "Beside a path that skips all four:",
-            "rr-export attribute out/ --data my_models:rows --metric my_models:hits --baseline 0,0,0,0",
+            "rr-export attribute out/ --data my_models:rows --metric my_models:accuracy --baseline 0,0,0,0",
         ),
     ),
     "report": (
