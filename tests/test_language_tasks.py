@@ -16,6 +16,7 @@ pytest.importorskip("sklearn", reason="the tasks need the extra demo")
 
 import rr_export as rr
 from examples.tasks import docstrings, language, masked, text
+from examples.tasks.rivals import pruned
 from rr_runtime import Session
 
 TOKENS = torch.arange(2 * text.LENGTH).reshape(2, text.LENGTH) % text.VOCABULARY
@@ -155,6 +156,18 @@ def test_nats_and_perplexity_are_those_computed_by_hand() -> None:
     assert found["bits a character (less is better)"] == pytest.approx(
         math.log2(text.VOCABULARY) * rows[:, 1:].size / written
     )
+
+
+def test_the_weights_of_an_lstm_are_pruned_too() -> None:
+    model = language.build(2).eval()
+    made = pruned(model, 0.5)
+    weights = [weight for name, weight in made.named_parameters() if "lstm.weight" in name or name == "head.weight"]
+    assert len(weights) == 5
+    assert sum(int((weight == 0).sum()) for weight in weights) == round(0.5 * sum(w.numel() for w in weights))
+    assert all(float((weight == 0).float().mean()) > 0.2 for weight in weights)
+    with torch.no_grad():
+        hidden = model.tokens(TOKENS)
+        assert float((made.layers(hidden) - model.layers(hidden)).abs().max()) > 1e-3  # the LSTM runs with what is left
 
 
 def test_writing_takes_the_likeliest_token_until_a_paragraph_ends() -> None:

@@ -45,8 +45,14 @@ def open_static(file: Path) -> Run:
 def pruned(model: nn.Module, share: float) -> nn.Module:
     """Returns the model without this share of its weights, the smallest over all layers (Han et al. 2015)."""
     made = copy.deepcopy(model)
-    kinds = (nn.Linear, nn.Conv1d, nn.Conv2d)
-    weights = [(module, "weight") for module in made.modules() if isinstance(module, kinds)]
+    kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.RNNBase)
+    weights = [
+        (module, name)
+        for module in made.modules()
+        if isinstance(module, kinds)
+        for name, _ in module.named_parameters(recurse=False)
+        if name.startswith("weight")
+    ]
     prune.global_unstructured(weights, pruning_method=prune.L1Unstructured, amount=share)
     for module, name in weights:
         prune.remove(module, name)
