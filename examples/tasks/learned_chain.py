@@ -140,7 +140,7 @@ def study(folder: Path, *, quick: bool = False, tell: Tell = lambda *_: None) ->
                 tables[law] = [site.policy.table.tolist() for site in bundle.plan.sites]
             session = Session(folder / f"{law}-{seed}", threads=1)
             over = rr.evaluate(session, test, right, progress=tell)
-            entropy = float(training.live_law(model).entropy())
+            entropy = float(training.live_law(model).entropy().detach())
             together = session.ensemble(test[0][0], runs=16, seed=0, draws="stratified", block=16)
             likely = session.run(test[0][0], decision="most_probable")
             found = {
