@@ -20,10 +20,9 @@ from torch import Tensor, nn
 import rr_export as rr
 from benchmarks.calibration import accuracy, expected_calibration_error, log_loss
 from examples.tasks import timing
-from examples.tasks.comparison import rr_versions
 from examples.tasks.few_digits import Split, fit, proven, save_plain, save_routed, split, with_softmax
 from examples.tasks.rivals import Run
-from examples.tasks.study import Grid, Study, Tell, beside, gain, over_trainings
+from examples.tasks.study import Grid, Study, Tell, beside, gain, over_trainings, versions
 from examples.tasks.task import Inputs
 from rr_export import training
 from rr_export.tools.plot import COLOURS, save_picture
@@ -133,7 +132,7 @@ def study(folder: Path, *, quick: bool = False, tell: Tell = lambda *_: None) ->
         "trainings, each on another split",
         verified,
         found,
-        rr_versions(),
+        versions(),
     )
 
 
