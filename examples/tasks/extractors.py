@@ -315,8 +315,8 @@ def verdict(found: Study) -> str:
         f"The best extractor trained alone is {best.removesuffix(', trained alone')}, accuracy "
         f"{alone[best]['accuracy']:.3f} ± {alone[best]['error']:.3f} at {flops_of(found, best):.0%} of the FLOPs. "
         f"Beside it, from one file: {'; '.join(said)}. Below it: {', '.join(lost) or 'none'}. For one sentence the "
-        f"gate and the choice count: a run takes {min(slower):.1f} to {max(slower):.1f} times what a file of that extractor "
-        "alone does."
+        f"gate and the choice count: a run takes {min(slower):.1f} to {max(slower):.1f} times what a file of that "
+        "extractor alone does."
     )
 
 
