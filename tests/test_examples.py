@@ -53,6 +53,13 @@ def test_two_paths(tmp_path: Path) -> None:
     assert worst <= figures["r2_expected"] <= best
     # The squared error is convex, so averaging the outputs is at least as good as averaging the scores.
     assert figures["r2_of_mean_output"] >= figures["r2_expected"]
+    for part, number in (("training", 0), ("test", 1)):
+        loss = figures["losses"][part]
+        assert loss["expected"] == pytest.approx(0.7 * loss["layer1"] + 0.3 * loss["layer2"])
+        assert loss["mean output"] <= loss["expected"]
+        assert max(loss.values()) < 0.75 * figures["losses_alone"]["constant"][number]
+    alone = {name: losses[0] for name, losses in figures["losses_alone"].items()}
+    assert alone["layer1"] < alone["layer2"] < alone["constant"] == pytest.approx(1.0, abs=1e-4)  # of the training data
     assert Session(tmp_path / "bundle").check() > 0
 
 

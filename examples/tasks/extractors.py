@@ -17,11 +17,14 @@ from torch import Tensor, nn
 
 import rr_export as rr
 from examples.tasks import docstrings, timing
-from examples.tasks.comparison import rr_versions
 from examples.tasks.few_digits import no_sites, proven
 from examples.tasks.rivals import open_static
+<<<<<<< HEAD
 from examples.tasks.study import Grid, Study, Tell
 from rr_export.quality.calibration import accuracy, expected_calibration_error, log_loss
+=======
+from examples.tasks.study import Grid, Study, Tell, versions
+>>>>>>> thor
 from rr_export.tools.plot import COLOURS, save_picture
 from rr_runtime import Session
 
@@ -239,7 +242,7 @@ def study(folder: Path, *, quick: bool = False, tell: Tell = lambda *_: None) ->
     rows["one at random"] = _figures(np.concatenate([found.outputs["output"] for found in drawn]), libraries)
     shares = {}
     for price, gated in sessions.items():
-        name = f"gate, price {price}"
+        name = f"gate (price {price})"
         chosen = [gated.run(one) for one in singly]
         rows[name] = _figures(np.concatenate([found.outputs["output"] for found in chosen]), libraries)
         taken = np.concatenate([found.path for found in chosen if found.path is not None])
@@ -256,7 +259,7 @@ def study(folder: Path, *, quick: bool = False, tell: Tell = lambda *_: None) ->
         "a run of the dearest extractor, in nats of loss",
         verified,
         {"rows": rows, "shares": shares, "milliseconds": took, "flops": flops.tolist()},
-        rr_versions(),
+        versions(),
     )
 
 
@@ -309,30 +312,33 @@ def verdict(found: Study) -> str:
         if name not in alone:
             less = row["accuracy"] - alone[best]["accuracy"]
             said.append(f"{name} {less:+.3f} at {flops_of(found, name):.0%}")
+    took = found.figures["milliseconds"]
+    slower = [took[name] / took[f"{name}, trained alone"] for name in NAMES]
     lost = [name for name, row in rows.items() if name not in alone and row["accuracy"] < alone[best]["accuracy"]]
     return (
         f"The best extractor trained alone is {best.removesuffix(', trained alone')}, accuracy "
         f"{alone[best]['accuracy']:.3f} ± {alone[best]['error']:.3f} at {flops_of(found, best):.0%} of the FLOPs. "
-        f"Beside it, from one file: {'; '.join(said)}. Below it: {', '.join(lost) or 'none'}."
+        f"Beside it, from one file: {'; '.join(said)}. Below it: {', '.join(lost) or 'none'}. For one sentence the "
+        f"gate and the choice count: a run takes {min(slower):.1f} to {max(slower):.1f} times what a file of that "
+        "extractor alone does."
     )
 
 
 def draw(found: Study, file: Path) -> None:
-    """The picture of accuracy against FLOPs is in the file."""
+    """The picture of every row's accuracy, with its standard error and FLOPs, is in the file."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 4.4), layout="constrained", facecolor="white")
+    figure = Figure(figsize=(8, 4.2), layout="constrained", facecolor="white")
     axes = figure.subplots()
-    for name, row in found.figures["rows"].items():
+    rows = found.figures["rows"]
+    for place, (name, row) in enumerate(rows.items()):
         alone = name.endswith("trained alone")
         colour = COLOURS[1] if alone else COLOURS[2] if name.startswith("gate") else COLOURS[0]
-        place = (flops_of(found, name), row["accuracy"])
-        axes.errorbar(*place, yerr=row["error"], marker="s" if alone else "o", color=colour, capsize=3)
-        axes.annotate(name, place, xytext=(6, -11 if alone else 5), textcoords="offset points", fontsize=8)
-    axes.set_xlabel("FLOPs of the extractors that run, as a share of all three (bars: one standard error)")
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-    axes.set_ylabel("accuracy")
-    axes.margins(x=0.2)
+        style = {"marker": "s" if alone else "o", "color": colour, "capsize": 3}
+        axes.errorbar(row["accuracy"], place, xerr=row["error"], **style)
+    axes.set_yticks(range(len(rows)), [f"{name}, {flops_of(found, name):.0%} of the FLOPs" for name in rows])
+    axes.invert_yaxis()
+    axes.set_xlabel("accuracy, and its standard error")
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     save_picture(figure, file, "rr-export examples.tasks")

@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import rr_export as rr
-from examples.tasks.comparison import rr_versions
 from examples.tasks.few_digits import fit, proven, save_routed, split, with_softmax
-from examples.tasks.study import Grid, Study, Tell, beside, gain, over_trainings
+from examples.tasks.study import Grid, Study, Tell, beside, gain, over_trainings, versions
 from rr_export import training
 from rr_export.tools.plot import COLOURS, save_picture
 from rr_runtime import Session
@@ -140,7 +139,7 @@ def study(folder: Path, *, quick: bool = False, tell: Tell = lambda *_: None) ->
                 tables[law] = [site.policy.table.tolist() for site in bundle.plan.sites]
             session = Session(folder / f"{law}-{seed}", threads=1)
             over = rr.evaluate(session, test, right, progress=tell)
-            entropy = float(training.live_law(model).entropy())
+            entropy = float(training.live_law(model).entropy().detach())
             together = session.ensemble(test[0][0], runs=16, seed=0, draws="stratified", block=16)
             likely = session.run(test[0][0], decision="most_probable")
             found = {
@@ -164,7 +163,7 @@ def study(folder: Path, *, quick: bool = False, tell: Tell = lambda *_: None) ->
         "trainings, each on another split",
         verified,
         {"laws": rows, "tables": tables},
-        rr_versions(),
+        versions(),
     )
 
 
@@ -213,9 +212,13 @@ def verdict(found: Study) -> str:
     both = joint(found.figures["tables"]["chain"])[1:]
     alike = [np.outer(pair.sum(1), pair.sum(0)) for pair in both]
     apart = [float(np.abs(pair - product).sum() / 2) for pair, product in zip(both, alike, strict=True)]
-    costs = [float(np.mean(laws[law]["expected cost"])) for law in LAWS]
+    told = [
+        ", ".join(f"{np.mean(laws[law][name]):.{digits}f}" for law in LAWS)
+        for name, digits in (("expected cost", 2), ("entropy", 1))
+    ]
     return (
-        f"Expected accuracy of a run, at expected costs of {', '.join(f'{c:.2f}' for c in costs)} ({', '.join(LAWS)}): "
+        f"Expected accuracy of a run, at expected costs of {told[0]} ({', '.join(LAWS)}) and entropies of {told[1]} "
+        "nats (a lower one: fewer paths to make good): "
         f"{'; '.join(said)}. Neighbouring steps of the learned chain are up to {max(apart):.2f} from independent (in "
         "total variation, 0 to 1)."
     )
@@ -232,13 +235,13 @@ def draw(found: Study, file: Path) -> None:
         for k, name in enumerate(BRANCHES):
             share = pair.sum(0)[k]
             axes.scatter(t, -k, s=40 + 1500 * share, color=COLOURS[k], zorder=2)
-            axes.annotate(f"{name}\n{share:.2f}", (t, -k - 0.22), ha="center", va="top", fontsize=9)
+            axes.annotate(f"{name}\n{share:.2f}", (t, -k - 0.27), ha="center", va="top", fontsize=9)
             if t:
                 for j in range(len(BRANCHES)):
                     axes.plot([t - 1, t], [-j, -k], color="#444444", alpha=0.75, linewidth=16 * pair[j, k], zorder=1)
     axes.set_xticks(range(COUNT), [f"step {t}" for t in range(COUNT)])
     axes.set_yticks([])
-    axes.set_ylim(-2.8, 0.4)
+    axes.set_ylim(-2.9, 0.4)
     axes.set_title("The learned chain: areas are P(branch), widths P(both)", fontsize=11)
     axes.spines[["top", "right", "left", "bottom"]].set_visible(False)
     axes.tick_params(length=0)

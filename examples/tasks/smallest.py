@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from examples import two_paths
-from examples.tasks.comparison import rr_versions
-from examples.tasks.study import Grid, Study, Tell
+from examples.tasks.study import Grid, Study, Tell, versions
 from rr_export.tools.plot import COLOURS, save_picture
 
 
@@ -23,7 +22,7 @@ def study(folder: Path, *, quick: bool = False, tell: Tell = lambda *_: None) ->
         "so does every batch of training",
         "holds" if figures["verified"] else "does not hold",
         {name: figures[name] for name in ("losses", "losses_alone", "observed", "r2")},
-        rr_versions(),
+        versions(),
     )
 
 

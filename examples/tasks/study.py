@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from rich.table import Table
 
+from examples.tasks.comparison import rr_versions
 from rr_export.bundle.atomic_write import write_atomically
 
 Tell = Callable[[str, int, int], None]
@@ -99,13 +101,18 @@ def section(module: Studied, found: Study) -> list[str]:
     name = found.task
     return [
         f"## {found.title[0].upper()}{found.title[1:]}",
-        f"{found.data}. {found.training}.",
+        f"{found.data[0].upper()}{found.data[1:]}. {found.training}.",
         module.verdict(found),
         f"![{found.title}](results/{name}.svg)",
         *(grid.markdown() for grid in module.grids(found)),
         f"The proof of the routed file: {found.verified}.",
         f"Remade by `python -m examples.tasks {name}`: {found.versions}.",
     ]
+
+
+def versions() -> str:
+    """Returns the versions of what trains, and of what runs the files."""
+    return f"torch {torch.__version__}, {rr_versions()}"
 
 
 def over_trainings(values: Sequence[float], form: str = ".3f") -> str:

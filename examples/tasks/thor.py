@@ -19,10 +19,9 @@ from torch import Tensor, nn
 
 import rr_export as rr
 from examples.tasks import timing
-from examples.tasks.comparison import rr_versions
 from examples.tasks.few_digits import Split, fit, proven, save_plain, save_routed, split, with_softmax
 from examples.tasks.rivals import Run
-from examples.tasks.study import Grid, Study, Tell, beside, gain, over_trainings
+from examples.tasks.study import Grid, Study, Tell, beside, gain, over_trainings, versions
 from examples.tasks.task import Inputs
 from rr_export import training
 from rr_export.quality.calibration import accuracy, expected_calibration_error, log_loss
@@ -101,7 +100,7 @@ def study(folder: Path, *, quick: bool = False, tell: Tell = lambda *_: None) ->
     found: dict[str, Any] = {"models": {}, "paths": {}, "designs": {}, "ensembles of": ensembles}
     sessions: dict[str, Session] = {}
     for seed in range(trainings):
-        models = _trained(seed, steps, lambda what, done, total: tell(f"training {what}", done, total))  # seed by seed
+        models = _trained(seed, steps, lambda what, done, total: tell(f"training {what}", done, total))
         data = split(seed, ROWS)
         plain = {name: save_plain(models[name], data, folder / f"{_file(name)}-{seed}.onnx") for name in RIVALS}
         given = {name: run({"input": data.x_test})["output"].astype(np.float64) for name, run in plain.items()}
@@ -133,7 +132,7 @@ def study(folder: Path, *, quick: bool = False, tell: Tell = lambda *_: None) ->
         "trainings, each on another split",
         verified,
         found,
-        rr_versions(),
+        versions(),
     )
 
 
@@ -209,7 +208,8 @@ def _measure(
                 drawn = session.ensemble(one_row, **asked).paths
                 mean = np.mean([outputs[tuple(path)] for path in np.asarray(drawn).tolist()], axis=0)
                 off.append(np.mean((mean - exact) ** 2))
-                figures.append([of(mean, data.y_test) for of in FIGURES.values()])
+                if design == "stratified":
+                    figures.append([of(mean, data.y_test) for of in FIGURES.values()])
             cell = found["designs"].setdefault(name, {}).setdefault(design, {}).setdefault(str(runs), [])
             cell.append(float(np.sqrt(np.mean(off))))
             if design == "stratified":
