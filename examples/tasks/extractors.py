@@ -19,12 +19,7 @@ import rr_export as rr
 from examples.tasks import docstrings, timing
 from examples.tasks.few_digits import no_sites, proven
 from examples.tasks.rivals import open_static
-<<<<<<< HEAD
-from examples.tasks.study import Grid, Study, Tell
-from rr_export.quality.calibration import accuracy, expected_calibration_error, log_loss
-=======
 from examples.tasks.study import Grid, Study, Tell, versions
->>>>>>> thor
 from rr_export.tools.plot import COLOURS, save_picture
 from rr_runtime import Session
 
