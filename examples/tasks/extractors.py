@@ -20,6 +20,7 @@ from examples.tasks import docstrings, timing
 from examples.tasks.few_digits import no_sites, proven
 from examples.tasks.rivals import open_static
 from examples.tasks.study import Grid, Study, Tell, versions
+from rr_export.quality.calibration import accuracy, expected_calibration_error, log_loss
 from rr_export.tools.plot import COLOURS, save_picture
 from rr_runtime import Session
 
