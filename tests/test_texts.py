@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 pytest.importorskip("sklearn", reason="the tasks need the extra demo")
@@ -18,6 +19,7 @@ from examples.tasks.sequences import draw_from, score
 from examples.tasks.subwords import BEGIN, END, PADDING, Subwords, shifted
 from examples.tasks.summarisation import first_sentence
 from examples.tasks.text_metrics import bleu, chrf, exact, longest_common, rouge_1, rouge_l, words
+from examples.tasks.transformer import Translator
 
 LONGEST, TOKENS = 4, (END, 3, 4)
 
@@ -131,6 +133,18 @@ def test_batches_are_cut_to_what_is_in_them() -> None:
     inputs, target = draw_from(({"source": source, "target": given}, wanted), 2)(np.random.default_rng(0))
     assert inputs["source"].shape[1] == int((inputs["source"] != 0).sum(1).max()) < 40
     assert inputs["target"].shape == target.shape and target.shape[1] == int((target != 0).sum(1).max())
+
+
+def test_bug_a_model_that_copies_almost_always_was_not_exact() -> None:
+    torch.manual_seed(0)
+    model = Translator(300, (6, 5), encoder=1, decoder=1).eval()
+    torch.nn.init.constant_(model.copies.bias, 15.0)
+    source, target = torch.randint(3, 300, (4, 6)), torch.randint(3, 300, (4, 5))
+    with torch.no_grad():
+        found = model(source, target)["logits"]
+        model.double()
+        precise = model(source, target)["logits"]
+    assert float((found - precise).abs().max()) < 1e-5
 
 
 def test_the_score_leaves_padding_out() -> None:

@@ -126,7 +126,8 @@ class Translator(nn.Module):
         pointed = torch.softmax(
             self.pointer(hidden) @ self.places(memory).transpose(1, 2) * WIDTH**-0.5 + hide_source[:, 0], -1
         )
-        share = torch.sigmoid(self.copies(hidden))
+        copies = self.copies(hidden)
+        new, share = torch.sigmoid(-copies), torch.sigmoid(copies)  # 1 - share would lose all digits near 0
         where = source[:, None].expand(-1, target.shape[1], -1)
-        both = ((1 - share) * chosen).scatter_add(2, where, share * pointed)
-        return {"logits": torch.log(both + 1e-9) * (target != PADDING)[:, :, None]}
+        both = (new * chosen).scatter_add(2, where, share * pointed)
+        return {"logits": torch.log(both + 1e-6) * (target != PADDING)[:, :, None]}
