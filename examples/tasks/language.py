@@ -119,7 +119,7 @@ def task() -> Task:
         test=test,
         score=score,
         axes={"tokens": {0: "batch", 1: "time"}},
-        steps=600,
+        steps=1600,
         quick=20,
         rate=4e-3,
         decoded=decoded,
