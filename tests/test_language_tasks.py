@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +14,7 @@ from torch import Tensor
 pytest.importorskip("sklearn", reason="the tasks need the extra demo")
 
 import rr_export as rr
-from examples.tasks import docstrings, language, masked, text
+from examples.tasks import language, masked, text
 from examples.tasks.rivals import pruned
 from rr_runtime import Session
 
@@ -63,38 +62,6 @@ def test_paragraphs_are_prose() -> None:
         "Returns the sum of all of its values.",
         "The second of the docstrings is prose.",
     ]
-
-
-def test_statements_are_in_the_order_of_walk() -> None:
-    source = """
-class A:
-    def f(self, x=lambda: 0):
-        try:
-            def g(): ...
-        except ValueError:
-            def h(): ...
-        else:
-            class B: ...
-        finally:
-            async def i(): ...
-    with open("x") as y:
-        def j(): ...
-match A:
-    case 1 if A:
-        def k(): ...
-    case _:
-        for z in A:
-            def l(): ...
-        else:
-            while A:
-                def m(): ...
-"""
-    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    for written in (source, Path(docstrings.__file__).read_text(encoding="utf-8")):
-        tree = ast.parse(written)
-        walked = [node for node in ast.walk(tree) if isinstance(node, kinds)]
-        assert len(walked) > 5
-        assert [node for node in docstrings.statements(tree) if isinstance(node, kinds)] == walked
 
 
 def changed_before(predict: Callable[[Tensor], Tensor], place: int) -> tuple[float, float]:

@@ -55,11 +55,11 @@ def plot_worth(front: Front, figures: Figures, rivals: Rivals, file: pathlib.Pat
 
 
 def _draw(
-    axes: Axes, shares: Mapping[Path, float], series: Sequence[Series], value: Callable[[PathWorth], float]
+    axes: Axes, shares: Mapping[Path, float], series: Sequence[Series], value: Callable[[PathWorth], float | None]
 ) -> None:
     """The axes show a value of the paths of every series, by their share of the time."""
     for label, found, style, colour in series:
-        ordered = sorted(found, key=lambda path: shares[path])
+        ordered = sorted((p for p in found if value(found[p]) is not None), key=lambda path: shares[path])
         axes.plot(
             *([shares[path] for path in ordered], [value(found[path]) for path in ordered]),
             *(style,),

@@ -26,11 +26,11 @@ class PathWorth:
 
     Attributes:
         quality: mean of 1 / rank of the answer.
-        calibration: the expected calibration error of what is found first.
+        calibration: the expected calibration error of what is found first; None: not measured.
     """
 
     quality: float
-    calibration: float
+    calibration: float | None
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def read_rivals() -> Rivals:
     """Returns the figures of ``rivals.json``, which says how they were made."""
     told: dict[str, Any] = json.loads(RIVALS.read_text(encoding="utf-8"))
     untrained, static = (
-        {tuple(r["path"]): PathWorth(r["names"], r["calibration"]) for r in told[kind]}
+        {tuple(r["path"]): PathWorth(r["names"], r.get("calibration")) for r in told[kind]}
         for kind in ("untrained", "static")
     )
     return Rivals(untrained, static, told["python"], told["documents"])
@@ -114,6 +114,10 @@ def verdict(front: Front, figures: Figures, rivals: Rivals) -> str:
     full = max(rivals.untrained, key=sum)
     path = next(path for path in rivals.static if sum(path) == SAID)
     own = next(p.calibration for p in figures.paths if p.path == path)
+    others = ", ".join(
+        "not measured" if w.calibration is None else f"{w.calibration:.3f}"
+        for w in (rivals.untrained[path], rivals.static[path])
+    )
     whole = rivals.untrained[full].quality
     apart = [found[p].quality - worth.quality for p, worth in rivals.static.items()]
     kept, bare, alone = (w.quality / whole for w in (found[path], rivals.untrained[path], rivals.static[path]))
@@ -121,7 +125,7 @@ def verdict(front: Front, figures: Figures, rivals: Rivals) -> str:
         f"Routing pays where the time for a query changes: with {SAID} of {len(full)} layers, in "
         f"{found[path].share:.0%} of the time, this one file keeps {kept:.0%} of the pretrained model's {METRIC} (the "
         f"same layers untrained {bare:.0%}, a model trained for them alone {alone:.0%}), is as sure as it is right "
-        f"within {own:.3f} ({rivals.untrained[path].calibration:.3f}, {rivals.static[path].calibration:.3f}), and "
+        f"within {own:.3f} ({others}), and "
         f"stands in for {len(apart)} such models, from which it is {min(apart):+.3f} to {max(apart):+.3f} apart; where "
         "the time is always the same, a model trained for it alone is about as good, and smaller."
     )

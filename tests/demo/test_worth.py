@@ -83,7 +83,8 @@ def test_rivals_say_how_they_were_made() -> None:
     assert "--static 1,0,0,1,0,1" in told["static_is"]
     assert rivals.static.keys() == rivals.untrained.keys() - {FULL}
     for worth in (*rivals.static.values(), *rivals.untrained.values()):
-        assert 0.3 < worth.quality < 0.5 and 0 < worth.calibration < 0.2
+        assert 0.3 < worth.quality < 0.5 and 0 < (worth.calibration or 0.1) < 0.2
+    assert all(worth.calibration for worth in rivals.untrained.values())
     assert repr(rivals) == "Rivals(5 untrained, 4 static)"
 
 
