@@ -59,9 +59,10 @@ def _draw(
 ) -> None:
     """The axes show a value of the paths of every series, by their share of the time."""
     for label, found, style, colour in series:
-        ordered = sorted((p for p in found if value(found[p]) is not None), key=lambda path: shares[path])
+        known = [(shares[path], height) for path, worth in found.items() if (height := value(worth)) is not None]
+        known.sort()
         axes.plot(
-            *([shares[path] for path in ordered], [value(found[path]) for path in ordered]),
+            *([share for share, _ in known], [height for _, height in known]),
             *(style,),
             color=colour,
             markersize=4 if style == "." else 6,
