@@ -255,7 +255,7 @@ def _constant(model: ir.Model, array: np.ndarray) -> ir.Value:
     return value
 
 
-@pytest.mark.parametrize("interface", ["explicit", "host"])
+@pytest.mark.parametrize("interface", ["explicit", pytest.param("host", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("change", [sharpen_gates, move_borders])
 def test_sabotaged_gates_do_not_hold(change: Change, interface: str, columns: Callable[[str], Column]) -> None:
     column = columns(f"gates.{interface}")

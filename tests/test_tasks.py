@@ -65,7 +65,7 @@ def shortened(task: Task) -> Task:
     return replace(task, validation=cut(task.validation), test=cut(task.test), answered=4, layers=layers)
 
 
-LONG = ("translation", "summarisation")  # two models in one, and whole texts: a minute and more each
+LONG = ("translation", "summarisation", "language", "masked", "speech")  # half a minute and more each
 
 
 @pytest.mark.parametrize(
