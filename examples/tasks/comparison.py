@@ -118,7 +118,7 @@ def compare(
     """
     steps = task.steps if steps is None else steps
     folder.mkdir(parents=True, exist_ok=True)
-    counts = sorted({max(1, round(share * task.layers)) for share in SHARES})
+    counts = _counts(task)
     runs: dict[str, tuple[Run, Path]] = {}
 
     statics = {count: _static(task, count, steps, folder, tell) for count in counts}
@@ -128,12 +128,10 @@ def compare(
     for share in (0.5, 0.75):
         file = export_static(task, pruned(full, share), folder / f"pruned-{share:.0%}.onnx".replace("%", ""))
         runs[f"pruned {share:.0%}"] = (open_static(file), file)
-    runs["int8"] = (open_static(quantised(full_file)), quantised(full_file))
+    small = quantised(full_file)
+    runs["int8"] = (open_static(small), small)
 
-    routed = task.build(task.layers)
-    route_quietly(task, routed, KEEP)
-    train_routed(task, routed, steps, lambda done, total: tell("training the routed model", done, total))
-    verified = _prove(task, routed, _export(task, routed, folder / "routed"), tell)
+    verified = _routed(task, folder / "routed", steps, tell)
     _export(task, skipping(task, full), folder / "skipped")
     paths = {kind: _menu(task, folder / kind, counts, evaluations, tell) for kind in ("routed", "skipped")}
     for kind, chosen in paths.items():
@@ -147,6 +145,19 @@ def _static(task: Task, count: int, steps: int, folder: Path, tell: Tell) -> tup
     model = task.build(count)
     train_plain(task, model, steps, lambda done, total: tell(f"training a model of {count} layers", done, total))
     return model, export_static(task, model, folder / f"static-{count}.onnx")
+
+
+def _counts(task: Task) -> list[int]:
+    """Numbers of layers that are compared."""
+    return sorted({max(1, round(share * task.layers)) for share in SHARES})
+
+
+def _routed(task: Task, folder: Path, steps: int, tell: Tell) -> str:
+    """The trained routed model is a bundle in the folder; returns what its proof says, in a line."""
+    model = task.build(task.layers)
+    route_quietly(task, model, KEEP)
+    train_routed(task, model, steps, lambda done, total: tell("training the routed model", done, total))
+    return _prove(task, model, _export(task, model, folder), tell)
 
 
 def _export(task: Task, model: torch.nn.Module, folder: Path) -> rr.Bundle:
@@ -316,10 +327,6 @@ def routed_bundle(
         evaluations: how many paths a search may evaluate.
         tell: told (stage, done, total).
     """
-    model = task.build(task.layers)
-    route_quietly(task, model, KEEP)
-    steps = task.steps if steps is None else steps
-    train_routed(task, model, steps, lambda done, total: tell("training the routed model", done, total))
-    _prove(task, model, _export(task, model, folder), tell)
-    _menu(task, folder, sorted({max(1, round(share * task.layers)) for share in SHARES}), evaluations, tell)
+    _routed(task, folder, task.steps if steps is None else steps, tell)
+    _menu(task, folder, _counts(task), evaluations, tell)
     return rr.load(folder)

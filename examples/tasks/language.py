@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from examples.tasks.show import LESS
 from examples.tasks.task import Batch, Inputs, Task
-from examples.tasks.text import END, LENGTH, VOCABULARY, Corpus, read
+from examples.tasks.text import END, VOCABULARY, Corpus, read
 
 WIDTH, LAYERS = 64, 4
 PROMPT = "Returns the"
@@ -105,9 +105,7 @@ def task() -> Task:
     return Task(
         name="language",
         title="causal language modelling",
-        data=f"prose of docstrings of installed libraries: {corpus.characters:,} characters for training, as "
-        f"{VOCABULARY} kinds of tokens; {len(corpus.rows['validation'])} rows of {LENGTH} tokens to choose paths and "
-        f"{len(corpus.rows['test'])} for the test, from other files",
+        data=str(corpus),
         metric="accuracy of the next token",
         layers=LAYERS,
         build=build,

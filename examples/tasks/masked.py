@@ -120,9 +120,7 @@ def task() -> Task:
     return Task(
         name="masked",
         title="masked language modelling",
-        data=f"prose of docstrings of installed libraries: {corpus.characters:,} characters for training, as "
-        f"{VOCABULARY} kinds of tokens; {len(corpus.rows['validation'])} rows of {LENGTH} tokens to choose paths and "
-        f"{len(corpus.rows['test'])} for the test, from other files; {HIDDEN} tokens of each are hidden",
+        data=f"{corpus}; {HIDDEN} tokens of each are hidden",
         metric="accuracy of hidden tokens",
         layers=LAYERS,
         build=build,

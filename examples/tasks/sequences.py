@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from examples.tasks.decoding import Step, beam, greedy, steps_of
 from examples.tasks.subwords import PADDING, Subwords
 from examples.tasks.task import Batch, Inputs
 
+Metric = Callable[[Sequence[str], Sequence[str]], float]  # of texts, and of those that were wanted
 EACH = 250  # rows of a batch that is scored
 
 
@@ -88,6 +89,15 @@ class Written:
     def beam(self, width: int, *, penalty: float) -> list[str]:
         """Returns the best texts that a beam finds."""
         return self._texts(beam(self._step, self._count, width=width, longest=self._longest, penalty=penalty))
+
+    def figures(self, metrics: Mapping[str, Metric], *, width: int, penalty: float) -> dict[str, float]:
+        """Returns each metric of the texts that are written greedily, and by a beam of some width."""
+        ways = {"greedy": self.greedy(), f"beam {width}": self.beam(width, penalty=penalty)}
+        return {
+            f"{name}, {how}": metric(texts, self.wanted)
+            for how, texts in ways.items()
+            for name, metric in metrics.items()
+        }
 
     @property
     def _step(self) -> Step:

@@ -114,13 +114,20 @@ def said(found: Comparison) -> str:
 def verdict(found: Comparison) -> str:
     """Returns in a sentence where one routed file is at or above the static models, and where it is not.
 
-    At or above: the difference, row by row, is not below zero by more than twice its standard error.
+    What is below is told apart by whether it is by more than twice the standard error of the difference, row by row.
     """
     rows = [row for row in found.rows if row.kind == "routed" and row.better is not None]
-    holds = [row for row in rows if (row.better or 0.0) >= -2 * (row.better_error or 0.0)]
-    said = ", ".join(f"{row.name.split()[1]}" for row in holds) or "no"
-    lost = ", ".join(f"{row.name.split()[1]} ({row.better:+.3f})" for row in rows if row not in holds)
-    tail = f"; below it at {lost}" if lost else ""
+    below = [row for row in rows if (row.better or 0.0) < 0]
+    surely = [row for row in below if (row.better or 0.0) < -2 * (row.better_error or 0.0)]
+    said = ", ".join(row.name.split()[1] for row in rows if row not in below) or "no"
+    tail = "".join(
+        f"; {words} at {', '.join(f'{row.name.split()[1]} ({row.better:+.3f})' for row in those)}"
+        for words, those in (
+            ("below it, but within twice the standard error,", [row for row in below if row not in surely]),
+            ("below it", surely),
+        )
+        if those
+    )
     times = {row.layers: row.milliseconds for row in found.rows if row.kind == "static"}
     ratios = [row.milliseconds / times[row.layers] for row in rows if row.layers in times]
     slower = f" A path takes {median(ratios):.2f} times what the static model of as many layers does." if ratios else ""

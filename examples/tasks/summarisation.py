@@ -119,12 +119,8 @@ def build(layers: int) -> nn.Module:
 
 def decoded(run: Callable[[Inputs], Inputs], asked: Batch) -> dict[str, float]:
     """Returns how near the lines are, written greedily and by a beam."""
-    written = Written(run, asked, subwords())
-    found = {}
-    for how, texts in (("greedy", written.greedy()), (f"beam {WIDTH}", written.beam(WIDTH, penalty=PENALTY))):
-        for name, metric in (("ROUGE-1", rouge_1), ("ROUGE-L", rouge_l)):
-            found[f"{name}, {how}"] = metric(texts, written.wanted)
-    return found
+    metrics = {"ROUGE-1": rouge_1, "ROUGE-L": rouge_l}
+    return Written(run, asked, subwords()).figures(metrics, width=WIDTH, penalty=PENALTY)
 
 
 def told(asked: Batch) -> dict[str, dict[str, float]]:

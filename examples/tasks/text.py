@@ -39,6 +39,14 @@ class Corpus:
     rows: dict[str, NDArray[np.int64]]
     characters: int
 
+    def __str__(self) -> str:
+        """What it is, in words."""
+        return (
+            f"prose of docstrings of installed libraries: {self.characters:,} characters for training, as {VOCABULARY} "
+            f"kinds of tokens; {len(self.rows['validation'])} rows of {LENGTH} tokens to choose paths and "
+            f"{len(self.rows['test'])} for the test, from other files"
+        )
+
     def text(self, tokens: Iterable[int]) -> str:
         """Returns what the tokens say, with a new line where a paragraph ends."""
         written: str = self.tokenizer.decode([int(token) for token in tokens], skip_special_tokens=False)

@@ -116,12 +116,8 @@ def build(layers: int) -> nn.Module:
 
 def decoded(run: Callable[[Inputs], Inputs], asked: Batch) -> dict[str, float]:
     """Returns how near the translations are, written greedily and by a beam."""
-    written = Written(run, asked, subwords())
-    found = {}
-    for how, texts in (("greedy", written.greedy()), (f"beam {WIDTH}", written.beam(WIDTH, penalty=PENALTY))):
-        for name, metric in (("exact", exact), ("BLEU", bleu), ("chrF", chrf)):
-            found[f"{name}, {how}"] = metric(texts, written.wanted)
-    return found
+    metrics = {"exact": exact, "BLEU": bleu, "chrF": chrf}
+    return Written(run, asked, subwords()).figures(metrics, width=WIDTH, penalty=PENALTY)
 
 
 def told(asked: Batch) -> dict[str, dict[str, float]]:

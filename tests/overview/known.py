@@ -16,32 +16,15 @@ from torch import nn
 import rr_export as rr
 from rr_export.report.report import Check, Report
 from rr_export.tools.measuring import measure
-from tests.quality.routed import WIDTH, batches, margin
+from tests.quality.routed import Routed, batches, margin
 
 HOSTILE = "</code></td><script>alert(1)</script><img src=x onerror=\"alert('2')\"> & $x_1$ [bold]b[/] \x07"
 FILES = ("bench", "front", "attribution", "same", "other", "doctor", "check")
 
 
-class Odd(nn.Module):
-    """A chain of two steps, and an operation with a layer inside; a branch has a name that would be markup."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        chain = rr.Markov([0.3, 0.7], [[0.1, 0.9], [0.6, 0.4]])
-        self.first = rr.LayerChoice(nn.Linear(WIDTH, WIDTH), policy=chain.step(0))
-        self.second = rr.LayerChoice(nn.Linear(WIDTH, WIDTH), policy=chain.step(1))
-        inner = nn.Sequential(nn.ReLU(), rr.LayerChoice(nn.Linear(WIDTH, WIDTH), 0.8))
-        self.op = rr.OperationChoice({"<b>same</b> & so": nn.Identity(), "deep": inner}, rr.Categorical([0.4, 0.6]))
-        self.head = nn.Linear(WIDTH, 3)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y: torch.Tensor = self.head(self.op(self.second(self.first(x))))
-        return y
-
-
 def odd() -> nn.Module:
     torch.manual_seed(0)
-    return Odd().eval()
+    return Routed(same="<b>same</b> & so").eval()  # a name that would be markup
 
 
 def example() -> torch.Tensor:

@@ -16,15 +16,19 @@ WIDTH, CLASSES = 4, 3
 
 
 class Routed(nn.Module):
-    """Four sites: a chain of two layers, an operation with a nested layer; 12 paths."""
+    """Four sites: a chain of two layers, an operation with a nested layer; 12 paths.
 
-    def __init__(self) -> None:
+    Args:
+        same: the name of the branch that does nothing.
+    """
+
+    def __init__(self, same: str = "same") -> None:
         super().__init__()
         chain = rr.Markov([0.3, 0.7], [[0.1, 0.9], [0.6, 0.4]])
         self.first = rr.LayerChoice(nn.Linear(WIDTH, WIDTH), policy=chain.step(0))
         self.second = rr.LayerChoice(nn.Linear(WIDTH, WIDTH), policy=chain.step(1))
         inner = nn.Sequential(nn.ReLU(), rr.LayerChoice(nn.Linear(WIDTH, WIDTH), 0.8))
-        self.op = rr.OperationChoice({"same": nn.Identity(), "deep": inner}, rr.Categorical([0.4, 0.6]))
+        self.op = rr.OperationChoice({same: nn.Identity(), "deep": inner}, rr.Categorical([0.4, 0.6]))
         self.head = nn.Linear(WIDTH, CLASSES)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
