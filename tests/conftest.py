@@ -15,9 +15,31 @@ import torch
 from torch import nn
 
 import rr_export as rr
+from rr_export.parity import law, random_node
 from tests import nets
 
 DYNAMIC = {"x": {0: "batch"}}
+# Tests that prove something else than the law of a model, in which a proof samples it a tenth as often: they would take
+# longer over the sampling than over all else. Tests of the law, and those that are marked, have the whole number.
+NOT_OF_THE_LAW = tuple(
+    f"tests/{place}"
+    for place in (
+        "bundle/", "capture/test_", *(
+            f"capture/python/test_{what}"
+            for what in (
+                "aliases", "ancestry", "composition", "cursors", "effects", "fields", "growing", "hooks", "lifting",
+                "memory", "own_containers", "places", "shapes", "splitting", "targets", "training",
+            )
+        ), "cli/", "demo/",
+        "diff/", "eager/", "overview/", "parity/test_axis", "parity/test_data", "parity/test_divergence",
+        "parity/test_far", "parity/test_golden", "parity/test_loading", "parity/test_open", "parity/test_recheck",
+        "parity/test_rounding", "parity/test_target", "parity/test_tolerances", "parity/test_training",
+        "parity/test_weights", "pytest_plugin/", "quality/", "report/", "targets/", "tools/", "training/",
+        "test_benchmarks", "test_combined", "test_content", "test_models", "test_studies", "test_tasks",
+        "test_trainers",
+    )
+)  # fmt: skip
+WHOLE = ("slow", "zoo", "packages", "generated", "survival", "providers")  # marks
 
 
 def rest_slow(rows: Iterable[Any], quick: int = 1) -> list[Any]:
@@ -62,6 +84,16 @@ def few_threads() -> Iterator[None]:
     torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Has the law sampled less often where it is not what a test is about; its fixtures included."""
+    with pytest.MonkeyPatch.context() as patch:
+        if item.nodeid.startswith(NOT_OF_THE_LAW) and not any(map(item.get_closest_marker, WHOLE)):
+            for module, name in ((law, "OS_RUNS"), (law, "LONG_RUNS"), (law, "EAGER_RUNS"), (random_node, "SESSIONS")):
+                patch.setattr(module, name, getattr(module, name) // 10)
+        return (yield)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

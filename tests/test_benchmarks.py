@@ -43,6 +43,7 @@ def check_form(section: Section, count: int) -> None:
     assert section.caption.split(";")[0] in text and "torch" in text
 
 
+@pytest.mark.slow
 def test_latency_compares_every_path_with_its_peers() -> None:
     told: list[tuple[str, int, int]] = []
     section = latency.measure(runs=2, targets={TINY: 1.05}, progress=lambda *step: told.append(step))
@@ -52,6 +53,7 @@ def test_latency_compares_every_path_with_its_peers() -> None:
     assert told[-1] == ("width 32, 1 of 3 layers", 2, 2)
 
 
+@pytest.mark.slow
 def test_sites_are_measured_in_microseconds() -> None:
     section = sites.measure(runs=2, counts=(2, 4))
     check_form(section, 2 + 3)
@@ -73,6 +75,7 @@ def test_fusions_are_told_as_ratios() -> None:
     assert all(row.value.low > 0 and row.target == 1 for row in section.rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", cost.SIDES)
 def test_cost_of_one_export(side: str) -> None:
     for name in cost.TINY:
@@ -85,6 +88,7 @@ def test_cost_is_measured_in_processes() -> None:
     check_form(cost.measure(runs=1, networks=cost.TINY), 2 * 2)
 
 
+@pytest.mark.slow
 def test_files_of_a_few_megabytes_are_their_weights() -> None:
     models = {name: make for name, make in size.MODELS.items() if "sites" in name or "skipped" in name}
     section = size.measure(models=models)
@@ -94,6 +98,7 @@ def test_files_of_a_few_megabytes_are_their_weights() -> None:
         assert 0.99 < row.value.median <= 1.02, row.what
 
 
+@pytest.mark.slow
 def test_a_sweep_is_timed_in_one_process_and_in_two() -> None:
     section = sweeps.measure(runs=1, size=TINY, few=1, many=3)
     check_form(section, 4)

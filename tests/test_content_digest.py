@@ -83,6 +83,7 @@ def test_what_holds_itself_ends() -> None:
     assert content_digest(loop) == content_digest(loop) != content_digest([[]])
 
 
+@pytest.mark.slow
 def test_the_digest_is_the_same_in_every_process() -> None:
     script = "import tests.test_content_digest as t; print(t.model_digest(t.routed()), t.content_digest(t.scaled))"
     found = {

@@ -85,7 +85,11 @@ def applicable(name: str) -> list[str]:
     return [*ON_ROUTES, *ON_NUMBERS, *(AVALANCHE if name == "seeds one bit apart" else ())]
 
 
-SLOW = ("sessions 2^30, 2^30 + 1, ...", "standalone, seeds of the system")  # thousands of sessions each
+SLOW = (  # thousands of sessions each
+    "sessions 2^30, 2^30 + 1, ...",
+    "standalone sessions 1, 2, 3, ...",
+    "standalone, seeds of the system",
+)
 ROWS = [(name, test) for name in SAMPLES for test in applicable(name)]
 LEVEL = FALSE_ALARM / len(ROWS)
 

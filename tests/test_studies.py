@@ -52,7 +52,6 @@ def check_told(found: Study, tmp_path: Path) -> None:
     assert f"python -m examples.tasks {found.task}`" in page and module.verdict(again) in page
 
 
-@pytest.mark.slow
 def test_random_experts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(thor, "LAYERS", 2)
     found = thor.study(tmp_path, quick=True)
@@ -114,7 +113,6 @@ def test_the_joint_law_of_a_chain_is_that_of_the_formula() -> None:
     np.testing.assert_allclose(second, [[0.1, 0.1], [0.08, 0.72]])
 
 
-@pytest.mark.slow
 def test_routed_extractors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(docstrings, "EACH", 40)
     monkeypatch.setattr(docstrings, "read", docstrings.read.__wrapped__)  # the other tests keep what they have read

@@ -256,7 +256,7 @@ def _constant(model: ir.Model, array: np.ndarray) -> ir.Value:
 
 
 @pytest.mark.parametrize("interface", ["explicit", pytest.param("host", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("change", [sharpen_gates, move_borders])
+@pytest.mark.parametrize("change", [pytest.param(sharpen_gates, marks=pytest.mark.slow), move_borders])
 def test_sabotaged_gates_do_not_hold(change: Change, interface: str, columns: Callable[[str], Column]) -> None:
     column = columns(f"gates.{interface}")
     assert run_cell(sabotage(lambda model: None), column, lambda stage: None).outcome == HOLDS

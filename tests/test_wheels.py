@@ -86,9 +86,9 @@ def test_wheels_work_without_torch(wheels: list[Path], bundle_folder: Path, tmp_
 
 @pytest.mark.slow
 def test_wheels_that_pip_installs_work_without_torch(wheels: list[Path], bundle_folder: Path, tmp_path: Path) -> None:
-    """With what pip takes from the index for them."""
+    """With what pip takes from the index for them, and what draws pages."""
     python = empty_environment(tmp_path / "venv")
-    install(python, "--constraint", str(CONSTRAINTS), *map(str, wheels))
+    install(python, "--constraint", str(CONSTRAINTS), f"{wheels[0]}[plot]", str(wheels[1]))
     check_commands(python, bundle_folder, tmp_path, TORCH_FREE)
 
 

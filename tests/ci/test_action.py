@@ -120,6 +120,7 @@ def test_bug_a_model_that_raises_when_it_is_exported_was_told_nowhere(tmp_path: 
     assert [given["sarif_file"] for name, given in job.used if "upload-sarif" in name] == [f"{reports}/parity.sarif"]
 
 
+@pytest.mark.slow
 def test_bug_reports_of_an_earlier_use_remained(green: tuple[Job, Path], tmp_path: Path) -> None:
     workspace = changed(green, tmp_path, MODELS)
     job = act(workspace, model="my_models:encoder", working_directory="code", code_scanning="true")
@@ -205,6 +206,7 @@ def test_snippets_name_commands_that_are_there() -> None:
         assert set(re.findall(r"--[a-z-]+", rest)) <= known, (name, rest)
 
 
+@pytest.mark.slow
 def test_the_gitlab_snippet_runs(green: tuple[Job, Path], tmp_path: Path) -> None:
     (job,) = [yaml.safe_load(text)["parity"] for text in snippets("yaml") if text.startswith("parity:")]
     workspace = written(tmp_path, RETRAINED)

@@ -69,6 +69,7 @@ def test_it_runs_and_is_proven(place: Path) -> None:
     assert "The same model, by the last `rr-export verify`" in (place / "out" / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_other_weights_are_another_model(place: Path) -> None:
     weights = load_file(place / "bert" / "model.safetensors")
     save_file({name: tensor * 1.1 for name, tensor in weights.items()}, place / "other.safetensors")

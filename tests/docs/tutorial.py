@@ -3,7 +3,8 @@
 ``python -m tests.docs.tutorial docs/tutorials/ci.md`` runs a page in an empty folder, and writes what it prints.
 
 A block with a title is a file; other Python runs in one namespace per page; in a console block each ``$`` line is a
-command, and what follows it is its output. An output may leave words out: ``[...]``.
+command, and what follows it is its output. An output may leave words out: ``[...]``. What a page prints of a model
+that it trains differs from machine to machine; such a page says so in the comment TRAINED.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from website.links import ROOT
 
 WIDTH = 100  # of the terminal
 LEFT_OUT = "[...]"  # where an output of a page is cut
+TRAINED = "<!-- numbers, paths and how many there are differ from machine to machine -->"
 _BLOCK = re.compile(
     r"^```(?P<language>\w+)(?: title=\"(?P<title>[^\"]+)\")?\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE
 )
@@ -139,13 +141,15 @@ class Place:
         linecache.checkcache()
 
 
-def differs(expected: str, got: str) -> str:
+def differs(expected: str, got: str, *, trained: bool = False) -> str:
     """Returns what is missing or too much in an output, "" where it is as the page says.
 
     Tables wrap differently from terminal to terminal, and figures differ from machine to machine: what is compared are
-    the words, in any order.
+    the words, in any order. Of what was trained, numbers are not, nor how often a word is there.
     """
     wanted, found = _words(expected), _words(got)
+    if trained:
+        wanted, found = _kinds(wanted), _kinds(found)
     missing = wanted - found
     excess = found - wanted if LEFT_OUT not in expected else Counter()
     return "".join(f" {sign}{word}" for sign, words in (("-", missing), ("+", excess)) for word in sorted(words))
@@ -154,6 +158,11 @@ def differs(expected: str, got: str) -> str:
 def _words(text: str) -> Counter[str]:
     plain = _FIGURE.sub("#", _DRAWN.sub(" ", text)).replace(LEFT_OUT, " ")
     return Counter(plain.split())
+
+
+def _kinds(words: Counter[str]) -> Counter[str]:
+    """Every word once, and every number or list of numbers as "#"."""
+    return Counter({re.sub(r"[#\d]+(?:,[#\d]+)*", "#", word).rstrip(",;%]") for word in words})
 
 
 def _rr_export(arguments: list[str]) -> None:

@@ -78,6 +78,7 @@ def test_weights_that_the_exporter_computes_of_others_are_compared() -> None:
     assert [check.name for check in told.value.report.checks if check.passed is False] == ["weights"]
 
 
+@pytest.mark.slow
 def test_bug_a_model_that_has_filled_a_cache_since_its_export_is_the_same() -> None:
     """LeViT keeps a table of its biases when it first runs; what is computed of weights is counted otherwise then."""
     transformers = pytest.importorskip("transformers")

@@ -350,6 +350,7 @@ def test_all_proofs_are_one_file_of_markdown(done: Run, project: Path) -> None:
     assert "LookupError" in text
 
 
+@pytest.mark.slow
 def test_it_works_under_xdist(done: Run, project: Path) -> None:
     spread = run(project, "-n", "2", "-k", "test_law or test_each or test_red", "--rr-markdown", "spread.md", "-v")
     assert of(spread.outcomes, "test_each") == of(done.outcomes, "test_each")
@@ -399,6 +400,7 @@ def test_a_project_without_proofs_imports_nothing_for_them(tmp_path: Path) -> No
     assert done.outcomes == {"test_plain": "passed"}, done.text
 
 
+@pytest.mark.slow
 def test_the_page_runs_as_printed(tmp_path: Path) -> None:
     page = (Path(__file__).parents[2] / "docs" / "pytest.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)

@@ -86,6 +86,7 @@ def test_the_bias_of_straight_through_falls_with_the_temperature(model: Any, exa
     assert torch.cosine_similarity(cold.mean(dim=0), exact, dim=0) > 0.95
 
 
+@pytest.mark.slow
 def test_more_relaxations_lower_the_variance_alone(model: Any) -> None:
     """Equal means within 5 standard errors of their difference; variance as Rao and Blackwell say."""
     one, many = (gradients(model, training.StraightThrough(0.3, n), 500) for n in (1, 16))

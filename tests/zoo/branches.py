@@ -330,7 +330,7 @@ CASES = [
     case("branches/and", And, 3),
     case("branches/or", Or, 3),
     case("branches/not", Not, 2),
-    case("branches/and_or_not", AndOrNot, 4, default=True),
+    case("branches/and_or_not", AndOrNot, 4),
     case("branches/and_setting", AndSetting, 2),
     case("branches/chained_comparison", ChainedComparison, 3),
     case("branches/match", Match, 3),

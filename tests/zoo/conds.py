@@ -184,7 +184,7 @@ CASES = [
     case("conds/nested", CondNested, 1, POSITIVE, gates=2),
     case("conds/passes_on", CondPassesOn, 1, NEGATIVE, gates=1),
     case("conds/two", TwoConds, 1, POSITIVE, gates=2),
-    case("conds/and_layer_choice", CondAndLayerChoice, 2, POSITIVE, gates=1, default=True),
+    case("conds/and_layer_choice", CondAndLayerChoice, 2, POSITIVE, gates=1),
     case("conds/after_operation_choice", CondAfterOperationChoice, 3, POSITIVE, gates=1),
     case("conds/in_site", CondInSite, 2, NEGATIVE, gates=1),
     case("conds/and_draw", CondAndDraw, 2, POSITIVE, gates=1),

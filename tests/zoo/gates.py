@@ -359,7 +359,7 @@ CASES = [
     case("gates/in_skip_closed", SkipAroundGate, 2, NEGATIVE, gates=1),
     case("gates/after_skip", GateAfterSkip, 2, POSITIVE, gates=1),
     case("gates/layer_drop", LayerDropWithGates, 4, POSITIVE, gates=2),
-    case("gates/and_coin", GateAndCoin, 2, POSITIVE, gates=1, default=True),
+    case("gates/and_coin", GateAndCoin, 2, POSITIVE, gates=1),
     case("gates/coin_and", CoinAndGate, 2, POSITIVE, gates=1),
     case("gates/coin_or", CoinOrGate, 2, NEGATIVE, gates=1),
     case("gates/while", WhileGate, 1, POSITIVE, gates=3),

@@ -225,8 +225,8 @@ class ContinueThenReturn(Layers):
 
 CASES = [
     case("loop_lengths/continue_then_break", ContinueThenBreak, 7),
-    case("loop_lengths/continue_then_return", ContinueThenReturn, 7, default=True),
-    case("loop_lengths/break", Break, 5, default=True),
+    case("loop_lengths/continue_then_return", ContinueThenReturn, 7),
+    case("loop_lengths/break", Break, 5),
     case("loop_lengths/break_after", BreakAfter, 5),
     case("loop_lengths/break_and_continue", BreakAndContinue, 7),
     case("loop_lengths/for_else", ForElse, 4),

@@ -408,7 +408,7 @@ CASES = [
     case("state/tuple_of_layer", TupleOfLayer, 4),
     case("state/named_tuple", NamedTupleState, 2),
     case("state/dict", DictState, 4),
-    case("state/dict_entry_replaced", DictEntryReplaced, 2, pair_of_inputs(), default=True),
+    case("state/dict_entry_replaced", DictEntryReplaced, 2, pair_of_inputs()),
     case("state/attribute_mode", AttributeMode, 2, default=True),
     case("state/attribute_tensor", AttributeTensor, 2),
     case("state/attribute_of_child", AttributeOfChild, 8),

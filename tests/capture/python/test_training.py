@@ -134,6 +134,7 @@ def test_plan_wants_arguments() -> None:
     assert len(rr.plan_of(encoder()[0], (X,), keep_training_routes=True).sites) == 2
 
 
+@pytest.mark.slow
 def test_a_saved_bundle_is_proven_in_another_process(tmp_path: Path) -> None:
     where = [sys.executable, "-m", "rr_export"]
     options = {"check": True, "cwd": Path(__file__).parents[2], "capture_output": True, "text": True}
