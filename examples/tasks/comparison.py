@@ -28,6 +28,7 @@ from examples.tasks.training import KEEP, nested_path, random_path, train_plain,
 from rr_runtime import Session
 
 SHARES = (0.25, 0.5, 0.75, 1.0)
+PRUNED = (0.5, 0.75)  # shares of the weights that a pruned model has lost
 RANDOM_PATHS = 12  # of each number of layers
 EVALUATIONS = 96
 Tell = Callable[[str, int, int], None]
@@ -125,7 +126,7 @@ def compare(
     for count, (_, file) in statics.items():
         runs[f"static {count}"] = (open_static(file), file)
     full, full_file = statics[task.layers]
-    for share in (0.5, 0.75):
+    for share in PRUNED:
         file = export_static(task, pruned(full, share), folder / f"pruned-{share:.0%}.onnx".replace("%", ""))
         runs[f"pruned {share:.0%}"] = (open_static(file), file)
     small = quantised(full_file)

@@ -16,7 +16,7 @@ from examples.tasks.task import Inputs, Task
 from rr_export.demo.docstrings import documented, source_files
 
 LIBRARIES = ("numpy", "scipy", "sklearn", "torch", "sympy", "networkx", "matplotlib", "transformers")
-WORDS, LENGTH, WIDTH, LAYERS = 4096, 24, 64, 8
+WORDS, LENGTH, WIDTH, LAYERS = 4096, 24, 64, 4
 LARGE = 60_000  # bytes of a file that is left out, as reading it takes long
 EACH = 900  # sentences of each library
 PADDING = 0
@@ -109,9 +109,9 @@ def read() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def task() -> Task:
-    """Returns the task: 1,200 sentences test, 500 choose paths, the others train."""
+    """Returns the task: 1,200 sentences test, 1,000 choose paths, the others train."""
     x, y = read()
-    parts = {"test": slice(0, 1200), "validation": slice(1200, 1700), "training": slice(1700, None)}
+    parts = {"test": slice(0, 1200), "validation": slice(1200, 2200), "training": slice(2200, None)}
     words, libraries = x[parts["training"]], y[parts["training"]]
 
     def draw(rng: np.random.Generator) -> tuple[dict[str, Tensor], Tensor]:
@@ -123,7 +123,7 @@ def task() -> Task:
         name="docstrings",
         title="text classification",
         data=f"first sentences of docstrings of {len(LIBRARIES)} installed libraries: {len(words):,} for training, "
-        "500 to choose paths, 1,200 for the test; the library is to be told",
+        "1,000 to choose paths, 1,200 for the test; the library is to be told",
         metric="accuracy",
         layers=LAYERS,
         build=build,
@@ -135,6 +135,6 @@ def task() -> Task:
         test=[({"words": x[parts["test"]]}, y[parts["test"]])],
         score=score,
         axes={"words": {0: "batch"}},
-        steps=700,
+        steps=2000,
         quick=20,
     )

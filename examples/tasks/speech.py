@@ -157,7 +157,7 @@ def task() -> Task:
         test=batches("test"),
         score=score,
         axes={"sound": {0: "batch"}},
-        steps=400,
+        steps=1200,
         quick=20,
         rate=2e-3,
     )
