@@ -24,21 +24,20 @@ DYNAMIC = {"x": {0: "batch"}}
 NOT_OF_THE_LAW = tuple(
     f"tests/{place}"
     for place in (
-        "bundle/", "capture/test_", *(
-            f"capture/python/test_{what}"
-            for what in (
-                "aliases", "ancestry", "composition", "cursors", "effects", "fields", "growing", "hooks", "lifting",
-                "memory", "own_containers", "places", "shapes", "splitting", "targets", "training",
-            )
-        ), "cli/", "demo/",
-        "diff/", "eager/", "overview/", "parity/test_axis", "parity/test_data", "parity/test_divergence",
-        "parity/test_far", "parity/test_golden", "parity/test_loading", "parity/test_open", "parity/test_recheck",
-        "parity/test_rounding", "parity/test_target", "parity/test_tolerances", "parity/test_training",
-        "parity/test_weights", "pytest_plugin/", "quality/", "report/", "targets/", "tools/", "training/",
-        "test_benchmarks", "test_combined", "test_content", "test_models", "test_studies", "test_tasks",
-        "test_trainers",
+        "bundle/", "capture/test_", "cli/", "demo/", "diff/", "eager/", "overview/", "pytest_plugin/", "quality/",
+        "report/", "targets/", "tools/", "training/", "capture/python/test_aliases", "capture/python/test_ancestry",
+        "capture/python/test_composition", "capture/python/test_cursors", "capture/python/test_effects",
+        "capture/python/test_fields", "capture/python/test_growing", "capture/python/test_hooks",
+        "capture/python/test_lifting", "capture/python/test_memory", "capture/python/test_own_containers",
+        "capture/python/test_places", "capture/python/test_shapes", "capture/python/test_splitting",
+        "capture/python/test_targets", "capture/python/test_training", "parity/test_axis", "parity/test_data",
+        "parity/test_divergence", "parity/test_far", "parity/test_golden", "parity/test_loading", "parity/test_open",
+        "parity/test_recheck", "parity/test_rounding", "parity/test_target", "parity/test_tolerances",
+        "parity/test_training", "parity/test_weights", "test_benchmarks", "test_combined", "test_content",
+        "test_models", "test_studies", "test_tasks", "test_trainers",
     )
 )  # fmt: skip
+SAMPLES = ((law, "OS_RUNS"), (law, "LONG_RUNS"), (law, "EAGER_RUNS"), (random_node, "SESSIONS"))
 WHOLE = ("slow", "zoo", "packages", "generated", "survival", "providers")  # marks
 
 
@@ -91,7 +90,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """Has the law sampled less often where it is not what a test is about; its fixtures included."""
     with pytest.MonkeyPatch.context() as patch:
         if item.nodeid.startswith(NOT_OF_THE_LAW) and not any(map(item.get_closest_marker, WHOLE)):
-            for module, name in ((law, "OS_RUNS"), (law, "LONG_RUNS"), (law, "EAGER_RUNS"), (random_node, "SESSIONS")):
+            for module, name in SAMPLES:
                 patch.setattr(module, name, getattr(module, name) // 10)
         return (yield)
 

@@ -154,6 +154,12 @@ def test_the_verdict_tells_where_routing_loses(tmp_path: Path) -> None:
     level = verdict(comparison_of(-0.015, 0.01))
     assert "at no layers; below it, but within twice the standard error, at 1 (-0.015). A path" in level
     assert "at no layers; below it at 1 (-0.050)" in verdict(comparison_of(-0.05, 0.01))
+    assert all("Better" not in verdict(comparison_of(routed, 0.01)) for routed in (0.05, -0.05))
+    late, early = (Row("skipped", "skipped 1", 1, took, 0.83, 0.01, 2.0) for took in (1.1, 0.9))
+    for routed, rival, tail in ((0.02, late, "longer: skipped 1 (+0.010)."), (0.04, late, ""), (0.02, early, "")):
+        plain = comparison_of(routed, 0.01)
+        told = verdict(replace(plain, rows=(*plain.rows, replace(rival, better=0.0))))
+        assert told.endswith(tail) and ("Better" in told) == bool(tail)
     found = comparison_of(-0.05, 0.01)
     found.save(tmp_path / "toy.json")
     assert Comparison.load(tmp_path / "toy.json") == found

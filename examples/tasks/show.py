@@ -113,7 +113,7 @@ def said(found: Comparison) -> str:
 
 
 def verdict(found: Comparison) -> str:
-    """Returns in a sentence where one routed file is at or above the static models, and where it is not.
+    """Returns where one routed file is at or above the static models, where it is not, and which other rivals beat it.
 
     What is below is told apart by whether it is by more than twice the standard error of the difference, row by row.
     """
@@ -132,7 +132,19 @@ def verdict(found: Comparison) -> str:
     times = {row.layers: row.milliseconds for row in found.rows if row.kind == "static"}
     ratios = [row.milliseconds / times[row.layers] for row in rows if row.layers in times]
     slower = f" A path takes {median(ratios):.2f} times what the static model of as many layers does." if ratios else ""
-    return f"One routed file is at or above the static model of the same size at {said} layers{tail}.{slower}"
+    told = f"One routed file is at or above the static model of the same size at {said} layers{tail}."
+    return told + slower + _beaten(found)
+
+
+def _beaten(found: Comparison) -> str:
+    """Which rivals, beside the static ones, are better than every path that takes no longer (or 5 %: noise)."""
+    told = []
+    for rival in (row for row in found.rows if row.kind not in ("static", "routed")):
+        times = 1.05 * rival.milliseconds
+        beside = [row.quality for row in found.rows if row.kind == "routed" and row.milliseconds <= times]
+        if beside and rival.quality > max(beside):
+            told.append(f"{rival.name} ({rival.quality - max(beside):+.3f})")
+    return f" Better than every path of it that takes no longer: {', '.join(told)}." if told else ""
 
 
 def answers_verdict(found: Comparison) -> str:

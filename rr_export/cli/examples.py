@@ -76,7 +76,12 @@ EXAMPLES = {
             "rr-export package out/ best/ --target cuda --frozen 8 --best my_models:score",
         ),
     ),
-    "prune": (("What a profile takes, in a smaller file:", "rr-export prune out/ -o small/ --profile short"),),
+    "prune": (
+        (
+            "What one profile takes, which is the law of all runs then:",
+            "rr-export prune out/ -o small/ --profile short",
+        ),
+    ),
     "freeze": (("One path as an ordinary ONNX file:", "rr-export freeze out/ path.onnx --path 1,0,1,1"),),
     "doctor": (
         ("What is here:", "rr-export doctor"),

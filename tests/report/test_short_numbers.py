@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rr_export.report.short_numbers import short_number
+from tests.test_law_sampling import WHOLE_NUMBERS, numbers
 
 
 @pytest.mark.parametrize(
@@ -26,3 +27,7 @@ from rr_export.report.short_numbers import short_number
 )
 def test_numbers_are_as_long_as_they_are_worth(number: float, told: str, signed: str) -> None:
     assert (short_number(number), short_number(number, signed=True)) == (told, signed)
+
+
+def test_the_law_is_sampled_less_often_where_it_is_not_the_subject() -> None:
+    assert [10 * number for number in numbers()] == WHOLE_NUMBERS
