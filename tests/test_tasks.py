@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 pytest.importorskip("sklearn", reason="the tasks need the extra demo")
 
 from examples.tasks import __main__ as command
-from examples.tasks import comparison, docstrings, summarisation, text, timing
+from examples.tasks import comparison, docstrings, summarisation, text, timing, weights
 from examples.tasks.comparison import Comparison, Row, compare
 from examples.tasks.show import (
     answers_markdown,
@@ -26,7 +28,7 @@ from examples.tasks.show import (
     verdict,
 )
 from examples.tasks.task import Batch, Inputs, Task
-from examples.tasks.training import nested_path, random_path
+from examples.tasks.training import nested_path, random_path, train_plain
 from rr_runtime import Session
 
 READ = (docstrings.read, summarisation.docstrings, summarisation.subwords, text.split, text.read)  # what they kept
@@ -125,8 +127,37 @@ def test_training_lowers_the_loss(name: str) -> None:
             return float(np.mean([float(task.loss(model(**inputs), target)) for inputs, target in held]))
 
     before = loss()
-    comparison.train_plain(task, model, 40, lambda done, total: None)
+    train_plain(task, model, 40, lambda done, total: None)
     assert loss() < 0.97 * before
+
+
+def test_what_was_trained_is_measured_again_without_training(tmp_path: Path) -> None:
+    task = replace(find("digits"), layers=2)
+
+    def told(done: int, total: int) -> None:
+        told.steps += 1  # type: ignore[attr-defined]
+
+    def weights_of(model: nn.Module) -> dict[str, torch.Tensor]:
+        return {name: value.clone() for name, value in model.state_dict().items()}
+
+    for make in (partial(weights.static, task, 2), partial(weights.routed, task)):
+        told.steps = 0  # type: ignore[attr-defined]
+        first = weights_of(make(3, tmp_path, told, trained=False))
+        assert told.steps == 3  # type: ignore[attr-defined]
+        again = weights_of(make(3, tmp_path, told, trained=True))
+        assert told.steps == 3  # type: ignore[attr-defined]
+        assert first.keys() == again.keys() and all(torch.equal(first[name], again[name]) for name in first)
+        with pytest.raises(weights.MissingWeightsError, match=r"of 4 steps of digits, got .*'steps': '3'"):
+            make(4, tmp_path, told, trained=True)
+        with pytest.raises(weights.MissingWeightsError, match=r"got no file; run: python -m examples\.tasks digits"):
+            make(3, tmp_path / "elsewhere", told, trained=True)
+
+
+def test_the_command_says_what_it_cannot_measure_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for names, told in ((["thor"], "expected tasks beside --trained, got thor"), (["speech"], "got no file")):
+        with pytest.raises(SystemExit):
+            command.main([*names, "--trained", "--output", str(tmp_path)])
+        assert told in capsys.readouterr().err
 
 
 def test_paths_of_training_have_so_many_layers() -> None:

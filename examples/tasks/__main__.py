@@ -19,6 +19,7 @@ from examples.tasks.comparison import Comparison, Tell, compare
 from examples.tasks.show import answers_markdown, answers_table, answers_verdict, draw, markdown, said, table, verdict
 from examples.tasks.study import Studied, Study, section
 from examples.tasks.task import Task
+from examples.tasks.weights import MissingWeightsError
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "docs" / "results"
@@ -52,12 +53,12 @@ def bar(title: str) -> Iterator[Tell]:
         yield tell
 
 
-def run(name: str, folder: Path, *, quick: bool) -> Comparison:
-    """Trains and compares one task, and prints its table."""
+def run(name: str, folder: Path, *, quick: bool, trained: bool = False) -> Comparison:
+    """Trains and compares one task, or compares what was trained before, and prints its table."""
     task = find(name)
     torch.set_num_threads(1)  # small layers: threads would only wait for each other
     with bar(task.title) as tell:
-        found = compare(task, folder / name, steps=task.quick if quick else None, tell=tell)
+        found = compare(task, folder / name, steps=task.quick if quick else None, trained=trained, tell=tell)
     console.print(table(found), verdict(found), sep="\n")
     if found.decoded:
         console.print(answers_table(found), answers_verdict(found), sep="\n")
@@ -110,16 +111,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--all", action="store_true", help="all tasks")
     parser.add_argument("--quick", action="store_true", help="a few steps of training: to see that it works")
+    parser.add_argument(
+        "--trained", action="store_true", help="train nothing: measure again what tasks have trained into --output"
+    )
     parser.add_argument("--output", type=Path, default=ROOT / "out" / "tasks", help="folder of the files")
     parser.add_argument("--page", action="store_true", help="only write docs/results.md anew")
     asked = parser.parse_args(arguments)
     names = [*TASKS, *STUDIES] if asked.all else asked.names
     if not names and not asked.page:
         parser.error("expected the name of a task, got none; give one, or --all")
+    studies = [name for name in names if name in STUDIES]
+    if asked.trained and studies:
+        parser.error(f"expected tasks beside --trained, got {', '.join(studies)}; leave out --trained, or the studies")
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     for name in names:
-        found = (run_study if name in STUDIES else run)(name, asked.output, quick=asked.quick)
+        try:
+            found = (
+                run_study(name, asked.output, quick=asked.quick)
+                if name in STUDIES
+                else run(name, asked.output, quick=asked.quick, trained=asked.trained)
+            )
+        except MissingWeightsError as error:
+            parser.error(str(error))
         if not asked.quick:
             found.save(RESULTS / f"{name}.json")
     if not asked.quick:

@@ -13,18 +13,18 @@ import torch
 from numpy.typing import NDArray
 
 import rr_export as rr
+from examples.tasks import weights
 from examples.tasks.rivals import (
     Run,
     export_static,
     open_static,
     pruned,
     quantised,
-    route_quietly,
     skipping,
 )
 from examples.tasks.task import Batch, Inputs, Task
 from examples.tasks.timing import medians
-from examples.tasks.training import KEEP, nested_path, random_path, train_plain, train_routed
+from examples.tasks.training import nested_path, random_path
 from rr_runtime import Session
 
 SHARES = (0.25, 0.5, 0.75, 1.0)
@@ -106,7 +106,13 @@ class Comparison:
 
 
 def compare(
-    task: Task, folder: Path, *, steps: int | None = None, evaluations: int = EVALUATIONS, tell: Tell = lambda *_: None
+    task: Task,
+    folder: Path,
+    *,
+    steps: int | None = None,
+    evaluations: int = EVALUATIONS,
+    trained: bool = False,
+    tell: Tell = lambda *_: None,
 ) -> Comparison:
     """Returns how a routed model and its rivals do; all files are in the folder.
 
@@ -115,14 +121,18 @@ def compare(
         folder: where files go.
         steps: of training; None: those of the task.
         evaluations: how many paths a search may evaluate.
+        trained: nothing is trained: the weights that an earlier run has left in the folder are taken.
         tell: told (stage, done, total).
+
+    Raises:
+        MissingWeightsError: ``trained``, and the folder has no weights of this training.
     """
     steps = task.steps if steps is None else steps
     folder.mkdir(parents=True, exist_ok=True)
     counts = _counts(task)
     runs: dict[str, tuple[Run, Path]] = {}
 
-    statics = {count: _static(task, count, steps, folder, tell) for count in counts}
+    statics = {count: _static(task, count, steps, folder, tell, trained=trained) for count in counts}
     for count, (_, file) in statics.items():
         runs[f"static {count}"] = (open_static(file), file)
     full, full_file = statics[task.layers]
@@ -132,7 +142,7 @@ def compare(
     small = quantised(full_file)
     runs["int8"] = (open_static(small), small)
 
-    verified = _routed(task, folder / "routed", steps, tell)
+    verified = _routed(task, folder / "routed", steps, tell, trained=trained)
     _export(task, skipping(task, full), folder / "skipped")
     paths = {kind: _menu(task, folder / kind, counts, evaluations, tell) for kind in ("routed", "skipped")}
     for kind, chosen in paths.items():
@@ -142,9 +152,13 @@ def compare(
     return _compared(task, steps, verified, folder, runs, paths, tell)
 
 
-def _static(task: Task, count: int, steps: int, folder: Path, tell: Tell) -> tuple[torch.nn.Module, Path]:
-    model = task.build(count)
-    train_plain(task, model, steps, lambda done, total: tell(f"training a model of {count} layers", done, total))
+def _static(
+    task: Task, count: int, steps: int, folder: Path, tell: Tell, *, trained: bool
+) -> tuple[torch.nn.Module, Path]:
+    def told(done: int, total: int) -> None:
+        tell(f"training a model of {count} layers", done, total)
+
+    model = weights.static(task, count, steps, folder, told, trained=trained)
     return model, export_static(task, model, folder / f"static-{count}.onnx")
 
 
@@ -153,11 +167,13 @@ def _counts(task: Task) -> list[int]:
     return sorted({max(1, round(share * task.layers)) for share in SHARES})
 
 
-def _routed(task: Task, folder: Path, steps: int, tell: Tell) -> str:
+def _routed(task: Task, folder: Path, steps: int, tell: Tell, *, trained: bool = False) -> str:
     """The trained routed model is a bundle in the folder; returns what its proof says, in a line."""
-    model = task.build(task.layers)
-    route_quietly(task, model, KEEP)
-    train_routed(task, model, steps, lambda done, total: tell("training the routed model", done, total))
+
+    def told(done: int, total: int) -> None:
+        tell("training the routed model", done, total)
+
+    model = weights.routed(task, steps, folder.parent, told, trained=trained)
     return _prove(task, model, _export(task, model, folder), tell)
 
 
