@@ -117,7 +117,7 @@ def task() -> Task:
         test=test,
         score=score,
         axes={"tokens": {0: "batch", 1: "time"}},
-        steps=1600,
+        steps=8000,
         quick=20,
         rate=4e-3,
         decoded=decoded,

@@ -132,7 +132,7 @@ def task() -> Task:
         test=batches("test"),
         score=score,
         axes={"tokens": {0: "batch"}, "places": {0: "batch"}},
-        steps=600,
+        steps=5000,
         quick=20,
         rate=3e-3,
         said=lambda run: fill(corpus, run, corpus.rows["test"][1, :-1], choose(2, np.random.default_rng(3))[1]),

@@ -153,7 +153,7 @@ def task() -> Task:
         test=in_batches(test, TESTED),
         score=score,
         axes={"source": {0: "batch"}, "target": {0: "batch", 1: "length"}},
-        steps=1000,
+        steps=3000,
         quick=20,
         rate=5e-3,
         decoded=decoded,

@@ -127,7 +127,8 @@ class Translator(nn.Module):
             self.pointer(hidden) @ self.places(memory).transpose(1, 2) * WIDTH**-0.5 + hide_source[:, 0], -1
         )
         copies = self.copies(hidden)
-        new, share = torch.sigmoid(-copies), torch.sigmoid(copies)  # 1 - share would lose all digits near 0
+        gate = torch.softmax(torch.cat([copies, torch.zeros_like(copies)], -1), -1)  # a sigmoid near 0 has few digits
+        share, new = gate[..., :1], gate[..., 1:]
         where = source[:, None].expand(-1, target.shape[1], -1)
         both = (new * chosen).scatter_add(2, where, share * pointed)
         return {"logits": torch.log(both + 1e-6) * (target != PADDING)[:, :, None]}
