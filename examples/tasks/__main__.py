@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "docs" / "results"
 TASKS = ("digits", "docstrings", "translation", "summarisation", "language", "masked", "speech")
 STUDIES = ("thor", "learned_chain", "extractors", "smallest")  # with a comparison of their own: study.py
-console = Console()
+console = Console() if sys.stdout.isatty() else Console(width=140)  # a table that is cut says nothing
 
 
 def find(name: str) -> Task:

@@ -26,7 +26,7 @@ from rr_runtime import Session
 
 WIDTH, SIDE, COUNT = 32, 8, 5  # of a row's features; of an image; of steps
 BRANCHES = ("none", "mix", "widen")
-STEPS, TRAININGS, ROWS = 600, 3, 1347
+STEPS, TRAININGS, ROWS = 2400, 3, 1347
 PRICE, CHANCE = 20.0, 0.03  # of the squared excess of the cost over the budget, and of the entropy
 LAWS = ("uniform", "independent", "chain")
 
