@@ -23,6 +23,7 @@ from examples.tasks.show import (
     answers_verdict,
     draw,
     markdown,
+    overview,
     said,
     table,
     verdict,
@@ -169,6 +170,13 @@ def test_paths_of_training_have_so_many_layers() -> None:
     assert counts[0] == 0
     # Hoeffding 1963: a sound drawing fails once in a million
     assert (abs(counts[1:] / 4000 - 0.25) < np.sqrt(np.log(2 * 4 / 1e-6) / 8000)).all()
+
+
+def test_an_overview_has_every_task_and_marks_what_is_not_below() -> None:
+    lines = overview([comparison_of(0.01, 0.02), comparison_of(-0.03, 0.02), comparison_of(0.0, 0.02)]).splitlines()
+    assert lines[0].startswith("| routed less static | score | 25% of the layers |")
+    cells = ("**+0.010**", "-0.030 ± 0.020", "**+0.000**")
+    assert lines[2:] == [f"| a toy | accuracy | {cell} |" for cell in cells]
 
 
 def comparison_of(routed: float, error: float) -> Comparison:

@@ -16,7 +16,17 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from examples.tasks.comparison import Comparison, Tell, compare
-from examples.tasks.show import answers_markdown, answers_table, answers_verdict, draw, markdown, said, table, verdict
+from examples.tasks.show import (
+    answers_markdown,
+    answers_table,
+    answers_verdict,
+    draw,
+    markdown,
+    overview,
+    said,
+    table,
+    verdict,
+)
 from examples.tasks.study import Studied, Study, section
 from examples.tasks.task import Task
 from examples.tasks.weights import MissingWeightsError
@@ -82,18 +92,16 @@ def run_study(name: str, folder: Path, *, quick: bool) -> Study:
 
 def write_page(names: Sequence[str], studies: Sequence[str]) -> None:
     """docs/results.md has the tables and pictures of all results that are there."""
-    parts = [(ROOT / "examples" / "tasks" / "page.md").read_text(encoding="utf-8").rstrip()]
-    for name in names:
-        file = RESULTS / f"{name}.json"
-        if file.is_file():
-            found = Comparison.load(file)
-            draw(found, RESULTS / f"{name}.svg")
-            parts += [f"## {found.title[0].upper()}{found.title[1:]}", f"{found.data}.", verdict(found)]
-            parts += [f"![{found.metric} against time](results/{name}.svg)", markdown(found)]
-            if found.decoded:
-                parts += [answers_verdict(found), answers_markdown(found)]
-            parts += [said(found)] if found.said else []
-            parts += [f"Remade by `python -m examples.tasks {name}`: {found.steps} steps; {found.versions}."]
+    found_all = [Comparison.load(file) for name in names if (file := RESULTS / f"{name}.json").is_file()]
+    parts = [(ROOT / "examples" / "tasks" / "page.md").read_text(encoding="utf-8").rstrip(), overview(found_all)]
+    for found in found_all:
+        draw(found, RESULTS / f"{found.task}.svg")
+        parts += [f"## {found.title[0].upper()}{found.title[1:]}", f"{found.data}.", verdict(found)]
+        parts += [f"![{found.metric} against time](results/{found.task}.svg)", markdown(found)]
+        if found.decoded:
+            parts += [answers_verdict(found), answers_markdown(found)]
+        parts += [said(found)] if found.said else []
+        parts += [f"Remade by `python -m examples.tasks {found.task}`: {found.steps} steps; {found.versions}."]
     for name in studies:
         file = RESULTS / f"{name}.json"
         if file.is_file():

@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.table import Table
 
-from examples.tasks.comparison import Comparison, Row
+from examples.tasks.comparison import SHARES, Comparison, Row
 from rr_export.tools.plot import save_picture
 
 LESS = "(less is better)"  # how the names of such figures end
@@ -98,6 +98,23 @@ def answers_markdown(found: Comparison) -> str:
 def _markdown(head: Sequence[str], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [f"| {' | '.join(head)} |", f"|{'---|' + '---:|' * (len(head) - 1)}"]
     return "\n".join([*lines, *(f"| {' | '.join(texts)} |" for texts in rows)])
+
+
+def overview(all_found: Sequence[Comparison]) -> str:
+    """Returns, for every task, how the routed file differs from the static model of each size, as a table of Markdown.
+
+    What is at or above it is bold; the sizes are shares of the layers, and their errors stand below.
+    """
+
+    def cell(row: Row) -> str:
+        told = f"{row.better or 0.0:+.3f}"
+        return f"**{told}**" if (row.better or 0.0) >= 0 else f"{told} ± {row.better_error or 0.0:.3f}"
+
+    head = ["routed less static", "score", *(f"{share:.0%} of the layers" for share in SHARES)]
+    lines = [
+        (found.title, found.metric, *(cell(row) for row in found.rows if row.kind == "routed")) for found in all_found
+    ]
+    return _markdown(head, lines)
 
 
 def said(found: Comparison) -> str:
