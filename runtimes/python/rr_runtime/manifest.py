@@ -6,12 +6,12 @@ import itertools
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import PurePosixPath, PureWindowsPath
 from types import MappingProxyType
 from typing import Any
 
 from rr_runtime.draws import SEEDS
 from rr_runtime.errors import BundleError
+from rr_runtime.file_names import colliding, is_portable
 from rr_runtime.json_node import DAMAGED, Node, read_json
 from rr_runtime.one_line import cut_to_line, list_few
 from rr_runtime.profile import RANGES, Measured, Profile
@@ -157,6 +157,9 @@ class Manifest:
         tolerances = root.key("tolerances")
         recorded = root.optional("files")
         files = dict(map(_read_file, recorded.items())) if recorded is not None else {}
+        one_file = colliding((*files, MANIFEST))
+        if recorded is not None and one_file:
+            recorded.fail(f"names of different files on every system, and not {' and '.join(map(repr, one_file))}")
         inputs, outputs = _read_tensors(root.key("inputs")), _read_tensors(root.key("outputs"))
         golden = root.optional("golden")
         axes = root.optional("axes")
@@ -371,7 +374,7 @@ def _read_size(node: Node) -> int | str:
 
 def _read_file(item: tuple[str, Node]) -> tuple[str, RecordedFile]:
     name, node = item
-    if not _stays_inside(name):
+    if not is_portable(name):
         raise BundleError(
             f"{node.where}: files: expected names of files inside the bundle's folder, got {name!r}; "
             "do not use this bundle, somebody made it to reach other files"
@@ -380,13 +383,6 @@ def _read_file(item: tuple[str, Node]) -> tuple[str, RecordedFile]:
     if not re.fullmatch("[0-9a-f]{64}", digest.text()):
         digest.fail("64 hexadecimal digits, lower case")
     return name, RecordedFile(digest.text(), node.key("bytes").integer(0))
-
-
-def _stays_inside(name: str) -> bool:
-    """Tells whether a name stays below the folder it is joined to, on POSIX and on Windows."""
-    posix = PurePosixPath(name)
-    absolute = posix.is_absolute() or bool(PureWindowsPath(name).anchor)
-    return bool(name) and not absolute and ".." not in posix.parts and not set("\\:\0") & set(name)
 
 
 def _read_golden(node: Node, sites: tuple[Site, ...]) -> tuple[GoldenCase, ...]:
