@@ -11,9 +11,9 @@ from typing import Any
 
 from rr_runtime.draws import SEEDS
 from rr_runtime.errors import BundleError
-from rr_runtime.file_names import colliding, is_portable
 from rr_runtime.json_node import DAMAGED, Node, read_json
 from rr_runtime.one_line import cut_to_line, list_few
+from rr_runtime.portable_names import colliding, is_portable
 from rr_runtime.profile import RANGES, Measured, Profile
 from rr_runtime.pruned import Pruned, read_pruned
 from rr_runtime.site_law import Policy, Site
@@ -283,6 +283,7 @@ def _check_sites(node: Node, sites: tuple[Site, ...]) -> None:
     """Holds what no site can say alone: names, nesting and the steps of each chain fit together."""
     if len({site.name for site in sites}) != len(sites):
         node.fail("sites of different names")
+    around = [set(site.calls) for site in sites]
     for i, site in enumerate(sites):
         for outer, branch in (pair for call in site.calls for pair in call):
             if outer >= len(sites) or outer == i or branch >= len(sites[outer].branches):
@@ -291,8 +292,8 @@ def _check_sites(node: Node, sites: tuple[Site, ...]) -> None:
                     f"got [{outer}, {branch}]; {DAMAGED}"
                 )
         for call in site.calls:
-            for outer, _ in call:
-                if not any(set(around) <= set(call) for around in sites[outer].calls):
+            for depth, (outer, _) in enumerate(call):
+                if call[:depth] not in around[outer]:
                     raise BundleError(
                         f"{node.where}: {node.place}[{i}].calls: expected all branches around each enclosing one, "
                         f"got {list(map(list, call))}; {DAMAGED}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable
 
 # What Windows takes for a device, with whatever extension: learn.microsoft.com/windows/win32/fileio/naming-a-file.
@@ -20,11 +19,11 @@ def is_portable(name: str) -> bool:
 def colliding(names: Iterable[str]) -> tuple[str, str] | None:
     """Returns two names that are one file on some system, or of which one is a folder of the other, if there are any.
 
-    Systems may take letters of either case for one, and a character for what it is composed of.
+    Systems may take letters of either case for one; looked at are those of ASCII, for which every language agrees.
     """
     seen: dict[str, str] = {}
     for name in sorted(names, key=lambda name: name.count("/")):
-        alike = unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+        alike = name.encode("utf-8", "surrogatepass").lower().decode("utf-8", "surrogatepass")
         parts = alike.split("/")
         for end in range(1, len(parts) + 1):
             other = seen.get("/".join(parts[:end]))
@@ -36,6 +35,6 @@ def colliding(names: Iterable[str]) -> tuple[str, str] | None:
 
 def _is_part(part: str) -> bool:
     """Tells whether a text is the name of a file or folder on POSIX and on Windows, which cuts off dots and spaces."""
-    strange = any(letter in _NOWHERE or unicodedata.category(letter) == "Cc" for letter in part)
+    strange = any(letter in _NOWHERE or letter < " " or letter == "\x7f" for letter in part)
     device = part.split(".")[0].rstrip(" ").lower() in _DEVICES
     return bool(part) and not strange and not device and part[-1] not in ". "
