@@ -11,6 +11,7 @@ import json
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from rr_runtime import BundleError, ProviderError, Result, RuntimeFailure
 from rr_runtime.bundle import open_bundle
+from rr_runtime.manifest import Manifest
 
 CLASSES: Mapping[str, type[Exception]] = {
     "TypeError": TypeError,
@@ -120,9 +122,13 @@ class AgentSession:
     def __init__(
         self, agent: Agent, path: Path, *, provider: str, target: str | None = None, refuse_faults: bool = True
     ) -> None:
-        self._agent = agent
+        self._agent, self._path = agent, path
         agent.ask(do="open", bundle=str(path), provider=provider, target=target, refuse_faults=refuse_faults)
-        self.manifest = open_bundle(path).manifest  # what its hashes and fields are is the agent's to check
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """What the bundle says about itself, as Python reads it: whether it is sound is the agent's to say before."""
+        return open_bundle(self._path).manifest
 
     def run(self, inputs: Mapping[str, NDArray[Any]], **asked: Any) -> Result:
         """Returns one run; the arguments are those of ``Session.run``."""

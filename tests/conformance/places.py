@@ -22,7 +22,9 @@ from tests.conformance.placement import CPU, Recorder, recording
 class Opened(Protocol):
     """What of a session the cases ask."""
 
-    manifest: Manifest
+    @property
+    def manifest(self) -> Manifest:
+        """What the bundle says about itself."""
 
     def run(self, inputs: Mapping[str, NDArray[Any]], **asked: Any) -> Any:
         """Returns one run."""
