@@ -23,6 +23,7 @@ from rr_export.lint.ort_format import ORT_SUFFIX, load_ort
 from rr_runtime import BundleError as ManifestError
 from rr_runtime.bundle import bundle_folder, check_known_hashes
 from rr_runtime.manifest import Manifest
+from rr_runtime.watched import Watched
 
 ALIAS = "ai.onnx"
 _MISSING = "is missing"
@@ -153,7 +154,7 @@ def _compare_hashes(subject: Subject) -> None:
     if any(remark.message.endswith(_MISSING) for remark in subject.remarks):
         return  # a model without its weights can be looked at all the same
     try:
-        check_known_hashes(subject.path)
+        check_known_hashes(subject.path, Watched())
     except ManifestError as error:
         subject.remarks.append(subject.finding("RR303", str(error)))
 

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rr_runtime import RuntimeFailure, Session
+from rr_runtime import RuntimeFailure
 from tests.conformance.arrays import all_from_json
+from tests.conformance.places import Opened
 
 Run = Mapping[str, Any]
 
@@ -64,7 +65,7 @@ class Judge:
 
     def __init__(
         self,
-        session: Session,
+        session: Opened,
         runs: Sequence[Run],
         tolerance: Tolerance,
         *,

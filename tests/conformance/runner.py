@@ -6,6 +6,7 @@ import fnmatch
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -70,6 +71,8 @@ class Runner:
         machine: what it runs on, for the table.
         environment: the folder in ``.providers`` that has its Python; None: this Python.
         setup: the make target that makes the environment; what is missing where there is none.
+        agent: what starts the agent of another language's runtime, from the root of the repository; None: Python's.
+        built: a file that the agent needs, from the root; what is missing where it is not there.
         targets: names of targets that it runs beside the default file; None: those made for its provider.
         exceptions: what is known not to hold here.
         wider: what its arithmetic needs beyond the cases' tolerances; None: nothing.
@@ -81,6 +84,8 @@ class Runner:
     machine: str
     environment: str | None = None
     setup: str = ""
+    agent: Sequence[str] | None = None
+    built: str = ""
     targets: Callable[[str, Mapping[str, Any]], bool] | None = None
     exceptions: Sequence[Excepted] = ()
     wider: Tolerance | None = None
@@ -88,6 +93,10 @@ class Runner:
 
     def missing(self) -> str:
         """Returns what is missing to run it here, empty where nothing is."""
+        if self.built and not (ROOT / self.built).exists():
+            return f"{self.built} is not built; run: make {self.setup}"
+        if self.agent is not None:
+            return ""
         if self.environment is not None:
             ready = (ENVIRONMENTS / self.environment / "run").is_file()
             return "" if ready else f".providers/{self.environment} is not set up; run: make {self.setup}"
@@ -244,6 +253,8 @@ def _work(
     """Returns versions, what one worker says of each cell, and how it ended where it says nothing of some."""
     python = sys.executable if runner.environment is None else str(ENVIRONMENTS / runner.environment / "run")
     command = [python, "-m", "tests.conformance.worker", str(folder), runner.provider, *cells]
+    if runner.agent is not None:
+        command += ["--agent", shlex.join(runner.agent)]
     if runner.wider is not None:
         command += ["--rtol", repr(runner.wider.rtol), "--atol", repr(runner.wider.atol)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "runtimes" / "python")])}

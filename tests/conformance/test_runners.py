@@ -27,6 +27,7 @@ from tests.conformance.arrays import all_from_json
 from tests.conformance.judging import Judge, Tolerance
 from tests.conformance.mobile import MOBILE, check_column, mobile_cells
 from tests.conformance.page import COLUMNS, write_page
+from tests.conformance.places import Here
 from tests.conformance.record import Record
 from tests.conformance.runner import (
     CASES,
@@ -353,7 +354,7 @@ def test_lines_of_another_machine_become_a_column() -> None:
 
 
 def test_nodes_are_counted_with_those_of_branches() -> None:
-    found = worker.run_cell(CASES / "nested3", "cpu", "default")
+    found = worker.run_cell(Here("cpu"), CASES / "nested3", "default")
     inside = sum(len(graph.node) for graph in graphs_of(onnx.load(CASES / "nested3" / "model.onnx").graph))
     assert found["nodes"] == {"CPUExecutionProvider": inside}
 
@@ -424,7 +425,7 @@ def test_a_case_that_compares_nothing_does_not_hold(change: Any, message: str, t
     case = json.loads((folder / "runs.json").read_text())
     change(case)
     (folder / "runs.json").write_text(json.dumps(case))
-    found = worker.run_cell(folder, "cpu", "default")
+    found = worker.run_cell(Here("cpu"), folder, "default")
     assert message in found["error"]
     assert settle(CPU, "layer:default", found).outcome == FAILS
 

@@ -1,31 +1,28 @@
 """Runs cases on one provider, without torch: ``python -m tests.conformance.worker CASES PROVIDER CELL...``.
 
-A cell is a case, or ``case:target``. Needs the standard library, numpy, onnxruntime and rr_runtime on PYTHONPATH.
+A cell is a case, or ``case:target``. Needs the standard library, numpy, onnxruntime and rr_runtime on PYTHONPATH. With
+``--agent COMMAND`` the sessions are those of another language's runtime (agent.py).
 Prints one JSON object per line: first the versions, then one per cell, in order; a cell without a line crashed.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
-import platform
+import shlex
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import onnxruntime
-
-from rr_runtime import ProviderError, Session, faults
+from rr_runtime import ProviderError
 from tests.conformance.judging import Judge, Tolerance, Verdict
-from tests.conformance.placement import recording
+from tests.conformance.places import Here, Opened, There
 
 DEFAULT = "default"
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def main() -> None:
@@ -37,15 +34,18 @@ def main() -> None:
     parser.add_argument("--every", metavar="PROVIDER", help="every case, and its targets made for this provider")
     parser.add_argument("--rtol", type=float, default=0.0, help="widens the case's relative tolerance")
     parser.add_argument("--atol", type=float, default=0.0, help="widens the case's absolute tolerance")
+    parser.add_argument("--agent", metavar="COMMAND", help="starts the agent of another runtime, as a shell has it")
     given = parser.parse_args()
     out = _own_stdout()
-    print(json.dumps({"versions": versions()}), file=out, flush=True)
     cells = given.cells or every_cell(given.cases, given.every)
-    for cell in cells:
-        case, _, target = cell.partition(":")
-        wider = Tolerance(given.rtol, given.atol)
-        row = run_cell(given.cases / case, given.provider, target or DEFAULT, wider)
-        print(json.dumps({"cell": f"{case}:{target or DEFAULT}", **row}), file=out, flush=True)
+    wider = Tolerance(given.rtol, given.atol)
+    command = None if given.agent is None else shlex.split(given.agent)
+    with Here(given.provider) if command is None else There(given.provider, command, ROOT) as place:
+        print(json.dumps({"versions": place.versions()}), file=out, flush=True)
+        for cell in cells:
+            case, _, target = cell.partition(":")
+            row = run_cell(place, given.cases / case, target or DEFAULT, wider)
+            print(json.dumps({"cell": f"{case}:{target or DEFAULT}", **row}), file=out, flush=True)
 
 
 def every_cell(cases: Path, provider: str | None) -> list[str]:
@@ -62,18 +62,7 @@ def every_cell(cases: Path, provider: str | None) -> list[str]:
 FORMAT, VERSION = "rr.conformance", 1
 
 
-def versions() -> dict[str, str]:
-    """Returns what runs here."""
-    return {
-        "onnxruntime": onnxruntime.__version__,
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "system": platform.system(),
-    }
-
-
-def run_cell(folder: Path, provider: str, target: str, wider: Tolerance | None = None) -> dict[str, Any]:
+def run_cell(place: Here | There, folder: Path, target: str, wider: Tolerance | None = None) -> dict[str, Any]:
     """Returns what comes of the runs of one case, JSON-ready.
 
     Keys: ``error`` (the session cannot be made; else null), ``refused`` (why the runtime refuses the form for a known
@@ -86,15 +75,14 @@ def run_cell(folder: Path, provider: str, target: str, wider: Tolerance | None =
     started = time.perf_counter()
     verdicts: list[Verdict] = []
     skipped = 0
-    with recording() as recorder:
+    with place.cell():
         refused = ""
         try:
             try:
-                session = Session(folder / case["model"], provider=provider, target=target)
+                session = place.open(folder / case["model"], target)
             except ProviderError as error:
                 refused = str(error)
-                with _faults_ignored(provider):
-                    session = Session(folder / case["model"], provider=provider, target=target)
+                session = place.open(folder / case["model"], target, refuse_faults=False)
         except Exception as error:  # whatever an engine raises
             return {
                 "error": f"{type(error).__name__}: {error}",
@@ -118,7 +106,7 @@ def run_cell(folder: Path, provider: str, target: str, wider: Tolerance | None =
         exact = wider is None or not (wider.rtol or wider.atol) or bool(entry.get("share"))
         if exact and session.manifest.golden and session.manifest.interface != "standalone":
             verdicts.append(_check(session))
-        nodes = recorder.counts()
+        nodes = place.nodes(session)
     return {
         "error": None,
         "refused": refused,
@@ -141,17 +129,7 @@ def _problem(case: dict[str, Any], fitting: list[dict[str, Any]]) -> str:
     return ""
 
 
-@contextlib.contextmanager
-def _faults_ignored(provider: str) -> Iterator[None]:
-    """In the block the runtime refuses nothing for known faults of the provider."""
-    known = faults.FAULTS.pop(provider, ())
-    try:
-        yield
-    finally:
-        faults.FAULTS[provider] = known
-
-
-def _check(session: Session) -> Verdict:
+def _check(session: Opened) -> Verdict:
     """The recorded runs of the bundle itself, as a run of its own."""
     try:
         session.check()
@@ -173,7 +151,7 @@ def _tolerance(case: dict[str, Any], entry: dict[str, Any]) -> Tolerance:
     return own.widened(Tolerance(entry["rtol"], entry["atol"], entry.get("share", 0.0))) if entry else own
 
 
-def _fits(session: Session, run: dict[str, Any], sizes: dict[str, int]) -> bool:
+def _fits(session: Opened, run: dict[str, Any], sizes: dict[str, int]) -> bool:
     """Tells whether a run's inputs have the sizes that a target fixes; runs to be refused always do."""
     if run["kind"] == "refused":
         return True

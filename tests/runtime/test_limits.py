@@ -69,3 +69,20 @@ def test_as_many_sites_as_are_allowed_are_read() -> None:
     assert len(Manifest.parse({**content, "sites": sites}).sites) == MOST_SITES
     with pytest.raises(BundleError, match="expected a list of at most"):
         Manifest.parse({**content, "sites": [*sites, {**sites[0], "name": "one too many"}]})
+
+
+def test_calls_by_the_ten_thousand_are_compared_at_once() -> None:
+    """Each call is looked up among those of the sites around it, and not compared with each of them."""
+    count = 10_000
+    content = handmade.manifest()
+    first = {**content["sites"][0], "branches": [str(number) for number in range(count)]}
+    first["policy"] = {"type": "categorical", "probabilities": [[1.0] + [0.0] * (count - 1)]}
+    first["policy"]["thresholds"] = [[1.0] * (count - 1)]
+    second = {**content["sites"][0], "name": "second", "calls": [[[0, number]] for number in range(count)]}
+    third = {**second, "name": "third", "calls": [[[0, number], [1, 0]] for number in range(count)]}
+    begin = time.process_time()
+    assert len(Manifest.parse({**content, "sites": [first, second, third], "golden": []}).sites) == 3
+    assert time.process_time() - begin < 3
+    third["calls"] = [*third["calls"], [[1, 0], [0, 0]]]
+    with pytest.raises(BundleError, match="expected all branches around each enclosing one"):
+        Manifest.parse({**content, "sites": [first, second, third], "golden": []})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,27 @@ def read_arrays(file: str | Path, where: str) -> dict[str, NDArray[Any]]:
             return dict(archive)
     except Exception as error:  # numpy, zipfile and zlib each have their own
         raise ValueError(f"{where}: expected a .npz file, got {file}: {error}; write it with numpy.savez") from error
+
+
+def stored_arrays(file: Path) -> dict[str, NDArray[Any]]:
+    """Returns the arrays of a ``.npz`` file from a stranger by name.
+
+    Its members have to stand there as they are, as numpy.savez writes them: then what is unpacked is no larger than the
+    file, whose size is known.
+
+    Raises:
+        Exception: of whatever class numpy, zipfile and zlib have for what is no such file.
+    """
+    with file.open("rb") as stream:
+        with zipfile.ZipFile(stream) as archive:
+            packed = [part.filename for part in archive.infolist() if part.compress_type != zipfile.ZIP_STORED]
+            if packed:
+                raise ValueError(f"expected arrays that are not compressed, got {packed[0]!r}, which is")
+        stream.seek(0)
+        with np.load(stream, allow_pickle=False) as arrays:
+            if len(set(arrays.files)) != len(arrays.files):
+                raise ValueError("expected arrays of different names, got two of one")
+            return dict(arrays)
 
 
 def unique_keys(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:

@@ -6,11 +6,10 @@ A single file is checked too, and so are its weights in other files, where a has
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -21,11 +20,11 @@ from rr_runtime.manifest import FORMAT, MANIFEST, Manifest, RecordedFile, refuse
 from rr_runtime.one_line import cut_to_line
 from rr_runtime.onnx_fields import external_files, largest_metadata
 from rr_runtime.swap import move_back
+from rr_runtime.watched import Watched
 
 MODEL = "model.onnx"
 GOLDEN = "golden.npz"
 METADATA_KEY = "rr.manifest"
-READ_AT_ONCE = 1 << 20  # bytes of a file that is hashed
 HUB = "onnx"  # the folder of the bundle in a folder that has the layout of Hugging Face
 
 
@@ -38,12 +37,14 @@ class Bundle:
         model: the file of its own model, None where the folder has targets only.
         manifest: what it says about itself.
         digest: the SHA-256 of a single file; None for a folder, whose manifest has those of its files.
+        watched: the files that were hashed when it was opened.
     """
 
     path: Path
     model: Path | None
     manifest: Manifest
     digest: str | None = None
+    watched: Watched = field(default_factory=Watched, compare=False)
 
     def __repr__(self) -> str:
         return cut_to_line(f"Bundle({self.manifest.summary()}; {self.path})")
@@ -85,7 +86,7 @@ def embedded_manifest(session: onnxruntime.InferenceSession, where: str) -> Mani
     return None if text is None else Manifest.parse(text, where=f"{where}: metadata {METADATA_KEY}")
 
 
-def check_known_hashes(file: Path) -> None:
+def check_known_hashes(file: Path, watched: Watched) -> None:
     """A model file and its external data are what is known of them.
 
     That is what a bundle's ``manifest.json`` beside the file records, and for external data that it does not record the
@@ -102,10 +103,10 @@ def check_known_hashes(file: Path) -> None:
     for name in (file.name, *sorted(found)):
         place = file.parent / name
         if name in recorded:
-            _check_file(place, recorded[name])
+            _check_file(place, recorded[name], watched)
         elif place.is_file():  # what is missing is the engine's to tell
             for told in sorted(found.get(name, ())):
-                _check_checksum(place, told, file)
+                _check_checksum(place, told, file, watched)
 
 
 def _recorded_beside(file: Path) -> Mapping[str, RecordedFile]:
@@ -123,24 +124,13 @@ def _recorded_beside(file: Path) -> Mapping[str, RecordedFile]:
     return Manifest.parse(content, where=str(beside)).files
 
 
-def _check_checksum(place: Path, told: str, file: Path) -> None:
-    found = _digest(place, "sha1")
+def _check_checksum(place: Path, told: str, file: Path, watched: Watched) -> None:
+    found = watched.digest(place, "sha1")
     if found != told.lower():
         raise BundleError(
             f"{place}: expected the SHA-1 {told} that {file.name} tells of its weights, got {found}; copy both again, "
             "or export the model again"
         )
-
-
-def _digest(place: Path, algorithm: str) -> str:
-    try:
-        with place.open("rb") as stream:
-            digest = hashlib.new(algorithm, usedforsecurity=False)
-            while part := stream.read(READ_AT_ONCE):
-                digest.update(part)
-            return digest.hexdigest()
-    except OSError as error:
-        raise BundleError(f"{place}: expected a readable file, got {error}; check its permissions") from error
 
 
 def _open_folder(folder: Path) -> Bundle:
@@ -153,18 +143,21 @@ def _open_folder(folder: Path) -> Bundle:
     if MODEL not in manifest.files and not manifest.targets:
         recorded = ", ".join(sorted(manifest.files)) or "nothing"
         raise BundleError(f"{file}: files: expected a record of {MODEL}, got {recorded}; export the model again")
+    watched = Watched()
     for name, record in manifest.files.items():
-        _check_file(folder / name, record)
+        _check_file(folder / name, record, watched)
     for name in sorted({MODEL, *(name for target in manifest.targets.values() for name in target.files)}):
         if name in manifest.files:
             _check_weights(folder, name, manifest)
-    return Bundle(folder, folder / MODEL if MODEL in manifest.files else None, manifest)
+    return Bundle(folder, folder / MODEL if MODEL in manifest.files else None, manifest, watched=watched)
 
 
 def _open_file(file: Path) -> Bundle:
     with contextlib.suppress(ValueError):  # no protobuf: onnxruntime's own format, or nothing that it loads
         refuse_long_manifest(largest_metadata(file), str(file))
-    check_known_hashes(file)
+    watched = Watched()
+    check_known_hashes(file, watched)
+    digest = watched.digest(file, "sha256")
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = 1
@@ -183,7 +176,7 @@ def _open_file(file: Path) -> Bundle:
             f"{file}: expected a model with metadata {METADATA_KEY}, got one without; "
             "export it with rr_export, or run it with onnxruntime itself"
         )
-    return Bundle(file, file, manifest, _digest(file, "sha256"))
+    return Bundle(file, file, manifest, digest, watched)
 
 
 def unreadable(file: Path, error: Exception) -> BundleError:
@@ -206,7 +199,7 @@ def check_texts(session: onnxruntime.InferenceSession, file: Path) -> None:
         raise unreadable(file, error) from error
 
 
-def _check_file(file: Path, record: RecordedFile) -> None:
+def _check_file(file: Path, record: RecordedFile, watched: Watched) -> None:
     if not file.is_file():
         raise BundleError(f"{file}: expected the file that {MANIFEST} records, got none; copy the whole bundle again")
     try:
@@ -215,7 +208,7 @@ def _check_file(file: Path, record: RecordedFile) -> None:
             raise BundleError(f"{file}: expected {record.bytes} bytes, got {size}; copy the bundle again")
     except OSError as error:
         raise BundleError(f"{file}: expected a readable file, got {error}; check its permissions") from error
-    digest = _digest(file, "sha256")
+    digest = watched.digest(file, "sha256")
     if digest != record.sha256:
         raise BundleError(f"{file}: expected SHA-256 {record.sha256}, got {digest}; copy or export the bundle again")
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rr_runtime.array_files import stored_arrays
 from rr_runtime.bundle import GOLDEN, Bundle
 from rr_runtime.errors import BundleError, RuntimeFailure
 from rr_runtime.manifest import GoldenCase, Tensor
@@ -220,8 +221,7 @@ def _load(bundle: Bundle) -> dict[str, NDArray[Any]]:
     if GOLDEN not in bundle.manifest.files:
         raise BundleError(f"{file}: expected a recorded file, as there are golden cases, got none; export again")
     try:
-        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files}
+        return stored_arrays(file)
     except Exception as error:  # numpy, zipfile and zlib each have their own
         raise BundleError(f"{file}: expected arrays, got {type(error).__name__}: {error}; export again") from error
 

@@ -88,9 +88,17 @@ class Node:
 
 
 def read_json(text: str | bytes, where: str) -> Any:
-    """Returns the JSON value of a text; NaN and infinities, which JSON has not, are refused."""
+    """Returns the JSON value of a text, UTF-8 where it is bytes.
+
+    Refused is what JSON has not (NaN, infinities), and what not every language reads alike: a key twice, halves of
+    characters.
+    """
     try:
-        return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=unique_keys)
+        said = text if isinstance(text, str) else text.decode()
+        found = json.loads(said, parse_constant=_refuse_constant, object_pairs_hook=unique_keys)
+        if "\\u" in said:  # else all texts are whole characters: they come from UTF-8
+            json.dumps(found, ensure_ascii=False).encode()
+        return found
     except (ValueError, RecursionError) as error:  # ValueError: bad JSON, bad UTF-8, a key twice
         raise BundleError(f"{where}: expected JSON, got {type(error).__name__}: {error}; {DAMAGED}") from error
 

@@ -6,7 +6,6 @@ import itertools
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import PurePosixPath, PureWindowsPath
 from types import MappingProxyType
 from typing import Any
 
@@ -14,6 +13,7 @@ from rr_runtime.draws import SEEDS
 from rr_runtime.errors import BundleError
 from rr_runtime.json_node import DAMAGED, Node, read_json
 from rr_runtime.one_line import cut_to_line, list_few
+from rr_runtime.portable_names import colliding, is_portable
 from rr_runtime.profile import RANGES, Measured, Profile
 from rr_runtime.pruned import Pruned, read_pruned
 from rr_runtime.site_law import Policy, Site
@@ -157,6 +157,9 @@ class Manifest:
         tolerances = root.key("tolerances")
         recorded = root.optional("files")
         files = dict(map(_read_file, recorded.items())) if recorded is not None else {}
+        one_file = colliding((*files, MANIFEST))
+        if recorded is not None and one_file:
+            recorded.fail(f"names of different files on every system, and not {' and '.join(map(repr, one_file))}")
         inputs, outputs = _read_tensors(root.key("inputs")), _read_tensors(root.key("outputs"))
         golden = root.optional("golden")
         axes = root.optional("axes")
@@ -280,6 +283,7 @@ def _check_sites(node: Node, sites: tuple[Site, ...]) -> None:
     """Holds what no site can say alone: names, nesting and the steps of each chain fit together."""
     if len({site.name for site in sites}) != len(sites):
         node.fail("sites of different names")
+    around = [set(site.calls) for site in sites]
     for i, site in enumerate(sites):
         for outer, branch in (pair for call in site.calls for pair in call):
             if outer >= len(sites) or outer == i or branch >= len(sites[outer].branches):
@@ -288,8 +292,8 @@ def _check_sites(node: Node, sites: tuple[Site, ...]) -> None:
                     f"got [{outer}, {branch}]; {DAMAGED}"
                 )
         for call in site.calls:
-            for outer, _ in call:
-                if not any(set(around) <= set(call) for around in sites[outer].calls):
+            for depth, (outer, _) in enumerate(call):
+                if call[:depth] not in around[outer]:
                     raise BundleError(
                         f"{node.where}: {node.place}[{i}].calls: expected all branches around each enclosing one, "
                         f"got {list(map(list, call))}; {DAMAGED}"
@@ -371,7 +375,7 @@ def _read_size(node: Node) -> int | str:
 
 def _read_file(item: tuple[str, Node]) -> tuple[str, RecordedFile]:
     name, node = item
-    if not _stays_inside(name):
+    if not is_portable(name):
         raise BundleError(
             f"{node.where}: files: expected names of files inside the bundle's folder, got {name!r}; "
             "do not use this bundle, somebody made it to reach other files"
@@ -380,13 +384,6 @@ def _read_file(item: tuple[str, Node]) -> tuple[str, RecordedFile]:
     if not re.fullmatch("[0-9a-f]{64}", digest.text()):
         digest.fail("64 hexadecimal digits, lower case")
     return name, RecordedFile(digest.text(), node.key("bytes").integer(0))
-
-
-def _stays_inside(name: str) -> bool:
-    """Tells whether a name stays below the folder it is joined to, on POSIX and on Windows."""
-    posix = PurePosixPath(name)
-    absolute = posix.is_absolute() or bool(PureWindowsPath(name).anchor)
-    return bool(name) and not absolute and ".." not in posix.parts and not set("\\:\0") & set(name)
 
 
 def _read_golden(node: Node, sites: tuple[Site, ...]) -> tuple[GoldenCase, ...]:

@@ -126,7 +126,9 @@ class Frozen:
             session = self._sessions.get(chosen.model)
             if session is None:
                 file = self._bundle.path / chosen.model
+                self._bundle.watched.renew()  # it may be long since they were checked
                 session = self._opening.open(file, spinning=False)
+                self._bundle.watched.check()
                 session = Captured(session) if self._opening.captures else session
                 manifest, sizes = self._bundle.manifest, self._target.sizes
                 compare(str(file), "input", fixed(manifest.inputs, sizes), session.get_inputs())

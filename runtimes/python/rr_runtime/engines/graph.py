@@ -69,6 +69,7 @@ class Graph:
         self._interface = interface
         self._count = len(bundle.manifest.sites)
         self._session: Any = opening.open(model, reseed=interface == "standalone")
+        bundle.watched.check()
         self._again = _Again(bundle, model.absolute(), opening) if interface == "standalone" else None
         self._gates = _gates(self._session) if interface == "gates" else []
         self._check(bundle, model, sizes)
@@ -193,6 +194,7 @@ class _Again:
                 "open a session on it"
             )
         session = self._opening.open(self._model, reseed=True)
+        found.watched.check()
         self.process = os.getpid()
         return session
 

@@ -43,6 +43,7 @@ class Segments:
             if step.model not in self._sessions:
                 self._sessions[step.model] = opening.open(bundle.path / step.model, spinning=False)
             _check(str(bundle.path / step.model), step, self._sessions[step.model])
+        bundle.watched.check()
         self._check_types(bundle, target)
 
     def run(self, feeds: Arrays, seed: int | None, asked: NDArray[np.int64] | None) -> Taken:

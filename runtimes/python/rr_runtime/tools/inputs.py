@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rr_runtime.array_files import stored_arrays
 from rr_runtime.bundle import GOLDEN, Bundle
 from rr_runtime.errors import BundleError
 from rr_runtime.target import Target
@@ -35,8 +36,8 @@ def timed_inputs(bundle: Bundle, targets: Iterable[Target | None] = ()) -> dict[
                     "measure these targets one at a time"
                 )
     try:
-        with np.load(bundle.path / GOLDEN, allow_pickle=False) as archive:
-            found = {tensor.name: archive[f"0/input/{tensor.name}"] for tensor in bundle.manifest.inputs}
+        arrays = stored_arrays(bundle.path / GOLDEN)
+        found = {tensor.name: arrays[f"0/input/{tensor.name}"] for tensor in bundle.manifest.inputs}
     except Exception as error:  # numpy, zipfile and zlib each have their own
         raise BundleError(
             f"{bundle.path / GOLDEN}: expected the inputs of golden case 0, got {type(error).__name__}: {error}; "
