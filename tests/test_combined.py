@@ -17,7 +17,8 @@ from examples.tasks import combine as command
 from examples.tasks import combined
 from examples.tasks.combined import Cell, Combined, combine
 from examples.tasks.combined_show import draw, markdown, proofs, table, verdict
-from examples.tasks.comparison import _export, route_quietly
+from examples.tasks.comparison import _export
+from examples.tasks.rivals import route_quietly
 from examples.tasks.task import Task
 from rr_runtime import Session
 from tests.test_tasks import shortened

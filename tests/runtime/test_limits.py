@@ -83,6 +83,16 @@ def test_calls_by_the_ten_thousand_are_compared_at_once() -> None:
     begin = time.process_time()
     assert len(Manifest.parse({**content, "sites": [first, second, third], "golden": []}).sites) == 3
     assert time.process_time() - begin < 3
-    third["calls"] = [*third["calls"], [[1, 0], [0, 0]]]
+    third["calls"] = [*third["calls"], [[1, 0]]]
     with pytest.raises(BundleError, match="expected all branches around each enclosing one"):
         Manifest.parse({**content, "sites": [first, second, third], "golden": []})
+    third["calls"] = [[[1, 0], [0, number]] for number in range(count)]
+    begin = time.process_time()
+    with pytest.raises(BundleError, match="expected calls that 1048576 comparisons tell to fit"):
+        Manifest.parse({**content, "sites": [first, second, third], "golden": []})
+    assert time.process_time() - begin < 5
+    few = [{**site, "branches": site["branches"][:9], "calls": site["calls"][:9]} for site in (first, second, third)]
+    few[0]["policy"] = {"type": "categorical", "probabilities": [[1.0] + [0.0] * 8], "thresholds": [[1.0] * 8]}
+    for site in few[1:]:
+        site |= {"branches": ["a"], "policy": {"type": "categorical", "probabilities": [[1.0]], "thresholds": [[]]}}
+    assert len(Manifest.parse({**content, "sites": few, "golden": []}).sites) == 3

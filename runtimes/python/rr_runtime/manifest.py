@@ -33,6 +33,7 @@ DTYPES = (
 )
 MOST_BYTES = 2**24  # of a manifest
 MOST_SITES = 2**14
+MOST_COMPARISONS = 2**20  # of calls with calls of the sites around them
 THRESHOLD_TOLERANCE = 2.0**-23  # by which a threshold may differ from the cumulated probabilities
 RESERVED = ("rr_seed", "rr_path", "rr_draws", "rr_path_taken")
 
@@ -283,21 +284,7 @@ def _check_sites(node: Node, sites: tuple[Site, ...]) -> None:
     """Holds what no site can say alone: names, nesting and the steps of each chain fit together."""
     if len({site.name for site in sites}) != len(sites):
         node.fail("sites of different names")
-    around = [set(site.calls) for site in sites]
-    for i, site in enumerate(sites):
-        for outer, branch in (pair for call in site.calls for pair in call):
-            if outer >= len(sites) or outer == i or branch >= len(sites[outer].branches):
-                raise BundleError(
-                    f"{node.where}: {node.place}[{i}].calls: expected enclosing branches of other sites, "
-                    f"got [{outer}, {branch}]; {DAMAGED}"
-                )
-        for call in site.calls:
-            for depth, (outer, _) in enumerate(call):
-                if call[:depth] not in around[outer]:
-                    raise BundleError(
-                        f"{node.where}: {node.place}[{i}].calls: expected all branches around each enclosing one, "
-                        f"got {list(map(list, call))}; {DAMAGED}"
-                    )
+    _check_calls(node, sites)
     steps = {(site.policy.chain, site.policy.step): site for site in sites if site.policy.type == "markov"}
     if len(steps) != sum(site.policy.type == "markov" for site in sites):
         node.fail("each step of a chain once")
@@ -314,6 +301,34 @@ def _check_sites(node: Node, sites: tuple[Site, ...]) -> None:
                 f"{node.where}: {node.place}: site {site.name!r}, step {step} of chain {chain}: expected {rows} "
                 f"rows of probabilities, got {len(site.policy.probabilities)}; {DAMAGED}"
             )
+
+
+def _check_calls(node: Node, sites: tuple[Site, ...]) -> None:
+    """Each call names branches of other sites, and for each of these all that are around one of its site's calls."""
+    around, comparisons = [set(site.calls) for site in sites], 0
+    for i, site in enumerate(sites):
+        for outer, branch in (pair for call in site.calls for pair in call):
+            if outer >= len(sites) or outer == i or branch >= len(sites[outer].branches):
+                raise BundleError(
+                    f"{node.where}: {node.place}[{i}].calls: expected enclosing branches of other sites, "
+                    f"got [{outer}, {branch}]; {DAMAGED}"
+                )
+        for call in site.calls:
+            named = set(call)
+            for depth, (outer, _) in enumerate(call):
+                if () in around[outer] or call[:depth] in around[outer]:  # as nearly always
+                    continue
+                for other in sites[outer].calls:
+                    comparisons += 1
+                    if comparisons > MOST_COMPARISONS or named.issuperset(other):
+                        break
+                else:
+                    raise BundleError(
+                        f"{node.where}: {node.place}[{i}].calls: expected all branches around each enclosing one, "
+                        f"got {list(map(list, call))}; {DAMAGED}"
+                    )
+                if comparisons > MOST_COMPARISONS:
+                    node.fail(f"calls that {MOST_COMPARISONS} comparisons tell to fit")
 
 
 def _read_profile(name: str, node: Node, sites: tuple[Site, ...]) -> Profile:
