@@ -35,6 +35,23 @@ struct Result {
     const Array& operator[](const std::string& name) const;  ///< throws ValueError where there is none
 };
 
+/// What an ensemble is asked for.
+struct EnsembleAsk {
+    std::int64_t runs = 0;                 ///< >= 1, whole blocks of the design
+    std::optional<std::int64_t> seed;      ///< the first seed; none: a fresh one
+    std::string draws = "independent";     ///< or "antithetic", "latin", "stratified" (section 13)
+    std::optional<std::int64_t> block;     ///< of latin and stratified draws; none: 16
+    std::optional<std::string> profile;
+    std::optional<double> budget;
+};
+
+/// Many runs on the same inputs.
+struct EnsembleResult {
+    std::vector<Output> mean, std;    ///< float64; the deviation is divided by the number of runs
+    std::vector<std::int64_t> seeds;  ///< of each run; none where the file takes none
+    std::vector<Path> paths;          ///< taken by each run; none where the file does not tell them
+};
+
 /// How a session is opened.
 struct Options {
     std::string provider = "cpu";       ///< the execution provider; this version has the CPU's
@@ -58,6 +75,9 @@ public:
 
     /// The same into a result of an earlier run.
     void run(const Inputs& inputs, const Ask& ask, Result& into);
+
+    /// Runs many times on the same inputs; only one run's outputs are in memory at a time.
+    EnsembleResult ensemble(const Inputs& inputs, const EnsembleAsk& ask);
 
 private:
     struct Parts;

@@ -170,12 +170,12 @@ const Profile& find_profile(const Manifest& manifest, const Ask& ask, const std:
                          rr::quoted(*ask.profile), "; name one of them"));
 }
 
-void refuse_given(const Ask& ask, const Manifest& manifest, const std::string& where) {
+void refuse_given(const Ask& ask, const Manifest& manifest, const std::string& where, const char* also) {
     const char* name = ask.seed      ? "seed"
                        : ask.path    ? "path"
                        : ask.profile ? "profile"
                        : ask.budget  ? "budget"
-                                     : nullptr;
+                                     : also;
     if (!name) return;
     throw ValueError(cat(name, ": expected none for ", where, ", got one; a file of interface ",
                          rr::quoted(manifest.interface),

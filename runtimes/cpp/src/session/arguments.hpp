@@ -24,7 +24,7 @@ const Profile& best_within(const std::vector<Profile>& profiles, double budget);
 /// Returns the profile of a name, or the best within a budget.
 const Profile& find_profile(const Manifest& manifest, const Ask& ask, const std::string& where);
 
-/// Throws ValueError where something is given to a file that takes neither seed nor path.
-void refuse_given(const Ask& ask, const Manifest& manifest, const std::string& where);
+/// Throws ValueError where something is given to a file that takes neither seed nor path; `also` names what else is given.
+void refuse_given(const Ask& ask, const Manifest& manifest, const std::string& where, const char* also = nullptr);
 
 }  // namespace rr

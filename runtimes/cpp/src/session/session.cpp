@@ -3,11 +3,13 @@
 
 #include <algorithm>
 
+#include "draws/designs.hpp"
 #include "law/router.hpp"
 #include "rr/draws.hpp"
 #include "rr/errors.hpp"
 #include "session/arguments.hpp"
 #include "session/graph.hpp"
+#include "session/moments.hpp"
 #include "text/text.hpp"
 
 namespace rr {
@@ -123,6 +125,58 @@ void Session::run(const Inputs& inputs, const Ask& ask, Result& into) {
     }
     const Path routes = fed(find_profile(manifest, ask, p.bundle.path.string()), p.routers, seed, asked);
     p.graph->run(inputs, order, seed, &routes, into);
+}
+
+EnsembleResult Session::ensemble(const Inputs& inputs, const EnsembleAsk& ask) {
+    auto& p = *parts_;
+    const auto& manifest = p.bundle.manifest;
+    if (ask.runs < 1) throw ValueError(cat("runs: expected an integer >= 1, got ", ask.runs, "; pass at least 1"));
+    const auto runs = static_cast<std::size_t>(ask.runs);
+    const Design design = check_design(ask.draws, ask.block);
+    check_whole_blocks(design, ask.draws, runs);
+    const bool designed = design.name != Design::Name::independent;
+    const std::string where = p.bundle.path.string();
+    const Ask law{std::nullopt, std::nullopt, ask.profile, ask.budget};
+    if (!p.graph->routed()) {
+        refuse_given({ask.seed, std::nullopt, ask.profile, ask.budget}, manifest, where);
+        if (designed) refuse_given({}, manifest, where, "draws");
+    }
+    const std::int64_t first = ask.seed ? check_seed(*ask.seed) : fresh_seed();
+    std::vector<std::size_t> order;
+    check_inputs(inputs, manifest.inputs, p.axes, order);
+    const Profile* profile = ask.profile || ask.budget ? &find_profile(manifest, law, where) : nullptr;
+    std::optional<DesignedRoutes> routes;
+    if (designed && !(profile && profile->path)) {
+        const auto& sites = profile ? profile->sites : manifest.sites;
+        for (const auto& site : sites)
+            if (site.policy.type == Policy::Type::gate)
+                throw ValueError(cat("draws: expected sites whose law does not depend on the input, got a gate at ",
+                                     rr::quoted(site.name),
+                                     "; leave it away, or name a profile with another law there"));
+        routes.emplace(design, sites, first);
+    }
+    EnsembleResult found;
+    std::vector<Moments> moments;
+    Result result;
+    Ask one = law;
+    if (routes) one = {};
+    for (std::size_t run = 0; run < runs; ++run) {
+        if (p.graph->routed()) one.seed = design.seed(first, run);
+        if (routes) one.path = routes->next();
+        if (routes) p.graph->run(inputs, order, one.seed, &*one.path, result);  // -1 nowhere: no site draws
+        else this->run(inputs, one, result);
+        for (std::size_t i = 0; i < result.outputs.size(); ++i) {
+            if (moments.size() <= i) moments.emplace_back(result.outputs[i].array.shape());
+            moments[i].add(result.outputs[i], where);
+        }
+        if (result.seed) found.seeds.push_back(*result.seed);
+        if (result.path) found.paths.push_back(*result.path);
+    }
+    for (std::size_t i = 0; i < moments.size(); ++i) {
+        found.mean.push_back({result.outputs[i].name, moments[i].mean()});
+        found.std.push_back({result.outputs[i].name, moments[i].std()});
+    }
+    return found;
 }
 
 }  // namespace rr
