@@ -131,29 +131,42 @@ void check_checksum(const fs::path& place, std::string told, const fs::path& fil
                               "; copy both again, or export the model again"));
 }
 
-Bundle open_file(const fs::path& file) {
-    const auto recorded = recorded_beside(file);
-    const auto check_recorded = [&](const std::string& name) {
-        const auto record = recorded.find(name);
-        if (record != recorded.end()) check_file(file.parent_path() / name, record->second);
-        return record != recorded.end();
-    };
-    check_recorded(file.filename().string());
-    const std::string content = read_file(file);
+// The weights of a file that lie in other files are what is known of them.
+void check_external(const fs::path& file, const std::string& content, const std::map<std::string, RecordedFile>& recorded) {
+    ExternalFiles found;
     try {
-        for (const auto& [name, sums] : external_files(content)) {
-            const fs::path place = file.parent_path() / name;
-            if (!check_recorded(name) && is_file(place))  // what is missing is the engine's to tell
-                for (const auto& told : sums) check_checksum(place, told, file);
-        }
-        const auto text = metadata(content, METADATA_KEY);
-        if (!text)
-            throw BundleError(cat(file.string(), ": expected a model with metadata ", METADATA_KEY,
-                                  ", got one without; export it with rr_export, or run it with onnxruntime itself"));
-        return {file, file, Manifest::parse(*text, cat(file.string(), ": metadata ", METADATA_KEY))};
-    } catch (const NoProtobuf& problem) {
-        unreadable(file, problem.what);
+        found = external_files(content);
+    } catch (const NoProtobuf&) {
+        return;  // its weights are inside, or nobody can read them
     }
+    for (const auto& [name, sums] : found) {
+        const fs::path place = file.parent_path() / name;
+        if (const auto record = recorded.find(name); record != recorded.end()) check_file(place, record->second);
+        else if (is_file(place))  // what is missing is the engine's to tell
+            for (const auto& told : sums) check_checksum(place, told, file);
+    }
+}
+
+std::optional<std::string> manifest_inside(const fs::path& file, const std::string& content, const MetadataReader& engine) {
+    try {
+        const auto text = metadata(content, METADATA_KEY);
+        return text ? std::optional<std::string>(*text) : std::nullopt;
+    } catch (const NoProtobuf& problem) {
+        if (!engine) unreadable(file, problem.what);
+        return engine(file);
+    }
+}
+
+Bundle open_file(const fs::path& file, const MetadataReader& engine) {
+    const auto recorded = recorded_beside(file);
+    if (const auto own = recorded.find(file.filename().string()); own != recorded.end()) check_file(file, own->second);
+    const std::string content = read_file(file);
+    check_external(file, content, recorded);
+    const auto text = manifest_inside(file, content, engine);
+    if (!text)
+        throw BundleError(cat(file.string(), ": expected a model with metadata ", METADATA_KEY,
+                              ", got one without; export it with rr_export, or run it with onnxruntime itself"));
+    return {file, file, Manifest::parse(*text, cat(file.string(), ": metadata ", METADATA_KEY))};
 }
 
 // The folder that made room for its successor is at its place again where that never came; else nothing happens.
@@ -166,13 +179,13 @@ void move_back(const fs::path& place) {
 
 }  // namespace
 
-Bundle Bundle::open(const fs::path& place) {
+Bundle Bundle::open(const fs::path& place, const MetadataReader& engine) {
     const fs::path bare = place.has_filename() ? place : place.parent_path();  // without a slash at its end
     move_back(bare);
     const fs::path inner = bare / "onnx";
     const fs::path source = !is_file(bare / MANIFEST) && is_file(inner / MANIFEST) ? inner : bare;
     if (is_folder(source)) return open_folder(source);
-    if (is_file(source)) return open_file(source);
+    if (is_file(source)) return open_file(source, engine);
     throw BundleError(
         cat(source.string(), ": expected a bundle folder or a model file, got nothing there; check the path"));
 }

@@ -45,6 +45,22 @@ Ort::Value value_of(DType dtype, const std::vector<std::int64_t>& shape, const v
     return Ort::Value::CreateTensor(memory, const_cast<void*>(data), bytes, shape.data(), shape.size(), element_of(dtype));
 }
 
+Ort::Session opened(const std::filesystem::path& model, const Ort::SessionOptions& options) {
+    try {
+        return Ort::Session(environment(), model.c_str(), options);
+    } catch (const Ort::Exception& error) {
+        throw BundleError(cat(model.string(), ": expected an ONNX model that onnxruntime ", Ort::GetVersionString(),
+                              " loads, got: ", error.what(),
+                              "; copy or export it again (it may be cut short), or update onnxruntime"));
+    }
+}
+
+std::optional<std::string> manifest_in(const Ort::Session& session) {
+    Ort::AllocatorWithDefaultOptions allocator;
+    const auto text = session.GetModelMetadata().LookupCustomMetadataMapAllocated(METADATA_KEY, allocator);
+    return text ? std::optional<std::string>(text.get()) : std::nullopt;
+}
+
 struct Port {
     std::string name;
     std::optional<DType> dtype;
@@ -127,6 +143,14 @@ std::vector<Gate> gates_of(const std::vector<Port>& inputs, const Manifest& mani
 }
 
 }  // namespace
+
+std::optional<std::string> engine_metadata(const std::filesystem::path& model) {
+    Ort::SessionOptions options;
+    options.SetGraphOptimizationLevel(ORT_DISABLE_ALL);
+    options.SetIntraOpNumThreads(1);
+    options.SetLogSeverityLevel(ORT_LOGGING_LEVEL_FATAL);  // its failures are thrown
+    return manifest_in(opened(model, options));
+}
 
 struct Graph::Parts {
     // What one run at a time needs.
@@ -227,24 +251,17 @@ Graph::Graph(const Bundle& bundle, const std::filesystem::path& model, const std
     auto& p = *parts_;
     p.where = model.string();
     p.interface = interface;
-    try {
-        Ort::SessionOptions options;
-        if (threads > 0) options.SetIntraOpNumThreads(threads);
+    Ort::SessionOptions options;
+    if (threads > 0) options.SetIntraOpNumThreads(threads);
 #if defined(__x86_64__) || defined(_M_X64)
-        // There the kernel of this fusion is slower than the nodes that it replaces.
-        options.AddConfigEntry("optimization.disable_specified_optimizers", "SkipLayerNormFusion");
+    // There the kernel of this fusion is slower than the nodes that it replaces.
+    options.AddConfigEntry("optimization.disable_specified_optimizers", "SkipLayerNormFusion");
 #endif
-        p.session.emplace(environment(), model.c_str(), options);
-    } catch (const Ort::Exception& error) {
-        throw BundleError(cat(p.where, ": expected an ONNX model that onnxruntime ", Ort::GetVersionString(),
-                              " loads, got: ", error.what(),
-                              "; copy or export it again (it may be cut short), or update onnxruntime"));
-    }
+    p.session.emplace(opened(model, options));
     const auto& manifest = bundle.manifest;
-    Ort::AllocatorWithDefaultOptions allocator;
-    const auto inside = p.session->GetModelMetadata().LookupCustomMetadataMapAllocated(METADATA_KEY, allocator);
+    const auto inside = manifest_in(*p.session);
     if (inside && bundle.model == model &&
-        !Manifest::parse(inside.get(), cat(p.where, ": metadata ", METADATA_KEY)).same_model(manifest))
+        !Manifest::parse(*inside, cat(p.where, ": metadata ", METADATA_KEY)).same_model(manifest))
         throw BundleError(cat(p.where, ": expected the manifest of ", bundle.path.string(),
                               " in its metadata, got another; copy or export the bundle again"));
     const auto inputs = ports_of(*p.session, true, p.where), outputs = ports_of(*p.session, false, p.where);

@@ -15,6 +15,9 @@
 
 namespace rr {
 
+/// Returns the manifest's text in a model file that the engine loads.
+std::optional<std::string> engine_metadata(const std::filesystem::path& model);
+
 class Graph {
 public:
     /// Opens a model file of a bundle; throws BundleError where it is not what the manifest says.

@@ -70,7 +70,7 @@ Session::Session(const std::filesystem::path& place, const Options& options) : p
         throw ProviderError(cat("provider: expected one of cpu, got ", rr::quoted(options.provider),
                                 "; this runtime has no other one yet, pass one of these"));
     auto& p = *parts_;
-    p.bundle = Bundle::open(place);
+    p.bundle = Bundle::open(place, engine_metadata);
     const Target* target = find_target(p.bundle, options);
     const std::string& interface = target ? target->interface : p.bundle.manifest.interface;
     p.target = target ? target->name : "default";
