@@ -3,8 +3,8 @@
 #include <functional>
 #include <nlohmann/json.hpp>
 
+#include "bundle/file_names.hpp"
 #include "check.hpp"
-#include "manifest/manifest.hpp"
 #include "rr/errors.hpp"
 #include "rr/manifest.hpp"
 
@@ -76,8 +76,12 @@ void check_damage() {
 }
 
 void check_names() {
-    CHECK(rr::stays_inside("model.onnx") && rr::stays_inside("a/b..c"));
-    for (const char* name : {"", "/a", "..", "a/../b", "a\\b", "C:a"}) CHECK_FOR(name, !rr::stays_inside(name));
+    for (const char* name : {"model.onnx", "a/b..c", ".hidden", "a b", "console", "com10"}) CHECK_FOR(name, rr::is_portable(name));
+    for (const char* name : {"", "/a", "..", ".", "a/../b", "./a", "a//b", "a/", "a\\b", "C:a", "NUL", "a/com1.txt", "lpt\xC2\xB9",
+                             "aux .x", "a ", "a.", "a\nb", "a|b"})
+        CHECK_FOR(name, !rr::is_portable(name));
+    CHECK(!rr::colliding({"a", "b", "a.b", "c/a", "c/b"}));
+    CHECK(rr::colliding({"a", "B", "b"}) && rr::colliding({"a", "c", "C/b"}) && rr::colliding({"a/b/c", "A/B"}));
 }
 
 }  // namespace

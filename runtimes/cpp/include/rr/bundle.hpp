@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -14,11 +15,14 @@ namespace rr {
 /// engine does not load the file.
 using MetadataReader = std::function<std::optional<std::string>(const std::filesystem::path&)>;
 
+class Watched;
+
 /// A bundle whose files are what its manifest says.
 struct Bundle {
     std::filesystem::path path;                  ///< the folder or file that was opened
     std::optional<std::filesystem::path> model;  ///< its own model; none where the folder has targets only
     Manifest manifest;
+    std::shared_ptr<Watched> watched;            ///< the files that were hashed when it was opened
 
     /// Returns the bundle in a folder, or in a single `.onnx` file. In a folder, the size and SHA-256 of every recorded
     /// file are right afterwards, external weights included. A folder without a manifest stands for its folder `onnx`,

@@ -18,6 +18,7 @@ struct Ask {
     std::optional<Path> path;            ///< S routes: -1 draws, 0..K-1 forces
     std::optional<std::string> profile;  ///< the name of another law
     std::optional<double> budget;        ///< in its place: what the best of the menu may cost
+    std::optional<std::string> decision;  ///< "most_probable": nothing is drawn, and the result has no seed
 };
 
 /// One output of a run.
@@ -37,17 +38,19 @@ struct Result {
 
 /// What an ensemble is asked for.
 struct EnsembleAsk {
-    std::int64_t runs = 0;                 ///< >= 1, whole blocks of the design
+    std::int64_t runs = 0;                 ///< >= 1, whole blocks of the design; with `until` the most
     std::optional<std::int64_t> seed;      ///< the first seed; none: a fresh one
     std::string draws = "independent";     ///< or "antithetic", "latin", "stratified" (section 13)
     std::optional<std::int64_t> block;     ///< of latin and stratified draws; none: 16
     std::optional<std::string> profile;
     std::optional<double> budget;
+    std::optional<double> until;           ///< no more runs where no standard error of a floating output is above this
 };
 
 /// Many runs on the same inputs.
 struct EnsembleResult {
     std::vector<Output> mean, std;    ///< float64; the deviation is divided by the number of runs
+    std::vector<Output> error;        ///< the standard error of the mean, float64; none below two runs, or two blocks
     std::vector<std::int64_t> seeds;  ///< of each run; none where the file takes none
     std::vector<Path> paths;          ///< taken by each run; none where the file does not tell them
 };
@@ -57,6 +60,7 @@ struct Options {
     std::string provider = "cpu";       ///< the execution provider; this version has the CPU's
     std::optional<std::string> target;  ///< "default" is the bundle's own model; none: as section 9 says
     int threads = 0;                    ///< inside one operator; 0 leaves it to onnxruntime
+    std::size_t loaded_paths = 8;       ///< of a frozen target: how many stay loaded at a time
 };
 
 /// A routed file, ready to run; one session may be used by many threads at once.
@@ -78,6 +82,10 @@ public:
 
     /// Runs many times on the same inputs; only one run's outputs are in memory at a time.
     EnsembleResult ensemble(const Inputs& inputs, const EnsembleAsk& ask);
+
+    /// Returns how many recorded runs of the bundle were repeated: the same paths, and outputs within the tolerances. Throws
+    /// RuntimeFailure where there are none or one differs, BundleError where their arrays are damaged.
+    std::size_t check();
 
 private:
     struct Parts;

@@ -6,7 +6,7 @@
 #include <iterator>
 
 #include "bundle/onnx_fields.hpp"
-#include "bundle/sha.hpp"
+#include "bundle/watched.hpp"
 #include "manifest/manifest.hpp"
 #include "rr/errors.hpp"
 #include "text/text.hpp"
@@ -60,14 +60,14 @@ std::string read_manifest(const fs::path& file) {
                           "; copy or export it again (it may be cut short), or update onnxruntime"));
 }
 
-void check_file(const fs::path& file, const RecordedFile& record) {
+void check_file(const fs::path& file, const RecordedFile& record, Watched& watched) {
     if (!is_file(file))
         throw BundleError(cat(file.string(), ": expected the file that ", MANIFEST,
                               " records, got none; copy the whole bundle again"));
     if (const auto size = size_of_file(file); size != record.bytes)
         throw BundleError(
             cat(file.string(), ": expected ", record.bytes, " bytes, got ", size, "; copy the bundle again"));
-    if (const auto digest = digest_of_file(Hash::sha256, file); digest != record.sha256)
+    if (const auto digest = watched.digest(file, Hash::sha256); digest != record.sha256)
         throw BundleError(cat(file.string(), ": expected SHA-256 ", record.sha256, ", got ", digest,
                               "; copy or export the bundle again"));
 }
@@ -93,7 +93,8 @@ Bundle open_folder(const fs::path& folder) {
     if (!is_file(file))
         throw BundleError(cat(folder.string(), ": expected a bundle folder with ", MANIFEST,
                               ", got none; export one, or name a model file"));
-    Bundle bundle{folder, std::nullopt, Manifest::parse(read_manifest(file), file.string())};
+    Bundle bundle{folder, std::nullopt, Manifest::parse(read_manifest(file), file.string()),
+                  std::make_shared<Watched>()};
     const auto& files = bundle.manifest.files;
     if (!files.count(MODEL) && bundle.manifest.targets.empty()) {
         std::vector<std::string> names;
@@ -101,7 +102,7 @@ Bundle open_folder(const fs::path& folder) {
         throw BundleError(cat(file.string(), ": files: expected a record of ", MODEL, ", got ",
                               names.empty() ? "nothing" : joined(names), "; export the model again"));
     }
-    for (const auto& [name, record] : files) check_file(folder / name, record);
+    for (const auto& [name, record] : files) check_file(folder / name, record, *bundle.watched);
     std::set<std::string> models{MODEL};
     for (const auto& target : bundle.manifest.targets)
         for (const auto& name : target.files()) models.insert(name);
@@ -120,8 +121,8 @@ std::map<std::string, RecordedFile> recorded_beside(const fs::path& file) {
                                 : std::map<std::string, RecordedFile>{};
 }
 
-void check_checksum(const fs::path& place, std::string told, const fs::path& file) {
-    const std::string found = digest_of_file(Hash::sha1, place);
+void check_checksum(const fs::path& place, std::string told, const fs::path& file, Watched& watched) {
+    const std::string found = watched.digest(place, Hash::sha1);
     const std::string shown = told;
     std::transform(told.begin(), told.end(), told.begin(),
                    [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
@@ -132,7 +133,8 @@ void check_checksum(const fs::path& place, std::string told, const fs::path& fil
 }
 
 // The weights of a file that lie in other files are what is known of them.
-void check_external(const fs::path& file, const std::string& content, const std::map<std::string, RecordedFile>& recorded) {
+void check_external(const fs::path& file, const std::string& content,
+                    const std::map<std::string, RecordedFile>& recorded, Watched& watched) {
     ExternalFiles found;
     try {
         found = external_files(content);
@@ -141,9 +143,9 @@ void check_external(const fs::path& file, const std::string& content, const std:
     }
     for (const auto& [name, sums] : found) {
         const fs::path place = file.parent_path() / name;
-        if (const auto record = recorded.find(name); record != recorded.end()) check_file(place, record->second);
+        if (const auto record = recorded.find(name); record != recorded.end()) check_file(place, record->second, watched);
         else if (is_file(place))  // what is missing is the engine's to tell
-            for (const auto& told : sums) check_checksum(place, told, file);
+            for (const auto& told : sums) check_checksum(place, told, file, watched);
     }
 }
 
@@ -158,15 +160,17 @@ std::optional<std::string> manifest_inside(const fs::path& file, const std::stri
 }
 
 Bundle open_file(const fs::path& file, const MetadataReader& engine) {
+    auto watched = std::make_shared<Watched>();
     const auto recorded = recorded_beside(file);
-    if (const auto own = recorded.find(file.filename().string()); own != recorded.end()) check_file(file, own->second);
+    if (const auto own = recorded.find(file.filename().string()); own != recorded.end()) check_file(file, own->second, *watched);
+    watched->digest(file, Hash::sha256);
     const std::string content = read_file(file);
-    check_external(file, content, recorded);
+    check_external(file, content, recorded, *watched);
     const auto text = manifest_inside(file, content, engine);
     if (!text)
         throw BundleError(cat(file.string(), ": expected a model with metadata ", METADATA_KEY,
                               ", got one without; export it with rr_export, or run it with onnxruntime itself"));
-    return {file, file, Manifest::parse(*text, cat(file.string(), ": metadata ", METADATA_KEY))};
+    return {file, file, Manifest::parse(*text, cat(file.string(), ": metadata ", METADATA_KEY)), std::move(watched)};
 }
 
 // The folder that made room for its successor is at its place again where that never came; else nothing happens.

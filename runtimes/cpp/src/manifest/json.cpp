@@ -165,10 +165,15 @@ const char* Json::type_name() const noexcept {
 }
 
 Json read_json(std::string_view text) {
+    constexpr std::size_t most = 200;  // bytes of the reason, which quotes what strangers wrote
+    if (text.substr(0, 3) == "\xEF\xBB\xBF") throw JsonProblem{"a mark of the order of bytes before it"};  // the parser passes it over
     Builder builder;
     const bool whole = Parser::sax_parse(text.begin(), text.end(), &builder);
-    if (!whole || !builder.problem.empty())
-        throw JsonProblem{builder.problem.empty() ? "no JSON" : builder.problem};
+    if (!whole || !builder.problem.empty()) {
+        std::string why = builder.problem.empty() ? "no JSON" : builder.problem;
+        if (why.size() > most) why = why.substr(0, most) + "...";
+        throw JsonProblem{why};
+    }
     return std::move(builder.root);
 }
 

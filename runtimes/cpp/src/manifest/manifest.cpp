@@ -1,6 +1,7 @@
 // Reads what a file says about itself.
 #include <algorithm>
 
+#include "bundle/file_names.hpp"
 #include "manifest/readers.hpp"
 #include "rr/errors.hpp"
 #include "rr/manifest.hpp"
@@ -123,7 +124,7 @@ Manifest Manifest::parse(std::string_view json, const std::string& where) {
     manifest.interface = root.key("interface").one_of(INTERFACES);
     if ((manifest.interface == "plain") != manifest.sites.empty())
         root.key("sites").fail(cat(manifest.sites.empty() ? "sites" : "no sites", " in a file of interface ",
-                                   rr::quoted(manifest.interface)));
+                                   quoted(manifest.interface)));
     check_gates(root, manifest.sites, manifest.interface);
     root.key("generator").one_of({"splitmix64"});
     if (const auto files = root.optional("files")) manifest.files = read_files(*files);
@@ -146,15 +147,20 @@ Manifest Manifest::parse(std::string_view json, const std::string& where) {
 std::map<std::string, RecordedFile> read_files(const Node& node) {
     std::map<std::string, RecordedFile> found;
     for (const auto& [name, entry] : node.items()) {
-        if (!stays_inside(name))
+        if (!is_portable(name))
             throw BundleError(cat(node.where(), ": files: expected names of files inside the bundle's folder, got ",
-                                  rr::quoted(name), "; do not use this bundle, somebody made it to reach other files"));
+                                  quoted(name), "; do not use this bundle, somebody made it to reach other files"));
         const Node digest = entry.key("sha256");
         const std::string text = digest.text();
         if (text.size() != 64 || text.find_first_not_of("0123456789abcdef") != text.npos)
             digest.fail("64 hexadecimal digits, lower case");
         found[name] = {text, static_cast<std::uint64_t>(entry.key("bytes").integer(0))};
     }
+    std::vector<std::string> names{"manifest.json"};
+    for (const auto& [name, record] : found) names.push_back(name);
+    if (const auto one_file = colliding(std::move(names)))
+        node.fail(cat("names of different files on every system, and not ", quoted(one_file->first), " and ",
+                      quoted(one_file->second)));
     return found;
 }
 
@@ -176,16 +182,6 @@ std::vector<GoldenCase> read_golden(const Node& node, const std::vector<std::siz
         cases.push_back(std::move(made));
     }
     return cases;
-}
-
-bool stays_inside(const std::string& name) {
-    if (name.empty() || name.front() == '/' || name.find_first_of(std::string("\\:\0", 3)) != name.npos) return false;
-    for (std::size_t start = 0; start <= name.size();) {
-        const std::size_t end = std::min(name.find('/', start), name.size());
-        if (name.compare(start, end - start, "..") == 0) return false;
-        start = end + 1;
-    }
-    return true;
 }
 
 }  // namespace rr

@@ -15,7 +15,4 @@ void refuse_long_manifest(std::uint64_t size, const std::string& where);
 /// Tells whether a text is JSON of the format `rr.manifest`, be the rest of it damaged.
 bool is_manifest(std::string_view json);
 
-/// Tells whether a name stays below the folder it is joined to, on POSIX and on Windows.
-bool stays_inside(const std::string& name);
-
 }  // namespace rr

@@ -49,30 +49,39 @@ std::string shown_call(const Call& call) {
     return cat("[", joined(texts), "]");
 }
 
-// Each call names branches of other sites, and with each of them all that are around one of its calls.
+constexpr std::size_t MOST_COMPARISONS = std::size_t{1} << 20;  // of calls with calls of the sites around them
+
+// Each call names branches of other sites, and for each of these all that are around one of its site's calls.
 void check_calls(const Node& node, const std::vector<Site>& sites) {
-    std::vector<std::vector<std::set<Pair>>> around(sites.size());
-    for (std::size_t i = 0; i < sites.size(); ++i)
-        for (const auto& call : sites[i].calls) {
+    std::vector<std::set<Call>> around;
+    for (const auto& site : sites) around.emplace_back(site.calls.begin(), site.calls.end());
+    std::size_t comparisons = 0;
+    const auto is_held = [&](const Call& call, std::size_t depth, const std::set<Pair>& named_pairs) {
+        const std::size_t outer = call[depth].first;
+        const auto before = call.begin() + static_cast<std::ptrdiff_t>(depth);
+        if (around[outer].count({}) || around[outer].count(Call(call.begin(), before))) return true;  // as nearly always
+        for (const auto& other : sites[outer].calls) {
+            if (++comparisons > MOST_COMPARISONS) node.fail(cat("calls that ", MOST_COMPARISONS, " comparisons tell to fit"));
+            if (std::all_of(other.begin(), other.end(), [&](const Pair& pair) { return named_pairs.count(pair) > 0; })) return true;
+        }
+        return false;
+    };
+    for (std::size_t i = 0; i < sites.size(); ++i) {
+        for (const auto& call : sites[i].calls)
             for (const auto& [outer, branch] : call)
                 if (outer >= sites.size() || outer == i || branch >= sites[outer].branches.size())
                     throw BundleError(cat(node.where(), ": ", node.place(), "[", i,
                                           "].calls: expected enclosing branches of other sites, got [", outer, ", ",
                                           branch, "]; ", DAMAGED));
-            around[i].emplace_back(call.begin(), call.end());
-        }
-    for (std::size_t i = 0; i < sites.size(); ++i)
-        for (std::size_t c = 0; c < sites[i].calls.size(); ++c)
-            for (const auto& [outer, branch] : sites[i].calls[c]) {
-                const auto& mine = around[i][c];
-                const bool held = std::any_of(around[outer].begin(), around[outer].end(), [&](const auto& theirs) {
-                    return std::includes(mine.begin(), mine.end(), theirs.begin(), theirs.end());
-                });
-                if (!held)
+        for (const auto& call : sites[i].calls) {
+            const std::set<Pair> named_pairs(call.begin(), call.end());
+            for (std::size_t depth = 0; depth < call.size(); ++depth)
+                if (!is_held(call, depth, named_pairs))
                     throw BundleError(cat(node.where(), ": ", node.place(), "[", i,
                                           "].calls: expected all branches around each enclosing one, got ",
-                                          shown_call(sites[i].calls[c]), "; ", DAMAGED));
-            }
+                                          shown_call(call), "; ", DAMAGED));
+        }
+    }
 }
 
 // Each step of a chain stands once, after the step before, with a row for each branch of that.
@@ -85,7 +94,7 @@ void check_chains(const Node& node, const std::vector<Site>& sites) {
     for (const auto& [key, site] : steps) {
         const auto& [chain, step] = key;
         const auto before = step ? steps.find({chain, step - 1}) : steps.end();
-        const std::string at = cat(node.where(), ": ", node.place(), ": site ", rr::quoted(site->name), ", step ", step,
+        const std::string at = cat(node.where(), ": ", node.place(), ": site ", quoted(site->name), ", step ", step,
                                    " of chain ", chain, ": ");
         if (step && before == steps.end())
             throw BundleError(cat(at, "expected a step ", step - 1, " before it, got none; ", DAMAGED));

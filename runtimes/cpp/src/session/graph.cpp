@@ -1,15 +1,15 @@
 // Runs one graph. What a run needs besides the caller's arrays is made once per thread that runs at the same time, and
 // kept: the inputs that the interface adds, the place of the path taken, and onnxruntime's handles of the caller's arrays
 // as long as these stay where they are.
-#include "session/graph.hpp"
-
-#include <onnxruntime_cxx_api.h>
-
 #include <algorithm>
-#include <set>
+#include <mutex>
 
 #include "rr/draws.hpp"
 #include "rr/errors.hpp"
+#include "bundle/watched.hpp"
+#include "law/router.hpp"
+#include "session/form.hpp"
+#include "session/opened.hpp"
 #include "text/text.hpp"
 
 namespace rr {
@@ -17,107 +17,6 @@ namespace rr {
 namespace {
 
 constexpr const char* TAKEN = "rr_path_taken";
-constexpr const char* METADATA_KEY = "rr.manifest";
-
-Ort::Env& environment() {
-    static Ort::Env env(ORT_LOGGING_LEVEL_ERROR, "rr_runtime");
-    return env;
-}
-
-constexpr ONNXTensorElementDataType ELEMENTS[] = {
-    ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16, ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT,  ONNX_TENSOR_ELEMENT_DATA_TYPE_DOUBLE,
-    ONNX_TENSOR_ELEMENT_DATA_TYPE_BOOL,    ONNX_TENSOR_ELEMENT_DATA_TYPE_INT8,   ONNX_TENSOR_ELEMENT_DATA_TYPE_INT16,
-    ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32,   ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64,  ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8,
-    ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT16,  ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT32, ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT64};
-
-ONNXTensorElementDataType element_of(DType dtype) { return ELEMENTS[static_cast<std::size_t>(dtype)]; }
-
-std::optional<DType> dtype_of(ONNXTensorElementDataType element) {
-    const auto found = std::find(std::begin(ELEMENTS), std::end(ELEMENTS), element);
-    if (found == std::end(ELEMENTS)) return std::nullopt;
-    return static_cast<DType>(found - std::begin(ELEMENTS));
-}
-
-Ort::Value value_of(DType dtype, const std::vector<std::int64_t>& shape, const void* data) {
-    static const Ort::MemoryInfo memory = Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault);
-    const std::size_t bytes = count_of(shape, size_of(dtype)).value_or(0) * size_of(dtype);
-    // Inputs are read only, though onnxruntime's signature does not say so.
-    return Ort::Value::CreateTensor(memory, const_cast<void*>(data), bytes, shape.data(), shape.size(), element_of(dtype));
-}
-
-Ort::Session opened(const std::filesystem::path& model, const Ort::SessionOptions& options) {
-    try {
-        return Ort::Session(environment(), model.c_str(), options);
-    } catch (const Ort::Exception& error) {
-        throw BundleError(cat(model.string(), ": expected an ONNX model that onnxruntime ", Ort::GetVersionString(),
-                              " loads, got: ", error.what(),
-                              "; copy or export it again (it may be cut short), or update onnxruntime"));
-    }
-}
-
-std::optional<std::string> manifest_in(const Ort::Session& session) {
-    Ort::AllocatorWithDefaultOptions allocator;
-    const auto text = session.GetModelMetadata().LookupCustomMetadataMapAllocated(METADATA_KEY, allocator);
-    return text ? std::optional<std::string>(text.get()) : std::nullopt;
-}
-
-struct Port {
-    std::string name;
-    std::optional<DType> dtype;
-    std::vector<std::int64_t> shape;  // below 0 where the graph leaves a size open
-};
-
-std::vector<Port> ports_of(const Ort::Session& session, bool inputs, const std::string& where) {
-    Ort::AllocatorWithDefaultOptions allocator;
-    std::vector<Port> found;
-    for (std::size_t i = 0; i < (inputs ? session.GetInputCount() : session.GetOutputCount()); ++i) {
-        const auto name = inputs ? session.GetInputNameAllocated(i, allocator) : session.GetOutputNameAllocated(i, allocator);
-        if (!is_utf8(name.get()))
-            throw BundleError(cat(where, ": expected an ONNX model that onnxruntime loads, got: a name that is no "
-                                         "UTF-8; copy or export it again (it may be cut short), or update onnxruntime"));
-        const auto type = inputs ? session.GetInputTypeInfo(i) : session.GetOutputTypeInfo(i);
-        Port port{name.get(), std::nullopt, {}};
-        if (type.GetONNXType() == ONNX_TYPE_TENSOR) {
-            const auto info = type.GetTensorTypeAndShapeInfo();
-            port.dtype = dtype_of(info.GetElementType());
-            port.shape = info.GetShape();
-        }
-        found.push_back(std::move(port));
-    }
-    return found;
-}
-
-// A graph has the inputs or outputs that are expected, in name, type, rank and fixed sizes.
-void compare(const std::string& where, const char* side, const std::vector<Tensor>& expected,
-             const std::vector<Port>& found) {
-    std::vector<std::string> wanted, got;
-    for (const auto& tensor : expected) wanted.push_back(tensor.name);
-    for (const auto& port : found) got.push_back(port.name);
-    if (std::set<std::string>(wanted.begin(), wanted.end()) != std::set<std::string>(got.begin(), got.end()))
-        throw BundleError(cat(where, ": expected the ", side, "s ", joined(wanted), " of its manifest, got ",
-                              joined(got), "; export it again (a tool that changes the file may have dropped some)"));
-    for (const auto& tensor : expected) {
-        const auto& port = *std::find_if(found.begin(), found.end(), [&](const Port& p) { return p.name == tensor.name; });
-        // A shape that the graph leaves open is told as [].
-        bool same = port.dtype == tensor.dtype && (port.shape.empty() || port.shape.size() == tensor.shape.size());
-        for (std::size_t axis = 0; same && axis < port.shape.size(); ++axis)
-            if (const auto* size = std::get_if<std::int64_t>(&tensor.shape[axis]))
-                same = port.shape[axis] < 0 || port.shape[axis] == *size;
-        if (!same)
-            throw BundleError(cat(where, ": ", side, " ", rr::quoted(tensor.name), ": expected ", name_of(tensor.dtype),
-                                  " ", tensor.sizes(), " of its manifest, got ",
-                                  port.dtype ? name_of(*port.dtype) : "no tensor of these", " ", listed(port.shape),
-                                  "; export it again"));
-    }
-}
-
-std::vector<Tensor> fixed(std::vector<Tensor> tensors, const std::map<std::string, std::int64_t>& sizes) {
-    for (auto& tensor : tensors)
-        for (auto& size : tensor.shape)
-            if (const auto* name = std::get_if<std::string>(&size))
-                if (const auto found = sizes.find(*name); found != sizes.end()) size = found->second;
-    return tensors;
-}
 
 struct Gate {
     std::string name;
@@ -142,15 +41,19 @@ std::vector<Gate> gates_of(const std::vector<Port>& inputs, const Manifest& mani
     return found;
 }
 
-}  // namespace
+class Graph final : public Form {
+public:
+    Graph(const Bundle& bundle, const std::filesystem::path& model, const std::string& interface,
+          const std::map<std::string, std::int64_t>& sizes, int threads);
+    ~Graph() override;
+    bool routed() const noexcept override;
+    void run(const Inputs& inputs, const std::vector<std::size_t>& order, std::optional<std::int64_t> seed,
+             const Path* asked, Result& into) override;
 
-std::optional<std::string> engine_metadata(const std::filesystem::path& model) {
-    Ort::SessionOptions options;
-    options.SetGraphOptimizationLevel(ORT_DISABLE_ALL);
-    options.SetIntraOpNumThreads(1);
-    options.SetLogSeverityLevel(ORT_LOGGING_LEVEL_FATAL);  // its failures are thrown
-    return manifest_in(opened(model, options));
-}
+private:
+    struct Parts;
+    std::unique_ptr<Parts> parts_;
+};
 
 struct Graph::Parts {
     // What one run at a time needs.
@@ -251,17 +154,12 @@ Graph::Graph(const Bundle& bundle, const std::filesystem::path& model, const std
     auto& p = *parts_;
     p.where = model.string();
     p.interface = interface;
-    Ort::SessionOptions options;
-    if (threads > 0) options.SetIntraOpNumThreads(threads);
-#if defined(__x86_64__) || defined(_M_X64)
-    // There the kernel of this fusion is slower than the nodes that it replaces.
-    options.AddConfigEntry("optimization.disable_specified_optimizers", "SkipLayerNormFusion");
-#endif
-    p.session.emplace(opened(model, options));
+    p.session.emplace(opened(model, threads));
+    bundle.watched->check();
     const auto& manifest = bundle.manifest;
     const auto inside = manifest_in(*p.session);
     if (inside && bundle.model == model &&
-        !Manifest::parse(*inside, cat(p.where, ": metadata ", METADATA_KEY)).same_model(manifest))
+        !Manifest::parse(*inside, cat(p.where, ": metadata rr.manifest")).same_model(manifest))
         throw BundleError(cat(p.where, ": expected the manifest of ", bundle.path.string(),
                               " in its metadata, got another; copy or export the bundle again"));
     const auto inputs = ports_of(*p.session, true, p.where), outputs = ports_of(*p.session, false, p.where);
@@ -304,28 +202,25 @@ void Graph::run(const Inputs& inputs, const std::vector<std::size_t>& order, std
     const auto& api = Ort::GetApi();
     OrtStatus* status = api.Run(*p.session, nullptr, p.input_names.data(), work->inputs.data(), work->inputs.size(),
                                 p.output_names.data(), work->outputs.size(), work->outputs.data());
-    if (status) {
-        const Ort::Status failed(status);
-        throw RuntimeFailure(cat(p.where, ": expected a run on cpu, got: ", failed.GetErrorMessage(),
-                                 "; check the values of the inputs"));
-    }
+    throw_where_failed(status, p.where);
     into.outputs.resize(p.own_outputs.size());
     for (std::size_t i = 0; i < p.own_outputs.size(); ++i) {
         OrtValue* value = work->outputs[i];
         into.outputs[i].name = p.own_outputs[i].name;
-        const Ort::UnownedValue held(value);
-        ONNXTensorElementDataType element{};
-        Ort::Value::Shape shape{};
-        held.GetTensorElementTypeAndShapeDataReference(element, shape);
-        into.outputs[i].array.adopt(p.own_outputs[i].dtype, shape.shape, shape.shape_len,
-                                    Ort::UnownedValue(value).GetTensorMutableRawData(), value,
-                                    [](void* owner) { Ort::GetApi().ReleaseValue(static_cast<OrtValue*>(owner)); });
+        adopt(value, p.own_outputs[i].dtype, into.outputs[i].array);
     }
     into.seed = seed;
     if (!seed) into.path.reset();
     else if (into.path) into.path->assign(work->taken.begin(), work->taken.end());
     else into.path = work->taken;
     p.give(std::move(work));
+}
+
+}  // namespace
+
+std::unique_ptr<Form> open_graph(const Bundle& bundle, const std::filesystem::path& model, const std::string& interface,
+                                 const std::map<std::string, std::int64_t>& sizes, int threads) {
+    return std::make_unique<Graph>(bundle, model, interface, sizes, threads);
 }
 
 }  // namespace rr

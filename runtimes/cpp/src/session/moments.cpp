@@ -1,34 +1,63 @@
-// Mean and standard deviation of arrays that arrive one by one.
+// Mean and spread of arrays that arrive one by one.
 #include "session/moments.hpp"
 
+#include <algorithm>
 #include <cmath>
-
-#include "rr/errors.hpp"
-#include "text/text.hpp"
 
 namespace rr {
 
-Moments::Moments(std::vector<std::int64_t> shape) : mean_(DType::float64, shape), squares_(DType::float64, shape) {}
-
-void Moments::add(const Output& output, const std::string& where) {
-    if (output.array.shape() != mean_.shape())
-        throw RuntimeFailure(cat(where, ": output ", rr::quoted(output.name), ": expected shape ",
-                                 listed(mean_.shape(), "(", ")"), " in every run, got ",
-                                 listed(output.array.shape(), "(", ")"), "; take the outputs of single runs"));
-    count_ += 1;
-    double *mean = mean_.as<double>(), *squares = squares_.as<double>();
-    for (std::size_t i = 0; i < mean_.count(); ++i) {
-        const double x = output.array.number(i), before = x - mean[i];
-        mean[i] += before / count_;
-        // Of a single array it is 0, or NaN where the number is not finite.
-        squares[i] += count_ > 1 ? before * (x - mean[i]) : x - x;
+void Moments::add(const std::vector<double>& value) {
+    ++count_;
+    if (count_ == 1) {
+        mean_ = value;
+        squares_.resize(value.size());
+        for (std::size_t i = 0; i < value.size(); ++i) squares_[i] = value[i] - value[i];  // NaN where it is not finite
+        return;
+    }
+    for (std::size_t i = 0; i < value.size(); ++i) {
+        const double before = value[i] - mean_[i];
+        mean_[i] += before / static_cast<double>(count_);
+        squares_[i] += before * (value[i] - mean_[i]);
     }
 }
 
-Array Moments::std() const {
-    Array found = squares_.copy();
-    for (std::size_t i = 0; i < found.count(); ++i) found.as<double>()[i] = std::sqrt(found.as<double>()[i] / count_);
+std::vector<double> Moments::std() const {
+    std::vector<double> found;
+    for (const double square : squares_) found.push_back(std::sqrt(square / static_cast<double>(count_)));
     return found;
+}
+
+std::optional<std::vector<double>> Moments::error() const {
+    if (count_ < 2) return std::nullopt;
+    const auto count = static_cast<double>(count_);
+    std::vector<double> found;
+    for (const double square : squares_) found.push_back(std::sqrt(square / (count * (count - 1))));
+    return found;
+}
+
+void BlockMoments::add(const Array& value) {
+    std::vector<double> numbers(value.count());
+    for (std::size_t i = 0; i < numbers.size(); ++i) numbers[i] = value.number(i);
+    shape_ = value.shape();
+    runs_.add(numbers);
+    open_.resize(numbers.size());
+    for (std::size_t i = 0; i < numbers.size(); ++i) open_[i] += numbers[i];
+    if (runs_.count() % block_) return;
+    for (double& number : open_) number /= static_cast<double>(block_);
+    blocks_.add(open_);
+    std::fill(open_.begin(), open_.end(), 0.0);
+}
+
+std::optional<Array> BlockMoments::error() const {
+    const auto& independent = block_ == 1 ? runs_ : blocks_;
+    const auto found = independent.error();
+    return found ? std::optional<Array>(array(*found)) : std::nullopt;
+}
+
+Array BlockMoments::array(const std::vector<double>& numbers) const {
+    Array made(DType::float64, shape_);
+    std::copy(numbers.begin(), numbers.end(), made.as<double>());
+    return made;
 }
 
 }  // namespace rr

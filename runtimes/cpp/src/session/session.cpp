@@ -2,24 +2,34 @@
 #include "rr/session.hpp"
 
 #include <algorithm>
+#include <cmath>
+#include <mutex>
 
 #include "draws/designs.hpp"
+#include "law/most_probable.hpp"
 #include "law/router.hpp"
 #include "rr/draws.hpp"
 #include "rr/errors.hpp"
 #include "session/arguments.hpp"
-#include "session/graph.hpp"
+#include "session/form.hpp"
+#include "session/golden.hpp"
 #include "session/moments.hpp"
+#include "session/opened.hpp"
 #include "text/text.hpp"
 
 namespace rr {
 
 struct Session::Parts {
     Bundle bundle;
-    std::string target;
+    const Target* target = nullptr;  // none: the bundle's own model
+    std::string target_name;
     std::map<std::string, Bounds> axes;
-    std::unique_ptr<Graph> graph;
+    std::unique_ptr<Form> form;
     std::map<std::string, Router> routers;  // by profile
+    std::map<std::string, Path> decided;    // by profile ("" of the sites): the most probable paths
+    std::mutex deciding;
+
+    Path decide(const Ask& ask);
 };
 
 namespace {
@@ -55,7 +65,61 @@ Path fed(const Profile& profile, const std::map<std::string, Router>& routers, s
     return found;
 }
 
+// Throws where a law of routes is wanted that no input decides.
+void refuse_gates(const char* what, const std::vector<Site>& sites) {
+    for (const auto& site : sites)
+        if (site.policy.type == Policy::Type::gate)
+            throw ValueError(cat(what, ": expected sites whose law does not depend on the input, got a gate at ",
+                                 rr::quoted(site.name), "; leave it away, or name a profile with another law there"));
+}
+
+constexpr std::size_t LEAST_RUNS = 32, LEAST_BLOCKS = 8;  // below them an error itself is not known well enough
+
+std::size_t least_runs(const Design& design) { return std::max(LEAST_RUNS, LEAST_BLOCKS * design.block); }
+
+void check_until(double until, std::size_t runs, const EnsembleAsk& ask, const Design& design, const Manifest& manifest) {
+    if (!(until > 0 && std::isfinite(until)))
+        throw ValueError(cat("until: expected a standard error above 0, got ", shown(until), "; pass one such as 0.01"));
+    if (std::none_of(manifest.outputs.begin(), manifest.outputs.end(), [](const Tensor& t) { return is_float(t.dtype); }))
+        throw ValueError("until: expected a model with a floating output, got one without; leave it away");
+    if (runs < least_runs(design))
+        throw ValueError(cat("until: expected at least ", least_runs(design), " runs of ", ask.draws, " draws, got ", runs,
+                             "; below that the error itself is not known well enough"));
+}
+
+// The largest standard error of any element of a floating output; NaN where one is.
+double largest_error(const std::vector<BlockMoments>& moments, const std::vector<Output>& outputs) {
+    double largest = 0;
+    for (std::size_t i = 0; i < moments.size(); ++i) {
+        if (!is_float(outputs[i].array.dtype())) continue;
+        const auto error = moments[i].error();
+        for (std::size_t k = 0; error && k < error->count(); ++k)
+            if (!(error->number(k) <= largest)) largest = error->number(k);
+    }
+    return largest;
+}
+
 }  // namespace
+
+Path Session::Parts::decide(const Ask& ask) {
+    const auto& manifest = bundle.manifest;
+    const std::string where = bundle.path.string();
+    if (*ask.decision != "most_probable")
+        throw ValueError(cat("decision: expected 'most_probable', got ", rr::quoted(*ask.decision),
+                             "; pass it, or none to draw"));
+    if (!form->routed()) refuse_given({}, manifest, where, "decision");
+    for (const auto& [name, given] : {std::pair("seed", ask.seed.has_value()), std::pair("path", ask.path.has_value())})
+        if (given)
+            throw ValueError(cat("decision: expected no ", name, " beside it, got one; nothing is drawn: pass one of them"));
+    const Profile* law = ask.profile || ask.budget ? &find_profile(manifest, ask, where) : nullptr;
+    if (law && law->path) return *law->path;
+    const auto& sites = law ? law->sites : manifest.sites;
+    refuse_gates("decision", sites);
+    const std::lock_guard<std::mutex> held(deciding);
+    const auto [found, fresh] = decided.try_emplace(law ? law->name : "");
+    if (fresh) found->second = most_probable_of(sites);
+    return found->second;
+}
 
 const Array& Result::operator[](const std::string& name) const {
     const auto found = std::find_if(outputs.begin(), outputs.end(), [&](const Output& o) { return o.name == name; });
@@ -71,13 +135,10 @@ Session::Session(const std::filesystem::path& place, const Options& options) : p
                                 "; this runtime has no other one yet, pass one of these"));
     auto& p = *parts_;
     p.bundle = Bundle::open(place, engine_metadata);
-    const Target* target = find_target(p.bundle, options);
+    if (options.loaded_paths < 1) throw ValueError("loaded_paths: expected an integer >= 1, got 0; pass at least 1");
+    const Target* target = p.target = find_target(p.bundle, options);
     const std::string& interface = target ? target->interface : p.bundle.manifest.interface;
-    p.target = target ? target->name : "default";
-    if (target && target->form != Target::Form::routed)
-        throw ProviderError(cat(p.bundle.path.string(), ": target ", rr::quoted(target->name),
-                                ": expected a form that this runtime runs, got ", target->form_name(),
-                                "; name a routed target, or run it with the Python runtime"));
+    p.target_name = target ? target->name : "default";
     if (interface == "standalone")
         throw ProviderError(cat(p.bundle.path.string(),
                                 ": expected a file that takes seeds, got interface 'standalone'; onnxruntime's C "
@@ -86,9 +147,11 @@ Session::Session(const std::filesystem::path& place, const Options& options) : p
     p.axes = p.bundle.manifest.axes;
     if (target)
         for (const auto& [name, size] : target->sizes) p.axes[name] = {size, size};
-    const auto model = target ? p.bundle.path / target->model : *p.bundle.model;
-    p.graph = std::make_unique<Graph>(p.bundle, model, interface,
-                                      target ? target->sizes : std::map<std::string, std::int64_t>{}, options.threads);
+    if (target && target->form == Target::Form::segments) p.form = open_segments(p.bundle, *target, options.threads);
+    else if (target && target->form == Target::Form::frozen)
+        p.form = open_frozen(p.bundle, *target, options.threads, options.loaded_paths);
+    else if (target) p.form = open_graph(p.bundle, p.bundle.path / target->model, interface, target->sizes, options.threads);
+    else p.form = open_graph(p.bundle, *p.bundle.model, interface, {}, options.threads);
     for (const auto& profile : p.bundle.manifest.profiles)
         if (!profile.path) p.routers.emplace(profile.name, Router(profile.sites));
 }
@@ -98,7 +161,7 @@ Session::Session(Session&&) noexcept = default;
 Session& Session::operator=(Session&&) noexcept = default;
 
 const Manifest& Session::manifest() const noexcept { return parts_->bundle.manifest; }
-const std::string& Session::target() const noexcept { return parts_->target; }
+const std::string& Session::target() const noexcept { return parts_->target_name; }
 
 Result Session::run(const Inputs& inputs, const Ask& ask) {
     Result result;
@@ -111,20 +174,26 @@ void Session::run(const Inputs& inputs, const Ask& ask, Result& into) {
     const auto& manifest = p.bundle.manifest;
     std::vector<std::size_t> order;
     check_inputs(inputs, manifest.inputs, p.axes, order);
-    if (!p.graph->routed()) {
+    if (ask.decision) {
+        const Path path = parts_->decide(ask);
+        p.form->run(inputs, order, 0, &path, into);
+        into.seed.reset();
+        return;
+    }
+    if (!p.form->routed()) {
         refuse_given(ask, manifest, p.bundle.path.string());
-        p.graph->run(inputs, order, std::nullopt, nullptr, into);
+        p.form->run(inputs, order, std::nullopt, nullptr, into);
         return;
     }
     if (ask.path) check_path(*ask.path, manifest.sites);
     const std::int64_t seed = ask.seed ? check_seed(*ask.seed) : fresh_seed();
     const Path* asked = ask.path ? &*ask.path : nullptr;
     if (!ask.profile && !ask.budget) {
-        p.graph->run(inputs, order, seed, asked, into);
+        p.form->run(inputs, order, seed, asked, into);
         return;
     }
     const Path routes = fed(find_profile(manifest, ask, p.bundle.path.string()), p.routers, seed, asked);
-    p.graph->run(inputs, order, seed, &routes, into);
+    p.form->run(inputs, order, seed, &routes, into);
 }
 
 EnsembleResult Session::ensemble(const Inputs& inputs, const EnsembleAsk& ask) {
@@ -134,11 +203,12 @@ EnsembleResult Session::ensemble(const Inputs& inputs, const EnsembleAsk& ask) {
     const auto runs = static_cast<std::size_t>(ask.runs);
     const Design design = check_design(ask.draws, ask.block);
     check_whole_blocks(design, ask.draws, runs);
+    if (ask.until) check_until(*ask.until, runs, ask, design, manifest);
     const bool designed = design.name != Design::Name::independent;
     const std::string where = p.bundle.path.string();
-    const Ask law{std::nullopt, std::nullopt, ask.profile, ask.budget};
-    if (!p.graph->routed()) {
-        refuse_given({ask.seed, std::nullopt, ask.profile, ask.budget}, manifest, where);
+    const Ask law{std::nullopt, std::nullopt, ask.profile, ask.budget, std::nullopt};
+    if (!p.form->routed()) {
+        refuse_given({ask.seed, std::nullopt, ask.profile, ask.budget, std::nullopt}, manifest, where);
         if (designed) refuse_given({}, manifest, where, "draws");
     }
     const std::int64_t first = ask.seed ? check_seed(*ask.seed) : fresh_seed();
@@ -148,35 +218,43 @@ EnsembleResult Session::ensemble(const Inputs& inputs, const EnsembleAsk& ask) {
     std::optional<DesignedRoutes> routes;
     if (designed && !(profile && profile->path)) {
         const auto& sites = profile ? profile->sites : manifest.sites;
-        for (const auto& site : sites)
-            if (site.policy.type == Policy::Type::gate)
-                throw ValueError(cat("draws: expected sites whose law does not depend on the input, got a gate at ",
-                                     rr::quoted(site.name),
-                                     "; leave it away, or name a profile with another law there"));
+        refuse_gates("draws", sites);
         routes.emplace(design, sites, first);
     }
     EnsembleResult found;
-    std::vector<Moments> moments;
+    std::vector<BlockMoments> moments;
     Result result;
     Ask one = law;
     if (routes) one = {};
     for (std::size_t run = 0; run < runs; ++run) {
-        if (p.graph->routed()) one.seed = design.seed(first, run);
+        if (p.form->routed()) one.seed = design.seed(first, run);
         if (routes) one.path = routes->next();
-        if (routes) p.graph->run(inputs, order, one.seed, &*one.path, result);  // -1 nowhere: no site draws
+        if (routes) p.form->run(inputs, order, one.seed, &*one.path, result);  // -1 nowhere: no site draws
         else this->run(inputs, one, result);
+        if (moments.empty()) moments.assign(result.outputs.size(), BlockMoments(design.block));
         for (std::size_t i = 0; i < result.outputs.size(); ++i) {
-            if (moments.size() <= i) moments.emplace_back(result.outputs[i].array.shape());
-            moments[i].add(result.outputs[i], where);
+            const auto& [name, array] = result.outputs[i];
+            if (!moments[i].is_of(array))
+                throw RuntimeFailure(cat(where, ": output ", rr::quoted(name), ": expected shape ", listed(moments[i].shape()),
+                                         " in every run, got ", listed(array.shape()), "; take the outputs of single runs"));
+            moments[i].add(array);
         }
         if (result.seed) found.seeds.push_back(*result.seed);
         if (result.path) found.paths.push_back(*result.path);
+        const std::size_t made = run + 1;
+        if (ask.until && made >= least_runs(design) && made % design.block == 0 &&
+            largest_error(moments, result.outputs) <= *ask.until)
+            break;
     }
     for (std::size_t i = 0; i < moments.size(); ++i) {
-        found.mean.push_back({result.outputs[i].name, moments[i].mean()});
-        found.std.push_back({result.outputs[i].name, moments[i].std()});
+        const auto& name = result.outputs[i].name;
+        found.mean.push_back({name, moments[i].mean()});
+        found.std.push_back({name, moments[i].std()});
+        if (auto error = moments[i].error()) found.error.push_back({name, std::move(*error)});
     }
     return found;
 }
+
+std::size_t Session::check() { return check_golden(*this, parts_->bundle, parts_->target); }
 
 }  // namespace rr

@@ -126,11 +126,10 @@ std::optional<std::string> text_of(const json& value, const char* name, const ch
     return value.get<std::string>();
 }
 
-std::optional<double> budget_of(const json& value) {
+std::optional<double> number_of(const json& value, const char* name, const char* such) {
     if (value.is_null()) return std::nullopt;
     if (!value.is_number())
-        throw rr::TypeError(
-            rr::cat("budget: expected a number, got ", python_type(value), "; pass a share such as 0.6"));
+        throw rr::TypeError(rr::cat(name, ": expected a number, got ", python_type(value), "; pass ", such));
     return value.get<double>();
 }
 
@@ -173,7 +172,12 @@ public:
         if (!session_) throw rr::RuntimeFailure("agent: expected a session, got none; open one first");
         if (what == "run") return run(request);
         if (what == "ensemble") return ensemble(request);
-        throw rr::RuntimeFailure(rr::cat("agent: expected versions, open, run or ensemble, got ", rr::quoted(what),
+        if (what == "nodes") return {{"nodes", nullptr}};
+        if (what == "check") {
+            session_->check();
+            return {{"check", ordered_json::object()}};
+        }
+        throw rr::RuntimeFailure(rr::cat("agent: expected versions, open, run, ensemble, check or nodes, got ", rr::quoted(what),
                                          "; this runtime does not offer it"));
     }
 
@@ -198,13 +202,12 @@ private:
     }
 
     ordered_json run(const json& request) {
-        if (!value(request, "decision").is_null())
-            throw rr::RuntimeFailure("decision: expected none, got one; this runtime does not offer it");
         rr::Ask ask;
+        ask.decision = text_of(value(request, "decision"), "decision", "'most_probable'");
         ask.path = path_of(value(request, "path"));
         ask.seed = seed_of(value(request, "seed"));
         ask.profile = text_of(value(request, "profile"), "profile", "a name");
-        ask.budget = budget_of(value(request, "budget"));
+        ask.budget = number_of(value(request, "budget"), "budget", "a share such as 0.6");
         const Given given(request.at("inputs"));
         const auto result = session_->run(given.inputs, ask);
         ordered_json seed, path;
@@ -217,10 +220,11 @@ private:
         rr::EnsembleAsk ask;
         ask.runs = count_of(request.at("runs"), "runs");
         ask.seed = seed_of(value(request, "seed"));
-        ask.draws = text_of(value(request, "design"), "draws", "the name of a design").value_or("independent");
+        ask.draws = text_of(value(request, "draws"), "draws", "the name of a design").value_or("independent");
         if (const json block = value(request, "block"); !block.is_null()) ask.block = count_of(block, "block");
         ask.profile = text_of(value(request, "profile"), "profile", "a name");
-        ask.budget = budget_of(value(request, "budget"));
+        ask.budget = number_of(value(request, "budget"), "budget", "a share such as 0.6");
+        ask.until = number_of(value(request, "until"), "until", "a standard error such as 0.01");
         const Given given(request.at("inputs"));
         const auto result = session_->ensemble(given.inputs, ask);
         ordered_json seeds, paths;
