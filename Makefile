@@ -16,7 +16,7 @@ PROVIDERS := openvino qnn webgpu xnnpack ggml aarch64 xnnpack-aarch64
 SETUPS := $(PROVIDERS:%=setup-%) setup-cuda
 
 .PHONY: help install demo demo-delta test test-slow test-zoo test-packages packages test-lowest test-survival survival test-generated generated test-providers conformance results bench bench-cuda docs test-docs
-.PHONY: $(PAIRS:%=test-%) setup $(SETUPS) setup-cpp lint clean
+.PHONY: $(PAIRS:%=test-%) setup $(SETUPS) setup-cpp test-cpp lint clean
 
 help:
 	@echo "make demo       install, then export, verify and run a routed sentence encoder, and say when routing pays"
@@ -44,6 +44,7 @@ help:
 	@echo "                $(PROVIDERS)"
 	@echo "make setup      all of these"
 	@echo "make setup-cuda  what to carry to a machine with a GPU, 250 MB in pieces"
+	@echo "make test-cpp   build the C++ runtime and run its tests, and the conformance suite on it"
 	@echo "make setup-cpp  ONNX Runtime for runtimes/cpp, in .providers/cpp"
 	@echo "make docs       the documentation site, in site/; a link that leads nowhere is an error"
 	@echo "make test-docs  every tutorial, page and link, and the site"
@@ -156,6 +157,13 @@ $(SETUPS): setup-%:
 # ONNX Runtime's headers and library for runtimes/cpp, in .providers/cpp.
 setup-cpp: $(STAMP)
 	runtimes/cpp/setup.sh
+
+# The C++ runtime: built, its own tests, and every case and hostile bundle of the conformance suite.
+test-cpp: setup-cpp
+	cmake -S runtimes/cpp -B build/cpp
+	cmake --build build/cpp --parallel
+	ctest --test-dir build/cpp --output-on-failure
+	$(VENV)/bin/python -m pytest -m providers -k cpp tests/conformance
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff check

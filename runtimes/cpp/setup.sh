@@ -16,9 +16,22 @@ fail() {
     exit 1
 }
 
-for tool in npm unzip tar "$PYTHON"; do
-    command -v "$tool" >/dev/null || fail "expected $tool, found none; install it"
+# What the machine lacks: installed where that can be done without asking, else named.
+lacking=""
+for tool in g++ cmake npm unzip tar; do
+    command -v "$tool" >/dev/null || lacking="$lacking $tool"
 done
+echo '#include <nlohmann/json.hpp>' | ${CXX:-c++} -x c++ -std=c++17 -fsyntax-only - 2>/dev/null || lacking="$lacking nlohmann-json3-dev"
+if [ -n "$lacking" ]; then
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        # shellcheck disable=SC2086
+        (apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $lacking) >/dev/null ||
+            fail "apt-get cannot install$lacking; see above"
+    else
+        fail "expected$lacking, found none; install them: apt-get install$lacking"
+    fi
+fi
+command -v "$PYTHON" >/dev/null || fail "expected $PYTHON, found none; run: make install"
 library=$("$PYTHON" - <<'PY'
 import importlib.util
 import pathlib
