@@ -109,8 +109,11 @@ def workers(jobs: int | None) -> int:
     """Returns how many workers a sweep has; 1: it works in this process.
 
     Raises:
-        ValueError: ``jobs`` is 0.
+        TypeError: ``jobs`` is no whole number.
+        ValueError: it is 0.
     """
+    if jobs is not None and (isinstance(jobs, bool) or not isinstance(jobs, int)):
+        raise TypeError(f"jobs: expected a number of workers, got {type(jobs).__name__} {jobs!r}; pass an int")
     if jobs == 0:
         raise ValueError("jobs: expected a number of workers, or -1 for one for each core, got 0; pass 1")
     import joblib

@@ -106,11 +106,17 @@ class Bundle:
             measured: its quality and cost, which put it on the menu.
 
         Raises:
+            TypeError: what was measured is no ``rr_runtime.profile.Measured``.
             ValueError: the name is empty, the law is over other sites, or the path is none that a run reports.
             BundleError: runs of this interface take no path.
         """
         if not name or not isinstance(name, str):
             raise ValueError(f"profile: expected a name, got {name!r}; give one such as 'fast'")
+        if measured is not None and not isinstance(measured, Measured):
+            raise TypeError(
+                f"measured: expected Measured(cost, quality, spread, metric), got {type(measured).__name__}; make one, "
+                "or take rr.evaluate(...).measured(costs)"
+            )
         if self.manifest["interface"] not in ("explicit", "host"):
             raise BundleError(
                 f"profile: expected a model whose runs take a path, got interface {self.manifest['interface']!r}; "

@@ -18,6 +18,7 @@ from rr_export.bundle.manifest import METADATA_KEY, read_plan, read_profile
 from rr_export.errors import BundleError
 from rr_runtime.array_files import read_arrays
 from rr_runtime.errors import RuntimeFailure
+from rr_runtime.manifest import Manifest
 
 
 def load(path: str | os.PathLike[str]) -> Bundle:
@@ -43,9 +44,22 @@ def load(path: str | os.PathLike[str]) -> Bundle:
         plan = read_plan(manifest)
         profiles = {name: read_profile(told, plan) for name, told in manifest.pop("profiles", {}).items()}
         parity = _read_parity(source / PARITY)
-        return Bundle(_read_model(source / MODEL), manifest, golden, targets, parity, source, profiles)
+        model = _read_model(source / MODEL)
+        _check_same(model, source)
+        return Bundle(model, manifest, golden, targets, parity, source, profiles)
     model = _read_model(source)
     return Bundle(model, json.loads(model.metadata_props[METADATA_KEY]), path=source)
+
+
+def _check_same(model: ir.Model, folder: Path) -> None:
+    """Raises a BundleError where the manifest inside a model says something else than that of its folder."""
+    inside = model.metadata_props.get(METADATA_KEY)
+    beside = Manifest.parse((folder / MANIFEST).read_bytes(), where=str(folder / MANIFEST))
+    if inside is not None and Manifest.parse(inside, where=str(folder / MODEL)) != beside.about_model():
+        raise BundleError(
+            f"{folder / MODEL}: expected the manifest of {folder} in its metadata, got another; copy or export the "
+            "bundle again"
+        )
 
 
 def _read_model(file: Path) -> ir.Model:

@@ -31,6 +31,11 @@ def prune(bundle: Path, output: Path, profiles: Sequence[str], law: str | None, 
     from rr_runtime.manifest import Manifest
     from rr_runtime.one_line import list_few
 
+    if output.resolve() == bundle.resolve():
+        raise click.UsageError(
+            f"--output: expected another folder than {bundle}, against which the pruned bundle is proven, got that; "
+            "name another"
+        )
     found = load(bundle)
     made = run_prune(found, list(profiles) or None, law=law)
     made.save(output, overwrite=overwrite)

@@ -49,6 +49,7 @@ def load_function(name: str, *, where: str = "model", arguments: int = 0) -> Cal
         with _told(f"{name} to return"), redirect_stdout(sys.stderr):
             return function(*given)
 
+    call.users_function = function  # type: ignore[attr-defined]  # by which results are told from others
     return call
 
 

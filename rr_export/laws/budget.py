@@ -40,9 +40,14 @@ def fit_budget(
         in_unit: the budget is in the unit of the costs, no share.
 
     Raises:
-        TypeError: the budget is no number.
+        TypeError: the plan is none, the costs are none, or the budget or the percentile is no number.
         ValueError: it is no share, the plan cannot meet it, or the costs are not of this plan (see Costs.check).
     """
+    if not isinstance(plan, Plan) or not isinstance(costs, Costs):
+        raise TypeError(
+            f"fit_budget: expected a plan and rr_export.Costs, got {type(plan).__name__} and {type(costs).__name__}; "
+            "pass bundle.plan, and the costs of its branches"
+        )
     limit = _limit(plan, costs, budget, in_unit=in_unit)
     judge = _judge(costs, percentile)
     if judge(as_drawn(plan)) <= limit:
@@ -87,6 +92,8 @@ def _limit(plan: Plan, costs: Costs, budget: float, *, in_unit: bool) -> float:
 def _judge(costs: Costs, percentile: float | None) -> Callable[[Plan], float]:
     if percentile is None:
         return costs.expected
+    if isinstance(percentile, bool) or not isinstance(percentile, int | float):
+        raise TypeError(f"percentile: expected a number, got {type(percentile).__name__}; pass one such as 95")
     if not 0 < percentile <= 100:
         raise ValueError(
             f"percentile: expected a number above 0 and at most 100, got {percentile}; pass one such as 95"

@@ -61,7 +61,7 @@ def draw_quality(found: QualityPoints, key: str) -> Markup:
 
     with new_figure(3.6) as figure:
         axes = figure.subplots()
-        front = [path for path in found.paths if path.front]
+        front = sorted((path for path in found.paths if path.front), key=lambda path: path.share)
         if found.paths:
             label = f"{len(found.paths)} of {short_number(found.path_count)} paths"
             at = [100 * path.share for path in found.paths], [path.quality for path in found.paths]

@@ -70,8 +70,11 @@ class Front:
         """Returns the best path that costs at most a share of the dearest one; of equals the cheapest.
 
         Raises:
-            ValueError: the share is not above 0, or every path that was evaluated costs more.
+            TypeError: the share is no number.
+            ValueError: it is not above 0, or every path that was evaluated costs more.
         """
+        if isinstance(share, bool) or not isinstance(share, int | float):
+            raise TypeError(f"share: expected a number, got {type(share).__name__}; pass one such as 0.6")
         if not share > 0:
             raise ValueError(f"share: expected one above 0, got {share}; pass one such as 0.6")
         meets = [path for path in self.paths if path.share <= share]  # as a budget of a run compares

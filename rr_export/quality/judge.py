@@ -104,6 +104,9 @@ def _batches(data: Iterable[Any]) -> Iterator[tuple[Inputs, Any]]:
             raise TypeError(
                 f"data, batch {number}: expected (inputs, target) with inputs by name, got {found}; yield such pairs"
             )
+        lengths = _lengths(*batch)
+        if lengths and not lengths[0]:
+            raise ValueError(f"data, batch {number}: expected one row at least, got none; leave empty batches out")
         yield batch[0], batch[1]
 
 
@@ -122,5 +125,10 @@ def _number(said: Any, where: str) -> tuple[float, int | None]:
 
 def _rows(inputs: Inputs, target: Any) -> int:
     """How many rows a batch has: the length of the target's first axis; of one without axes, that of the inputs."""
-    lengths = [shape[0] for shape in map(np.shape, (target, *inputs.values())) if shape]
-    return max(1, int(lengths[0])) if lengths else 1
+    lengths = _lengths(inputs, target)
+    return lengths[0] if lengths else 1
+
+
+def _lengths(inputs: Inputs, target: Any) -> list[int]:
+    """The lengths of the first axes of the target and the inputs, of those that have axes."""
+    return [int(shape[0]) for shape in map(np.shape, (target, *inputs.values())) if shape]

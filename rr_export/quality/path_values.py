@@ -147,6 +147,10 @@ def open_values(
     """
     judge, example = judge_of(data, metric)
     several = workers(jobs) > 1
+    if results is not None and (Path(results).is_dir() or not Path(results).absolute().parent.is_dir()):
+        raise ValueError(
+            f"results: expected a file in a folder that is there, got {os.fspath(results)!r}; name another"
+        )
     with ExitStack() as stack:
         runs = stack.enter_context(opened(subject, example))
         work: Callable[[TakenPath], Any] = PathWork(runs, judge)
@@ -167,7 +171,8 @@ def open_values(
 def _of(runs: Evaluated, judge: Judge) -> str:
     """What results are of: all that decides on them but the path."""
     versions = ", ".join(f"{part} {version(part)}" for part in PARTS)
-    metric = f"{metric_name(judge.metric)} {content_digest(judge.metric)}{' (whole)' if is_whole(judge.metric) else ''}"
+    users = getattr(judge.metric, "users_function", judge.metric)  # a command calls it by way of its own
+    metric = f"{metric_name(judge.metric)} {content_digest(users)}{' (whole)' if is_whole(judge.metric) else ''}"
     return f"values of paths: {runs.digest()}; metric {metric}; data {judge.digest}; {versions}"
 
 

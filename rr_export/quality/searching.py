@@ -17,7 +17,7 @@ from rr_export.quality.search_methods import Explored, beam, begin, evolve, gree
 from rr_runtime.draws import check_seed
 
 EVALUATIONS = 256
-WALKS = "greedy, then beam"
+WALKS = "greedy, then beam, then evolutionary"
 METHODS = ("auto", "exact", "greedy", "beam", "evolutionary")
 
 
@@ -49,7 +49,7 @@ def search(
         method: "exact": all paths. "greedy": from the dearest path to the cheapest and back, a site at a time. "beam":
             what an additive model of the quality, fitted again and again, holds for the front. "evolutionary": NSGA-II,
             whose children such a model screens. "auto": "exact" where there are no more paths than evaluations, else
-            "greedy" with half of them, then "beam".
+            "greedy" with half of them, then "beam", and "evolutionary" with what that leaves.
         seed: of what is drawn; two searches of the same seed are the same.
         start: paths that are evaluated first.
         jobs: as for ``evaluate``.
@@ -109,7 +109,7 @@ def explore(
         greedy(explored, leave=explored.left // 2 if method == WALKS else 0)
     if method in ("beam", WALKS):
         beam(explored)
-    if method == "evolutionary":
+    if method in ("evolutionary", WALKS):
         evolve(explored, random)
     return explored
 

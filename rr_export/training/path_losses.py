@@ -23,8 +23,18 @@ def distillation(output: Tensor, teacher: Tensor, *, temperature: float = 1.0) -
     Args:
         output: float [..., K], logits.
         teacher: float [..., K], logits; it gets no gradient.
-        temperature: T, by which logits are divided.
+        temperature: T, by which logits are divided, above 0.
+
+    Raises:
+        ValueError: the shapes differ, or the temperature is not above 0.
     """
+    if output.shape != teacher.shape:
+        raise ValueError(
+            f"distillation: expected outputs of one shape, got {tuple(output.shape)} and {tuple(teacher.shape)}; pass "
+            "logits of the same rows"
+        )
+    if not 0 < temperature < float("inf"):
+        raise ValueError(f"distillation: expected a temperature above 0, got {temperature!r}; give one")
     wanted = torch.log_softmax(teacher.detach() / temperature, dim=-1)
     found = torch.log_softmax(output / temperature, dim=-1)
     return temperature**2 * (wanted.exp() * (wanted - found)).sum(dim=-1).mean()
@@ -39,7 +49,15 @@ def consistency(one: Tensor, other: Tensor) -> Tensor:
     Args:
         one: float [..., K], logits.
         other: float [..., K], logits.
+
+    Raises:
+        ValueError: the shapes differ.
     """
+    if one.shape != other.shape:
+        raise ValueError(
+            f"consistency: expected outputs of one shape, got {tuple(one.shape)} and {tuple(other.shape)}; pass logits "
+            "of the same rows"
+        )
     p, q = torch.log_softmax(one, dim=-1), torch.log_softmax(other, dim=-1)
     return 0.5 * ((p.exp() - q.exp()) * (p - q)).sum(dim=-1).mean()
 
@@ -52,7 +70,11 @@ def importance_balance(probabilities: Tensor) -> Tensor:
 
     Args:
         probabilities: float [N, K], a row per decision.
+
+    Raises:
+        ValueError: they are no such rows.
     """
+    _check_rows(probabilities, "importance_balance")
     weight = probabilities.sum(dim=0)
     return weight.var(correction=0) / weight.mean() ** 2
 
@@ -66,10 +88,31 @@ def load_balance(probabilities: Tensor, routes: Tensor) -> Tensor:
     Args:
         probabilities: float [N, K], a row per decision.
         routes: int64 [N], the branches that were taken.
+
+    Raises:
+        ValueError: the probabilities are no such rows, or the routes not one branch for each.
     """
+    _check_rows(probabilities, "load_balance")
+    whole = isinstance(routes, Tensor) and not routes.is_floating_point() and routes.shape == probabilities.shape[:1]
+    if not whole or bool(((routes < 0) | (routes >= probabilities.shape[-1])).any()):
+        got = f"{routes.dtype} {tuple(routes.shape)}" if isinstance(routes, Tensor) else type(routes).__name__
+        raise ValueError(
+            f"load_balance: expected whole numbers from 0 to {probabilities.shape[-1] - 1}, one for each of "
+            f"{len(probabilities)} rows, got {got}; pass the routes that these rows took"
+        )
     count = probabilities.shape[-1]
     shares = torch.bincount(routes, minlength=count).to(probabilities) / len(routes)
     return count * (shares * probabilities.mean(dim=0)).sum()
+
+
+def _check_rows(probabilities: Tensor, where: str) -> None:
+    """Raises a ValueError where a tensor is not rows of probabilities."""
+    rows = probabilities.detach()
+    if rows.ndim != 2 or not rows.numel() or bool((rows < 0).any()) or bool(((rows.sum(-1) - 1).abs() > 1e-2).any()):
+        raise ValueError(
+            f"{where}: expected rows of probabilities, float [N, K], that sum to 1, got shape {tuple(rows.shape)}"
+            f"{f' and sums of {rows.sum(-1)[:3].tolist()}' if rows.ndim == 2 and rows.numel() else ''}; pass a softmax"
+        )
 
 
 def sandwich_paths(
@@ -134,7 +177,12 @@ def sandwich_loss(
         call: runs the model, such as ``lambda: model(x)``.
         task: the loss of what ``call`` returns, such as ``lambda output: cross_entropy(output, y)``.
         distil: the loss of what ``call`` returns on another path, given what it returned on the first.
+
+    Raises:
+        ValueError: there is no path.
     """
+    if not len(paths):
+        raise ValueError("sandwich_loss: expected one path at least, got none; take those of sandwich_paths")
     losses: list[Tensor] = []
     first: Any = None
     for path in paths:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +29,8 @@ class ScoreFunction:
 
     ``d E[L] = E[dL + (L - b) d log P(path)]`` (Williams: Simple statistical gradient-following algorithms for
     connectionist reinforcement learning, 1992). It has no bias, whatever the loss; its variance is large, and a
-    baseline b makes it smaller: here the moving average of earlier losses. The first loss of a block only begins it.
+    baseline b makes it smaller: here the moving average of earlier losses, of all blocks on the same model. The first
+    loss of all only begins it; one that is no finite number leaves it as it is, and has no such gradient.
 
     Sites that are not reached, and no later step of whose chain is, do not count: the loss does not depend on them.
 
@@ -39,7 +41,7 @@ class ScoreFunction:
     decay: float | None = 0.9
 
     def __post_init__(self) -> None:
-        if self.decay is not None and not 0 <= self.decay < 1:
+        if self.decay is not None and not (isinstance(self.decay, int | float) and 0 <= self.decay < 1):
             raise ValueError(f"ScoreFunction: expected a decay in [0, 1) or None, got {self.decay!r}; give such a one")
 
 
@@ -87,8 +89,13 @@ class Sampling:
 
         Raises:
             RunError: there was no run with gradients since.
-            ValueError: the loss is no scalar.
+            TypeError: the loss is no tensor.
+            ValueError: it is no scalar.
         """
+        if not isinstance(loss, Tensor):
+            raise TypeError(
+                f"surrogate: expected a loss that is a tensor, got {type(loss).__name__}; pass one of the runs"
+            )
         if loss.numel() != 1:
             raise ValueError(f"surrogate: expected a loss of one number, got shape {tuple(loss.shape)}; take its mean")
         if self._runs == 0:
@@ -116,7 +123,7 @@ class _Scored(Sampling):
     """Runs whose paths count by the logarithm of their probability."""
 
     decay: float | None = None
-    _baseline: Tensor | None = None
+    baselines: dict[float, Tensor] = field(default_factory=dict)  # by decay: of the model, longer than a block
 
     def compute(self, run: SeenRun, index: int, site: Choice, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return site.branch(int(run.routes[index]), *args, **kwargs)
@@ -130,15 +137,16 @@ class _Scored(Sampling):
                     self._scores.append(steps.log_p(index)[int(run.routes[index])])
 
     def _with_scores(self, loss: Tensor, scores: list[Tensor]) -> Tensor:
-        value, before = loss.detach(), self._baseline
-        if self.decay is not None:
-            self._baseline = value if before is None else self.decay * before + (1 - self.decay) * value
-            if before is None:
-                return loss
-        elif before is None:
-            before = torch.zeros_like(value)
-        if not scores:
+        value = loss.detach()
+        if not bool(torch.isfinite(value)):
             return loss
+        before: Tensor | None = torch.zeros_like(value)
+        if self.decay is not None:
+            before = self.baselines.get(self.decay)
+            self.baselines[self.decay] = value if before is None else self.decay * before + (1 - self.decay) * value
+        if before is None or not scores:
+            return loss
+        before = before.to(value)
         score = torch.stack([s.to(loss.device) for s in scores]).sum()
         return loss + (value - before) * (score - score.detach())
 
@@ -230,6 +238,9 @@ class _Steps:
         return found
 
 
+_BASELINES: WeakKeyDictionary[nn.Module, dict[float, Tensor]] = WeakKeyDictionary()  # of every model, while it lives
+
+
 @contextmanager
 def sampled(
     model: nn.Module,
@@ -238,7 +249,7 @@ def sampled(
     """Inside the block losses of runs have a gradient in the logits of learned policies, and of gates.
 
     The runs are those of the model: routes come by the same law from the same draws, and the outputs are the same. The
-    block may be around one step or the whole training; a baseline lasts as long as it.
+    block may be around one step or the whole training: a baseline goes on in the next block on the same model.
 
     Args:
         model: the root of the runs.
@@ -252,7 +263,7 @@ def sampled(
         ValueError: no site of the model has a learned policy, or a gate that draws.
     """
     if isinstance(estimator, ScoreFunction):
-        sampling: _Scored | _Relaxed = _Scored(decay=estimator.decay)
+        sampling: _Scored | _Relaxed = _Scored(decay=estimator.decay, baselines=_BASELINES.setdefault(model, {}))
     elif isinstance(estimator, StraightThrough):
         random = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
         sampling = _Relaxed(kind=estimator, random=random)

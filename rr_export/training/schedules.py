@@ -24,7 +24,14 @@ def linear_depth(layers: int, last: float) -> list[float]:
     Args:
         layers: L.
         last: the keep rate of the last layer, in [0, 1].
+
+    Raises:
+        ValueError: there is no layer, or the rate is not in [0, 1].
     """
+    if layers < 1 or not 0 <= last <= 1:
+        raise ValueError(
+            f"linear_depth: expected one layer or more and a keep rate in [0, 1], got {layers} and {last}; mend them"
+        )
     return [1 - (layer + 1) / layers * (1 - last) for layer in range(layers)]
 
 
@@ -35,7 +42,19 @@ def annealed(start: Sequence[float], end: Sequence[float], progress: float) -> l
         start: float [L].
         end: float [L].
         progress: steps done over steps in all, 0 or more.
+
+    Raises:
+        ValueError: the lists are not as long as each other, a rate is not in [0, 1], or the progress is below 0.
     """
+    if len(start) != len(end) or not all(0 <= rate <= 1 for rate in (*start, *end)):
+        raise ValueError(
+            f"annealed: expected two lists of as many keep rates in [0, 1], got {list(start)} and {list(end)}; mend "
+            "them"
+        )
+    if not progress >= 0:
+        raise ValueError(
+            f"annealed: expected a progress of 0 or more, got {progress!r}; pass steps done over steps in all"
+        )
     share = min(max(progress, 0.0), 1.0)
     return [(1 - share) * a + share * b for a, b in zip(start, end, strict=True)]
 

@@ -361,3 +361,13 @@ def test_bug_training_on_after_export_changed_the_bundle(tmp_path: Path, change:
             model[1].weight.copy_(before)
         bundle.save(tmp_path / "again")  # what it was
         rr.verify(tmp_path / "again", model, args, max_paths=1)
+
+
+def test_bug_a_manifest_that_says_other_than_its_model_is_not_loaded(bundle: rr.Bundle, tmp_path: Path) -> None:
+    bundle.save(tmp_path / "out")
+    file = tmp_path / "out" / "manifest.json"
+    told = json.loads(file.read_text())
+    told["sites"][0]["name"] = "another"
+    file.write_text(json.dumps(told))
+    with pytest.raises(BundleError, match=r"expected the manifest of .* in its metadata, got another"):
+        rr.load(tmp_path / "out")

@@ -64,3 +64,11 @@ def test_who_opens_it_is_told(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"its branches are 0 skip, 1 run$"):
         whole.run(x, path=[0, 2, 1])
     assert json.loads((tmp_path / "made" / "manifest.json").read_text())["pruned"]["law"] == "half"
+
+
+def test_bug_a_bundle_does_not_take_the_place_of_its_source(folder: Path) -> None:
+    before = (folder / "out" / "model.onnx").read_bytes()
+    for output in (folder / "out", folder / "made" / ".." / "out"):
+        code, said = prune(folder / "out", "-o", output, "--profile", "half", "--overwrite")
+        assert code == 2 and "--output: expected another folder than" in said
+    assert (folder / "out" / "model.onnx").read_bytes() == before

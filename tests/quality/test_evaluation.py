@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import rr_export as rr
+from rr_export.cli.users_code import load_function
 from rr_export.errors import SweepError
 from rr_export.quality.evaluation import BERNSTEIN, EXACT, GIVEN, MOST_PATHS, STUDENT
 from rr_runtime import Session
@@ -299,3 +300,42 @@ def test_targets_are_evaluated_as_themselves(tmp_path: Path) -> None:
         assert found[target].mean == pytest.approx(found["default"].mean, abs=1e-6)
     with pytest.raises(SweepError, match="those of another one"):
         rr.evaluate(Session(place, target="qnn"), data, margin, results=tmp_path / "cuda.jsonl")
+
+
+def test_bug_a_batch_without_rows_is_refused(classifier: Path) -> None:
+    inputs, target = batches()[0]
+    empty = ({name: rows[:0] for name, rows in inputs.items()}, target[:0])
+    for data in ([*batches(), empty], [empty]):
+        with pytest.raises(ValueError, match=r"data, batch \d: expected one row at least, got none; leave empty"):
+            rr.evaluate(classifier, data, hits)
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "text"),
+    (
+        ({"jobs": True}, TypeError, "jobs: expected a number of workers, got bool"),
+        ({"jobs": 1.5}, TypeError, "jobs: expected a number of workers, got float"),
+        ({"results": "."}, ValueError, "results: expected a file in a folder that is there"),
+        ({"results": "nowhere/at/all"}, ValueError, "results: expected a file in a folder that is there"),
+    ),
+)
+def test_bug_raw_errors(classifier: Path, given: dict[str, Any], error: type[Exception], text: str) -> None:
+    with pytest.raises(error, match=text):
+        rr.evaluate(classifier, batches(), hits, **given)
+
+
+def test_bug_a_metric_is_the_same_through_a_command(
+    classifier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_hits.py").write_text(
+        "from tests.quality.routed import hits\n\ndef worth(outputs, target):\n    return hits(outputs, target)\n"
+    )
+    metric = load_function("my_hits:worth", where="--metric", arguments=2)
+    results = tmp_path / "kept.jsonl"
+    first = rr.evaluate(classifier, batches(), metric, results=results)
+    import my_hits  # type: ignore[import-not-found]
+
+    kept = results.read_bytes()
+    assert rr.evaluate(classifier, batches(), my_hits.worth, results=results).mean == first.mean
+    assert results.read_bytes() == kept

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -128,3 +129,34 @@ def test_training_by_the_sandwich_rule_brings_the_paths_together() -> None:
         loss.backward()
         optimiser.step()
     assert distance() < before / 2
+
+
+ROWS = torch.tensor([[0.25, 0.75], [0.5, 0.5]])
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    (
+        (lambda: training.distillation(ROWS, ROWS[:, :1]), r"distillation: expected outputs of one shape"),
+        (lambda: training.distillation(ROWS, ROWS, temperature=0), "distillation: expected a temperature above 0"),
+        (lambda: training.consistency(ROWS, ROWS[:1]), "consistency: expected outputs of one shape"),
+        (lambda: training.importance_balance(ROWS[0]), "importance_balance: expected rows of probabilities"),
+        (lambda: training.importance_balance(ROWS[:0]), "importance_balance: expected rows of probabilities"),
+        (lambda: training.load_balance(ROWS * 5, torch.tensor([0, 1])), "that sum to 1, got shape .* and sums of"),
+        (lambda: training.load_balance(ROWS, torch.tensor([0, 1, 1])), "expected whole numbers from 0 to 1"),
+        (lambda: training.load_balance(ROWS, torch.tensor([0, 2])), "expected whole numbers from 0 to 1"),
+        (lambda: training.load_balance(ROWS, torch.tensor([0, -1])), "expected whole numbers from 0 to 1"),
+        (lambda: training.load_balance(ROWS, torch.tensor([0.0, 1.0])), "load_balance: .* got torch.float32"),
+        (lambda: training.load_balance(ROWS, None), "load_balance: .* got NoneType"),  # type: ignore[arg-type]
+        (lambda: training.sandwich_loss(nn.Identity(), [], lambda: 0, lambda _: ROWS.sum()), "expected one path"),
+        (lambda: training.linear_depth(4, 1.5), "linear_depth: expected one layer or more and a keep rate"),
+        (lambda: training.linear_depth(0, 0.5), "linear_depth: expected one layer or more"),
+        (lambda: training.linear_depth(4, float("nan")), "linear_depth: expected one layer or more"),
+        (lambda: training.annealed([1.0], [0.5, 0.5], 0.5), "annealed: expected two lists of as many keep rates"),
+        (lambda: training.annealed([1.5], [0.5], 0.5), "annealed: expected two lists of as many keep rates"),
+        (lambda: training.annealed([1.0], [0.5], float("nan")), "annealed: expected a progress of 0 or more"),
+    ),
+)  # fmt: skip
+def test_bug_nonsense_is_refused(call: Callable[[], object], text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        call()

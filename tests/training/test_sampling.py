@@ -258,6 +258,35 @@ def test_the_baseline_is_the_average_of_earlier_losses() -> None:
     assert found == [None, pytest.approx((3 - 1) * 0.25, rel=1e-5), pytest.approx((3 - 2) * 0.25, rel=1e-5)]
 
 
+def test_bug_blocks_of_one_step_learn() -> None:
+    torch.manual_seed(0)
+    site = rr.OperationChoice([Scaled(1.0), Scaled(0.0)], rr.Learned(2))
+    optimiser = torch.optim.Adam(site.parameters(), lr=0.1)
+    for _ in range(80):
+        with training.sampled(site) as sampling:
+            optimiser.zero_grad()
+            loss = sampling.surrogate((site(torch.ones(3)) ** 2).mean())
+            if loss.requires_grad:
+                loss.backward()
+            optimiser.step()
+    assert site.policy.table[0, 1] > 0.8
+
+
+@pytest.mark.parametrize("bad", (float("nan"), float("inf")))
+def test_bug_a_loss_that_is_no_number_leaves_the_baseline(bad: float) -> None:
+    site = rr.OperationChoice([Scaled(1.0), Scaled(3.0)], rr.Learned(2))
+    seed, found = seed_with(site, 1), []
+    with training.sampled(site, training.ScoreFunction(decay=0.5)) as sampling, rr.seeded(site, seed):
+        for factor in (1.0, bad, 2.0):
+            loss = sampling.surrogate(site(torch.ones(1)).sum() * factor)
+            found.append(loss.item())
+            if loss.requires_grad:
+                site.law.logits.grad = None
+                loss.backward()
+    assert found[0] == 3 and not np.isfinite(found[1]) and found[2] == 6
+    assert site.law.logits.grad[0, 1].item() == pytest.approx((6 - 3) * 0.5)  # the baseline is the first loss
+
+
 def test_losses_of_several_runs_count_all_their_paths() -> None:
     site = rr.OperationChoice([Scaled(1.0), Scaled(3.0)], rr.Learned(2))
     seed = seed_with(site, 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from rr_runtime.routes import Router, later_steps
 from rr_runtime.site_law import Site
 from rr_runtime.text_table import columns
 
+REPORTED = ".probabilities"  # ends the name of the output that has the probabilities of a gate, after its site
 FORCED, FIXED, DRAWN, DECIDED = "forced", "fixed by the profile", "drawn", "decided by the input"
 Run = Callable[[int, Sequence[int] | None], Result]  # from the seed and the path
 
@@ -35,7 +36,7 @@ class SiteChoice:
             by the input" where the graph computes the probabilities.
         draw: its number in [0, 1) of this seed.
         thresholds: K - 1 numbers; a drawn route is the number of thresholds <= the draw. () of a gate.
-        probabilities: K numbers; () of a gate.
+        probabilities: K numbers; of a gate those that the run reports, () where it reports none.
         after: for a later step of a Markov chain the branch of the step before, by which thresholds and probabilities
             hold; else None.
     """
@@ -161,7 +162,10 @@ def explain_run(
     reached = router.reached(latent)
     before = {site: place for place, site in later_steps(law)}
     choices = tuple(
-        _choice(site, i, latent, reached[i], _how(asked[i], fixed[i], site), numbers[i], before.get(i), sites)
+        _with_reported(
+            _choice(site, i, latent, reached[i], _how(asked[i], fixed[i], site), numbers[i], before.get(i), sites),
+            result,
+        )
         for i, site in enumerate(law)
     )
     alternatives = []
@@ -219,6 +223,14 @@ def _choice(
         probabilities=site.policy.probabilities[row] if told else (),
         after=None if before is None else sites[before].branches[latent[before]],
     )
+
+
+def _with_reported(choice: SiteChoice, result: Result) -> SiteChoice:
+    """The choice with the probabilities that the graph computed, where the run reports them."""
+    reported = result.outputs.get(f"{choice.site}{REPORTED}")
+    if choice.how != DECIDED or not choice.reached or reported is None:
+        return choice
+    return replace(choice, probabilities=tuple(map(float, reported.ravel())))
 
 
 def _alternative(site: str, branch: str, result: Result, other: Result) -> Alternative:

@@ -20,8 +20,8 @@ from rr_runtime.designs import INDEPENDENT
 from rr_runtime.draws import check_seed, fresh_seed
 from rr_runtime.engines import Engine, Opening, open_engine
 from rr_runtime.ensemble import Score, check_wanted, gather
-from rr_runtime.errors import BundleError, run_failure
-from rr_runtime.explanation import Explanation, explain_run
+from rr_runtime.errors import BundleError, RuntimeFailure, run_failure
+from rr_runtime.explanation import REPORTED, Explanation, explain_run
 from rr_runtime.fastest import Fastest, recorded_fastest
 from rr_runtime.faults import refuse_faults
 from rr_runtime.golden import check_golden
@@ -108,6 +108,8 @@ class Session:
         self._engine: Engine = open_engine(self._bundle, self._target, opening, loaded_paths=loaded_paths)
         sizes = {} if self._target is None else {name: (size, size) for name, size in self._target.sizes.items()}
         self._axes = MappingProxyType({**self.manifest.axes, **sizes})
+        gates = {site.name for site in self.sites if site.policy.type == "gate"}
+        self._reported = [t.name for t in self.outputs if t.name.removesuffix(REPORTED) in gates and REPORTED in t.name]
         self._check_inputs = InputCheck(self.inputs, self._axes).check
         where = str(self._bundle.path), self.manifest.interface
         pruned = self.manifest.pruned is not None
@@ -340,6 +342,12 @@ class Session:
             raise
         except Exception as error:  # onnxruntime's own exceptions have no common base
             raise run_failure(self._bundle.path, self.provider, error) from error
+        for name in self._reported:
+            if np.isnan(outputs[name]).any():  # a gate that computes no numbers decides all the same
+                raise RuntimeFailure(
+                    f"{self._bundle.path}: output {name!r}: expected probabilities that are numbers, got NaN; look for "
+                    "NaN and infinities in the inputs"
+                )
         return Result(outputs, taken, seed)
 
 
