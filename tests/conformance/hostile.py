@@ -334,6 +334,7 @@ HOSTILE: tuple[Hostile, ...] = (
     Hostile("a step of a chain without the first", policy(type="markov", chain=0, step=3)),
     Hostile("a step of a chain that overflows", policy(type="markov", chain=0, step=2**64)),
     Hostile("an input named as an output of the runtime", told(lambda m: m["inputs"][0].update(name="rr_path"))),
+    Hostile("an input named as a condition", told(lambda m: m["inputs"][0].update(name="rr_gate.0.1"))),
     Hostile("an input of a size below 0", told(lambda m: m["inputs"][0].update(shape=[-1, 4]))),
     Hostile("an input of a size that overflows", told(lambda m: m["inputs"][0].update(shape=[2**70, 4]))),
     Hostile("an input of another size", told(lambda m: m["inputs"][0].update(shape=[3, 5]))),

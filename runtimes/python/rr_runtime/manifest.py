@@ -36,6 +36,7 @@ MOST_SITES = 2**14
 MOST_COMPARISONS = 2**20  # of calls with calls of the sites around them
 THRESHOLD_TOLERANCE = 2.0**-23  # by which a threshold may differ from the cumulated probabilities
 RESERVED = ("rr_seed", "rr_path", "rr_draws", "rr_path_taken")
+GATE = "rr_gate."  # begins the names of conditions that a runtime feeds
 
 
 @dataclass(frozen=True)
@@ -370,8 +371,9 @@ def _read_tensors(node: Node) -> tuple[Tensor, ...]:
         )
     )
     names = [tensor.name for tensor in tensors]
-    if len(set(names)) != len(names) or not set(names).isdisjoint(RESERVED):
-        node.fail(f"different names, and none of {', '.join(RESERVED)}")
+    taken = not set(names).isdisjoint(RESERVED) or any(name.startswith(GATE) for name in names)
+    if len(set(names)) != len(names) or taken:
+        node.fail(f"different names, and none of {', '.join(RESERVED)}, nor any that begins with {GATE}")
     return tensors
 
 

@@ -36,7 +36,7 @@ std::vector<Tensor> read_tensors(const Node& node) {
     if (names.size() != tensors.size() ||
         std::any_of(RESERVED.begin(), RESERVED.end(), [&](const auto& name) { return names.count(name); }) ||
         std::any_of(names.begin(), names.end(), [](const auto& name) { return name.rfind("rr_gate.", 0) == 0; }))
-        node.fail(cat("different names, and none of ", joined(RESERVED)));
+        node.fail(cat("different names, and none of ", joined(RESERVED), ", nor any that begins with rr_gate."));
     return tensors;
 }
 
