@@ -289,6 +289,7 @@ HOSTILE: tuple[Hostile, ...] = (
     Hostile("a manifest of 2^25 bytes", text(lambda t: t + " " * 2**25)),
     Hostile("lists in lists, 100,000 times", text(lambda t: "[" * 100_000)),
     Hostile("objects in objects, 100,000 times", text(lambda t: '{"a":' * 100_000 + "1" + "}" * 100_000)),
+    Hostile("lists in lists, one too many", text(lambda t: '{"x": ' + "[" * 200 + "]" * 200 + ", " + t[1:])),
     Hostile("a deep list under an unknown key", text(lambda t: '{"x": ' + "[" * 5000 + "]" * 5000 + ", " + t[1:])),
     Hostile("a text that never ends", text(lambda t: '{"format": "' + "x" * 2**20)),
     Hostile("more after the end", text(lambda t: t + "{}")),

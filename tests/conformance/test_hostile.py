@@ -11,7 +11,7 @@ import pytest
 
 from rr_runtime import Session
 from tests.conformance.agent import CLASSES, Agent, AgentSession
-from tests.conformance.hostile import HOSTILE, Hostile, by_name
+from tests.conformance.hostile import HOSTILE, Hostile, by_name, text
 from tests.conformance.runner import ROOT
 from tests.conformance.runners import RUNNERS
 from tests.conformance.test_agents import saboteur
@@ -32,6 +32,11 @@ def test_python_refuses(hostile: Hostile, tmp_path: Path) -> None:
 def test_the_sound_one_opens(case: str, tmp_path: Path) -> None:
     hostile = Hostile("nothing", lambda folder: folder, case=case)
     Session(hostile.at(tmp_path / "bundle")).check()
+
+
+def test_lists_as_deep_as_is_allowed_are_read(tmp_path: Path) -> None:
+    deep = text(lambda manifest: '{"x": ' + "[" * 199 + "]" * 199 + ", " + manifest[1:])
+    Session(Hostile("deep", deep).at(tmp_path / "bundle")).check()
 
 
 LANGUAGES = [name for name, runner in RUNNERS.items() if runner.agent is not None]

@@ -11,6 +11,7 @@ from rr_runtime.array_files import unique_keys
 from rr_runtime.errors import BundleError
 
 DAMAGED = "the manifest is damaged, export the model again"
+MOST_DEPTH = 200  # of lists and objects in each other
 _T = TypeVar("_T")
 _SHORT = reprlib.Repr()  # bounded in depth and length, as what it shows may be hostile
 _SHORT.maxstring = _SHORT.maxother = 60
@@ -91,16 +92,28 @@ def read_json(text: str | bytes, where: str) -> Any:
     """Returns the JSON value of a text, UTF-8 where it is bytes.
 
     Refused is what JSON has not (NaN, infinities), and what not every language reads alike: a key twice, halves of
-    characters.
+    characters, lists and objects nested deeper than ``MOST_DEPTH``.
     """
     try:
         said = text if isinstance(text, str) else text.decode()
         found = json.loads(said, parse_constant=_refuse_constant, object_pairs_hook=unique_keys)
         if "\\u" in said:  # else all texts are whole characters: they come from UTF-8
             json.dumps(found, ensure_ascii=False).encode()
+        _check_depth(found)
         return found
     except (ValueError, RecursionError) as error:  # ValueError: bad JSON, bad UTF-8, a key twice
         raise BundleError(f"{where}: expected JSON, got {type(error).__name__}: {error}; {DAMAGED}") from error
+
+
+def _check_depth(value: Any) -> None:
+    """Raises a ValueError where lists and objects are nested too deeply."""
+    level, depth = [value] if isinstance(value, dict | list) else [], 0
+    while level:
+        depth += 1
+        if depth > MOST_DEPTH:
+            raise ValueError(f"values nested deeper than {MOST_DEPTH}")
+        inner = (held for outer in level for held in (outer.values() if isinstance(outer, dict) else outer))
+        level = [held for held in inner if isinstance(held, dict | list)]
 
 
 def _refuse_constant(name: str) -> NoReturn:
