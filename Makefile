@@ -2,6 +2,7 @@
 
 VENV := .venv
 STAMP := $(VENV)/.installed
+DEMO_STAMP := $(VENV)/.installed-demo
 PROJECTS := pyproject.toml runtimes/python/pyproject.toml
 
 # The pairs of Python and torch that are tested; docs/versions.md says what was run.
@@ -52,7 +53,8 @@ help:
 	@echo "make install    only install, into $(VENV)"
 	@echo "make clean      remove $(VENV) and everything else that the targets made"
 
-demo: $(STAMP)
+# Of all that can be installed the demo needs a part, unless all of it is there.
+demo: $(if $(wildcard $(STAMP)),$(STAMP),$(DEMO_STAMP))
 	$(VENV)/bin/rr-export demo
 
 demo-delta: $(STAMP)
@@ -174,10 +176,18 @@ lint: $(STAMP)
 install: $(STAMP)
 
 # Both variables pin what builds the two packages too: pip before 25.3 reads the first there, later ones the second.
+# How packages are installed into $(VENV), at the pinned versions.
+INSTALL = PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    $(VENV)/bin/python -m pip install -e ./runtimes/python
+
 $(STAMP): $(PROJECTS) constraints.txt | $(VENV)/bin/pip
 	@echo "Installing rr-export and what it needs into $(VENV): about 1.7 GB, a minute or two."
-	PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 \
-	    $(VENV)/bin/python -m pip install -e ./runtimes/python -e '.[demo,docs,test,survival]'
+	$(INSTALL) -e '.[demo,docs,test,survival]'
+	@touch $@
+
+$(DEMO_STAMP): $(PROJECTS) constraints.txt | $(VENV)/bin/pip
+	@echo "Installing rr-export and what the demo needs into $(VENV), about a minute."
+	$(INSTALL) -e '.[demo,plot]'
 	@touch $@
 
 # The first interpreter that is new enough; `make PYTHON=/path/to/python` names another.
