@@ -8,7 +8,9 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import queue
 import subprocess
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -58,24 +60,41 @@ class Agent:
     Args:
         command: what starts it.
         folder: in which it is started.
+        limit: how many seconds it may take for an answer.
     """
 
-    def __init__(self, command: Sequence[str], folder: Path) -> None:
+    def __init__(self, command: Sequence[str], folder: Path, *, limit: float = 120.0) -> None:
+        self._limit = limit
         self._process = subprocess.Popen(
             command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8"
         )
+        self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def close(self) -> None:
         """The program is told that nothing comes any more, and waited for."""
         assert self._process.stdin is not None and self._process.stdout is not None
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
+        self._ended()
+        self._reader.join()
+        self._process.stdout.close()
+
+    def _read(self) -> None:
+        """Every line is there to be taken; an empty one is the end."""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._lines.put(line)
+        self._lines.put("")
+
+    def _ended(self) -> int:
+        """The exit code of the program, which has ten seconds to end."""
         try:
-            self._process.wait(10)
+            return self._process.wait(10)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait()
-        self._process.stdout.close()
+            return self._process.wait()
 
     def ask(self, **request: Any) -> dict[str, Any]:
         """Returns the answer.
@@ -84,18 +103,22 @@ class Agent:
             AgentError: there is none.
             Exception: of the class that the answer names, with its message.
         """
-        assert self._process.stdin is not None and self._process.stdout is not None
-        try:
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
-            line = self._process.stdout.readline()
-        except BrokenPipeError:
-            line = ""
+        try:
+            line = self._lines.get(timeout=self._limit)
+        except queue.Empty:
+            self._process.kill()
+            raise AgentError(f"agent: expected an answer within {self._limit:g} s, got none; it was ended") from None
         if not line:
-            raise AgentError(
-                f"agent: expected an answer, got its end with {self._process.wait(10)}; look at its errors"
-            )
-        answer = json.loads(line)
+            code = self._ended()
+            raise AgentError(f"agent: expected an answer, got its end with {code}; look at its errors")
+        try:
+            answer = json.loads(line)
+        except ValueError:  # that would be taken for a refusal
+            raise AgentError(f"agent: expected JSON, got {line[:80]!r}; look at what it prints") from None
         if not isinstance(answer, dict):
             raise AgentError(f"agent: expected an object, got {line[:80]!r}; look at what it prints")
         if "error" in answer:

@@ -95,6 +95,20 @@ def test_errors_come_with_their_class_and_an_end_is_none(tmp_path: Path) -> None
         silent.versions()
 
 
+@pytest.mark.parametrize(
+    ("program", "told"),
+    (
+        ("import sys\nfor line in sys.stdin: print('no JSON', flush=True)", "expected JSON, got 'no JSON"),
+        ("import sys\nfor line in sys.stdin: print('[]', flush=True)", "expected an object, got"),
+        ("import time\ntime.sleep(60)", r"expected an answer within 0\.5 s, got none"),
+    ),
+)
+def test_what_is_no_answer_is_no_refusal(program: str, told: str) -> None:
+    wrong = Agent((sys.executable, "-c", program), ROOT, limit=0.5 if "sleep" in program else 20)
+    with closing(wrong) as agent, pytest.raises(AgentError, match=told):
+        agent.versions()
+
+
 @pytest.mark.parametrize("dtype", ("float16", "float32", "float64", "int64", "uint8", "bool"))
 @pytest.mark.parametrize("shape", ((), (0, 3), (2, 3)))
 def test_arrays_come_back_bit_for_bit(dtype: str, shape: tuple[int, ...]) -> None:
