@@ -38,7 +38,7 @@ typedef struct rr_result rr_result;
 /* Numbers of the caller, row by row, which stay where they are while a run lasts. */
 typedef struct rr_input {
     const char* name;
-    rr_dtype dtype;
+    int dtype;            /* of rr_dtype; a number, as C has any number in an enum, and C++ has not */
     const int64_t* shape; /* rank sizes */
     size_t rank;
     const void* data;

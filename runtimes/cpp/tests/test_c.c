@@ -53,7 +53,7 @@ static void check_runs(rr_session* session) {
     rr_input wrong = input;
     wrong.dtype = RR_FLOAT64;
     CHECK(rr_session_run(session, &wrong, 1, NULL, &second) == RR_TYPE);
-    wrong.dtype = (rr_dtype)99;
+    wrong.dtype = 99;
     CHECK(rr_session_run(session, &wrong, 1, NULL, &second) == RR_TYPE);
     wrong = input;
     wrong.data = NULL;

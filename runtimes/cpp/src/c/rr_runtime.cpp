@@ -65,7 +65,7 @@ rr::Inputs inputs_of(const rr_input* inputs, size_t count) {
         if (inputs[i].rank) expect(inputs[i].shape, "input shape");
         if (inputs[i].dtype < RR_FLOAT16 || inputs[i].dtype > RR_UINT64)
             throw rr::TypeError(rr::cat("input ", rr::quoted(inputs[i].name), ": expected a dtype of rr_dtype, got ",
-                                        static_cast<int>(inputs[i].dtype), "; pass one"));
+                                        inputs[i].dtype, "; pass one"));
         std::vector<std::int64_t> shape(inputs[i].shape, inputs[i].shape + inputs[i].rank);
         const auto elements = rr::count_of(shape, 8);
         if (!inputs[i].data && (!elements || *elements)) expect(false, "input data");
