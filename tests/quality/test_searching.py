@@ -253,3 +253,14 @@ def test_bug_a_share_above_the_whole_by_rounding_was_beyond_a_budget_of_one() ->
     assert max(p.share for p in found.evaluated) <= 1.0
     dearest = rr.evaluate(model, DATA, worth, paths=[(1,) * 8]).measured(costs)
     assert dearest.cost <= 1.0 and found.best(1.0) == found.paths[-1]
+
+
+def test_bug_what_the_beam_leaves_is_searched_too() -> None:
+    """Where its model holds nothing more for the front, the beam alone ends long before."""
+    sites = 8
+    model = toy(WORTH[:sites])
+    found = {
+        method: rr.search(model, DATA, worth, toy_costs(COST[:sites]), evaluations=150, method=method)
+        for method in ("auto", "beam")
+    }
+    assert len(found["auto"].evaluated) == 150 > len(found["beam"].evaluated)

@@ -157,18 +157,4 @@ std::map<std::string, Array> read_npz(const std::filesystem::path& file) {
     return found;
 }
 
-std::string npy_bytes(const Array& array) {
-    static constexpr const char* CODES[] = {"<f2", "<f4", "<f8", "|b1", "|i1", "<i2", "<i4", "<i8", "|u1", "<u2", "<u4", "<u8"};
-    const auto& shape = array.shape();
-    std::string header = cat("{'descr': '", CODES[static_cast<std::size_t>(array.dtype())],
-                             "', 'fortran_order': False, 'shape': ", listed(shape, "(", shape.size() == 1 ? ",)" : ")"), ", }");
-    header.append(63 - (header.size() + 10) % 64, ' ');
-    header += '\n';
-    std::string found("\x93NUMPY\x01\x00", 8);
-    found += static_cast<char>(header.size() & 0xFF);
-    found += static_cast<char>(header.size() >> 8);
-    found += header;
-    return found.append(static_cast<const char*>(array.data()), array.bytes());
-}
-
 }  // namespace rr

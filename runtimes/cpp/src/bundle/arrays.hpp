@@ -22,7 +22,4 @@ Array read_npy(std::string_view bytes);
 /// is unpacked is no larger than the file. Throws NoArrays, or BundleError where it cannot be read.
 std::map<std::string, Array> read_npz(const std::filesystem::path& file);
 
-/// Returns the bytes of a .npy file.
-std::string npy_bytes(const Array& array);
-
 }  // namespace rr
