@@ -5,6 +5,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "bundle/mapped.hpp"
 #include "bundle/onnx_fields.hpp"
 #include "bundle/watched.hpp"
 #include "manifest/manifest.hpp"
@@ -77,7 +78,7 @@ void check_weights(const fs::path& folder, const std::string& name, const Manife
     const fs::path file = folder / name;
     if (file.extension() == ".ort") return;  // no protobuf; weights are inside
     try {
-        for (const auto& [location, sums] : external_files(read_file(file))) {
+        for (const auto& [location, sums] : external_files(Mapped(file).bytes())) {
             const auto beside = (fs::path(name).parent_path() / location).generic_string();
             if (!manifest.files.count(beside))
                 throw BundleError(cat(file.string(), ": expected weights in files that ", MANIFEST, " records, got ",
@@ -133,7 +134,7 @@ void check_checksum(const fs::path& place, std::string told, const fs::path& fil
 }
 
 // The weights of a file that lie in other files are what is known of them.
-void check_external(const fs::path& file, const std::string& content,
+void check_external(const fs::path& file, std::string_view content,
                     const std::map<std::string, RecordedFile>& recorded, Watched& watched) {
     ExternalFiles found;
     try {
@@ -149,7 +150,7 @@ void check_external(const fs::path& file, const std::string& content,
     }
 }
 
-std::optional<std::string> manifest_inside(const fs::path& file, const std::string& content, const MetadataReader& engine) {
+std::optional<std::string> manifest_inside(const fs::path& file, std::string_view content, const MetadataReader& engine) {
     try {
         const auto text = metadata(content, METADATA_KEY);
         return text ? std::optional<std::string>(*text) : std::nullopt;
@@ -164,7 +165,8 @@ Bundle open_file(const fs::path& file, const MetadataReader& engine) {
     const auto recorded = recorded_beside(file);
     if (const auto own = recorded.find(file.filename().string()); own != recorded.end()) check_file(file, own->second, *watched);
     watched->digest(file, Hash::sha256);
-    const std::string content = read_file(file);
+    const Mapped mapped(file);  // what is not looked at, such as weights, is not read
+    const std::string_view content = mapped.bytes();
     check_external(file, content, recorded, *watched);
     const auto text = manifest_inside(file, content, engine);
     if (!text)
